@@ -24,6 +24,8 @@ async def test_german_by_the_browser_and_english_by_choice(person: Person) -> No
     await expect(page.locator(".refusal")).not_to_contain_text("searched")
     await page.get_by_role("link", name="Dokumente", exact=True).click()
     await expect(page.get_by_role("button", name="Neue Sammlung")).to_be_visible()
+    await page.get_by_text("Welche Dateien?").click()
+    await expect(page.get_by_text("reiner Text,")).to_be_visible()
     await page.goto(f"{person.url}/#/administration/overview")
     await expect(page.get_by_role("group", name="Zeit")).to_be_visible()
     await page.get_by_role("navigation", name="Konto").get_by_role("button").first.click()

@@ -8,13 +8,20 @@ const english = Object.keys(files).filter((file) => file.endsWith("/en.ts"));
 
 const places = (text: unknown) => new Set([...JSON.stringify(text).matchAll(/\{\w+\}/g)].map(([place]) => place));
 
-it("German has words for every agent that Responsa ships", async () => {
+it("German has words for every agent, tool and format that Responsa ships, and no others", async () => {
   const { de } = await import("../src/language/de.js");
   const folder = new URL("../../../server/responsa_server/agents/shipped/", import.meta.url);
   const shipped = readdirSync(folder).filter((name) => existsSync(new URL(`${name}/agent.toml`, folder)));
-  const descriptions = shipped.map((name) => /^description = "(.*)"$/m.exec(readFileSync(new URL(`${name}/agent.toml`, folder), "utf8"))?.[1]);
+  const declared = shipped.map((name) => readFileSync(new URL(`${name}/agent.toml`, folder), "utf8"));
+  const descriptions = declared.map((text) => /^description = "(.*)"$/m.exec(text)?.[1]);
+  const names = declared.map((text) => /^name = "(.*)"$/m.exec(text)?.[1]);
+  const table = readFileSync(new URL("../../../server/responsa_formats/parsers/table.py", import.meta.url), "utf8");
+  const formats = [...table.matchAll(/^ +display_name="(.*)",$/gm)].map((found) => found[1]!).concat(["text", "spreadsheet"].map((kind) => `OpenDocument ${kind}`));
+  const tools = ["knowledge_search", "web_search"].map((tool) => /^ +title="(.*)",$/m.exec(readFileSync(new URL(`../../../server/responsa_server/tools/${tool}.py`, import.meta.url), "utf8"))?.[1]);
+  const words = Object.keys(de.shipped ?? {});
   expect(descriptions.length).toBeGreaterThan(0);
-  expect(Object.keys(de.agentDescriptions ?? {}).sort()).toEqual(descriptions.sort());
+  expect(words).toEqual(expect.arrayContaining([...descriptions, ...tools, ...formats.filter((name) => /^[a-z-]+( |$)/.test(name))]));
+  expect([...descriptions, ...names, ...tools, ...formats]).toEqual(expect.arrayContaining(words));
 });
 
 describe("the texts of the page", () => {

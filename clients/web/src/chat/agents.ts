@@ -9,7 +9,7 @@ import type { Failure } from "../server/errors.js";
 import { allItems } from "../server/pages.js";
 import { keep } from "../server/kept.js";
 import { isParameters } from "./schema.js";
-import { locale } from "../language/language.js";
+import { described, locale } from "../language/language.js";
 
 const KEY = "responsa.agent";
 const NAME = /^agents\/[a-z0-9][a-z0-9-]{0,62}$/;
@@ -21,7 +21,12 @@ export async function allAgents(api: Pick<Api, "chat">): Promise<Agent[]> {
     const { agents, nextPageToken } = await api.chat.listAgents({ pageSize: 200, pageToken });
     return { items: agents, next: nextPageToken };
   });
-  return found.sort((a, b) => Number(b.isDefault) - Number(a.isDefault) || a.displayName.localeCompare(b.displayName));
+  return found.map(localised).sort((a, b) => Number(b.isDefault) - Number(a.isDefault) || a.displayName.localeCompare(b.displayName));
+}
+
+/** The agent with the words of the page's language, if it comes with Responsa. */
+export function localised(agent: Agent): Agent {
+  return { ...agent, displayName: described(agent.displayName), description: described(agent.description) };
 }
 
 /** All tools that the user may use; the page remembers what they are called. Raises ConnectError. */
@@ -37,7 +42,7 @@ export async function allTools(api: Pick<Api, "chat">): Promise<Tool[]> {
 /** What people call the tools that an agent, `agents/{id}`, can use: "the calculator and the documents"; "" if it uses no tools. */
 export function toolsOf(tools: readonly Tool[], agent: string): string {
   const usable = tools.filter((one) => one.agents.includes(agent) && one.problems.length === 0);
-  return new Intl.ListFormat(locale()).format(usable.map((one) => one.title || titleOf(one.name)));
+  return new Intl.ListFormat(locale()).format(usable.map((one) => described(one.title) || titleOf(one.name)));
 }
 
 /** The agent `agents/{id}` of a version `agents/{id}/versions/{n}`; "" for any other text. */

@@ -4,7 +4,7 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { ToolOutcome, type TurnToolResult } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { lapse, moment } from "../text/facts.js";
-import { t } from "../language/language.js";
+import { described, t } from "../language/language.js";
 
 /** The id of a tool, `tools/{id}`. */
 export function toolOf(name: string): string {
@@ -16,7 +16,7 @@ const TITLES = new Map<string, string>();
 
 /** Remember what people call a tool. */
 export function rememberTool({ name, title }: { readonly name: string; readonly title: string }): void {
-  if (title) TITLES.set(name, title);
+  if (title) TITLES.set(name, described(title));
 }
 
 /** What people call the tool `tools/{id}`; its id if the page has not met it. */

@@ -2,7 +2,7 @@
 
 import { Bot } from "lucide";
 import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
-import { agentOf, allAgents, labelOf, violationsOf, type AgentChoice, type Choice } from "./agents.js";
+import { agentOf, allAgents, labelOf, localised, violationsOf, type AgentChoice, type Choice } from "./agents.js";
 import type { Api } from "../server/api.js";
 import { icon } from "../widgets/icons.js";
 import { element, replace, WRITTEN } from "../widgets/dom.js";
@@ -10,7 +10,7 @@ import type { Failure } from "../server/errors.js";
 import { ParametersForm } from "./form.js";
 import { fieldsOf, type Field } from "./schema.js";
 import { cleanLabel } from "../text/names.js";
-import { described, t } from "../language/language.js";
+import { t } from "../language/language.js";
 
 export class AgentPicker {
   /** The choice of the agent. */
@@ -153,7 +153,7 @@ export class AgentPicker {
       options.unshift(element("option", { value: name, selected: true }, label));
     }
     replace(this.#select, ...options);
-    this.#select.title = cleanLabel(described(this.agent?.description ?? ""));
+    this.#select.title = cleanLabel(this.agent?.description ?? "");
     this.#fill();
     this.#changed(this.agent);
   }
@@ -162,7 +162,7 @@ export class AgentPicker {
   async #detail(): Promise<void> {
     const name = this.#name;
     if (!name) return;
-    const found = await this.#api.chat.getAgent({ name }).catch(() => undefined);
+    const found = await this.#api.chat.getAgent({ name }).then(localised, () => undefined);
     if (!found) return;
     this.#agents = this.#agents.map((one) => (one.name === name ? found : one));
     if (name !== this.#name) return;

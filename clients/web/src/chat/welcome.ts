@@ -4,7 +4,7 @@ import { FileText, Library } from "lucide";
 import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
 import type { Named } from "../documents/library.js";
 import { fragmentOf } from "../documents/place.js";
-import { described, locale, t } from "../language/language.js";
+import { locale, t } from "../language/language.js";
 import { button, element, WRITTEN } from "../widgets/dom.js";
 import { icon } from "../widgets/icons.js";
 import { questionsFor, type Loaded, type Recent, type Suggested } from "./suggest.js";
@@ -23,7 +23,7 @@ export interface WelcomeHooks {
 /** The greeting before the first message: the agent's purpose, what to ask, and what it knows. */
 export function welcome(agent: Agent | undefined, { use, more, about, tools }: WelcomeHooks): HTMLElement {
   const row = element("li", { class: "empty" }, element("p", { class: "greeting", ...WRITTEN }, agent?.greeting || t("greeting")));
-  if (agent?.description) row.append(element("p", { class: "note", ...WRITTEN }, described(agent.description)));
+  if (agent?.description) row.append(element("p", { class: "note", ...WRITTEN }, agent.description));
   const newest = element("ul", { class: "known", "aria-label": t("newestDocuments") });
   const known = element("ul", { class: "known", "aria-label": t("askedAbout") });
   const note = element("p", { class: "note" });

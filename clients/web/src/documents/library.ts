@@ -6,7 +6,7 @@ import { CollectionSchema, type Collection } from "@responsa/contract/responsa/k
 import type { Format } from "@responsa/contract/responsa/knowledge/v1/format_pb.js";
 import type { Api } from "../server/api.js";
 import { allItems } from "../server/pages.js";
-import { t } from "../language/language.js";
+import { described, t } from "../language/language.js";
 import { cleanName, nameWithin } from "../text/names.js";
 
 export interface Named {
@@ -94,7 +94,8 @@ export class Labels {
 
 /** The formats of documents that the server reads, in the server's order. Raises ConnectError. */
 export async function allFormats(api: Pick<Api, "knowledge">): Promise<Format[]> {
-  return (await api.knowledge.listFormats({})).formats;
+  const { formats } = await api.knowledge.listFormats({});
+  return formats.map((format) => ({ ...format, displayName: described(format.displayName) }));
 }
 
 /** The id of a collection, without the prefix of its name. */

@@ -90,14 +90,14 @@ export function around(key: Key, name: string, middle: Node): (Node | string)[] 
   return [before, middle, after];
 }
 
-/** The message of an error or a refusal with this reason, if the language has one of its own. */
+/** The message of an error or a refusal with this reason, if the language has one of its own, which may have the server's within it. */
 export function reasoned(reason: string, message: string): string {
-  return messages.reasons?.[reason] ?? message;
+  return messages.reasons?.[reason]?.replace("{message}", () => message) ?? message;
 }
 
-/** What an agent says of itself, if the language has its own words for it. */
-export function described(description: string): string {
-  return messages.agentDescriptions?.[description] ?? description;
+/** The name or the description of an agent, a tool or a format, if the language has its own words for it. */
+export function described(text: string): string {
+  return messages.shipped?.[text] ?? text;
 }
 
 /** Whether the page is in the language of the server's messages. */

@@ -55,7 +55,7 @@ export async function agentForm(api: FormApi, of: Agent | undefined, { agents, t
   // Files may name a collection by the id that its owner chose; the shared name is everybody's.
   const idOf = ({ name: own, sharedName, chosenId }: Listed) => [own, chosenId].map(collectionId).find((one) => sought.includes(one)) ?? collectionId(sharedName || own);
   const searched = checklist(t("searches"), t("searchesNote"), collections.map((one) => [idOf(one), one.label]), sought);
-  const called = checklist(t("tools"), t("toolsNote"), tools.filter(({ problems }) => problems.length === 0).map((one) => [one.name.replace("tools/", ""), sentenceCase(one.title || titleOf(one.name))]), namesOf(within(before, "tools")["use"]));
+  const called = checklist(t("tools"), t("toolsNote"), tools.filter(({ problems }) => problems.length === 0).map((one) => [one.name.replace("tools/", ""), sentenceCase(titleOf(one.name))]), namesOf(within(before, "tools")["use"]));
   const offered = element("input", { type: "checkbox", checked: of?.listed ?? true });
   const question = textEntry(t("tryQuestion"), { maxlength: "2000" });
   const entries: Readonly<Record<string, Entry>> = { name, greeting, instructions, "model.chain": model };
