@@ -159,7 +159,6 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
         scope = scope or "all documents that you may read"
         sentence = f"I searched {scope} for “{question}” and found nothing that fits."
         if inputs.evidence is not None and inputs.evidence.passages:
-            # What is shown below is not called nothing.
             if self._has_model:
                 sentence = f"The language model found no answer to “{question}” in {scope}."
             elif inputs.ranking is not None and inputs.ranking.support > 0:

@@ -5,7 +5,7 @@ export const de = {
   activityOf: "Aktivität von {user}",
   add: "Hinzufügen",
   addMember: "Person hinzufügen",
-  addMemberNote: "Geben Sie einen Teil eines Namens oder einer E-Mail-Adresse ein, oder mehrere E-Mail-Adressen mit Kommas, Leerzeichen oder Zeilen dazwischen.",
+  addMemberNote: "Geben Sie einen Teil eines Namens oder einer E-Mail-Adresse ein, oder mehrere Adressen auf einmal.",
   administratorBadge: "Administrator",
   allSources: "Alle Quellen",
   allUsers: "Alle Benutzer",

@@ -4,7 +4,7 @@ export const en = {
   activityOf: "Activity of {user}",
   add: "Add",
   addMember: "Add a person",
-  addMemberNote: "Enter part of a name or of an e-mail address, or several e-mail addresses with commas, spaces or lines between them.",
+  addMemberNote: "Enter part of a name or of an e-mail address, or several addresses at once.",
   administratorBadge: "administrator",
   allSources: "All sources",
   allUsers: "All users",
