@@ -116,11 +116,11 @@ async def test_it_gives_up_when_its_patience_ends_and_tells_how_to_go_on(
         yield frame(0, 1, whole_turn())
 
     play_streams(server, breaks_off, nothing)
-    caught = await raises(StreamCut, driver.ask(include_deltas=True, patience=0.1))
+    caught = await raises(StreamCut, driver.ask(include_deltas=True, patience=0.5))
     asked = server.requests[ASK][0].request_id
     assert (caught.turn, caught.after_seq, caught.request_id) == (TURN, 3, asked)
     assert f"resume {TURN} after seq 3" in str(caught)
-    assert len(server.requests[RESUME]) > 1
+    assert server.requests[RESUME]
     play_streams(server, nothing)
     caught = await raises(StreamCut, driver.ask(patience=0.1), r"ask again with request_id")
     assert (caught.turn, caught.after_seq) == ("", 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.sharing import Scheduler
 from responsa_server.domain.turns import NewTurn, OnBusy, Question
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.retrieve import Retriever
@@ -123,11 +124,13 @@ def house(
     parser: ParserPool,
     embedder: MiniLmEmbedder,
     tmp_path: Path,
-) -> House:
+) -> Iterator[House]:
     """A library with all its parts."""
     spool = tmp_path / "spool"
     spool.mkdir()
-    return House(database_urls, database, parser, embedder, spool)
+    yield House(database_urls, database, parser, embedder, spool)
+    # What still embeds for a cancelled caller ends its turn on this test's event loop, which is closed by then.
+    embedder._turns = Scheduler("embedding", 1)
 
 
 @pytest.fixture
