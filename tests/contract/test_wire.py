@@ -99,6 +99,19 @@ async def test_a_statement_is_prepared_once(connection: Connection) -> None:
     assert await found.fetchone() == (1,)
 
 
+async def test_statements_that_psycopg_dropped_are_prepared_again(connection: Connection) -> None:
+    query = "SELECT %(value)s::int::text"
+    await send(connection, [statement(query, value=1)])
+    await connection.execute("SELECT %s::int", [1], prepare=True)
+    async with connection.transaction(force_rollback=True):
+        await connection.execute("SELECT 1")
+    (names,) = await (await connection.execute("SELECT count(*) FROM pg_prepared_statements")).fetchall()
+    assert names == (0,)
+    other, first = await send(connection, [statement("SELECT 'other'"), statement(query, value=2)])
+    assert (other.get_value(0, 0), first.get_value(0, 0)) == (b"other", b"2")
+    await send(connection, [statement(query, value=3)])
+
+
 async def test_a_message_may_be_larger_than_what_the_socket_takes_at_once(connection: Connection) -> None:
     large = b"x" * 8_000_000
     results = await send(connection, [statement("SELECT %(value)s::bytea", value=large)] * 3)

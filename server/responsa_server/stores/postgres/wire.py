@@ -175,7 +175,13 @@ async def send(connection: _Connection, statements: Sequence[Bound]) -> Sequence
         for name, result in zip(expected, results, strict=True)
         if name is not None and result.status == pq.ExecStatus.COMMAND_OK
     )
-    if (error := _error(results)) is not None:
+    error = _error(results)
+    if isinstance(error, errors.InvalidSqlStatementName):
+        # After a ROLLBACK, psycopg drops the prepared statements of a connection, also those that are not its own.
+        cursor = await connection.execute("SELECT name FROM pg_prepared_statements")
+        known &= {str(name).encode() for (name,) in await cursor.fetchall()}
+        return await send(connection, statements)
+    if error is not None:
         raise error
     return [result for name, result in zip(expected, results, strict=True) if name is None]
 
