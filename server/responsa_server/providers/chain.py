@@ -358,7 +358,7 @@ class _ChainAnswer:
         """The model that wrote last is called once more; all of the text stays for now."""
         return Withdrawn(len(self._text), again=True)
 
-    def failed(self, call: _ModelCall, error: ModelError) -> bool:
+    def note_failure(self, call: _ModelCall, error: ModelError) -> bool:
         """Take note of a call that has failed. Returns whether the same model must be called once more, without a prefix."""
         if call.wrote and self._prompt.takeover is None:
             self.open = False
@@ -549,7 +549,7 @@ class ModelChain:
                 continue
             except ModelError as caught:
                 error = caught
-            if not answer.failed(call, error):
+            if not answer.note_failure(call, error):
                 if not answer.open:
                     raise error
                 if others:

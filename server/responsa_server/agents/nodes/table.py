@@ -18,8 +18,8 @@ from responsa_server.agents.nodes import (
     sections,
     summariser,
     teacher,
+    tool_calls,
 )
-from responsa_server.agents.nodes import tool_calls as calling
 from responsa_server.system.plugins import Group, load_rows
 
 _OWN: Final[Mapping[str, NodeKind]] = {
@@ -41,9 +41,9 @@ _OWN: Final[Mapping[str, NodeKind]] = {
     "code_checker": checking.CODE_CHECKER,
     "citation_checker": checking.KIND,
     "tool_chooser": choosing.TOOL_CHOOSER,
-    "tool_requester": calling.TOOL_REQUESTER,
-    "tool_caller": calling.TOOL_CALLER,
-    "failure_reporter": calling.FAILURE_REPORTER,
+    "tool_requester": tool_calls.TOOL_REQUESTER,
+    "tool_caller": tool_calls.TOOL_CALLER,
+    "failure_reporter": tool_calls.FAILURE_REPORTER,
     "refuse": refuse.KIND,
 }
 KINDS: Final[Mapping[str, NodeKind]] = {**_OWN, **load_rows(Group.NODES, NodeKind, _OWN)}
