@@ -61,13 +61,13 @@ class Archive:
             raise Rejected.as_over_limit(f"The file is a ZIP archive of more than {MAX_MEMBERS:,} members.")
         try:
             file = zipfile.ZipFile(BytesIO(data))
+            members = {
+                member.filename.replace("\\", "/").lstrip("/").lower(): member
+                for member in file.infolist()
+                if not member.is_dir()  # fails for a member without a name
+            }
         except _LIBRARY_ERRORS:
             raise Rejected.as_malformed(_DAMAGED) from None
-        members = {
-            member.filename.replace("\\", "/").lstrip("/").lower(): member
-            for member in file.infolist()
-            if not member.is_dir()
-        }
         unpacked = sum(member.file_size for member in members.values())
         if unpacked > MAX_UNPACKED_BYTES or unpacked > max(RATIO_EXEMPT_BYTES, MAX_RATIO * len(data)):
             raise _expands()

@@ -167,6 +167,7 @@ def test_too_many_members_are_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     st.integers(0, 60),
 )
 @example(XLSB, [(701, 0)], 0)  # a part that cannot be unpacked
+@example(PPTX, [(950, 0)], 0)  # a part without a name
 def test_a_damaged_document_is_parsed_or_refused(row: Format, edits: list[tuple[int, int]], cut: int) -> None:
     data = bytearray(row.sample)
     for place, value in edits:
