@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+from tests.web_folders import HeldRequests
+
 USER, PASSWORD = "reader", "open sesame"
 
 
@@ -22,6 +24,7 @@ class GitServer:
     url: str
     folder: Path
     requests: list[str] = field(default_factory=list[str])
+    held: HeldRequests = field(default_factory=HeldRequests)
 
     def git(self, *arguments: str) -> str:
         identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
@@ -51,6 +54,8 @@ def serving(folder: Path) -> Generator[GitServer]:
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
             path, _, query = self.path.partition("?")
+            if server.held.hold(self.connection):
+                return
             if path.startswith("/moved"):
                 self.send_response(302)
                 self.send_header("location", self.path.replace("/moved", "", 1))

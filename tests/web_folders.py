@@ -10,8 +10,11 @@ import subprocess
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any, cast
 from xml.etree import ElementTree as ET
 
@@ -22,6 +25,69 @@ from tests.instance import eventually, free_port
 from tests.tied import tied
 
 USER, PASSWORD = "reader", "open sesame"
+
+
+@dataclass
+class HeldRequests:
+    """Requests that a server of folders does not answer while `holding`. arrived: set by the first one. left: the
+    number of them whose clients have gone away."""
+
+    holding: bool = False
+    arrived: Event = field(default_factory=Event)
+    left: int = 0
+
+    def hold(self, client: socket.socket) -> bool:
+        """Called by the server before it answers. Returns whether the client has gone away."""
+        if not self.holding:
+            return False
+        self.arrived.set()
+        client.recv(1)
+        self.left += 1
+        return True
+
+
+@dataclass
+class EndlessFolder:
+    """A folder without files, whose listing has no end, by S3's protocol and by WebDAV. requests: so many came."""
+
+    address: str = ""
+    requests: int = 0
+    held: HeldRequests = field(default_factory=HeldRequests)
+
+
+@contextmanager
+def serving_endless() -> Generator[EndlessFolder]:
+    """Serve a listing that goes on and on."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            folder.requests += 1
+            if folder.held.hold(self.connection):
+                return
+            path = self.path.partition("?")[0]
+            body = f"<R><NextContinuationToken>{folder.requests}</NextContinuationToken></R>"
+            if self.command == "PROPFIND":
+                kind = "<resourcetype><collection/></resourcetype>"
+                names = f"<response><href>{path}a/</href>{kind}</response><response><href>{path}b/</href>{kind}</response>"
+                body = f"<multistatus>{names}</multistatus>"
+            self.send_response(207)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        do_GET = do_PROPFIND = answer
+
+        def log_request(self, code: object = "-", size: object = "-") -> None:
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    folder = EndlessFolder(f"http://127.0.0.1:{http.server_address[1]}/files")
+    Thread(target=http.serve_forever, daemon=True).start()
+    try:
+        yield folder
+    finally:
+        http.shutdown()
+        http.server_close()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from responsa_etl.databases.reading import SqlDatabases
 from responsa_etl.domain import FolderKind
 from responsa_etl.services.profiles import ProfileService
 from responsa_etl.services.sources import SourceService
+from responsa_etl.sources.budget import BudgetLimits
 from responsa_etl.sources.crawling import Crawler
 from responsa_etl.sources.declarations import DeclaredConnections
 from responsa_etl.sources.folders import FolderLimits, FolderOpener, FolderReader
@@ -28,6 +29,7 @@ from responsa_etl.stores.sources import PostgresSources
 from responsa_server.app.extension import Extension, Jobs, Parts
 from responsa_server.app.resources import new_id
 from responsa_server.app.settings import Settings
+from responsa_server.app.source_settings import SourceSettings
 from responsa_server.app.tools import read_secret
 from responsa_server.calls.not_installed import NotInstalled
 from responsa_server.domain.knowledge import JobKind, Work
@@ -87,6 +89,7 @@ def etl(parts: Parts) -> Extension:
             knowledge.library,
             knowledge.library.watching.report_end,
             notifier,
+            build_budget(settings.sources),
             queue.errors,
         )
         secret = partial(read_secret, folder=settings.webhooks_folder)
@@ -152,6 +155,12 @@ def build_folders(
         FolderKind.S3: web,
     }
     return FolderReader(local, openers, limits, secret)
+
+
+def build_budget(settings: SourceSettings) -> BudgetLimits:
+    """Return what a run of a source may use, of whatever kind."""
+    files = settings.files
+    return BudgetLimits(settings.run_seconds, 10 * files, 20 * files, settings.run_bytes)
 
 
 def _events_to_mail(settings: Settings) -> Set[NotifiedEvent]:

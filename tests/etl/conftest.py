@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from tests.contract.conftest import house, people
+from tests.etl.office import office
 
-__all__ = ("house", "people")
+__all__ = ("house", "office", "people")

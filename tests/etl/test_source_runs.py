@@ -7,11 +7,9 @@ import base64
 import gzip
 import hmac
 import json
-import sqlite3
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import closing
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,200 +21,31 @@ import pytest
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
-from responsa_etl.databases.reading import SqlDatabases
 from responsa_etl.domain import ConnectedFolder, FolderKind, NewSource, SourceChange
 from responsa_etl.sources import sandbox
-from responsa_etl.sources.crawling import Crawler
 from responsa_etl.sources.declarations import DeclaredConnections
-from responsa_etl.sources.folders import FolderLimits, FolderReader
-from responsa_etl.sources.local_folder import LocalFolders
 from responsa_etl.sources.mapping_text import read_mapping
-from responsa_etl.sources.notifying import Delivering, Notifier
-from responsa_etl.sources.sandbox import SourceSandboxes
-from responsa_etl.sources.service import SourceAdministration, SourcesPart, SubjectProfiles
-from responsa_etl.sources.syncing import Scheduling, Sync
+from responsa_etl.sources.notifying import Delivering
+from responsa_etl.sources.service import SourcesPart
+from responsa_etl.sources.syncing import Scheduling
 from responsa_etl.sources.webhooks import DeclaredWebhooks
-from responsa_etl.stores.deliveries import PostgresDeliveries
-from responsa_etl.stores.profiles import PostgresProfiles
-from responsa_etl.stores.source_runs import PostgresSourceRuns
 from responsa_etl.stores.sources import PostgresSources
 from responsa_formats.parsers.table import PDF
 from responsa_lab.testing.loopback import LoopbackExchange, LoopbackRequest, LoopbackServer
 from responsa_server.domain.errors import AlreadyExists, NotFound, Precondition
 from responsa_server.domain.knowledge import Chunking, CollectionFields, JobKind, Operation, OwnershipLost
 from responsa_server.domain.listing import ListQuery, Order
-from responsa_server.domain.notifications import DeliveryState, NotifiedEvent
+from responsa_server.domain.notifications import DeliveryState
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.runs import RunClaim
-from responsa_server.identity.tokens import Secret
 from responsa_server.outbound.connector import Connector
 from responsa_server.stores.postgres.database import Connection
 from responsa_server.stores.postgres.jobs import JobRank
-from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.telemetry.instruments import DELIVERIES
 from tests.contract.conftest import People
-from tests.contract.library_house import House
+from tests.etl.office import MAPPING, Office
 from tests.raising import raises
-
-MAPPING = """connection = "staff"
-collection = "people"
-[queries.notes]
-sql = "SELECT id, mail, note FROM note ORDER BY id"
-columns = { id = "integer", mail = "text", note = "text" }
-[documents.note]
-query = "notes"
-key = "{{ id }}"
-subject = "{{ mail }}"
-text = "# Note {{ id }}\\n\\n{{ note }}"
-"""
-
-
-@dataclass
-class Office:
-    """A source with its database, and an administrator."""
-
-    house: House
-    principal: Principal
-    folder: Path
-    runs: PostgresSourceRuns
-    administration: SourceAdministration = field(init=False)
-
-    def sync(self) -> Sync:
-        databases = SqlDatabases(lambda place: place.env)
-        return Sync(
-            self.runs,
-            DeclaredConnections(self.folder),
-            databases,
-            Crawler(Connector(), self.sandboxes),
-            self.folders,
-            self.sandboxes,
-            self.house.library,
-            self.house.library.watching.report_end,
-            self.notifier(),
-        )
-
-    @property
-    def folders(self) -> FolderReader:
-        local = LocalFolders([self.folder], self.folder / "home", owners_only=False)
-        return FolderReader(local, {FolderKind.PATH: local}, FolderLimits(10, 1000), Secret(bytes(32)))
-
-    @property
-    def sandboxes(self) -> SourceSandboxes:
-        return SourceSandboxes(self.house.parser)
-
-    def notifier(self) -> Notifier:
-        mails = {NotifiedEvent.FAILED, NotifiedEvent.CONFIRMATION_WANTED}
-        return Notifier(self.deliveries, DeclaredWebhooks(self.folder / "webhooks"), mails=mails)
-
-    @property
-    def deliveries(self) -> PostgresDeliveries:
-        outbox = Outbox(self.house.queue, uuid7)
-        return PostgresDeliveries(self.house.database, self.house.queue, uuid7, outbox)
-
-    def change(self, *statements: str) -> None:
-        with closing(sqlite3.connect(self.folder / "staff.db")) as connection, connection:
-            for statement in statements:
-                connection.execute(statement)
-
-    async def run(
-        self, subject: str = "", *, source: str = "notes", confirmed: bool = False, retry: bool = False
-    ) -> Operation:
-        operation = await self.runs.start(self.principal, source, subject, confirmed=confirmed, retry=retry)
-        return await self.finish(operation)
-
-    async def finish(self, operation: Operation) -> Operation:
-        """Work on a run as the queue does, until it has ended."""
-        sync = self.sync()
-        # This stands for the queue, which pauses too.
-        while (pause := await sync.work("acme", operation.id, 0)) is not None:  # noqa: ASYNC110
-            await asyncio.sleep(pause)
-        return await self.house.operations.get(self.principal, operation.id)
-
-    async def begin(
-        self, monkeypatch: pytest.MonkeyPatch, documents: int, *, retry: bool = False
-    ) -> Operation:
-        """Begin a run in a process that is killed once it has made so many documents, and wait until they are indexed."""
-        operation = await self.runs.start(self.principal, "notes", "", confirmed=False, retry=retry)
-        upload, left = self.house.library.upload, iter(range(documents))
-
-        async def dying(*arguments: Any, **named: Any) -> Operation:
-            if next(left, None) is None:
-                raise asyncio.CancelledError
-            return await upload(*arguments, **named)
-
-        with monkeypatch.context() as patched:
-            patched.setattr(self.house.library, "upload", dying)
-            await raises(asyncio.CancelledError, self.sync().work("acme", operation.id, 0))
-        await self.house.until(
-            lambda: (
-                self.house.ask(
-                    "SELECT count(*)::int FROM responsa.operation WHERE indexed AND stage <> 'done'"
-                )
-                == [(documents,)]
-            )
-        )
-        return operation
-
-    def published(self) -> list[tuple[str, int]]:
-        """Each subject, and in how many transactions its documents were published."""
-        return self.house.ask(
-            "SELECT subject, count(DISTINCT xmin::text)::int FROM responsa.document GROUP BY 1 ORDER BY 1"
-        )
-
-    def documents(self) -> dict[str, tuple[str, str]]:
-        """The subject and the text of each document that can be searched, by the end of its key."""
-        found = self.house.ask(
-            "SELECT d.source_key, d.subject, v.original FROM responsa.document AS d JOIN responsa.document_version AS v"
-            " ON v.document_id = d.id AND v.version = d.version"
-        )
-        return {
-            key.removeprefix("notes/note/").removesuffix(".md"): (
-                subject,
-                bytes(data).decode().split("\n\n")[1],
-            )
-            for key, subject, data in found
-        }
-
-    async def record(self, subject: str) -> tuple[list[str], int, UUID | None]:
-        """What a person's profile shows of the source: the ends of the documents' keys, the number of failed rows, and the newest run."""
-        profiles = SubjectProfiles(PostgresProfiles(self.house.database, self.house.documents))
-        (part,) = (await profiles.get(self.principal, subject)).parts
-        keys = [document.source_key.rpartition("/")[2].removesuffix(".md") for _, document in part.documents]
-        return sorted(keys), part.failed_rows, part.newest_run_id
-
-    async def failed(self, source: str = "notes") -> Sequence[tuple[str, str]]:
-        page = await self.runs.list_failed_rows(self.principal, source, ListQuery(50, Order("create_time")))
-        return [(item.key, item.problem) for item in page.items]
-
-
-@pytest.fixture
-async def office(house: House, people: People, tmp_path: Path) -> AsyncIterator[Office]:
-    caller = replace(people.ann, role=Role.ADMIN)
-    house.ask("UPDATE responsa.app_user SET role = 'admin' WHERE id = %s", caller.user_id)
-    runs = PostgresSourceRuns(house.database, house.queue, uuid7)
-    made = Office(house, caller, tmp_path, runs)
-    made.change(
-        "CREATE TABLE note (id integer, mail text, note text)",
-        *(f"INSERT INTO note VALUES ({n}, 'p{n % 4}', 'The heron number {n} fishes.')" for n in range(8)),
-    )
-    (tmp_path / "staff.toml").write_text('kind = "sqlite"\nfile = "staff.db"\ntenants = ["acme"]\n')
-    await house.library.create_collection(caller, "people", CollectionFields(""), Chunking())
-    connections, databases = DeclaredConnections(tmp_path), SqlDatabases(lambda place: place.env)
-    made.administration = SourceAdministration(
-        PostgresSources(house.database, house.queue, uuid7),
-        runs,
-        connections,
-        databases,
-        Crawler(Connector(), made.sandboxes),
-        made.folders,
-        made.sandboxes,
-        house.library,
-        made.deliveries,
-    )
-    await made.administration.create(caller, NewSource("notes", "", MAPPING))
-    async with house.working():
-        yield made
 
 
 async def test_the_status_names_a_source_whose_connection_is_gone(office: Office, tmp_path: Path) -> None:
@@ -918,10 +747,14 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
             None, {"created": 0, "updated": 1, "deleted": 0, "unchanged": 3, "failed": 1},
         )  # fmt: skip
 
-        # A run that is cancelled stops reading.
+        # A run that is cancelled stops reading, also in the midst of a request.
+        async def cancel() -> None:
+            await office.house.library.cancel_operation(office.principal, operation.id)
+            await asyncio.Event().wait()
+
         site.looked()
         operation = await office.runs.start(office.principal, "book", "", confirmed=False)
-        site.reached["/a"] = lambda: office.house.library.cancel_operation(office.principal, operation.id)
+        site.reached["/a"] = cancel
         assert (await office.finish(operation)).error is not None
         assert site.looked() == {"/moved", "/a if changed"}
         operation = await office.runs.start(office.principal, "book", "", confirmed=False)

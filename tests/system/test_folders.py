@@ -14,7 +14,7 @@ import pytest
 from tests import git_server, web_folders
 from tests.callers import Credential, Tenant
 from tests.forked import responsa
-from tests.instance import Instance
+from tests.instance import Instance, eventually
 from tests.system.test_backup import live
 from tests.transports import Json, Outcome, Ways
 
@@ -259,3 +259,44 @@ def test_a_bucket_is_read_with_signed_requests(desk: Desk) -> None:
             desk.refusal(**{**place, "address": f"{address}-not"}, password=secret)[0]
             == "source.folder.address"
         )
+
+
+@pytest.mark.parametrize("kind", ["FOLDER_KIND_S3", "FOLDER_KIND_WEBDAV", "FOLDER_KIND_GIT"])
+@pytest.mark.parametrize("deleted", [False, True])
+def test_a_run_that_is_cancelled_or_whose_source_is_deleted_leaves_its_server(
+    desk: Desk, tmp_path: Path, kind: str, deleted: bool
+) -> None:
+    desk.run("collections", "create", "handbook")
+    with web_folders.serving_endless() as endless, git_server.serving(tmp_path) as repository:
+        repository.commit(a="# A heron")
+        folder, held = {"kind": kind, "address": endless.address}, endless.held
+        if kind == "FOLDER_KIND_GIT":
+            login = {"user": git_server.USER, "password": git_server.PASSWORD}
+            folder, held = {"kind": kind, "address": repository.url, **login}, repository.held
+        source = {"folder": {"collection": "collections/handbook", **folder}}
+        assert (
+            desk.call("AdminService/CreateSource", {"sourceId": "endless", "source": source}).problem is None
+        )
+        held.holding = kind == "FOLDER_KIND_GIT"
+        before = endless.requests
+        run = desk.call("AdminService/SyncSource", {"name": "sources/endless"}).message["name"]
+        if not held.holding:
+            eventually(lambda: endless.requests > before + 3, "requests for further pages")
+            held.holding = True
+        assert held.arrived.wait(60)
+        if deleted:
+            assert desk.call("AdminService/DeleteSource", {"name": "sources/endless"}).problem is None
+        else:
+            assert desk.call("Operations/CancelOperation", {"name": run}).problem is None
+        asked = endless.requests, len(repository.requests)
+        eventually(lambda: held.left, "the run to leave its server")
+        held.holding = False
+        # A further run of this tenant begins and ends; the first one has asked for nothing meanwhile.
+        desk.write("a.md", "# A heron")
+        assert "1 created" in desk.run(
+            "sources", "add", str(desk.folder), "--collection", "handbook", "--id", "b"
+        )
+        assert (endless.requests, len(repository.requests)) == asked
+        ended = desk.call("Operations/GetOperation", {"name": run}).message
+        reason = "RESOURCE_NOT_FOUND" if deleted else "OPERATION_CANCELLED"
+        assert ended["error"]["details"][0]["reason"] == reason

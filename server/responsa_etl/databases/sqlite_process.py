@@ -33,8 +33,8 @@ LENGTHS: Final = struct.Struct("<QQ")
 NO_MEMORY: Final = 7
 """The number of SQLITE_NOMEM, for which Python has no name."""
 _BUSY_SECONDS: Final = 5
-# The server ends a query that takes too long. This is for a process that it has lost.
-_CPU_SECONDS: Final = 24 * 3600
+# The server ends a query that takes too long. This is for all queries of a session, and for a process that it has lost.
+_CPU_SECONDS: Final = 3600
 PIECE_BYTES: Final = 1 << 20
 """The length of rows after which an answer ends."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import html
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Set
+from collections.abc import AsyncGenerator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from time import monotonic
@@ -29,6 +29,7 @@ from responsa_etl.domain import (
     StoredDocument,
     WebConnection,
 )
+from responsa_etl.sources.budget import Budget, BudgetSpent
 from responsa_etl.sources.mapping import MappedPages, SourceMapping, sites_of
 from responsa_etl.sources.reading import unreadable
 from responsa_etl.sources.sandbox import SourceSandbox, SourceSandboxes
@@ -83,9 +84,6 @@ _HREF: Final = re.compile(
     rb"\bhref\s{0,9}=\s{0,9}(?:\"([^\"]{0,2000})\"|'([^']{0,2000})'|([^\s>]{1,2000}))", re.IGNORECASE
 )
 
-Check = Callable[[], Awaitable[None]]
-"""Raises what ends the reading."""
-
 
 class _PageProblem(Exception):
     """A page that cannot be read. gone: whether the site says that there is none. down: whether the site seems to be
@@ -138,25 +136,23 @@ class Crawler:
         connection: WebConnection,
         mapping: SourceMapping,
         known: Mapping[DocumentKey, StoredDocument],
-        only: Set[str] | None = None,
-        check: Check | None = None,
+        only: Set[str] | None,
+        budget: Budget,
     ) -> AsyncGenerator[MadeRow]:
         """Each page, with its document, that it is unchanged, or why it cannot be read.
 
-        known: the documents of the source. only: the keys of pages to which a retry limits itself. check: is awaited
-        before each sitemap and each page is read; what it raises ends the reading. Raises Precondition
-        (SOURCE_UNREADABLE).
+        known: the documents of the source. only: the keys of pages to which a retry limits itself. Raises Precondition
+        (SOURCE_UNREADABLE); BudgetSpent, after the pages that were listed until then.
         """
-        crawl = _Crawl(self, self.sandboxes.of(tenant_id), connection, mapping, check)
-        listed = list[str]()
-        async for address in crawl.list_pages():
-            listed.append(address)
-            if len(listed) > connection.pages:
-                message = (
-                    f"The source lists more than {connection.pages:,} pages, which the connection does not "
-                    "allow; list fewer, or raise `pages` in the declaration."
-                )
-                raise unreadable(connection.name, PAGE, DatabaseFault.TOO_LARGE, message)
+        crawl = _Crawl(self, self.sandboxes.of(tenant_id), connection, mapping, budget)
+        listed, spent = list[str](), None
+        try:
+            async for address in crawl.list_pages():
+                if len(listed) == connection.pages:
+                    raise BudgetSpent(f"{connection.pages:,} pages, the limit `pages` of the connection")
+                listed.append(address)
+        except BudgetSpent as error:
+            spent = error
         before = {
             document.fetched.listed: (at.key, document)
             for at, document in known.items()
@@ -171,8 +167,6 @@ class Crawler:
             key, stored = before.get(address, (address, None))
             if only is not None and only.isdisjoint((key, address)):
                 continue
-            if check is not None:
-                await check()
             row = await crawl.page(address, key, stored)
             down = down + 1 if crawl.down else 0
             if down >= _MOST_DOWN and row is not None:
@@ -182,13 +176,15 @@ class Crawler:
                 raise unreadable(connection.name, PAGE, DatabaseFault.UNREACHABLE, message)
             if row is not None:
                 yield row
+        if spent is not None:
+            raise spent
 
     async def preview(
-        self, tenant_id: str, connection: WebConnection, mapping: SourceMapping, limit: int
+        self, tenant_id: str, connection: WebConnection, mapping: SourceMapping, limit: int, budget: Budget
     ) -> AsyncGenerator[MadeRow]:
         """The first pages with their titles and texts. Raises as `pages`."""
         sandbox, shown = self.sandboxes.of(tenant_id), 0
-        crawl = _Crawl(self, sandbox, connection, mapping)
+        crawl = _Crawl(self, sandbox, connection, mapping, budget)
         async for address in crawl.list_pages():
             row = await crawl.page(address, address, None)
             if row is None:
@@ -230,10 +226,10 @@ class _Crawl:
         sandbox: SourceSandbox,
         connection: WebConnection,
         mapping: SourceMapping,
-        check: Check | None = None,
+        budget: Budget,
     ) -> None:
         assert mapping.pages is not None, "the mapping fits its connection"
-        self._check = check
+        self._budget = budget
         self._crawler = crawler
         self._sandbox = sandbox
         self._connection = connection
@@ -247,7 +243,7 @@ class _Crawl:
         self.down = False
 
     async def list_pages(self) -> AsyncGenerator[str]:
-        """The addresses of the pages, each once. Raises Precondition (SOURCE_UNREADABLE)."""
+        """The addresses of the pages, each once. Raises Precondition (SOURCE_UNREADABLE), BudgetSpent."""
         listed = self.addresses
         for address in self._table.addresses:
             if (normal_address := _normal(address)) not in listed:
@@ -256,13 +252,12 @@ class _Crawl:
         # In the order of reading; indexes add to it on the way.
         sitemaps = list(dict.fromkeys(_normal(address) for address in self._table.sitemaps))
         noted = set(sitemaps)
-        for address in sitemaps:
-            if len(sitemaps) > _MOST_SITEMAPS:
-                message = f"The index lists more than {_MOST_SITEMAPS} sitemaps; name those that the source needs in the mapping."
-                raise unreadable(self._connection.name, PAGE, DatabaseFault.TOO_LARGE, message)
-            if self._check is not None:
-                await self._check()
+        most = min(_MOST_SITEMAPS, self._budget.limits.requests // 2)  # the other half is for pages
+        for number, address in enumerate(sitemaps):
+            if number == most:
+                raise BudgetSpent(f"{most} sitemaps")
             sitemap = await self._sitemap(address)
+            await self._budget.spend(entries=len(sitemap.pages) + len(sitemap.sitemaps))
             for normal_address in sitemap.sitemaps:
                 if normal_address not in noted:
                     noted.add(normal_address)
@@ -361,6 +356,7 @@ class _Crawl:
         try:
             answer = await self._get(address, SITEMAP_BYTES, robots=False)
             assert answer.reply is not None, "the request was not conditional"
+            await self._budget.spend(size=len(answer.reply.body))
             return await asyncio.to_thread(_normalise, await self._sandbox.sitemap(answer.reply.body))
         except SitemapProblem as error:
             message, fault = f"The sitemap {address} {error}.", DatabaseFault.QUERY
@@ -430,6 +426,7 @@ class _Crawl:
     async def _request(self, origin: UrlOrigin, outgoing: Outgoing, delay: float, limit: int) -> Reply:
         """Make one request when it is the host's turn. Raises _PageProblem."""
         seconds = self._connection.seconds
+        await self._budget.spend(requests=1)
         try:
             times = Times(all=seconds)
             return await self._crawler.fetch(origin.host, delay, self._reach, outgoing, times, limit)

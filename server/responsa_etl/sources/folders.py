@@ -1,14 +1,16 @@
 """Reads the files of connected folders, and only those that have changed since an earlier run.
 
-A folder is listed first. A file whose tag (its time and size, or what a server calls its version) is that of an earlier
-run is not read again. What `responsa ingest` skips in folders is skipped here, too.
+Files are read as the listing of the folder names them, a page at a time. A file whose tag (its time and size, or what a
+server calls its version) is that of an earlier run is not read again. What `responsa ingest` skips in folders is skipped
+here, too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Mapping, Sequence, Set
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final, Protocol
@@ -27,17 +29,22 @@ from responsa_etl.domain import (
     SourcePage,
     StoredDocument,
 )
-from responsa_etl.sources.crawling import Check
+from responsa_etl.sources.budget import Budget, BudgetLimits, BudgetSpent
 from responsa_etl.sources.mapping import SourceMapping
 from responsa_etl.sources.reading import unreadable
 from responsa_server.domain.files import is_left_behind
 from responsa_server.domain.people import Principal
 from responsa_server.domain.runs import DocumentKey, Fetched
+from responsa_server.domain.sharing import Scheduler
 from responsa_server.identity.tokens import Secret
 from responsa_server.ingest.formats import FORMATS
 from responsa_server.outbound.addresses import Allowed, OutboundError, UrlOrigin, origin_of
 
 _SECONDS: Final = 600.0
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_CHECK: Final = BudgetLimits(seconds=300.0, requests=20, entries=10_000, size=64 << 20)
+"""What a check may use. It ends with the first file, so more is for a folder without files."""
+_CHECKS_AT_ONCE: Final = 4
 
 
 class FolderProblem(Exception):
@@ -66,18 +73,18 @@ class FolderFile:
 
 
 @dataclass(frozen=True, slots=True)
-class FolderListing:
-    """The files of a folder. unreadable: the folders below it that cannot be read, each with the reason."""
+class UnreadableFolder:
+    """A folder below the connected one that cannot be read. problem: why."""
 
-    files: Sequence[FolderFile]
-    unreadable: Mapping[str, str]
+    path: str
+    problem: str
 
 
 class OpenFolder(Protocol):
     """A folder that is being read."""
 
-    async def list(self, limit: int) -> FolderListing:
-        """All files that `is_wanted`. Raises FolderProblem, also for more than `limit` files."""
+    def list(self, budget: Budget) -> AsyncGenerator[FolderFile | UnreadableFolder]:
+        """All files that `is_wanted`. Raises FolderProblem, BudgetSpent."""
         ...
 
     async def read(self, file: FolderFile, limit: int) -> bytes:
@@ -88,8 +95,10 @@ class OpenFolder(Protocol):
 class FolderOpener(Protocol):
     """Opens folders of a kind."""
 
-    def __call__(self, tenant_id: str, folder: ConnectedFolder) -> AbstractAsyncContextManager[OpenFolder]:
-        """Raises FolderProblem."""
+    def __call__(
+        self, tenant_id: str, folder: ConnectedFolder, budget: Budget
+    ) -> AbstractAsyncContextManager[OpenFolder]:
+        """budget: of all that is read. Raises FolderProblem, BudgetSpent."""
         ...
 
 
@@ -105,15 +114,35 @@ def is_wanted(path: str) -> bool:
     """Whether a file may become a document: it and its folders are not hidden, programs have not left it behind, and its
     suffix is that of a format."""
     pure = PurePosixPath(path)
-    if any(part.startswith(".") for part in pure.parts) or is_left_behind(pure.name):
+    if any(map(is_hidden, pure.parts)) or is_left_behind(pure.name):
         return False
     return FORMATS.with_suffix(pure.suffix.lower().removeprefix(".")) is not None
 
 
-def too_many(limit: int) -> FolderProblem:
-    """The problem of a folder with more files than `limit`."""
-    message = f"The folder has more than {limit:,} files, which the setting sources.files does not allow; connect a folder below it."
-    return FolderProblem(DatabaseFault.TOO_LARGE, "address", message)
+def is_hidden(name: str) -> bool:
+    """Whether a file or a folder is hidden; `.` and `..` are no names (`find_name_problem`)."""
+    return name.startswith(".") and name not in (".", "..")
+
+
+def find_name_problem(kind: str, key: str) -> str:
+    """Why a name from outside is none of a document, as a sentence; "" if it may be one."""
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError:
+        return "The name is not valid UTF-8."
+    if size > MAX_KEY_BYTES:
+        return f"The name has more than {MAX_KEY_BYTES} bytes."
+    if _CONTROL.search(key):
+        return "The name has a slash or control characters."
+    if kind == FILE and not {"", ".", ".."}.isdisjoint(key.split("/")):
+        return "A part of the path is empty, or it is . or .., which lead elsewhere."
+    return ""
+
+
+def write_name(name: str) -> str:
+    """A name from outside as it may be shown and stored: without what cannot be printed, and not longer than a key."""
+    text = "".join(char if char.isprintable() else "\ufffd" for char in name)
+    return text.encode(errors="replace")[:MAX_KEY_BYTES].decode(errors="ignore")
 
 
 def origin_of_folder(folder: ConnectedFolder, allowed: Allowed) -> UrlOrigin:
@@ -180,6 +209,7 @@ class FolderReader:
         self.paths = paths
         self._openers = openers
         self._limits = limits
+        self._checking = Scheduler("checks of folders", _CHECKS_AT_ONCE)
 
     def seal(
         self, tenant_id: str, folder: ConnectedFolder, stored: ConnectedFolder | None
@@ -206,10 +236,20 @@ class FolderReader:
             raise FolderProblem(DatabaseFault.LOGIN, "password", message) from None
 
     async def check(self, tenant_id: str, folder: ConnectedFolder) -> None:
-        """List a folder. Raises FolderProblem."""
-        unsealed = self.unseal(tenant_id, folder)
-        async with self._openers[folder.kind](tenant_id, unsealed) as opened:
-            await opened.list(self._limits.files)
+        """List a folder up to its first file. Raises FolderProblem, Exhausted (OVERLOADED)."""
+        unsealed, budget = self.unseal(tenant_id, folder), Budget(_CHECK)
+        async with self._checking.turn(limit=1):
+            try:
+                async with budget.reading():
+                    with suppress(BudgetSpent):  # so far, the folder could be read
+                        async with (
+                            self._openers[folder.kind](tenant_id, unsealed, budget) as opened,
+                            aclosing(opened.list(budget)) as listed,
+                        ):
+                            await anext(listed, None)
+            except BudgetSpent as spent:
+                message = f"The folder was not listed within {spent}."
+                raise FolderProblem(DatabaseFault.TIMEOUT, "address", message) from None
 
     async def files(
         self,
@@ -217,27 +257,32 @@ class FolderReader:
         folder: ConnectedFolder,
         known: Mapping[DocumentKey, StoredDocument],
         only: Set[str] | None,
-        check: Check,
+        budget: Budget,
     ) -> AsyncGenerator[MadeRow]:
         """Each file, with its document, that it is unchanged, or why it cannot be read.
 
-        known: the documents of the source. only: the paths to which a retry limits itself. check: is awaited before each
-        file is read; what it raises ends the reading. Raises Precondition (SOURCE_UNREADABLE).
+        known: the documents of the source. only: the paths to which a retry limits itself. Raises Precondition
+        (SOURCE_UNREADABLE), BudgetSpent.
         """
+        paths = set[str]()
         try:
             unsealed = self.unseal(tenant_id, folder)
-            async with self._openers[folder.kind](tenant_id, unsealed) as opened:
-                listing = await opened.list(self._limits.files)
-                for path, problem in listing.unreadable.items():
-                    yield MadeRow(FILE, {"path": path}, None, problem, path)
-                    for at in known:
-                        if at.kind == FILE and at.key.startswith(f"{path}/"):
-                            yield MadeRow(FILE, {}, None, key=at.key, unchanged=True)
-                for file in listing.files:
-                    if only is None or file.path in only:
-                        await check()
-                        stored = known.get(DocumentKey(FILE, file.path))
-                        yield await self._read(opened, folder, file, stored)
+            async with (
+                self._openers[folder.kind](tenant_id, unsealed, budget) as opened,
+                aclosing(opened.list(budget)) as listed,
+            ):
+                async for item in listed:
+                    if isinstance(item, UnreadableFolder):
+                        yield MadeRow(FILE, {"path": item.path}, None, item.problem, item.path)
+                        for at in known:
+                            if at.kind == FILE and at.key.startswith(f"{item.path}/"):
+                                yield MadeRow(FILE, {}, None, key=at.key, unchanged=True)
+                    elif item.path not in paths and (only is None or item.path in only):
+                        if len(paths) == self._limits.files:
+                            raise BudgetSpent(f"{len(paths):,} files")
+                        paths.add(item.path)
+                        await budget.hold()
+                        yield await self._read(opened, folder, item, known.get(DocumentKey(FILE, item.path)))
         except FolderProblem as problem:
             raise unreadable(folder.kind.value, FILE, problem.fault, problem.message) from None
 
@@ -247,17 +292,12 @@ class FolderReader:
         fetched = Fetched(file.path, file.uri, file.tag, "", folder.collection)
         if stored is not None and stored.digest and stored.fetched == fetched:
             return MadeRow(FILE, {}, None, key=file.path, unchanged=True)
+        if problem := find_name_problem(FILE, file.path):
+            return MadeRow(FILE, {}, None, problem, file.path)
         row, limit = {"path": file.path}, self._limits.file_bytes
-        if len(file.path.encode(errors="replace")) > MAX_KEY_BYTES:
-            path = file.path.encode(errors="replace")[:MAX_KEY_BYTES].decode(errors="ignore")
-            return MadeRow(FILE, row, None, f"The path has more than {MAX_KEY_BYTES} bytes.", path)
         try:
-            file.path.encode()
             async with asyncio.timeout(_SECONDS):
                 data = b"" if file.size > limit else await opened.read(file, limit)
-        except UnicodeEncodeError:
-            name = file.path.encode(errors="replace").decode()
-            return MadeRow(FILE, {}, None, "The name of the file is not valid UTF-8.", name)
         except TimeoutError:
             return MadeRow(FILE, row, None, f"The file was not read within {_SECONDS:g} seconds.", file.path)
         except FileProblem as problem:

@@ -19,19 +19,20 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import httpx2
 
 from responsa_etl.domain import ConnectedFolder, DatabaseFault
+from responsa_etl.sources.budget import Budget
 from responsa_etl.sources.folders import (
     FileProblem,
     FolderFile,
-    FolderListing,
     FolderProblem,
+    UnreadableFolder,
     is_wanted,
     not_reachable,
     origin_of_folder,
-    too_many,
 )
 from responsa_server.outbound.addresses import Allowed, UrlOrigin, origin_of
 from responsa_server.outbound.connector import ForbiddenRequest, reachable_addresses
@@ -41,11 +42,12 @@ _PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 _SECONDS: Final = 300.0
 _MEMORY_BYTES: Final = 2 << 30
 _REPOSITORY_BYTES: Final = 1 << 30
-_LISTING_BYTES: Final = 64 << 20
+_CPU_SECONDS: Final = 600
 _MESSAGE_BYTES: Final = 64 << 10
 _OLDEST: Final = (2, 37)
 """The first version that connects to given addresses (http.curloptResolve)."""
 _FILE: Final = re.compile(rb"100\d{3} blob ([0-9a-f]{40,64}) +(\d+)\t(.+)", re.DOTALL)
+_LIST: Final = ("ls-tree", "-r", "-t", "-l", "-z", "HEAD")
 
 
 class GitFolders:
@@ -56,24 +58,28 @@ class GitFolders:
         self._allowed = allowed
 
     @asynccontextmanager
-    async def __call__(self, tenant_id: str, folder: ConnectedFolder) -> AsyncGenerator[GitFolder]:
-        """Raises FolderProblem."""
+    async def __call__(
+        self, tenant_id: str, folder: ConnectedFolder, budget: Budget
+    ) -> AsyncGenerator[GitFolder]:
+        """Raises FolderProblem, BudgetSpent."""
+        await budget.spend(requests=1)
         origin = origin_of_folder(folder, self._allowed)
         git = shutil.which("git", path=_PATH)
         if git is None:
             raise FolderProblem(DatabaseFault.QUERY, "kind", "Git is not installed on the server.")
         folder_path = Path(tempfile.gettempdir()) / f"responsa-git-{secrets.token_hex(16)}"
-        launcher = launcher_of(f"git {tenant_id}", _MEMORY_BYTES, _REPOSITORY_BYTES)
+        launcher = launcher_of(f"git {tenant_id}", _MEMORY_BYTES, _REPOSITORY_BYTES, _CPU_SECONDS)
         settings = await self._settings(origin, folder)
         # Nobody else may read what is fetched.
         private = ["/bin/sh", "-c", 'umask 077; exec "$@"', "sh"]
         opened = GitFolder([*launcher, *private, git], folder_path, settings)
         try:
-            await opened.clone(folder)
+            # The address is made of its checked parts, so that git connects to the host that was looked up.
+            await opened.clone(folder, f"{origin}{urlsplit(folder.address).path}")
             yield opened
         finally:
             await opened.close()
-            await asyncio.shield(_capture([*launcher, "/bin/rm", "-rf", str(folder_path)], {}, 0))
+            await asyncio.shield(_capture([*launcher, "/bin/rm", "-rf", str(folder_path)], {}))
 
     async def _settings(self, origin: UrlOrigin, folder: ConnectedFolder) -> Mapping[str, str]:
         """Git's settings, which are in its environment: other users see arguments. Raises FolderProblem."""
@@ -119,7 +125,7 @@ class GitFolder:
         self._environment = environment
         self._reading: Process | None = None
 
-    async def clone(self, folder: ConnectedFolder) -> None:
+    async def clone(self, folder: ConnectedFolder, address: str) -> None:
         """Fetch the newest commit. Raises FolderProblem."""
         version = re.match(rb"git version (\d{1,4})\.(\d{1,4})", await self._capture("version"))
         if version is None or (int(version[1]), int(version[2])) < _OLDEST:
@@ -128,7 +134,7 @@ class GitFolder:
         branch = ["--branch", folder.branch] if folder.branch else []
         try:
             async with asyncio.timeout(_SECONDS):
-                output = await self._capture("clone", *options, *branch, "--", folder.address, self._place)
+                output = await self._capture("clone", *options, *branch, "--", address, self._place)
         except TimeoutError:
             message = f"The repository was not fetched within {_SECONDS:g} seconds."
             raise FolderProblem(DatabaseFault.TIMEOUT, "address", message) from None
@@ -136,33 +142,28 @@ class GitFolder:
         if not re.fullmatch(rb"[0-9a-f]{40,64}\s*", head):
             raise _explain(output.decode(errors="replace"), folder)
 
-    async def list(self, limit: int) -> FolderListing:
-        """See `OpenFolder.list`."""
-        listing = await self._capture("-C", self._place, "ls-tree", "-r", "-l", "-z", "HEAD")
-        if len(listing) > _LISTING_BYTES:
-            raise too_many(limit)
-        files = list[FolderFile]()
-        for entry in listing.split(b"\0"):
-            match = _FILE.fullmatch(entry)
-            path = match[3].decode(errors="surrogateescape") if match else ""
-            if match and is_wanted(path):
-                files.append(FolderFile(path, match[1].decode(), int(match[2])))
-        if len(files) > limit:
-            raise too_many(limit)
-        return FolderListing(files, {})
+    async def list(self, budget: Budget) -> AsyncGenerator[FolderFile | UnreadableFolder]:
+        """See `OpenFolder.list`. Folders count, too: they may be empty, and very many."""
+        listing = await _start([*self._git, "-C", self._place, *_LIST], self._environment)
+        assert listing.stdout is not None, "it is a pipe"
+        try:
+            while entry := await listing.stdout.readuntil(b"\0"):
+                await budget.spend(entries=1)
+                match = _FILE.fullmatch(entry[:-1])
+                path = match[3].decode(errors="surrogateescape") if match else ""
+                if match and is_wanted(path):
+                    yield FolderFile(path, match[1].decode(), int(match[2]))
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            if not listing.stdout.at_eof() or await listing.wait():
+                raise _crash() from None
+        finally:
+            await _end(listing)
 
     async def read(self, file: FolderFile, limit: int) -> bytes:
         """See `OpenFolder.read`."""
         if self._reading is None:
-            self._reading = await asyncio.create_subprocess_exec(
-                *(*self._git, "-C", self._place, "cat-file", "--batch"),
-                stdin=PIPE,
-                stdout=PIPE,
-                stderr=DEVNULL,
-                env=self._environment,
-                cwd="/",
-                start_new_session=True,
-            )
+            command = [*self._git, "-C", self._place, "cat-file", "--batch"]
+            self._reading = await _start(command, self._environment, stdin=PIPE)
         reading = self._reading
         assert reading.stdin is not None, "it is a pipe"
         assert reading.stdout is not None, "it is a pipe"
@@ -178,8 +179,7 @@ class GitFolder:
             await _end(reading)
             raise
         except (asyncio.IncompleteReadError, ConnectionError):
-            message = "Git ended in the midst of the repository."
-            raise FolderProblem(DatabaseFault.CRASHED, "address", message) from None
+            raise _crash() from None
 
     async def close(self) -> None:
         """End the reading."""
@@ -187,35 +187,55 @@ class GitFolder:
             await _end(self._reading)
 
     async def _capture(self, *arguments: str) -> bytes:
-        return await _capture([*self._git, *arguments], self._environment, _LISTING_BYTES)
+        return await _capture([*self._git, *arguments], self._environment)
 
 
-async def _capture(command: Sequence[str], environment: Mapping[str, str], limit: int) -> bytes:
-    """What a program writes, at most one byte more than `limit`."""
-    process = await asyncio.create_subprocess_exec(
+async def _start(
+    command: Sequence[str], environment: Mapping[str, str], *, stdin: int = DEVNULL, stderr: int = DEVNULL
+) -> Process:
+    """Start a program in a session of its own."""
+    return await asyncio.create_subprocess_exec(
         *command,
-        stdin=DEVNULL,
+        stdin=stdin,
         stdout=PIPE,
-        stderr=STDOUT,
+        stderr=stderr,
         env=environment,
         cwd="/",
         start_new_session=True,
+        limit=_MESSAGE_BYTES,
     )
+
+
+async def _capture(command: Sequence[str], environment: Mapping[str, str]) -> bytes:
+    """What a program writes, at most about `_MESSAGE_BYTES`, after which it is killed."""
+    process = await _start(command, environment, stderr=STDOUT)
     assert process.stdout is not None, "it is a pipe"
     written = bytearray()
     try:
-        while len(written) <= limit and (piece := await process.stdout.read(_MESSAGE_BYTES)):
+        while len(written) <= _MESSAGE_BYTES and (piece := await process.stdout.read(_MESSAGE_BYTES)):
             written += piece
     finally:
         await _end(process)
-    return bytes(written[: limit + 1])
+    return bytes(written)
 
 
 async def _end(process: Process) -> None:
     """Tell the keeper of a program to kill what is left of it."""
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
-    await asyncio.shield(process.wait())
+    await asyncio.shield(_drain(process))
+
+
+async def _drain(process: Process) -> None:
+    """Wait for the end of a program. What it has written must be read for that."""
+    while process.stdout is not None and await process.stdout.read(_MESSAGE_BYTES):
+        pass
+    await process.wait()
+
+
+def _crash() -> FolderProblem:
+    message = "Git ended in the midst of the repository."
+    return FolderProblem(DatabaseFault.CRASHED, "address", message)
 
 
 def _explain(output: str, folder: ConnectedFolder) -> FolderProblem:

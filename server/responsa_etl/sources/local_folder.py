@@ -11,17 +11,19 @@ import os
 import stat
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from responsa_etl.domain import ConnectedFolder, DatabaseFault
+from responsa_etl.domain import FILE, ConnectedFolder, DatabaseFault
+from responsa_etl.sources.budget import Budget
 from responsa_etl.sources.folders import (
     FileProblem,
     FolderFile,
-    FolderListing,
     FolderProblem,
+    UnreadableFolder,
+    find_name_problem,
     is_wanted,
-    too_many,
 )
 from responsa_server.domain.people import Principal
 
@@ -48,7 +50,9 @@ class LocalFolders:
         return [Path(str(path).replace(_TENANT, tenant_id)) for path in self._paths]
 
     @asynccontextmanager
-    async def __call__(self, tenant_id: str, folder: ConnectedFolder) -> AsyncGenerator[LocalFolder]:
+    async def __call__(
+        self, tenant_id: str, folder: ConnectedFolder, budget: Budget
+    ) -> AsyncGenerator[LocalFolder]:
         """Raises FolderProblem."""
         yield LocalFolder(
             await asyncio.to_thread(self._resolve, tenant_id, folder.address), self._home.resolve()
@@ -79,9 +83,27 @@ class LocalFolder:
         self._path = path
         self._home = home
 
-    async def list(self, limit: int) -> FolderListing:
+    async def list(self, budget: Budget) -> AsyncGenerator[FolderFile | UnreadableFolder]:
         """See `OpenFolder.list`."""
-        return await asyncio.to_thread(self._list, limit)
+        waiting = [Path()]
+        while waiting:
+            below = waiting.pop()
+            try:
+                entries = await asyncio.to_thread(self._scan, below, budget.entries_left + 1)
+            except OSError as error:
+                if below == Path():
+                    message = f"The server cannot read {self._path}: {error.strerror}."
+                    raise FolderProblem(DatabaseFault.UNREACHABLE, "address", message) from None
+                yield UnreadableFolder(below.as_posix(), f"The folder cannot be read: {error.strerror}.")
+                continue
+            await budget.spend(entries=1 + len(entries))
+            for path, file in entries:
+                if file is None and (problem := find_name_problem(FILE, path.as_posix())):
+                    yield UnreadableFolder(path.as_posix(), problem)
+                elif file is None:
+                    waiting.append(path)
+                elif is_wanted(path.name):
+                    yield file
 
     async def read(self, file: FolderFile, limit: int) -> bytes:
         """See `OpenFolder.read`."""
@@ -90,32 +112,21 @@ class LocalFolder:
         except OSError as error:
             raise FileProblem(f"The file cannot be read: {error.strerror}.") from None
 
-    def _list(self, limit: int) -> FolderListing:
-        files, unreadable, waiting = list[FolderFile](), dict[str, str](), [Path()]
-        while waiting:
-            below = waiting.pop()
-            try:
-                descriptor = _open_folder(self._path / below)
-            except OSError as error:
-                if below == Path():
-                    message = f"The server cannot read {self._path}: {error.strerror}."
-                    raise FolderProblem(DatabaseFault.UNREACHABLE, "address", message) from None
-                unreadable[below.as_posix()] = f"The folder cannot be read: {error.strerror}."
-                continue
-            try:
-                with os.scandir(descriptor) as entries:
-                    for entry in sorted(entries, key=lambda entry: entry.name):
-                        path = below / entry.name
-                        if entry.is_dir(follow_symlinks=False):
-                            if not entry.name.startswith(".") and self._path / path != self._home:
-                                waiting.append(path)
-                        elif entry.is_file(follow_symlinks=False) and is_wanted(entry.name):
-                            files.append(_describe(path, entry))
-            finally:
-                os.close(descriptor)
-            if len(files) > limit:
-                raise too_many(limit)
-        return FolderListing(files, unreadable)
+    def _scan(self, below: Path, most: int) -> Sequence[tuple[Path, FolderFile | None]]:
+        """The files, and the folders that are not hidden (None), among the first entries of a folder, by name. Raises OSError."""
+        descriptor, scanned = _open_folder(self._path / below), list[tuple[Path, FolderFile | None]]()
+        try:
+            with os.scandir(descriptor) as entries:
+                for entry in islice(entries, most):
+                    path = below / entry.name
+                    if entry.is_dir(follow_symlinks=False):
+                        if not entry.name.startswith(".") and self._path / path != self._home:
+                            scanned.append((path, None))
+                    elif entry.is_file(follow_symlinks=False):
+                        scanned.append((path, _describe(path, entry)))
+        finally:
+            os.close(descriptor)
+        return sorted(scanned, key=lambda item: item[0].name)
 
     def _read(self, path: str, limit: int) -> bytes:
         parent = _open_folder(self._path / Path(path).parent)

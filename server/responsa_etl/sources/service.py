@@ -25,6 +25,7 @@ from responsa_etl.domain import (
     SourceConnection,
     WebConnection,
 )
+from responsa_etl.sources.budget import Budget, BudgetLimits, BudgetSpent
 from responsa_etl.sources.crawling import Crawler
 from responsa_etl.sources.declarations import DeclaredConnections
 from responsa_etl.sources.folders import FolderProblem, FolderReader, mapping_of
@@ -50,6 +51,7 @@ _MOST_SHOWN: Final = 3
 _SHOWN_BYTES: Final = 16 * 1024
 _VALUE_BYTES: Final = 256
 _PREVIEW_SECONDS: Final = 60
+_PREVIEW: Final = BudgetLimits(seconds=_PREVIEW_SECONDS, requests=200, entries=100_000, size=256 << 20)
 _SLOW_PREVIEW: Final = (
     f"The preview took longer than {_PREVIEW_SECONDS} seconds. Other previews of your tenant "
     "count too, because one reads at a time; ask for fewer rows, make the queries faster, or "
@@ -127,10 +129,18 @@ class SourceAdministration:
     async def delete(self, caller: Principal, source_id: str, etag: str, *, documents: bool) -> None:
         """Delete a source. documents: whether to delete those that it made, too. Raises NotFound, Conflict."""
         if documents:
-            for document_id in await self.sources.documents(caller, source_id, etag):
+            made = await self.sources.documents(caller, source_id, etag)
+            await self._end_runs(caller, source_id)
+            for document_id in made:
                 with suppress(NotFound):  # somebody else may have deleted it
                     await self._library.delete_document(caller, document_id)
         await self.sources.delete(caller, source_id, etag)
+        await self._end_runs(caller, source_id)
+
+    async def _end_runs(self, caller: Principal, source_id: str) -> None:
+        """End the runs of a source that is deleted."""
+        error = NotFound.of("source", names.source(source_id))
+        self._library.watching.report_end(await self.runs.fail_all(caller.tenant_id, source_id, error))
 
     async def notify(
         self, caller: Principal, subject: str, sources: Sequence[str], cause: str, request_id: UUID | None
@@ -148,7 +158,8 @@ class SourceAdministration:
         if await self._pause.still():
             raise unreadable(connection.name, "", DatabaseFault.PAUSED, _PAUSED)
         if isinstance(connection, WebConnection):
-            read = self._crawler.preview(caller.tenant_id, connection, mapping, rows)
+            budget = Budget(_PREVIEW)
+            read = self._crawler.preview(caller.tenant_id, connection, mapping, rows, budget)
         else:
             sandbox, asked = self._sandboxes.of(caller.tenant_id), RowSelection(subject, rows)
             read = read_rows(self._databases, caller.tenant_id, sandbox, connection, mapping, asked)
@@ -315,7 +326,7 @@ async def collect_preview(connection: str, rows: AsyncGenerator[MadeRow]) -> Seq
                 size += _size(first_rows[-1])
                 if size >= PREVIEW_BYTES:
                     break
-    except TimeoutError:
+    except (TimeoutError, BudgetSpent):
         raise unreadable(connection, "", DatabaseFault.TIMEOUT, _SLOW_PREVIEW) from None
     return first_rows
 

@@ -2,6 +2,8 @@
 the websites or the files of the folder.
 
 A run reads all rows first and changes nothing meanwhile, so a database that goes away in the midst of it has no effect.
+A run that ends by its budget makes what it has read until then, deletes nothing, and fails. While others wait, a run
+that has read for a while gives its place to another tenant, and goes on later where it was.
 The rows go to a temporary file, and only digests stay in memory. Then the run compares the keys and digests of the rows
 with those of its documents. What is new or different is made, and what has no row any more is deleted. Nothing depends
 on times or on what an earlier run has seen, so late commits and deletions are found, and a run that was interrupted
@@ -24,7 +26,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from time import monotonic
 from typing import IO, Final
 from uuid import UUID
@@ -44,9 +45,10 @@ from responsa_etl.domain import (
     StoredDocument,
     WebConnection,
 )
+from responsa_etl.sources.budget import Budget, BudgetLimits, BudgetSpent
 from responsa_etl.sources.crawling import Crawler
 from responsa_etl.sources.declarations import DeclaredConnections
-from responsa_etl.sources.folders import FolderReader, mapping_of
+from responsa_etl.sources.folders import FolderReader, find_name_problem, mapping_of, write_name
 from responsa_etl.sources.notifying import Notifier
 from responsa_etl.sources.reading import RowSelection, read_rows, unreadable
 from responsa_etl.sources.sandbox import SourceSandboxes
@@ -61,16 +63,20 @@ from responsa_server.domain.errors import (
     ResponsaError,
     Unavailable,
 )
+from responsa_server.domain.formatting import counted
 from responsa_server.domain.knowledge import (
     LONGEST_PAUSE,
     DocumentMetadata,
+    IngestStage,
     Look,
+    Operation,
     OwnershipLost,
     pause_after,
     workers_lost,
 )
-from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.people import Principal, Role, Server
 from responsa_server.domain.runs import DocumentKey, Fetched, RunUpload
+from responsa_server.domain.sharing import Scheduler
 from responsa_server.domain.spools import spooling
 from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.library.library import Library
@@ -92,6 +98,8 @@ _PIECE_BYTES: Final = 128 * 1024
 _IN_MEMORY_BYTES: Final = 1 << 20
 # A document may have megabytes.
 _DOCUMENTS_READ: Final = 8
+_PLACES: Final = 2
+"""The places of runs for all subjects in a process; beside them are those that wait for one."""
 
 
 @dataclass(slots=True)
@@ -120,7 +128,10 @@ class _SyncPlan:
     def note(self, row: MadeRow, known: Mapping[DocumentKey, StoredDocument]) -> bytes:
         """Note a row. Returns the line that is written to the file next; b"" if there is nothing to make."""
         document = row.document
-        at = DocumentKey(row.kind, document.key if document else row.key)
+        key = document.key if document else row.key
+        if key and (problem := find_name_problem(row.kind, key)):
+            row, key = replace(row, problem=row.problem or problem), write_name(key)
+        at = DocumentKey(row.kind, key)
         before = known.get(at)
         if row.unchanged:
             self.seen.add(at)
@@ -180,7 +191,7 @@ class _SyncPlan:
 
 
 class Sync:
-    """The job that runs a source. ended: tells waiting callers which operations have ended."""
+    """The job that runs a source."""
 
     def __init__(
         self,
@@ -193,8 +204,12 @@ class Sync:
         library: Library,
         ended: Callable[[Sequence[UUID]], None],
         notifier: Notifier,
+        limits: BudgetLimits,
         errors: UnexpectedErrors | None = None,
     ) -> None:
+        """ended: tells waiting callers which operations have ended. limits: of each run."""
+        self._limits = limits
+        self._places = Scheduler("runs of sources", _PLACES)
         self._runs = runs
         self._connections = connections
         self._databases = databases
@@ -291,13 +306,29 @@ class Sync:
         )
 
     async def _slice(self, tenant_id: str, operation_id: UUID) -> int:
-        """Returns how many documents are still to be published or deleted. If there are none, the run has ended."""
-        task = await self._runs.begin(tenant_id, operation_id)
+        """Returns how many documents are still to be published or deleted. If there are none, the run has ended. Once a
+        call ends the run, whatever it does is stopped. Raises OwnershipLost."""
+        reader, budget = Server(tenant_id), Budget(self._limits, self._places)
+        try:
+            operation = await self._library.operations.get(reader, operation_id)
+            return await self._library.watching.run_until(
+                reader, operation_id, operation.seq, lambda now: now.done, self._work(operation, budget)
+            )
+        except NotFound:  # the record of the run, with its source
+            return 0
+        finally:
+            budget.give_up()
+
+    async def _work(self, operation: Operation, budget: Budget) -> int:
+        """See `_slice`."""
+        if not operation.subject and operation.stage in (IngestStage.QUEUED, IngestStage.PARSING):
+            await budget.hold()
+        task = await self._runs.begin(operation.tenant_id, operation.id)
         if task is None:
             return 0
         if task.reading:
             with spooling(), tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as file:
-                await self._run(task, _SyncPlan(file))
+                await self._run(task, _SyncPlan(file), budget)
             await self._runs.wait(task.claim)
         while ended := await self._runs.publish(task.claim):
             self._ended(ended)
@@ -308,7 +339,7 @@ class Sync:
         await self._runs.end(task.claim)
         return 0
 
-    async def _run(self, task: RunTask, plan: _SyncPlan) -> None:
+    async def _run(self, task: RunTask, plan: _SyncPlan, budget: Budget) -> None:
         if task.user_id is None:
             raise NotPermitted(
                 Reason.ROLE_REQUIRED,
@@ -323,11 +354,14 @@ class Sync:
             self._ended(await self._runs.release(task.claim.tenant_id, earlier))
         known = await self._runs.find_documents(task.claim)
         failed = await self._runs.find_failed(task.claim) if task.retry else frozenset[DocumentKey]()
-        await self._read(task, plan, known, failed)
+        spent = await self._read(task, plan, known, failed, budget)
+        if spent is not None:  # either all documents of a subject follow the rows or none
+            plan.blocked |= {*plan.changed.values()} - {""}
         gone = [
             (at, document)
             for at, document in known.items()
-            if at not in plan.seen
+            if spent is None
+            and at not in plan.seen
             and at.kind not in plan.blind
             and document.subject not in plan.blocked
             # A run for one subject has seen no other rows.
@@ -372,6 +406,8 @@ class Sync:
         for start in range(0, len(order), _DOCUMENTS_READ):
             some = order[start : start + _DOCUMENTS_READ]
             for document in await asyncio.to_thread(plan.documents, some):
+                if not task.subject:
+                    await budget.hold()
                 at = DocumentKey(document.kind, document.key)
                 if document.subject in refused:
                     continue
@@ -380,6 +416,11 @@ class Sync:
                     task, caller, plan.collection, document, known.get(at), together=among
                 ):
                     refused |= {document.subject} & together
+        if spent is not None:
+            kept = f"What was read until then is kept ({counted(len(order), 'document')}), and nothing was deleted."
+            remedy = "Connect less, or ask the operator for a larger budget (sources.files, sources.run_seconds, sources.run_bytes)."
+            message = f"The run ended by its budget, {spent}. {kept} {remedy}"
+            raise unreadable(task.source.connection, "", DatabaseFault.TOO_LARGE, message)
 
     async def _read(
         self,
@@ -387,24 +428,33 @@ class Sync:
         plan: _SyncPlan,
         known: Mapping[DocumentKey, StoredDocument],
         failed: Set[DocumentKey],
-    ) -> None:
-        """Read all rows, and note what is different. failed: the rows that a retry tries again. Raises Precondition
-        (SOURCE_UNREADABLE), OwnershipLost."""
-        batches = await self._rows(task, plan, known, {at.key for at in failed} if task.retry else None)
-        waiting, size = list[bytes](), 0
-        async with aclosing(batches) as rows:
-            async for row in rows:
-                if row.document is None or row.document.page is None:
-                    line = plan.note(row, known)
-                else:
-                    line = await asyncio.to_thread(plan.note, row, known)  # a page may have megabytes
-                if line:
-                    waiting.append(line)
-                    size += len(line)
-                if size > _PIECE_BYTES:
-                    await asyncio.to_thread(plan.file.writelines, waiting)
-                    waiting, size = [], 0
+        budget: Budget,
+    ) -> BudgetSpent | None:
+        """Read all rows, and note what is different. failed: the rows that a retry tries again. Returns why the reading
+        ended early; None if it did not. Raises Precondition (SOURCE_UNREADABLE), OwnershipLost."""
+        only = {at.key for at in failed} if task.retry else None
+        waiting, size, spent = list[bytes](), 0, None
+        try:
+            async with (
+                budget.reading(),
+                aclosing(await self._rows(task, plan, known, only, budget)) as rows,
+            ):
+                async for row in rows:
+                    if row.document is None or row.document.page is None:
+                        line = plan.note(row, known)
+                    else:
+                        line = await asyncio.to_thread(plan.note, row, known)  # a page may have megabytes
+                    if line:
+                        waiting.append(line)
+                        size += len(line)
+                    if size > _PIECE_BYTES:
+                        await asyncio.to_thread(plan.file.writelines, waiting)
+                        waiting, size = [], 0
+                    budget.count(size=len(line))
+        except BudgetSpent as error:
+            spent = error
         await asyncio.to_thread(plan.file.writelines, waiting)
+        return spent
 
     async def _rows(
         self,
@@ -412,17 +462,16 @@ class Sync:
         plan: _SyncPlan,
         known: Mapping[DocumentKey, StoredDocument],
         only: Set[str] | None,
+        budget: Budget,
     ) -> AsyncGenerator[MadeRow]:
         """The rows of a run, and note in the plan what its mapping or folder says. only: the keys to which a retry of
         pages or files limits itself. Raises as `_read`."""
         tenant_id = task.claim.tenant_id
-        # Reading a site or a folder takes long, so a cancelled run must end on the way.
-        check = partial(self._runs.check, task.claim)
         if (folder := task.source.folder) is not None:
             plan.collection, plan.deletions_percent = folder.collection, folder.deletions_percent
             if task.subject:
                 return _no_rows()
-            return self._folders.files(tenant_id, folder, known, only, check)
+            return self._folders.files(tenant_id, folder, known, only, budget)
         sandbox = self._sandboxes.of(tenant_id)
         mapping, problems = await sandbox.mapping(task.source.mapping)
         if mapping is None:  # a release may be stricter than the one that stored the mapping
@@ -443,7 +492,7 @@ class Sync:
             )
         if task.subject:
             return _no_rows()
-        return self._crawler.pages(tenant_id, connection, mapping, known, only, check)
+        return self._crawler.pages(tenant_id, connection, mapping, known, only, budget)
 
     async def _make(
         self,

@@ -19,16 +19,18 @@ from urllib.parse import quote, unquote, urlsplit
 
 import httpx2
 
-from responsa_etl.domain import ConnectedFolder, DatabaseFault, FolderKind
+from responsa_etl.domain import FILE, ConnectedFolder, DatabaseFault, FolderKind
+from responsa_etl.sources.budget import Budget
 from responsa_etl.sources.folders import (
     FileProblem,
     FolderFile,
-    FolderListing,
     FolderProblem,
+    UnreadableFolder,
+    find_name_problem,
+    is_hidden,
     is_wanted,
     not_reachable,
     origin_of_folder,
-    too_many,
 )
 from responsa_etl.sources.listings import LISTING_BYTES, ListedEntry, ListingProblem
 from responsa_etl.sources.sandbox import SourceSandbox, SourceSandboxes
@@ -64,12 +66,15 @@ class WebFolders:
         self._sandboxes = sandboxes
 
     @asynccontextmanager
-    async def __call__(self, tenant_id: str, folder: ConnectedFolder) -> AsyncGenerator[WebFolder]:
+    async def __call__(
+        self, tenant_id: str, folder: ConnectedFolder, budget: Budget
+    ) -> AsyncGenerator[WebFolder]:
         """Raises FolderProblem."""
         origin = origin_of_folder(folder, self._allowed)
         reach = ReachableHosts(frozenset({origin}), self._allowed)
 
         async def fetch(outgoing: Outgoing, limit: int) -> Reply:
+            await budget.spend(requests=1)
             return await self._connector.fetch(reach, outgoing, _TIMES, limit)
 
         kind = WebDavFolder if folder.kind is FolderKind.WEBDAV else S3Folder
@@ -89,7 +94,7 @@ class WebFolder(ABC):
         self._path = urlsplit(folder.address).path.rstrip("/") + "/"
 
     @abstractmethod
-    async def list(self, limit: int) -> FolderListing:
+    def list(self, budget: Budget) -> AsyncGenerator[FolderFile | UnreadableFolder]:
         """See `OpenFolder.list`."""
 
     @abstractmethod
@@ -126,14 +131,17 @@ class WebFolder(ABC):
             raise FolderProblem(DatabaseFault.UNREACHABLE, "address", message) from None
 
     async def _entries(
-        self, method: str, path: str, query: Mapping[str, str], body: bytes | None = None
+        self, budget: Budget, method: str, path: str, query: Mapping[str, str], body: bytes | None = None
     ) -> Sequence[ListedEntry]:
-        """What the server lists. Raises FolderProblem."""
+        """What the server lists. Raises FolderProblem, BudgetSpent."""
         host = self._origin.host
         try:
             reply = await self._ask(method, path, query, LISTING_BYTES, body)
             if reply.status in (HTTPStatus.OK, HTTPStatus.MULTI_STATUS):
-                return await self._sandbox.listing(reply.body)
+                await budget.spend(size=len(reply.body))
+                entries = await self._sandbox.listing(reply.body)
+                await budget.spend(entries=len(entries))
+                return entries
         except (TooLarge, ListingProblem):
             message = f"{host} does not answer as a server of such folders does. Check the address."
             raise FolderProblem(DatabaseFault.QUERY, "address", message) from None
@@ -151,30 +159,33 @@ class WebFolder(ABC):
 class WebDavFolder(WebFolder):
     """A collection of WebDAV. The folders below are listed one by one, because many servers refuse to list all at once."""
 
-    async def list(self, limit: int) -> FolderListing:
+    async def list(self, budget: Budget) -> AsyncGenerator[FolderFile | UnreadableFolder]:
         """See `OpenFolder.list`."""
-        files, folders = list[FolderFile](), [""]
-        for below in folders:
-            path = self._path + quote(below, safe="/~")
-            for entry in await self._entries("PROPFIND", path, {}, _PROPERTIES):
+        folders = [""]
+        while folders:
+            below = folders.pop()
+            address = self._path + quote(below, safe="/~")
+            for entry in await self._entries(budget, "PROPFIND", address, {}, _PROPERTIES):
                 name = self._name(entry, below)
-                if not name or "/" in name or name.startswith("."):
-                    continue
+                path = below + name.replace("/", "\0")  # within a name, it divides nothing
                 if entry.is_folder:
-                    folders.append(f"{below}{name}/")
+                    if not name or is_hidden(name):
+                        continue
+                    if problem := find_name_problem(FILE, path):
+                        yield UnreadableFolder(path, problem)
+                    else:
+                        folders.append(f"{path}/")
                 elif is_wanted(name):
-                    tag = f"{entry.tag or entry.modified}-{entry.size}"
-                    file = FolderFile(below + name, tag, entry.size)
-                    files.append(replace(file, uri=f"{self._origin}{self._path_of(file)}"))
-            if max(len(files), len(folders)) > limit:
-                raise too_many(limit)
-        return FolderListing(files, {})
+                    file = FolderFile(path, f"{entry.tag or entry.modified}-{entry.size}", entry.size)
+                    yield replace(file, uri=f"{self._origin}{self._path_of(file)}")
 
     def _name(self, entry: ListedEntry, below: str) -> str:
         """The name of an entry of a folder; "" for the folder itself and for what lies elsewhere."""
-        path = unquote(urlsplit(entry.path).path)
-        folder = unquote(self._path) + below
-        return path.removeprefix(folder).rstrip("/") if path.startswith(folder) else ""
+        path = urlsplit(entry.path).path
+        parent, _, name = path.rstrip("/").rpartition("/")
+        if _unquote(f"{parent}/") != unquote(self._path) + below:
+            return ""
+        return _unquote(name)
 
     def _build(self, method: str, path: str, query: Mapping[str, str], body: bytes | None) -> Outgoing:
         headers = {"depth": "1", "content-type": "application/xml"} if body else dict[str, str]()
@@ -184,31 +195,29 @@ class WebDavFolder(WebFolder):
         return Outgoing(method, f"{self._origin}{path}", headers, body)
 
     def _path_of(self, file: FolderFile) -> str:
-        return self._path + quote(file.path, safe="/~")
+        return self._path + quote(file.path, safe="/~", errors="replace")
 
 
 class S3Folder(WebFolder):
     """A bucket, or what is below a prefix of it: `https://ENDPOINT/BUCKET/PREFIX`. Requests are signed (AWS Signature
     Version 4) if there is a user, who is an access key."""
 
-    async def list(self, limit: int) -> FolderListing:
+    async def list(self, budget: Budget) -> AsyncGenerator[FolderFile | UnreadableFolder]:
         """See `OpenFolder.list`."""
         bucket, _, prefix = unquote(self._path).strip("/").partition("/")
-        prefix, token, files = f"{prefix}/" if prefix else "", "", list[FolderFile]()
+        prefix, token = f"{prefix}/" if prefix else "", ""
         while True:
             query = {"list-type": "2", "prefix": prefix}
             if token:
                 query["continuation-token"] = token
             token = ""
-            for entry in await self._entries("GET", f"/{quote(bucket)}", query):
+            for entry in await self._entries(budget, "GET", f"/{quote(bucket)}", query):
                 token = token or entry.token
                 path = entry.path.removeprefix(prefix)
                 if entry.path.startswith(prefix) and is_wanted(path):
-                    files.append(FolderFile(path, entry.tag, entry.size))
-            if len(files) > limit:
-                raise too_many(limit)
+                    yield FolderFile(path, entry.tag, entry.size)
             if not token:
-                return FolderListing(files, {})
+                return
 
     def _path_of(self, file: FolderFile) -> str:
         return quote(unquote(self._path) + file.path, safe="/~")
@@ -234,3 +243,8 @@ class S3Folder(WebFolder):
             key = hmac.digest(key, part.encode(), "sha256")
         credential = f"{self._folder.user}/{scope}"
         return f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature={key.hex()}"
+
+
+def _unquote(path: str) -> str:
+    """A path without its percent signs; what is not UTF-8 becomes lone surrogates."""
+    return unquote(path, errors="surrogateescape")

@@ -550,6 +550,14 @@ class PostgresSourceRuns:
             failed = await one_row(database, self._queries["fail"], values)
             return None if failed is None else failed["source_id"]
 
+    @shielded
+    async def fail_all(self, tenant_id: str, source_id: str, error: ResponsaError) -> Sequence[UUID]:
+        """End all runs of a source with an error. Returns those that had not ended."""
+        values = {"tenant": tenant_id, "source": source_id, **operations.error_columns(error)}
+        async with self._database.tenant(tenant_id) as database:
+            failed = await database.execute(self._queries["fail_all"], values)
+            return [run for (run,) in await failed.fetchall()]
+
     @asynccontextmanager
     async def _hold(self, claim: RunClaim) -> AsyncGenerator[Connection]:
         """A transaction during which nobody else can take the run. Raises OwnershipLost."""

@@ -243,3 +243,8 @@ UPDATE responsa.operation SET stage = 'done', update_time = clock_timestamp() WH
 UPDATE responsa.operation SET epoch = epoch + 1, stage = 'done', update_time = clock_timestamp(),
     error_reason = %(error_reason)s, error_message = %(error_message)s, error_metadata = %(error_metadata)s
 WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage <> 'done' RETURNING source_id;
+
+-- name: fail_all
+UPDATE responsa.operation SET epoch = epoch + 1, stage = 'done', update_time = clock_timestamp(),
+    error_reason = %(error_reason)s, error_message = %(error_message)s, error_metadata = %(error_metadata)s
+WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND kind = 'sync' AND stage <> 'done' RETURNING id;

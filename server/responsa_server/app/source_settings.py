@@ -53,13 +53,34 @@ class SourceSettings(BaseModel, extra="forbid"):
         ),
     )
     files: int = Field(
-        default=10_000, ge=1, le=100_000, description="The maximum number of files of a connected folder."
+        default=10_000,
+        ge=1,
+        le=100_000,
+        description=(
+            "The maximum number of files of a connected folder. A run of a source makes at most 10 requests, and its "
+            "listings have at most 20 entries, for each of them."
+        ),
     )
     file_bytes: int = Field(
         default=64 << 20,
         ge=1,
         le=64 << 20,
         description="The maximum number of bytes of a file in a connected folder.",
+    )
+    run_seconds: float = Field(
+        default=21_600.0,
+        gt=0,
+        le=604_800,
+        description=(
+            "The maximum number of seconds for which a run of a source reads. The time in which it waits for those of "
+            "other tenants does not count."
+        ),
+    )
+    run_bytes: int = Field(
+        default=4 << 30,
+        ge=1,
+        le=1 << 40,
+        description="The maximum number of bytes that a run of a source lists and stores for new documents until it has read all.",
     )
     mails: bool = Field(
         default=True,

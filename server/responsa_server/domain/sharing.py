@@ -73,6 +73,12 @@ SHARED: Final[Mapping[str, Shared]] = {
     "sources": Shared(
         "a query: its own limit", ["responsa_etl.databases.reading"], "administrators alone", _FIRST
     ),
+    "runs of sources": Shared(
+        "20 s of reading, or a document", ["responsa_etl.sources.syncing"], "administrators alone"
+    ),
+    "checks of folders": Shared(
+        "a listing: 300 s", ["responsa_etl.sources.folders"], "administrators alone", waiting=8
+    ),
 }
 """All such parts: each module that makes a pool, a semaphore or a thread is here."""
 
@@ -229,6 +235,11 @@ class Scheduler:
             if not waiter.done():
                 waiter.set_result(None)
                 self._begin(user)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether calls wait for a turn."""
+        return any(map(self._line, self._waiting))
 
     def _line(self, user: _User) -> Sequence[asyncio.Future[None]]:
         """The calls of a user that wait and whose callers are still there."""

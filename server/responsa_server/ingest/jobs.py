@@ -34,7 +34,6 @@ from responsa_server.domain.knowledge import (
     CanonicalText,
     GenerationSwitched,
     GiveUp,
-    IngestClaim,
     IngestTask,
     JobKind,
     OwnershipLost,
@@ -52,7 +51,7 @@ from responsa_server.ingest.memory import FreeMemory
 from responsa_server.ingest.parsing import document_error
 from responsa_server.ingest.reindexing import Reindex
 from responsa_server.ingest.settings import IngestionSettings
-from responsa_server.ingest.watching import POLL_SECONDS, Watcher, Watching
+from responsa_server.ingest.watching import Watching
 from responsa_server.search.embedder import undeclared_embedding
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.jobs import JobQueue
@@ -154,26 +153,20 @@ class Ingest:
         """Ingest the version. Once another process or a call has taken the operation away, stop at once: the process
         that parses the document is killed. Raises OwnershipLost, and Rejected after the maximum time."""
         claim = task.claim
-        with self._watching.watch(Server(claim.tenant_id), claim.operation_id, task.seq) as watcher:
-            work = asyncio.ensure_future(self._take_in(task))
-            lost = asyncio.ensure_future(_watch_ownership(watcher, claim))
-            try:
-                seconds = self._document_seconds * max(1.0, task.size_bytes / MIB)
-                done, _ = await asyncio.wait(
-                    {work, lost}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
-                )
-                if not done:
-                    raise Rejected.as_over_limit(
-                        f"Ingesting the document took more than {seconds:,.0f} seconds."
-                    )
-                if not work.done():
-                    lost.result()
-                    raise OwnershipLost
-                work.result()
-            finally:
-                lost.cancel()
-                work.cancel()
-                await asyncio.gather(work, lost, return_exceptions=True)
+        seconds = self._document_seconds * max(1.0, task.size_bytes / MIB)
+        try:
+            await self._watching.run_until(
+                Server(claim.tenant_id),
+                claim.operation_id,
+                task.seq,
+                # The worker's own success keeps the epoch, so it is not a loss.
+                lambda operation: operation.epoch != claim.epoch,
+                self._take_in(task),
+                seconds,
+            )
+        except TimeoutError:
+            message = f"Ingesting the document took more than {seconds:,.0f} seconds."
+            raise Rejected.as_over_limit(message) from None
 
     async def _take_in(self, task: IngestTask) -> None:
         indexer = await self._indexers.of_name(task.claim.embedding)
@@ -256,22 +249,6 @@ class Ingest:
                 written = loop.time()
             await self._ingestions.write(claim, batch, done if due else None)
         return last
-
-
-async def _watch_ownership(watcher: Watcher, claim: IngestClaim) -> None:
-    """Return once another process or a call holds the operation. The worker's own success keeps the epoch, so it is not a loss."""
-    while True:
-        await watcher.wait_for_change()
-        try:
-            operation = await watcher.read()
-        except NotFound:
-            return
-        except Unavailable:
-            await asyncio.sleep(POLL_SECONDS)  # the work itself waits for the database, or fails
-            watcher.changed_event.set()
-            continue
-        if operation.epoch != claim.epoch:
-            return
 
 
 def title_of(title: str, source_key: str, parsed: ParsedFile) -> str:

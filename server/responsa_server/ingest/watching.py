@@ -8,20 +8,29 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
 from contextlib import contextmanager
 from contextvars import Context
-from typing import Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason, ResponsaError, Unavailable
-from responsa_server.domain.knowledge import Operation
+from responsa_server.domain.errors import (
+    FieldViolation,
+    InvalidRequest,
+    NotFound,
+    Reason,
+    ResponsaError,
+    Unavailable,
+)
+from responsa_server.domain.knowledge import Operation, OwnershipLost
 from responsa_server.domain.people import Reader
 from responsa_server.stores.postgres.operations import OperationStore
+
+Result = TypeVar("Result")
 
 POLL_SECONDS: Final = 0.5
 """How often the seqs of watched operations are compared with the database."""
@@ -136,6 +145,36 @@ class Watching:
                 if not await watcher.wait_for_change(self._heartbeat_seconds):
                     yield None
 
+    async def run_until(
+        self,
+        reader: Reader,
+        operation_id: UUID,
+        seq: int,
+        is_lost: Callable[[Operation], bool],
+        work: Coroutine[Any, Any, Result],
+        seconds: float | None = None,
+    ) -> Result:
+        """Do work for an operation. Once it `is_lost` or gone, wherever it was ended, the work is cancelled, and has
+        ended when this does. seq: as for `watch`. Raises OwnershipLost, TimeoutError after `seconds`, and the errors of
+        the work."""
+        with self.watch(reader, operation_id, seq) as watcher:
+            working = asyncio.ensure_future(work)
+            lost = asyncio.ensure_future(_wait_until(watcher, is_lost))
+            try:
+                done, _ = await asyncio.wait(
+                    {working, lost}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not done:
+                    raise TimeoutError
+                if not working.done():
+                    lost.result()
+                    raise OwnershipLost
+                return working.result()
+            finally:
+                lost.cancel()
+                working.cancel()
+                await asyncio.gather(working, lost, return_exceptions=True)
+
     def report_end(self, operations: Iterable[UUID]) -> None:
         """Wake the watchers of these operations, which this process has ended."""
         for operation_id in operations:
@@ -165,6 +204,19 @@ class Watching:
                     # finds that out when it reads the operation.
                     if seqs.get(watcher.operation_id) != watcher.seq:
                         watcher.changed_event.set()
+
+
+async def _wait_until(watcher: Watcher, is_lost: Callable[[Operation], bool]) -> None:
+    while True:
+        await watcher.wait_for_change()
+        try:
+            if is_lost(await watcher.read()):
+                return
+        except NotFound:
+            return
+        except Unavailable:
+            await asyncio.sleep(POLL_SECONDS)  # the work itself waits for the database, or fails
+            watcher.changed_event.set()
 
 
 def _beyond_end(operation: Operation, after_seq: int) -> InvalidRequest:

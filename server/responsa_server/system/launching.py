@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 import zlib
 from collections.abc import Sequence
@@ -21,8 +22,11 @@ def user_of(identity: str) -> int:
     return _FIRST_USER + zlib.crc32(identity.encode()) % _USERS
 
 
-def launcher_of(identity: str, memory_bytes: int, file_bytes: int) -> Sequence[str]:
+def launcher_of(
+    identity: str, memory_bytes: int, file_bytes: int, cpu_seconds: int = resource.RLIM_INFINITY
+) -> Sequence[str]:
     """What stands before the absolute path of a program and its arguments. memory_bytes: the largest address space.
-    file_bytes: the largest file that it may write."""
-    confined = (user_of(identity), memory_bytes, file_bytes, os.getpid())
+    file_bytes: the largest file that it may write. cpu_seconds: of each of its processes; a program that serves for
+    ever has no limit."""
+    confined = (user_of(identity), memory_bytes, file_bytes, cpu_seconds, os.getpid())
     return [sys.executable, "-I", "-S", str(LAUNCHER), *map(str, confined)]

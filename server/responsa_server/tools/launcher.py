@@ -1,10 +1,10 @@
-"""Starts a program in confinement: `python -I -S launcher.py UID MEMORY_BYTES FILE_BYTES PARENT_PID PROGRAM ARGUMENTS…`.
+"""Starts a program in confinement: `python -I -S launcher.py UID MEMORY_BYTES FILE_BYTES CPU_SECONDS PARENT_PID PROGRAM ARGUMENTS…`.
 
 The launcher forks. The child gives up root and its groups, limits the program's resources, and becomes the program. The
 parent becomes the program's keeper: the kernel makes it the parent of each descendant of the program whose own parent
 ends (prctl(2), PR_SET_CHILD_SUBREAPER), also of one in another session. When the program ends, when the server ends, or
-on SIGTERM, the keeper kills all of them, and ends after the last. It imports the standard library alone, because a new
-user may be unable to read the server's own files afterwards.
+on SIGTERM, the keeper kills all of them, and ends after the last; its exit code is 1 if the program failed. It imports
+the standard library alone, because a new user may be unable to read the server's own files afterwards.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LIMITS = (
 
 def main(arguments: list[str]) -> None:
     """Fork. The child confines itself and becomes the program; the parent keeps it."""
-    user, memory, file_bytes, server = (int(argument) for argument in arguments[:4])
+    user, memory, file_bytes, cpu_seconds, server = (int(argument) for argument in arguments[:5])
     library = ctypes.CDLL(None, use_errno=True)
     signal.pthread_sigmask(signal.SIG_BLOCK, _WAKING)
     _set(library, _PR_SET_CHILD_SUBREAPER, 1)
@@ -42,7 +42,12 @@ def main(arguments: list[str]) -> None:
     if program:
         _keep(program)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _WAKING)
-    limits = [*_LIMITS, (resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, file_bytes)]
+    limits = [
+        *_LIMITS,
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_FSIZE, file_bytes),
+        (resource.RLIMIT_CPU, cpu_seconds),
+    ]
     if os.geteuid() == 0:
         # The limit counts all processes of a user, so it fits only a user that no other program has.
         limits.append((resource.RLIMIT_NPROC, 64))
@@ -51,14 +56,14 @@ def main(arguments: list[str]) -> None:
         os.setresuid(user, user, user)
     for limit, value in limits:
         hard = resource.getrlimit(limit)[1]
-        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        bound = max(value, hard) if resource.RLIM_INFINITY in (value, hard) else min(value, hard)
         resource.setrlimit(limit, (bound, bound))
     # After the change of the user, which clears the signal of a parent's death.
     _set(library, _PR_SET_NO_NEW_PRIVS, 1)
     _set(library, _PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != keeper:  # the keeper ended before the signal was set
         os._exit(125)
-    os.execv(arguments[4], arguments[4:])  # noqa: S606 # no shell is meant
+    os.execv(arguments[5], arguments[5:])  # noqa: S606 # no shell is meant
 
 
 def _set(library: ctypes.CDLL, option: int, value: int) -> None:
@@ -70,9 +75,9 @@ def _keep(program: int) -> None:
     """Wait until the program must end or has ended. Kill all descendants that are left, and end."""
     for stream in (0, 1):  # the server notices that the program closes them
         os.close(stream)
-    while signal.sigwait(_WAKING) == signal.SIGCHLD:
-        if _has_ended(program):
-            break
+    status = None
+    while status is None and signal.sigwait(_WAKING) == signal.SIGCHLD:
+        status = _find_status(program)
     while True:
         # A killed child leaves its own children to the keeper, which kills them in the next round.
         for child in _children():
@@ -81,17 +86,17 @@ def _keep(program: int) -> None:
         try:
             os.waitpid(-1, 0)
         except ChildProcessError:
-            os._exit(0)
+            os._exit(1 if status else 0)
 
 
-def _has_ended(program: int) -> bool:
-    """Whether the program has ended. Takes note of all children that have."""
+def _find_status(program: int) -> int | None:
+    """How the program has ended; None if it has not. Takes note of all children that have ended."""
+    status = None
     with contextlib.suppress(ChildProcessError):
-        while ended := os.waitpid(-1, os.WNOHANG)[0]:
-            if ended == program:
-                return True
-        return False
-    return True
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            status = ended[1] if ended[0] == program else status
+        return status
+    return status or 0
 
 
 def _children() -> list[int]:

@@ -101,10 +101,9 @@ _RESERVED: Final = (
         usual=8,
         usual_of_a_tenant=4,
     ),
-    # A run reads and enqueues for a long time, if it has many rows. Meanwhile documents are indexed, and the runs for
-    # one subject, for which somebody waits, begin.
-    # A tenant with two such runs leaves the second place to another tenant.
-    ReservedSlots("runs", (_SYNC_QUEUE,), places=4, of_a_tenant=3, usual=2, usual_of_a_tenant=1),
+    # Most of these runs wait for their turns, which tenants take (`responsa_etl.sources.budget`). The runs for one
+    # subject, for which somebody waits, need none.
+    ReservedSlots("runs", (_SYNC_QUEUE,), places=34, of_a_tenant=3, usual=32, usual_of_a_tenant=1),
 )
 _ALL_QUEUES: Final = frozenset({*_QUEUES, *(queue for reserved in _RESERVED for queue in reserved.queues)})
 _ABOUT: Final[Mapping[JobKind, Callable[[UUID], Mapping[str, str]]]] = {

@@ -1,0 +1,242 @@
+"""Folders whose servers list without an end, or names that no file has: each run ends, and keeps what it could read."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+from xml.sax.saxutils import escape
+
+import pytest
+
+from responsa_etl.domain import ConnectedFolder, FolderKind, NewSource
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
+from responsa_server.domain.knowledge import Operation
+from tests import git_server
+from tests.etl.office import Office
+
+Pages = Callable[[str], Awaitable[bytes]]
+"""The listing at a path and query."""
+NUMBERS = itertools.count()
+
+
+def bucket(*keys: str, token: str = "") -> bytes:
+    """A page of a bucket."""
+    entries = "".join(
+        f"<Contents><Key>{escape(key)}</Key><ETag>e</ETag><Size>5</Size></Contents>" for key in keys
+    )
+    return f"<R>{entries}<NextContinuationToken>{token}</NextContinuationToken></R>".encode()
+
+
+def collection(path: str, *names: str) -> bytes:
+    """What WebDAV lists of a path. Folders have a slash at their ends."""
+    kinds = {True: "<resourcetype><collection/></resourcetype>", False: ""}
+    entries = "".join(
+        f"<response><href>{escape(path + name)}</href>{kinds[name.endswith('/')]}</response>"
+        for name in ("", *names)
+    )
+    return f"<multistatus>{entries}</multistatus>".encode()
+
+
+async def bucket_without_files(path: str) -> bytes:
+    return bucket(*([] if "token" in path else ["a.md"]), token=f"t{next(NUMBERS)}")
+
+
+async def bucket_that_repeats(_: str) -> bytes:
+    return bucket("a.md", "b.md", token="again")
+
+
+async def bucket_of_new_files(_: str) -> bytes:
+    return bucket(f"{next(NUMBERS)}.md", token="more")
+
+
+async def bucket_of_other_files(path: str) -> bytes:
+    if "token" not in path:
+        return bucket("a.md", token="more")
+    return bucket(*(f"{number}.jpg" for number in range(300)))
+
+
+async def bucket_of_long_listings(path: str) -> bytes:
+    return bucket(*([] if "token" in path else ["a.md"]), token="x") + b" " * (400 << 10)
+
+
+async def bucket_that_is_slow(path: str) -> bytes:
+    if "token" in path:
+        await asyncio.Event().wait()
+    return bucket("a.md", token="more")
+
+
+async def tree_without_leaves(path: str) -> bytes:
+    return collection(path, "a.md", "b/") if path == "/f/" else collection(path, "b/")
+
+
+async def tree_of_many_branches(path: str) -> bytes:
+    return collection(path, *(f"{number}/" for number in range(10)), *(["a.md"] if path == "/f/" else []))
+
+
+async def tree_of_long_names(path: str) -> bytes:
+    return collection(path, "a.md", "b" * 100 + "/")
+
+
+@asynccontextmanager
+async def serving(listing: Pages) -> AsyncIterator[LoopbackServer]:
+    """Serve a listing, and a text for each file."""
+
+    async def serve(exchange: LoopbackExchange) -> None:
+        address = urlsplit(exchange.request.path)
+        if exchange.request.method == "GET" and not address.query:
+            await exchange.reply(200, b"# A heron")
+        else:
+            await exchange.reply(207, await listing(exchange.request.path))
+
+    server = LoopbackServer(serve)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.close()
+
+
+async def connect(office: Office, kind: FolderKind, address: str, password: str = "") -> Operation:
+    """Make a source of a folder, and run it."""
+    folder = ConnectedFolder(kind, address, "people", user=git_server.USER if password else "")
+    made = NewSource("files", "", "", replace(folder, password=password))
+    await office.administration.create(office.principal, made)
+    return await office.run(source="files")
+
+
+def end_of(run: Operation) -> tuple[str, int]:
+    """What ended a run, and how many documents it has made."""
+    assert run.error is not None
+    assert run.error.metadata["fault"] == "TOO_LARGE"
+    said = str(run.error)
+    assert f"is kept ({run.counts['created']} document" in said
+    assert "nothing was deleted" in said
+    return said.partition("by its budget, ")[2].partition(".")[0], run.counts["created"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "listing", "end", "kept"),
+    [
+        (FolderKind.S3, bucket_without_files, "200 requests", 1),
+        (FolderKind.S3, bucket_that_repeats, "200 entries", 2),
+        (FolderKind.S3, bucket_of_new_files, "10 files", 10),
+        (FolderKind.S3, bucket_of_other_files, "200 entries", 1),
+        (FolderKind.S3, bucket_of_long_listings, "1,048,576 bytes", 1),
+        (FolderKind.S3, bucket_that_is_slow, "2 seconds", 1),
+        (FolderKind.WEBDAV, tree_without_leaves, "200 requests", 1),
+        (FolderKind.WEBDAV, tree_of_many_branches, "200 entries", 1),
+    ],
+)
+async def test_a_listing_without_an_end_ends_by_the_budget_of_its_run(
+    office: Office, kind: FolderKind, listing: Pages, end: str, kept: int
+) -> None:
+    office.limits = replace(office.limits, size=1 << 20)
+    if listing is bucket_that_is_slow:
+        office.limits = replace(office.limits, seconds=2)
+    if listing is tree_without_leaves:
+        office.limits = replace(office.limits, entries=1000)
+    async with serving(listing) as server:
+        run = await connect(office, kind, f"{server.url}/f")
+        assert end_of(run) == (end, kept)
+        # The next run goes on with what it can read, and deletes nothing of what it cannot.
+        again = await office.run(source="files", confirmed=True)
+        assert (again.counts["deleted"], again.counts["unchanged"] > 0) == (
+            0,
+            listing is not bucket_of_new_files,
+        )
+
+
+async def test_a_tree_of_long_names_ends_where_its_paths_are_too_long(office: Office) -> None:
+    async with serving(tree_of_long_names) as server:
+        run = await connect(office, FolderKind.WEBDAV, f"{server.url}/f")
+    assert (run.error, run.counts["created"], run.counts["failed"]) == (None, 4, 1)
+    [(key, problem)] = await office.failed("files")
+    assert (key[:3], len(key), problem) == ("bbb", 400, "The name has more than 400 bytes.")
+
+
+@pytest.mark.parametrize(("width", "end"), [(10, "200 entries"), (0, "10 files")])
+async def test_a_repository_of_very_many_folders_or_files_ends_by_the_budget(
+    office: Office, tmp_path: Path, width: int, end: str
+) -> None:
+    with git_server.serving(tmp_path) as server:
+        server.commit(**{f"a{number}": "# A heron" for number in range(1 if width else 20)})
+        if width:
+            write_empty_trees(server.folder / "work", width, levels=12)
+            server.git("push", "--quiet", "--force", "origin", "main")
+        run = await connect(office, FolderKind.GIT, server.url, git_server.PASSWORD)
+    assert end_of(run) == (end, 1 if width else 10)
+
+
+def write_empty_trees(work: Path, width: int, levels: int) -> None:
+    """Commit a tree of trees that are all the same, and empty at last: a few objects, and `width ** levels` folders."""
+
+    def run(*arguments: str, text: str = "") -> str:
+        command = [
+            "git",
+            "-C",
+            str(work),
+            "-c",
+            "user.name=Ada",
+            "-c",
+            "user.email=ada@example.org",
+            *arguments,
+        ]
+        return subprocess.run(command, check=True, capture_output=True, text=True, input=text).stdout.strip()
+
+    tree = run("mktree")
+    for _ in range(levels):
+        tree = run("mktree", text="".join(f"040000 tree {tree}\td{number}\n" for number in range(width)))
+    listed = run("ls-tree", "HEAD")
+    tree = run("mktree", text=f"{listed}\n040000 tree {tree}\tz\n")
+    run("update-ref", "refs/heads/main", run("commit-tree", tree, "-m", "Trees"))
+
+
+async def test_a_folder_of_the_server_with_very_many_entries_ends_by_the_budget(office: Office) -> None:
+    folder = office.folder / "files"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "a.md").write_text("# A heron")
+    for number in range(300):
+        (folder / "deep" / f"{number}.jpg").touch()
+    assert end_of(await connect(office, FolderKind.PATH, str(folder))) == ("200 entries", 1)
+
+
+ODD = {
+    "a\0b.md": "The name has a slash or control characters.",
+    "a\rb.md": "The name has a slash or control characters.",
+    "evil/\r\nX-Injected: y.md": "The name has a slash or control characters.",
+    "../a.md": "A part of the path is empty, or it is . or .., which lead elsewhere.",
+    "a//b.md": "A part of the path is empty, or it is . or .., which lead elsewhere.",
+    "c" * 4000 + ".md": "The name has more than 400 bytes.",
+    "\udcff.md": "The name is not valid UTF-8.",
+}
+
+
+async def webdav_of_odd_names(path: str) -> bytes:
+    quoted = (quote(name, safe="", errors="surrogateescape") for name in ODD)
+    return collection(path, *quoted, "fine.md") if path == "/f/" else collection(path)
+
+
+async def bucket_of_odd_names(_: str) -> bytes:
+    # XML has no NUL, and is Unicode.
+    names = (name for name in ODD if "\0" not in name and "\udcff" not in name)
+    return bucket(*names, "fine.md").replace(b"\r", b"&#13;")
+
+
+@pytest.mark.parametrize(
+    ("kind", "listing", "odd"),
+    [(FolderKind.WEBDAV, webdav_of_odd_names, len(ODD)), (FolderKind.S3, bucket_of_odd_names, 5)],
+)
+async def test_a_name_that_no_document_has_is_a_failed_row(
+    office: Office, kind: FolderKind, listing: Pages, odd: int
+) -> None:
+    async with serving(listing) as server:
+        run = await connect(office, kind, f"{server.url}/f")
+    assert (run.error, run.counts["created"], run.counts["failed"]) == (None, 1, odd)
+    assert office.house.ask("SELECT source_key FROM responsa.document") == [("files/fine.md",)]
+    assert all(key.isprintable() and problem in ODD.values() for key, problem in await office.failed("files"))
