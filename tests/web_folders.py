@@ -65,7 +65,8 @@ def serving_endless() -> Generator[EndlessFolder]:
             if folder.held.hold(self.connection):
                 return
             path = self.path.partition("?")[0]
-            body = f"<R><NextContinuationToken>{folder.requests}</NextContinuationToken></R>"
+            more = f"<NextContinuationToken>{folder.requests}</NextContinuationToken>"
+            body = f"<ListBucketResult>{more}</ListBucketResult>"
             if self.command == "PROPFIND":
                 kind = "<resourcetype><collection/></resourcetype>"
                 names = f"<response><href>{path}a/</href>{kind}</response><response><href>{path}b/</href>{kind}</response>"

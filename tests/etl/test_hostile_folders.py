@@ -30,7 +30,8 @@ def bucket(*keys: str, token: str = "") -> bytes:
     entries = "".join(
         f"<Contents><Key>{escape(key)}</Key><ETag>e</ETag><Size>5</Size></Contents>" for key in keys
     )
-    return f"<R>{entries}<NextContinuationToken>{token}</NextContinuationToken></R>".encode()
+    more = f"<NextContinuationToken>{token}</NextContinuationToken>"
+    return f"<ListBucketResult>{entries}{more}</ListBucketResult>".encode()
 
 
 def collection(path: str, *names: str) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from responsa_etl.sources.listings import LISTING, ListedEntry, ListingProblem, unpack_listing
@@ -17,7 +19,7 @@ BUCKET = """<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><N
 <Contents><Key>a &amp; b.md</Key><ETag>"2"</ETag><Size>99999999999999999999</Size></Contents></ListBucketResult>"""
 
 
-def read(text: str) -> list[ListedEntry]:
+def read(text: str) -> Sequence[ListedEntry]:
     written = list[bytes]()
     LISTING.run(text.encode(), written.append)
     return unpack_listing(b"".join(written))

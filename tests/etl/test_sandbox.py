@@ -10,9 +10,9 @@ import pytest
 from pydantic import TypeAdapter
 
 from responsa_etl.sources import sandbox
+from responsa_etl.sources.listings import ListingProblem, unpack_listing
 from responsa_etl.sources.mapping_text import read_mapping
 from responsa_etl.sources.sandbox import RenderedRow, RowRenderer, RowRequest, SourceSandbox, SourceSandboxes
-from responsa_etl.sources.sitemaps import SitemapProblem, unpack_sitemap
 from responsa_formats.sandbox.pool import ParserPool
 
 GIGABYTES = """connection = "a"
@@ -65,11 +65,11 @@ async def page(sandbox: SourceSandbox) -> None:
     await sandbox.page(b"A page.", "page.txt", "text/plain")
 
 
-async def sitemap(sandbox: SourceSandbox) -> None:
-    await sandbox.sitemap(b"<urlset/>")
+async def listing(sandbox: SourceSandbox) -> None:
+    await sandbox.listing(b"<urlset/>")
 
 
-@pytest.mark.parametrize("work", [page, sitemap])
+@pytest.mark.parametrize("work", [page, listing])
 async def test_tenants_take_turns_when_all_slots_are_taken(
     work: Callable[[SourceSandbox], Awaitable[None]], parser: ParserPool
 ) -> None:
@@ -87,20 +87,18 @@ async def test_tenants_take_turns_when_all_slots_are_taken(
 @pytest.mark.parametrize(
     "forged",
     [
-        b"p1\n",
-        b'x"https://a.example"\n',
-        b'p["a"]\n',
-        b"p" + b"[" * 100_000 + b"\n",
-        b'p"' + b"a" * 100_000 + b'"\n',
-        b'p"a"\n' * 50_001,
-        b"!" + b"[" * 100_000,
-        b"!7",
+        b"1\n",
+        b'"https://a.example"\n',
+        b'{"path": ["a"]}\n',
+        b"[" * 100_000 + b"\n",
+        b"{}\n" * 200_002,
+        b'{"problem": "%s"}\n' % (b"a" * 1001),
     ],
-    ids=range(8),
+    ids=range(6),
 )
-def test_a_forged_sitemap_is_a_problem(forged: bytes) -> None:
-    with pytest.raises(SitemapProblem, match="cannot be read"):
-        unpack_sitemap(forged)
+def test_a_forged_listing_is_a_problem(forged: bytes) -> None:
+    with pytest.raises(ListingProblem, match="cannot be read"):
+        unpack_listing(forged)
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ PARSERS: Final[Sequence[Parser]] = (
     # XML, HTML and documents
     Parser("xml.etree", ["responsa_formats/parsers/*.py"], "documents", RunsIn.SANDBOX),
     Parser("xml.parsers", ["responsa_formats/parsers/office.py"], "documents", RunsIn.SANDBOX),
-    Parser("xml.parsers", ["responsa_etl/sources/sitemaps.py", "responsa_etl/sources/listings.py"], "sitemaps and listings",
+    Parser("xml.parsers", ["responsa_etl/sources/listings.py"], "sitemaps and listings",
         RunsIn.SANDBOX, "`responsa_etl/sources/sandbox.py`"),
     Parser("selectolax", ["responsa_formats/parsers/*.py"], "documents, and pages for tools", RunsIn.SANDBOX),
     Parser("nh3", ["transports/ws/html.py"], "answers as HTML, which `markdown_it` has made", RunsIn.SERVER,
@@ -173,7 +173,7 @@ PARSERS: Final[Sequence[Parser]] = (
     Parser("zipfile", ["responsa_formats/**"], "documents", RunsIn.SANDBOX),
     Parser("zipfile", ["routing/stored.py"], "the shipped classifiers", RunsIn.SERVER, "no text of others"),
     Parser("zlib", ["responsa_formats/**"], "documents", RunsIn.SANDBOX),
-    Parser("zlib", ["responsa_etl/sources/sitemaps.py"], "sitemaps of websites", RunsIn.SANDBOX, "50 MiB unpacked"),
+    Parser("zlib", ["responsa_etl/sources/listings.py"], "sitemaps of websites", RunsIn.SANDBOX, "50 MiB unpacked"),
     Parser("zlib",
         ["domain/passage_words.py", "routing/classifier.py", "text/compounds.py", "responsa_formats/text/drawn.py", "system/launching.py",
          "transports/rest/handler.py", "transports/rest/openapi.py"],

@@ -191,12 +191,10 @@ DOCUMENTS: Final[Mapping[str, bytes]] = {
 """By file name, the documents, at least one of each format."""
 SCAN: Final = printed_pages.scan(_PDF)
 COMPUTED: Final[Mapping[str, bytes]] = {
-    "sitemaps:SITEMAP": gzip.compress(
-        b"<?xml version='1.0' encoding='iso-8859-15'?><urlset xmlns='http://www.sitemaps.org/schemas/sitemap/0.9'><url><loc>https://a.example/\xe4</loc>"
-        b"<lastmod>2026-03-02</lastmod></url></urlset>"
+    "listings:LISTING": gzip.compress(
+        b"<?xml version='1.0' encoding='iso-8859-15'?><d:multistatus xmlns:d='DAV:'><d:response><d:href>/\xe4.md</d:href>"
+        b"<d:propstat><d:prop><d:getetag>1</d:getetag><d:getcontentlength>2</d:getcontentlength></d:prop></d:propstat></d:response></d:multistatus>"
     ),
-    "listings:LISTING": b"<?xml version='1.0' encoding='iso-8859-15'?><d:multistatus xmlns:d='DAV:'><d:response><d:href>/\xe4.md</d:href>"
-    b"<d:propstat><d:prop><d:getetag>1</d:getetag><d:getcontentlength>2</d:getcontentlength></d:prop></d:propstat></d:response></d:multistatus>",
     "in_sandbox:READ": _lines(*_MAPPINGS, "[queries.a]\nsql = 1", _MAPPING.replace("{{ a.b }}", "{{ a")),
     "in_sandbox:FILL": _lines(_MAPPING, ["a", {"a": "b"}, True], ["a", {"a": None}, True]),
 }

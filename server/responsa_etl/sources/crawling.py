@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import html
 import re
-from collections.abc import AsyncGenerator, Mapping, Set
+from collections.abc import AsyncGenerator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from time import monotonic
@@ -30,16 +30,10 @@ from responsa_etl.domain import (
     WebConnection,
 )
 from responsa_etl.sources.budget import Budget, BudgetSpent
+from responsa_etl.sources.listings import LISTING_BYTES, ListedEntry, ListingProblem
 from responsa_etl.sources.mapping import MappedPages, SourceMapping, sites_of
 from responsa_etl.sources.reading import unreadable
 from responsa_etl.sources.sandbox import SourceSandbox, SourceSandboxes
-from responsa_etl.sources.sitemaps import (
-    ADDRESS_BYTES,
-    LONG_ADDRESS,
-    SITEMAP_BYTES,
-    Sitemap,
-    SitemapProblem,
-)
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.runs import DocumentKey, Fetched
 from responsa_server.ingest.formats import FORMATS
@@ -63,6 +57,8 @@ if TYPE_CHECKING:
 _ROBOTS_BYTES: Final = 512 * 1024
 _MOST_REDIRECTS: Final = 5
 _MOST_SITEMAPS: Final = 500
+_ADDRESS_BYTES: Final = 2048
+"""The limit of an address in a sitemap, by its protocol."""
 _MOST_DELAY: Final = 60.0
 # After so many pages in succession that did not answer, the site is taken for down, and the run changes nothing.
 _MOST_DOWN: Final = 10
@@ -256,16 +252,15 @@ class _Crawl:
         for number, address in enumerate(sitemaps):
             if number == most:
                 raise BudgetSpent(f"{most} sitemaps")
-            sitemap = await self._sitemap(address)
-            await self._budget.spend(entries=len(sitemap.pages) + len(sitemap.sitemaps))
-            for normal_address in sitemap.sitemaps:
-                if normal_address not in noted:
-                    noted.add(normal_address)
-                    sitemaps.append(normal_address)
-            for page in sitemap.pages:
-                if page not in listed:
-                    listed.add(page)
-                    yield page
+            entries = await self._sitemap(address)
+            await self._budget.spend(entries=len(entries))
+            for entry in entries:
+                if entry.is_folder and entry.path not in noted:
+                    noted.add(entry.path)
+                    sitemaps.append(entry.path)
+                elif not entry.is_folder and entry.path not in listed:
+                    listed.add(entry.path)
+                    yield entry.path
 
     async def page(self, address: str, key: str, stored: StoredDocument | None) -> MadeRow | None:
         """What a page makes; None if it was made already. key: of its document, as far as it is known. stored: its
@@ -352,13 +347,14 @@ class _Crawl:
         bare = address.partition("://")[2]
         return not self.addresses.isdisjoint((f"http://{bare}", f"https://{bare}"))
 
-    async def _sitemap(self, address: str) -> Sitemap:
+    async def _sitemap(self, address: str) -> Sequence[ListedEntry]:
+        """The pages, and the sitemaps as folders, that a sitemap lists."""
         try:
-            answer = await self._get(address, SITEMAP_BYTES, robots=False)
+            answer = await self._get(address, LISTING_BYTES, robots=False)
             assert answer.reply is not None, "the request was not conditional"
             await self._budget.spend(size=len(answer.reply.body))
-            return await asyncio.to_thread(_normalise, await self._sandbox.sitemap(answer.reply.body))
-        except SitemapProblem as error:
+            return await asyncio.to_thread(_normalise, await self._sandbox.listing(answer.reply.body))
+        except ListingProblem as error:
             message, fault = f"The sitemap {address} {error}.", DatabaseFault.QUERY
         except _PageProblem as error:
             message, fault = f"The sitemap {address} cannot be read: {error}", error.fault
@@ -487,15 +483,14 @@ def _conditional(stored: StoredDocument | None, collection: str) -> tuple[str, M
     return fetched.address, {name: value for name, value in headers.items() if value}
 
 
-def _normalise(raw_sitemap: Sitemap) -> Sitemap:
-    """The addresses in their normal form. Raises SitemapProblem."""
-    sitemap = Sitemap(
-        [_normal(page) for page in raw_sitemap.pages], [_normal(address) for address in raw_sitemap.sitemaps]
-    )
-    # The normal form escapes what is not ASCII, so it may be longer.
-    if any(len(url.encode(errors="replace")) > ADDRESS_BYTES for url in (*sitemap.pages, *sitemap.sitemaps)):
-        raise SitemapProblem(LONG_ADDRESS)
-    return sitemap
+def _normalise(entries: Sequence[ListedEntry]) -> Sequence[ListedEntry]:
+    """The entries with addresses in their normal form, which escapes what is not ASCII. Raises ListingProblem."""
+    entries = [replace(entry, path=_normal(entry.path)) for entry in entries]
+    if any(len(entry.path.encode(errors="replace")) > _ADDRESS_BYTES for entry in entries):
+        raise ListingProblem(
+            f"lists an address with more than {_ADDRESS_BYTES:,} bytes, which sitemaps must not"
+        )
+    return entries
 
 
 def _normal(address: str) -> str:

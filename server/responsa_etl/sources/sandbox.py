@@ -1,4 +1,4 @@
-"""What the server lets the sandbox do for sources: mappings, their templates and sitemaps are read by native parsers,
+"""What the server lets the sandbox do for sources: mappings, their templates and listings are read by native parsers,
 which hostile bytes may overthrow.
 
 Whatever a process does, the caller gets an answer, a problem of the text or row at which the process ended, or `Unavailable`.
@@ -17,7 +17,6 @@ from pydantic import Field, TypeAdapter, ValidationError
 from responsa_etl.domain import MAX_KEY_BYTES, MAX_TEXT_BYTES, SourceDocument
 from responsa_etl.sources.listings import ListedEntry, ListingProblem, unpack_listing
 from responsa_etl.sources.mapping import FILE, SourceMapping, finish_mapping
-from responsa_etl.sources.sitemaps import Sitemap, SitemapProblem, unpack_sitemap
 from responsa_formats.containers import MIB
 from responsa_formats.rejections import ParserUnavailable, Rejected
 from responsa_formats.sandbox.computation import ParseLimits
@@ -31,7 +30,7 @@ MOST_PROBLEM: Final = 2000
 """The maximum length of a problem of a row."""
 # A result may be one text, whose control characters are escaped, behind those of a moment.
 _LIMITS: Final = ParseLimits(memory_bytes=256 * MIB, cpu_seconds=5, wall_seconds=60.0, result_bytes=12 * MIB)
-_OF_SITEMAPS: Final = ParseLimits(
+_OF_LISTINGS: Final = ParseLimits(
     memory_bytes=512 * MIB, cpu_seconds=20, wall_seconds=120.0, result_bytes=64 * MIB
 )
 _MOST_DEATHS: Final = 10
@@ -124,20 +123,12 @@ class SourceSandbox:
             raise document_error(error, name, media_type) from error
         return document.title, document.canonical_text
 
-    async def sitemap(self, data: bytes) -> Sitemap:
-        """The addresses in a sitemap or an index of sitemaps, which may be compressed with gzip. Raises SitemapProblem, Unavailable."""
-        async with self._slot:
-            result, failure = await self._compute("sitemaps:SITEMAP", data, _OF_SITEMAPS)
-        if failure is not None:
-            raise SitemapProblem("takes too much memory or time to be read")
-        return await asyncio.to_thread(unpack_sitemap, result)
-
     async def listing(self, data: bytes) -> Sequence[ListedEntry]:
-        """What a server of folders lists. Raises ListingProblem, Unavailable."""
+        """What a server lists of folders or pages; see `listings`. Raises ListingProblem, Unavailable."""
         async with self._slot:
-            result, failure = await self._compute("listings:LISTING", data, _OF_SITEMAPS)
+            result, failure = await self._compute("listings:LISTING", data, _OF_LISTINGS)
         if failure is not None:
-            raise ListingProblem
+            raise ListingProblem("takes too much memory or time to be read")
         return await asyncio.to_thread(unpack_listing, result)
 
     async def mapping(self, text: str) -> tuple[SourceMapping | None, Sequence[Problem]]:
