@@ -47,11 +47,6 @@ class Budget:
         self._release: Callable[[], None] | None = None
         self._look: asyncio.TimerHandle | None = None
 
-    @property
-    def entries_left(self) -> int:
-        """How many more entries may be listed."""
-        return self.limits.entries - self._used["entries"]
-
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[None]:
         """The block that reads. Raises BudgetSpent after its time."""

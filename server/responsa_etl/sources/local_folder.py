@@ -89,7 +89,7 @@ class LocalFolder:
         while waiting:
             below = waiting.pop()
             try:
-                entries = await asyncio.to_thread(self._scan, below, budget.entries_left + 1)
+                entries = await asyncio.to_thread(self._scan, below, budget.limits.entries + 1)
             except OSError as error:
                 if below == Path():
                     message = f"The server cannot read {self._path}: {error.strerror}."
