@@ -69,6 +69,7 @@ class Office:
     folder: Path
     runs: PostgresSourceRuns
     limits: BudgetLimits = LIMITS
+    files: int = 10
     administration: SourceAdministration = field(init=False)
 
     def sync(self) -> Sync:
@@ -89,7 +90,7 @@ class Office:
     @property
     def folders(self) -> FolderReader:
         local = LocalFolders([self.folder], self.folder / "home", owners_only=False)
-        allowed = read_allowed(["127.0.0.1"])
+        allowed = read_allowed(["127.0.0.1", "git.example"])
         web = WebFolders(Connector(), allowed, self.sandboxes)
         openers = {
             FolderKind.PATH: local,
@@ -97,7 +98,7 @@ class Office:
             FolderKind.WEBDAV: web,
             FolderKind.S3: web,
         }
-        return FolderReader(local, openers, FolderLimits(10, 1000), Secret(bytes(32)))
+        return FolderReader(local, openers, FolderLimits(self.files, 1000), Secret(bytes(32)))
 
     @property
     def sandboxes(self) -> SourceSandboxes:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 from xml.sax.saxutils import escape
 
 import pytest
 
-from responsa_etl.domain import ConnectedFolder, FolderKind, NewSource
+from responsa_etl.domain import FILE, ConnectedFolder, FolderKind, NewSource, SourceChange
+from responsa_etl.sources import git_folder
+from responsa_etl.sources.folders import find_name_problem
 from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
 from responsa_server.domain.knowledge import Operation
+from responsa_server.outbound.addresses import Allowed, IpAddress, UrlOrigin
 from tests import git_server
-from tests.etl.office import Office
+from tests.etl.office import MAPPING, Office
 
 Pages = Callable[[str], Awaitable[bytes]]
 """The listing at a path and query."""
@@ -207,20 +212,58 @@ async def test_a_folder_of_the_server_with_very_many_entries_ends_by_the_budget(
     assert end_of(await connect(office, FolderKind.PATH, str(folder))) == ("200 entries", 1)
 
 
+async def test_git_connects_to_the_host_that_was_looked_up(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def look_up(origin: UrlOrigin, _: Allowed) -> Sequence[IpAddress]:
+        assert origin.host == "git.example"
+        return [ip_address("127.0.0.1")]
+
+    monkeypatch.setattr(git_folder, "reachable_addresses", look_up)
+    with git_server.serving(tmp_path) as server:
+        server.commit(a="# A heron")
+        address = server.url.replace("127.0.0.1", "git.example.")  # the dot would be another name for git
+        run = await connect(office, FolderKind.GIT, address, git_server.PASSWORD)
+    assert (run.error, run.counts["created"]) == (None, 1)
+
+
+SEPARATE = "A part of the path is empty, or it is . or .., which lead elsewhere."
+CONTROL = "The name has a slash or control characters."
 ODD = {
-    "a\0b.md": "The name has a slash or control characters.",
-    "a\rb.md": "The name has a slash or control characters.",
-    "evil/\r\nX-Injected: y.md": "The name has a slash or control characters.",
-    "../a.md": "A part of the path is empty, or it is . or .., which lead elsewhere.",
-    "a//b.md": "A part of the path is empty, or it is . or .., which lead elsewhere.",
+    "a\0b.md": CONTROL,
+    "a\rb.md": CONTROL,
+    "evil/\r\nX-Injected: y.md": CONTROL,
+    "../a.md": SEPARATE,
+    "a//b.md": SEPARATE,
     "c" * 4000 + ".md": "The name has more than 400 bytes.",
     "\udcff.md": "The name is not valid UTF-8.",
 }
+LETTERS = [
+    *"aZ9 .-_%?#&;:+*'\"<>|\\{}$é日\u200f\u2028\ufeff😀\t\n\r\x01\x7f\x85",
+    "..",
+    "\udcff",
+    "e\u0301",
+    "x" * 90,
+]
+
+
+def draw_names(count: int) -> list[str]:
+    """Different names of files, each of a few odd letters."""
+    drawn, names = random.Random(7), set[str]()
+    while len(names) < count:
+        names.add("a" + "".join(drawn.choices(LETTERS, k=drawn.randint(1, 6))) + ".md")
+    return sorted(names)
+
+
+NAMES = draw_names(150)
+
+
+def quote_name(name: str) -> str:
+    return quote(name, safe="", errors="surrogateescape")
 
 
 async def webdav_of_odd_names(path: str) -> bytes:
-    quoted = (quote(name, safe="", errors="surrogateescape") for name in ODD)
-    return collection(path, *quoted, "fine.md") if path == "/f/" else collection(path)
+    return collection(path, *map(quote_name, ODD), "fine.md") if path == "/f/" else collection(path)
 
 
 async def bucket_of_odd_names(_: str) -> bytes:
@@ -241,3 +284,56 @@ async def test_a_name_that_no_document_has_is_a_failed_row(
     assert (run.error, run.counts["created"], run.counts["failed"]) == (None, 1, odd)
     assert office.house.ask("SELECT source_key FROM responsa.document") == [("files/fine.md",)]
     assert all(key.isprintable() and problem in ODD.values() for key, problem in await office.failed("files"))
+
+
+@pytest.mark.parametrize("kind", [FolderKind.WEBDAV, FolderKind.S3, FolderKind.PATH, FolderKind.GIT])
+async def test_whatever_the_names_are_a_run_ends_and_each_is_a_document_or_a_failed_row(
+    office: Office, tmp_path: Path, kind: FolderKind
+) -> None:
+    office.limits, office.files = replace(office.limits, requests=1000, entries=1000), 1000
+    names = NAMES
+
+    async def list_names(path: str) -> bytes:
+        if kind is FolderKind.WEBDAV:
+            return collection(path, *map(quote_name, NAMES))
+        written = "".join(char for name in names for char in name)
+        keys = (name.replace("\r", "\ue00d") for name in names)
+        assert "\ue00d" not in written
+        return bucket(*keys).replace("\ue00d".encode(), b"&#13;")
+
+    folder = office.folder / "files"
+    folder.mkdir()
+    if kind is FolderKind.S3:
+        names = [name for name in NAMES if not {"\udcff", "\x01"} & {*name}]  # what XML cannot have
+    for name in NAMES:
+        (folder / name).write_text("# A heron")
+    if kind is FolderKind.PATH:
+        run = await connect(office, kind, str(folder))
+    elif kind is FolderKind.GIT:
+        with git_server.serving(tmp_path) as server:
+            for file in folder.iterdir():
+                file.rename(server.folder / "work" / file.name)
+            server.commit()
+            run = await connect(office, kind, server.url, git_server.PASSWORD)
+    else:
+        async with serving(list_names) as server:
+            run = await connect(office, kind, f"{server.url}/f")
+    assert run.error is None
+    odd = sum(bool(find_name_problem(FILE, name)) for name in names)
+    assert 0 < odd < len(names)
+    assert (run.counts["created"], run.counts["failed"]) == (len(names) - odd, odd)
+    assert all(key.isprintable() for key, _ in await office.failed("files"))
+
+
+async def test_an_odd_key_of_a_row_is_a_failed_row(office: Office) -> None:
+    keys = ("char(0)", "char(13)", "CAST(x'ff' AS TEXT)", "hex(zeroblob(300))", "'fine'")
+    selected = " UNION ALL ".join(f"SELECT {key} AS id, 'ann' AS mail, 'A heron' AS note" for key in keys)
+    text = MAPPING.replace("SELECT id, mail, note FROM note ORDER BY id", selected)
+    change = SourceChange(mapping=text.replace('id = "integer"', 'id = "text"'))
+    await office.administration.update(office.principal, "notes", change, "")
+    run = await office.run()
+    assert (run.error, run.counts["created"], run.counts["failed"]) == (None, 0, 4)
+    changed = text.replace('subject = "{{ mail }}"\n', "").replace('id = "integer"', 'id = "text"')
+    await office.administration.update(office.principal, "notes", SourceChange(mapping=changed), "")
+    run = await office.run()
+    assert (run.error, run.counts["created"], run.counts["failed"]) == (None, 1, 4)
