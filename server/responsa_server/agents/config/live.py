@@ -12,7 +12,6 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -29,7 +28,7 @@ from responsa_server.agents.config.build import (
 )
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.check.tables import missing_tools
-from responsa_server.agents.config.content import ENGINE, ContentBroken, FormerVersion, new_version, unpack
+from responsa_server.agents.config.content import ENGINE, ContentBroken, new_version, unpack
 from responsa_server.agents.config.files import AgentFolders, AgentScanner, ScannedAgent
 from responsa_server.agents.config.parameters import schema_of, with_choices
 from responsa_server.agents.config.problems import AGENT_FILE, Problem
@@ -290,8 +289,6 @@ class LiveAgents:
         agent = self._snapshot.versions.get(name)
         if not (isinstance(agent, ConfiguredAgent) and agent.config.standard):
             self.find(identity)
-        if isinstance(agent, FormerVersion):
-            raise _unfit(name, "an earlier release made it")
         if agent is None:
             raise _unfit(name, self._unfit[name]) if name in self._unfit else NotFound.of("agent", name)
         # Many turns end before a poll sees them, so a question counts as a use of the version.
@@ -303,12 +300,8 @@ class LiveAgents:
             return
         for stored in await self._versions.find([name], ENGINE):
             # A version that was unfit may be fit by now, for example because its model is available again.
-            agent = self._former(stored) if stored.engine < ENGINE else await self._restore(stored)
-            if agent is not None:
+            if (agent := await self._restore(stored)) is not None:
                 self._snapshot = replace(self._snapshot, versions={**self._snapshot.versions, name: agent})
-
-    def _former(self, stored: StoredVersion) -> Agent:
-        return FormerVersion(stored.name, partial(self.find, stored.agent))
 
     def at(self, version: str) -> Agent:
         """The agent of a version. Raises KeyError."""
@@ -466,9 +459,7 @@ class LiveAgents:
             versions = dict(self._snapshot.versions)
             for version in [*news, *old]:
                 known = version.name in versions or version.name in self._unfit
-                if not known and version.engine < ENGINE:
-                    versions[version.name] = self._former(version)
-                elif not known and (agent := await self._restore(version)) is not None:
+                if not known and (agent := await self._restore(version)) is not None:
                     versions[version.name] = agent
                 self._ordinal = max(self._ordinal, version.ordinal)
             remaining = self._retain(versions, needed)
