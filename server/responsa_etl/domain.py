@@ -120,6 +120,8 @@ class DatabaseFault(StrEnum):
     """The database refuses the query."""
     TOO_LARGE = "TOO_LARGE"
     """The result has too many rows or columns, or too long a row."""
+    BUDGET = "BUDGET"
+    """The run ended by its budget, and what it had read until then was kept."""
     CRASHED = "CRASHED"
     """The process that reads an SQLite file ended in the midst of a query."""
     SCHEMA = "SCHEMA"

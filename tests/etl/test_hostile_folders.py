@@ -119,7 +119,7 @@ async def connect(office: Office, kind: FolderKind, address: str, password: str 
 def end_of(run: Operation) -> tuple[str, int]:
     """What ended a run, and how many documents it has made."""
     assert run.error is not None
-    assert run.error.metadata["fault"] == "TOO_LARGE"
+    assert run.error.metadata["fault"] == "BUDGET"
     said = str(run.error)
     assert f"is kept ({run.counts['created']} document" in said
     assert "nothing was deleted" in said

@@ -420,7 +420,7 @@ class Sync:
             kept = f"What was read until then is kept ({counted(len(order), 'document')}), and nothing was deleted."
             remedy = "Connect less, or ask the operator for a larger budget (sources.files, sources.run_seconds, sources.run_bytes)."
             message = f"The run ended by its budget, {spent}. {kept} {remedy}"
-            raise unreadable(task.source.connection, "", DatabaseFault.TOO_LARGE, message)
+            raise unreadable(task.source.connection, "", DatabaseFault.BUDGET, message)
 
     async def _read(
         self,
