@@ -3,16 +3,16 @@ speak HTTP share it."""
 
 from __future__ import annotations
 
-import base64
 import codecs
 import json
 import re
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from html.entities import html5
+from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Annotated, Final, Literal, cast
+from urllib.parse import quote
 
 import httpx2
 from pydantic import AfterValidator, Field
@@ -57,14 +57,7 @@ HTML_TYPES: Final = ("text/html", "application/xhtml+xml")
 _SHOWN_BYTES: Final = 2048
 _SHOWN_LOCATION: Final = 300
 _LEAST_SECRET: Final = 8
-_MOST_ENCODED: Final = 128
 _HIDDEN: Final = "[secret]"
-# What nobody sees between two letters: tags, control characters, and characters without a width. Texts are shown
-# without them at some places.
-_UNSEEN: Final = (
-    "(?:[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u2069\\ufeff\\ufffd]"
-    "|<[^<>]{0,100}>){0,32}+"
-)
 
 UNREACHED: Final = "The tool could not be reached; it was not called."
 REFUSED: Final = (
@@ -122,25 +115,16 @@ class ToolCredential:
 
     headers: Mapping[str, str]
     hidden: Sequence[str]
-    _encoded: re.Pattern[str] | None = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        encoded = re.compile("|".join(map(_in_any_encoding, self.hidden))) if self.hidden else None
-        object.__setattr__(self, "_encoded", encoded)
 
     def __repr__(self) -> str:
         return "ToolCredential(…)"
 
     def hide(self, text: str) -> str:
-        """Return a text of the other side without the declaration's secrets.
-
-        Each character of a secret may be itself, an escape of JSON, a character reference of HTML or a part of a URL,
-        with tags and characters that nobody sees in between. Of a secret with more than 128 characters, such a form
-        ends at the next white space or quotation mark. Call this after each decoding.
-        """
+        """Return a text of the other side without the declaration's secrets: each as it is, in JSON, as a part of a URL,
+        and in Base64. Call this after each decoding."""
         for form in self.hidden:
             text = text.replace(form, _HIDDEN)
-        return text if self._encoded is None else self._encoded.sub(_HIDDEN, text)
+        return text
 
     def hide_within(self, value: object) -> object:
         """Return a JSON value of the other side without the declaration's secrets. Raises RecursionError if it is nested too deeply."""
@@ -199,7 +183,7 @@ def credential_of(auth: Auth | None, declaration: Declaration, parts: ToolContex
             raise ToolUnfit(message, ("auth", "header"))
         return ToolCredential({auth.header.lower(): value(auth.secret, "secret")}, hidden)
     pair = f"{auth.basic_user}:{value(auth.basic_password, 'basic_password')}"
-    encoded = base64.b64encode(pair.encode()).decode()
+    encoded = b64encode(pair.encode()).decode()
     return ToolCredential({"authorization": f"Basic {encoded}"}, (*hidden, encoded))
 
 
@@ -370,42 +354,18 @@ class Endpoint:
 
 def _variants(secrets: Sequence[str]) -> Sequence[str]:
     """The forms in which a response may repeat secrets. Shorter texts than eight characters would hide ordinary words."""
-    return tuple(
-        sorted({secret for secret in secrets if len(secret) >= _LEAST_SECRET}, key=len, reverse=True)
-    )
-
-
-def _in_any_encoding(secret: str) -> str:
-    """A pattern of a secret whose characters may be encoded. A long secret is matched by its beginning, because the
-    pattern takes time to compile."""
-    pattern = _UNSEEN.join(map(_forms_of, secret[:_MOST_ENCODED]))
-    return pattern if len(secret) <= _MOST_ENCODED else pattern + r"[^\s\"'<>]*+"
-
-
-def _forms_of(character: str) -> str:
-    """A pattern of the forms in which a text may hold a character. Text that was encoded several times has several
-    backslashes, or `&amp;` in place of `&`."""
-    # Each form begins with a literal, so that a search needs little time.
-    number = ord(character)
-    # JSON writes a character outside the BMP as two escapes.
-    units = character.encode("utf-16-be", "surrogatepass").hex()
-    forms = [
-        re.escape(character),
-        "".join(rf"\\\\{{0,7}}u{_digits(units[at : at + 4])}" for at in range(0, len(units), 4)),
-        "".join(f"%{_digits(f'{byte:02x}')}" for byte in character.encode("utf-8", "surrogatepass")),
-        f"&(?:amp;){{0,8}}#(?:0{{0,6}}{number}|[xX]0{{0,6}}{_digits(f'{number:x}')});?",
-        *(f"&(?:amp;){{0,8}}{re.escape(name)}" for name, meant in html5.items() if meant == character),
-    ]
-    if not character.isalnum():
-        short = json.dumps(character)[1:-1].removeprefix("\\")
-        forms.append(rf"\\\\{{0,7}}{re.escape(short)}")
-    if character.isspace():
-        forms.append(r"\s++|\++")
-    return f"(?:{'|'.join(dict.fromkeys(forms))})"
-
-
-def _digits(number: str) -> str:
-    return "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in number)
+    forms = {
+        form
+        for secret in secrets
+        if len(secret) >= _LEAST_SECRET
+        for form in (
+            secret,
+            json.dumps(secret)[1:-1],
+            quote(secret, safe=""),
+            b64encode(secret.encode(errors="surrogatepass")).decode().rstrip("="),
+        )
+    }
+    return sorted(forms, key=len, reverse=True)
 
 
 def _decode(reply: Reply) -> str:

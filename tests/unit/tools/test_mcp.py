@@ -386,7 +386,7 @@ def test_a_server_that_is_not_root_leaves_nothing_either(ends: str) -> None:
     program = f"{SOURCE.partition('if __name__')[0]}\nprint(left_behind(), flush=True)\ntime.sleep(600)"
     starts = f"""
 import os, subprocess, sys
-confined = ["0", str(1 << 30), "1000", str(os.getpid())]
+confined = ["0", str(1 << 30), "1000", "-1", str(os.getpid())]
 command = [sys.executable, "-I", "-S", "-c", {LAUNCHER.read_text()!r}, *confined, {PYTHON!r}, "-c", {program!r}]
 started = subprocess.Popen(command, start_new_session=True)
 print(started.pid, flush=True)
