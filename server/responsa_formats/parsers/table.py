@@ -479,8 +479,7 @@ MSG: Final = Format(
     version=3,
     # An OLE file with a stream of this name; names are in UTF-16.
     opening=re.compile(
-        rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1(?s:.*)"
-        + re.escape("__properties_version1.0".encode("utf-16-le"))
+        rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1(?s:.*)" + re.escape("__properties_version1.0".encode("utf-16-le"))
     ),
 )
 TNEF: Final = Format(

@@ -20,7 +20,7 @@ from responsa_server.calls.call import CALL_ID, Call, Complete, Interceptor, Rea
 from responsa_server.calls.interceptors.limits import CallAdmission
 from responsa_server.calls.interceptors.reporting import Logger, call_id, unforeseen
 from responsa_server.domain.background import Background
-from responsa_server.domain.errors import CallCancelled, InvalidRequest, Reason, ResponsaError
+from responsa_server.domain.errors import InvalidRequest, Reason, ResponsaError
 from responsa_server.domain.unexpected import UnexpectedErrors
 
 Response = TypeVar("Response", bound=Message)
@@ -39,7 +39,8 @@ class Method:
     takes the parsed request, or an async iterator of requests if the client streams. It returns a coroutine of the
     response, or an async generator of responses (messages or their bytes) if the server streams. waits: whether the
     method has one response and only waits for other work to end. dropped: whether a method with one response is
-    cancelled when its caller disconnects, because it waits or has no side effects; other methods run to their end.
+    cancelled when its caller disconnects, because it waits, has no side effects or has undone them then; other methods
+    run to their end.
     """
 
     name: str
@@ -52,10 +53,10 @@ class Method:
 
 
 def methods_of(
-    service: ServiceDescriptor, *handlers: object, waiting: Sequence[str] = ()
+    service: ServiceDescriptor, *handlers: object, waiting: Sequence[str] = (), undone: Sequence[str] = ()
 ) -> Iterator[Method]:
     """All methods of a service. handlers: for each method, one of these objects has an attribute with the method's
-    name. waiting: the names of the methods that only wait."""
+    name. waiting: the names of the methods that only wait. undone: of those that have no effect if they are cancelled."""
     for method in service.methods:
         (handler,) = (getattr(part, method.name) for part in handlers if hasattr(part, method.name))
         yield Method(
@@ -65,7 +66,7 @@ def methods_of(
             method.client_streaming,
             method.server_streaming,
             method.name in waiting,
-            method.name in waiting
+            method.name in (*waiting, *undone)
             or method.GetOptions().idempotency_level == descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS,
         )
 
@@ -73,8 +74,7 @@ def methods_of(
 class Feed(Generic[Item]):
     """A bounded queue that can end, with or without an error. Its reader may leave early.
 
-    The work on an upload must not be cancelled during a database call, so it runs in a separate task. When the caller disconnects, the feed
-    ends with an error and the work cleans up.
+    The work on a stream runs in a separate task, so that an invalid message in its midst reaches it as an error.
     """
 
     def __init__(self, limit: int = 2) -> None:
@@ -340,7 +340,8 @@ class Calls:
             feed.end()
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            feed.end(CallCancelled(Reason.CANCELLED, "The caller ended the call."))
+            # An upload whose caller leaves before it is accepted has no effect.
+            task.cancel()
             self._leave(call, task)
             raise
         except ResponsaError as error:
