@@ -316,7 +316,7 @@ async def test_an_outage_fails_calls_at_once_and_ends_with_the_first_good_probe(
         try:
             assert await database.answers()
             # While the event loop stalls, attempts to connect fail although the database answers.
-            await database._on_lost(database._app)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] -- psycopg_pool calls it
+            await database._on_lost(database._app)  # pyright: ignore[reportPrivateUsage] -- psycopg_pool calls it
             assert database.away == []
             postgres.stop()
             # The first calls find out; then their pool's circuit is open.
