@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from google.protobuf import descriptor_pb2, message_factory
 from google.protobuf.descriptor import ServiceDescriptor
@@ -24,7 +23,6 @@ from responsa_server.domain.errors import InvalidRequest, Reason, ResponsaError
 from responsa_server.domain.unexpected import UnexpectedErrors
 
 Response = TypeVar("Response", bound=Message)
-Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 FAREWELL_SECONDS: Final = 0.5
@@ -71,73 +69,13 @@ def methods_of(
         )
 
 
-class Feed(Generic[Item]):
-    """A bounded queue that can end, with or without an error. Its reader may leave early.
-
-    The work on a stream runs in a separate task, so that an invalid message in its midst reaches it as an error.
-    """
-
-    def __init__(self, limit: int = 2) -> None:
-        self._limit = limit
-        self._items: deque[Item] = deque()
-        self._ended = False
-        self._error: Exception | None = None
-        self._abandoned = False
-        self._changed = asyncio.Event()
-
-    async def put(self, item: Item) -> bool:
-        """Add an item, waiting for room. Returns False once the reader has left."""
-        while len(self._items) >= self._limit and not self._abandoned:
-            await self._wait()
-        if self._abandoned:
-            return False
-        self._items.append(item)
-        self._changed.set()
-        return True
-
-    def end(self, error: Exception | None = None) -> None:
-        """Accept no more items. The reader gets the queued items and then stops; with an error, the queued items are
-        dropped and the reader gets the error."""
-        if self._ended:
-            return
-        self._ended, self._error = True, error
-        if error is not None:
-            self._items.clear()
-        self._changed.set()
-
-    def abandon(self, reader: object = None) -> None:
-        """Note that the reader has left. reader: the reader's task, which asyncio passes at the task's end; it is not used."""
-        del reader
-        self._abandoned = True
-        self._changed.set()
-
-    def __aiter__(self) -> Feed[Item]:
-        return self
-
-    async def __anext__(self) -> Item:
-        while not self._items and not self._ended:
-            await self._wait()
-        if self._items:
-            self._changed.set()
-            return self._items.popleft()
-        if self._error is not None:
-            raise self._error
-        raise StopAsyncIteration
-
-    async def _wait(self) -> None:
-        # The queue has one writer and one reader, and at most one of the two has a reason to wait. Therefore, clearing the event
-        # first loses no wake-up.
-        self._changed.clear()
-        await self._changed.wait()
-
-
 class Calls:
     """Serves calls: runs the method of a call inside the interceptors.
 
     One task serves a call, including the sending of its responses. The task passes the responses to a function and does
     not yield them. Therefore the task notices a cancellation or a deadline at any point. A generator that is suspended
     at a `yield` would notice neither. A call with a single response and side effects runs in a separate task. If the caller disconnects,
-    that work runs to its end and its response is dropped, so no database call is interrupted.
+    that work runs to its end and its response is dropped. Stores shield their own calls of the database.
     """
 
     def __init__(
@@ -316,7 +254,9 @@ class Calls:
         if method.client_streaming and method.server_streaming:
             await _send_all(method.handler(self._messages(call, method, read)), send)
         elif method.client_streaming:
-            await send(await self._client_stream(call, method, read))
+            # An upload has no effect if its caller leaves before it is accepted.
+            async with aclosing(self._messages(call, method, read)) as messages:
+                await send(await method.handler(messages))
         elif method.server_streaming:
             # Keep no reference to the request: a stream may outlive the use of its request by minutes.
             await _send_all(method.handler(self._receive(call, method, await _only(method, read))), send)
@@ -329,29 +269,6 @@ class Calls:
         while (data := await read()) is not None:
             yield self._receive(call, method, data)
 
-    async def _client_stream(self, call: Call, method: Method, read: Read) -> Any:
-        feed: Feed[object] = Feed()
-        task = asyncio.ensure_future(method.handler(feed))
-        task.add_done_callback(feed.abandon)
-        try:
-            while (data := await read()) is not None:
-                if not await feed.put(self._receive(call, method, data)):
-                    break
-            feed.end()
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            # An upload whose caller leaves before it is accepted has no effect.
-            task.cancel()
-            self._leave(call, task)
-            raise
-        except ResponsaError as error:
-            # If a message in the middle of a stream is invalid, the work ends with the same error. The work has
-            # cleaned up before the caller gets the error.
-            feed.end(error)
-            with contextlib.suppress(Exception):
-                await self._uncut(call, task)
-            raise
-
     def _receive(self, call: Call, method: Method, data: bytes) -> object:
         message: object = Received(data, method.request.FromString)
         for interceptor in self._interceptors:
@@ -360,10 +277,6 @@ class Calls:
 
     async def _uncut(self, call: Call, coroutine: Any) -> Any:
         return await self.work.run(coroutine, report=partial(self._unheard, call))
-
-    def _leave(self, call: Call, task: asyncio.Future[Any]) -> None:
-        """Let work continue after its caller has disconnected."""
-        self.work.hold(task, report=partial(self._unheard, call))
 
     def _unheard(self, call: Call, error: BaseException) -> None:
         if isinstance(error, Exception) and not isinstance(error, ResponsaError):

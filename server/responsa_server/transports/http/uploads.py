@@ -107,7 +107,8 @@ async def upload(
         InvalidRequest: the form cannot be read, a parameter does not fit, or the announced size of the body is too large.
         ResponsaError: the method failed.
     """
-    stream, arrived = request.stream(), asyncio.Event()
+    arrived = asyncio.Event()
+    stream = _tell_end(request.stream(), arrived)
     if is_form(request):
         if _size_of(request) > _MAX_FORM_BYTES:
             raise _too_large("")
@@ -119,9 +120,7 @@ async def upload(
 
     async def read() -> bytes | None:
         try:
-            if (message := await anext(messages, None)) is None:
-                arrived.set()
-            return message
+            return await anext(messages, None)
         except ClientDisconnect:
             await abandon()
 
@@ -140,6 +139,12 @@ async def upload(
         raise
     finally:
         await messages.aclose()
+
+
+async def _tell_end(body: AsyncIterator[bytes], end: asyncio.Event) -> AsyncGenerator[bytes]:
+    async for piece in body:
+        yield piece
+    end.set()
 
 
 async def _of_bytes(start: UploadStart, body: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
