@@ -58,12 +58,10 @@ from responsa_server.outbound.connector import (
 from responsa_server.telemetry.requests import ambient
 from responsa_server.tools.endpoint import LARGE, LATE, LATE_READING, LOST, LOST_READING, REFUSED, UNREACHED
 from responsa_server.tools.mcp_process import Program, running
-from responsa_server.tools.mcp_target import MOST_TOOLS, McpTarget, Pinned
+from responsa_server.tools.mcp_target import MOST_OBJECTS, MOST_TOOLS, McpTarget, Pinned
 
 _MOST_PAGES: Final = 20
 _MOST_MESSAGE: Final = 500
-_MOST_OBJECTS: Final = 10_000
-"""How many objects a response may have: the library makes a model of each on the event loop."""
 # The message with which the SDK reports the end of a connection.
 _CLOSED: Final = "Connection closed"
 _CUT: Final = re.compile(
@@ -420,8 +418,8 @@ class _Limited(httpx2.AsyncByteStream):
         size = objects = 0
         async for part in cast("httpx2.AsyncByteStream", self._response.stream):
             size, objects = size + len(part), objects + part.count(b"{")
-            if size > self._limit or objects > _MOST_OBJECTS:
-                raise TooLarge(f"the response has more than {self._limit} bytes or {_MOST_OBJECTS:,} objects")
+            if size > self._limit or objects > MOST_OBJECTS:
+                raise TooLarge(f"the response has more than {self._limit} bytes or {MOST_OBJECTS:,} objects")
             yield part
 
     async def aclose(self) -> None:
