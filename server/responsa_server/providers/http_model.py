@@ -133,7 +133,7 @@ class Complaint:
 
 def check_parts(received: bytearray) -> None:
     """Raise ModelError for JSON that has too many parts to be read on the event loop."""
-    if any(received.count(part) > most for part, most in _MOST_PARTS):
+    if any(received.count(part) > limit for part, limit in _MOST_PARTS):
         raise ModelError(ModelFault.MALFORMED, "the answer has too many parts")
 
 
