@@ -175,6 +175,15 @@ class Registry:
             finally:
                 self._holder = None
 
+    def count_writers(self, table: str) -> int:
+        """The number of transactions that write this table, or wait to."""
+        query = (
+            "select count(*) from pg_locks where mode = 'RowExclusiveLock' and "
+            "relation = format('responsa.%%I', %(table)s::text)::regclass"
+        )
+        [[count]] = self._counting().execute(query, {"table": table}).fetchall()
+        return int(count)
+
 
 @dataclass
 class Tenant:

@@ -211,9 +211,14 @@ async def test_an_error_says_that_the_database_was_slow_or_that_another_call_was
             await connection.execute("SET LOCAL lock_timeout = 1")
             await connection.execute("SELECT pg_advisory_xact_lock(3)")
 
+    async def ended() -> None:
+        async with database.tenant("acme") as connection:
+            await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
     async with database.tenant("acme") as connection:
         await connection.execute("SELECT pg_advisory_xact_lock(3)")
         await raises(Unavailable, bounded(), "took too long")
+    await raises(Unavailable, ended(), "connection to the database was lost")
     both = asyncio.Barrier(2)
 
     async def lock(first: int, second: int) -> None:
@@ -310,6 +315,9 @@ async def test_an_outage_fails_calls_at_once_and_ends_with_the_first_good_probe(
         await database.open()
         try:
             assert await database.answers()
+            # While the event loop stalls, attempts to connect fail although the database answers.
+            await database._on_lost(database._app)  # pyright: ignore[reportPrivateUsage] -- psycopg_pool calls it
+            assert database.away == []
             postgres.stop()
             # The first calls find out; then their pool's circuit is open.
             assert (await raises(Unavailable, asyncio.gather(*(asks() for _ in range(4))))).retry_after

@@ -8,6 +8,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from responsa_formats.containers import OLE_MAGIC
 from responsa_formats.rejections import ParserUnavailable
 from responsa_local.commands import ray_engine
 from responsa_local.commands.ray_engine import Unembedded, VectorMaker
@@ -365,6 +366,13 @@ async def test_a_fault_that_stays_ends_the_operation(
         (b"<html><script>alert(1)</script><body></body></html>" * 2000, "a.html", Reason.DOCUMENT_EMPTY),
         (b"\n" * 100_000, "a.md", Reason.DOCUMENT_EMPTY),
         (b"word " * 30_000 + b"\x00\x01\x02" * 50_000, "a.txt", Reason.DOCUMENT_TYPE_MISMATCH),
+        (OLE_MAGIC + bytes(100_000), "a.md", Reason.DOCUMENT_TYPE_MISMATCH),
+        (OLE_MAGIC + bytes(100_000), "a.ppt", Reason.DOCUMENT_TYPE_UNSUPPORTED),
+        (
+            OLE_MAGIC + bytes(100_000) + "EncryptedPackage".encode("utf-16-le"),
+            "a.docx",
+            Reason.DOCUMENT_ENCRYPTED,
+        ),
     ],
 )
 async def test_what_the_parser_refuses_is_told_by_operation_and_document(

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from responsa_formats import containers
-from responsa_formats.containers import OLE_MAGIC, Archive
+from responsa_formats.containers import OLE_MAGIC, ZIP_MAGIC, Archive
 from responsa_formats.parsers import office_samples
 from responsa_formats.parsers.office import MAX_DEPTH
 from responsa_formats.parsers.office_samples import zip_members
@@ -24,7 +24,7 @@ from tests.formats.office_files import W, changed, docx, parse
 from tests.formats.originals import rejected
 
 OFFICE = [DOCX, PPTX, XLSX, XLSB, ODT, ODS, EPUB]
-ENCRYPTED = OLE_MAGIC + bytes(100_000) + "EncryptedPackage".encode("utf-16-le") + bytes(1000)
+ENCRYPTED = OLE_MAGIC + bytes(10_000) + "EncryptedPackage".encode("utf-16-le") + bytes(1000)
 BODY = "<w:p><w:r><w:t>Rye.</w:t></w:r></w:p>"
 
 
@@ -73,6 +73,14 @@ def test_a_container_that_is_not_what_it_says_gets_a_clear_error(
         with rejected(reason) as caught:
             deciding()
         assert words in caught.value.message
+
+
+@pytest.mark.parametrize("magic", [ZIP_MAGIC, OLE_MAGIC])
+@pytest.mark.parametrize("name", ["a.txt", "a.docx", "a.msg", "a"])
+def test_of_a_large_container_only_the_beginning_is_read_before_the_sandbox(magic: bytes, name: str) -> None:
+    file = BytesIO(magic + bytes(1_000_000))
+    assert decide_format(file, name, "", FORMATS) == ""
+    assert file.tell() < 70_000
 
 
 def test_an_encrypted_member_is_protected() -> None:

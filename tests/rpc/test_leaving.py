@@ -10,11 +10,19 @@ import struct
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 
 import grpc
 import pytest
 
 from responsa.chat.v1.chat_service_pb2 import AskRequest, AskResponse
+from responsa.knowledge.v1.document_pb2 import DocumentMetadata
+from responsa.knowledge.v1.knowledge_service_pb2 import (
+    CreateDocumentRequest,
+    UploadDocumentRequest,
+    UploadFinish,
+    UploadStart,
+)
 from tests.callers import Credential, Registry, Tenant
 from tests.instance import Instance, eventually
 from tests.transports import Call, Json, Outcome, Way, Ways, method_of, stub_of
@@ -98,6 +106,43 @@ def test_who_leaves_ends_the_turn_and_whose_time_is_up_does_not(registry: Regist
     # The turn ends normally, even without a follower.
     eventually(lambda: "terminalEvent" in turn_of(ways, tenant, goes_on), goes_on)
     assert "refused" in turn_of(ways, tenant, goes_on)["terminalEvent"]
+
+
+@pytest.mark.parametrize("way", ["upload", "create", "put", "post"])
+def test_what_is_uploaded_by_who_leaves_before_it_is_accepted_is_not_queued(
+    registry: Registry, instance: Instance, ways: Ways, way: str
+) -> None:
+    tenant = registry.new_tenant()
+    headers = tenant.headers(Credential.USER)
+    stub, metadata = stub_of(ways.channel, "KnowledgeService"), DocumentMetadata(source_key="a.md")
+    http = HTTPConnection(instance.target)
+
+    def server_knows() -> bool:
+        lines = instance.log("server").splitlines()
+        return any('"CANCELLED"' in line and f'"{tenant.name}"' in line for line in lines)
+
+    with registry.holding("document"):
+        match way:
+            case "upload":
+                start = UploadDocumentRequest(start=UploadStart(metadata=metadata))
+                finish = UploadDocumentRequest(finish=UploadFinish(size_bytes=4))
+                parts = [start, UploadDocumentRequest(chunk=b"Text"), finish]
+                leave = stub.UploadDocument.future(iter(parts), metadata=[*headers.items()]).cancel
+            case "create":
+                request = CreateDocumentRequest(text="Text", metadata=metadata)
+                leave = stub.CreateDocument.future(request, metadata=[*headers.items()]).cancel
+            case "put":
+                http.request("PUT", "/v1/uploads?source_key=a.md", b"Text", headers)
+                leave = http.close
+            case _:
+                body = json.dumps({"metadata": {"sourceKey": "a.md"}, "text": "Text"})
+                http.request("POST", "/v1/documents", body, {**headers, "content-type": "application/json"})
+                leave = http.close
+        eventually(lambda: registry.count_writers("document") == 1, "the upload waits for the table")
+        leave()
+        eventually(server_knows, "the server knows that the caller is gone")
+    eventually(lambda: registry.count_writers("document") == 0, "the upload's transaction has ended")
+    assert not {"document", "operation"} & registry.rows(tenant.name).keys()
 
 
 def test_a_disabled_users_streams_end_on_every_transport(registry: Registry, instance: Instance) -> None:

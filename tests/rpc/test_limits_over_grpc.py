@@ -14,6 +14,7 @@ from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_local.embedded.redis import EmbeddedRedis
+from responsa_server.domain import sharing
 from responsa_server.domain.knowledge import Hit
 from responsa_server.domain.people import Role
 from responsa_server.domain.sharing import SHARED
@@ -23,6 +24,7 @@ from responsa_server.transports.doors import GatewaySettings, build_app
 from responsa_server.transports.http.guard import AllowedCallers
 from tests.contract.library_house import House
 from tests.contract.test_limits import limiter, limits
+from tests.instance import PATIENCE
 from tests.rpc.served import Serve, Served, caller, failed
 
 ADDRESS = (("x-forwarded-for", "2001:db8::9"),)
@@ -239,6 +241,7 @@ async def test_searches_of_a_user_wait_for_each_other_and_are_then_refused(
         return []
 
     monkeypatch.setattr(house.library, "search", search)
+    monkeypatch.setattr(sharing, "PATIENCE_SECONDS", PATIENCE)
     waiting = SHARED["searches"].waiting
     async with limiter(database, redis.url, limits(searches=2)) as one, serve(limiter=one) as served:
         request = knowledge.SearchRequest(terms=["Nile"])
@@ -266,6 +269,34 @@ async def test_searches_of_a_user_wait_for_each_other_and_are_then_refused(
         await other
         await asyncio.gather(*first, *(calls - refused - left))
         assert running == 2 + (waiting - len(left)) + 1
+
+
+async def test_a_search_that_cannot_begin_in_time_is_refused_while_it_waits(
+    serve: Serve, house: House, database: Database, redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, runs = asyncio.Event(), asyncio.Event()
+
+    async def search(*_: object) -> list[Hit]:
+        runs.set()
+        await gate.wait()
+        return []
+
+    monkeypatch.setattr(house.library, "search", search)
+    # Nobody knows yet how long the first search takes.
+    monkeypatch.setattr(sharing, "PATIENCE_SECONDS", 2.0)
+    async with limiter(database, redis.url, limits(searches=1)) as one, serve(limiter=one) as served:
+        request = knowledge.SearchRequest(terms=["Nile"])
+        first = asyncio.ensure_future(served.bob.Search(request))
+        await runs.wait()
+        for seconds in (None, PATIENCE):
+            calls = [served.bob.Search(request, timeout=seconds) for _ in range(3)]
+            for call in calls:
+                error = await failed(call)
+                assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_REACHED")
+                assert error.retry_after
+        gate.set()
+        await first
+        await served.bob.Search(request)
 
 
 async def test_texts_to_embed_are_limited_by_their_tokens(

@@ -63,7 +63,7 @@ PARSERS: Final[Sequence[Parser]] = (
     Parser("tomllib", ["search/differing.py", "text/quantities.py"], "shipped words of form", RunsIn.SERVER, "no text of others"),
     # JSON and its kin
     Parser("json", ["**"], "bodies of requests, replies of models, tools and providers", RunsIn.SERVER,
-        "4 MiB a body, and 200,000 values and names in it (`calls/http.py`); nesting ends in a typed RecursionError",
+        "4 MiB a body, and 50,000 values and names in it (`calls/http.py`); nesting ends in a typed RecursionError",
         4 * MIB),
     Parser("json", ["responsa_etl/sources/mapping.py"],
         "columns of rows, by administrators of tenants", RunsIn.SANDBOX, "`responsa_etl/sources/sandbox.py`"),

@@ -3,6 +3,7 @@ and the words of texts from the caller's own documents."""
 
 from __future__ import annotations
 
+import codecs
 import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,8 @@ from google.protobuf.message import Message
 from protovalidate import Validator
 
 from responsa.rules import validate_pb2
+from responsa_formats.containers import OLE_MAGIC, ZIP_MAGIC
+from responsa_formats.parsers.table import FORMATS
 from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.interceptors.validation import MAX_BYTES, check_sizes
 from responsa_server.calls.methods import METHODS
@@ -22,6 +25,30 @@ from tests.rpc.sweeping import BEHAVIOUR, READ_ONLY, REFERENCE, UNANNOTATED, res
 CONSONANTS: Final = "bcdfghjklmnprstvwz"
 WORDS: Final = ["".join(letters) for letters in itertools.product(CONSONANTS, "aeiou", CONSONANTS)]
 """The words of all texts: 1,620 of three letters."""
+MAGICS: Final = (
+    *(ZIP_MAGIC, OLE_MAGIC, codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE),
+    *(
+        b"",
+        b"%PDF-",
+        b"{\\rtf",
+        b"%!PS",
+        b"\x78\x9f\x3e\x22",
+        b"WEBVTT\n",
+        b"BEGIN:VCALENDAR\n",
+        b"<!--",
+        b"<html>",
+    ),
+    *(
+        b"Content-Type: multipart/mixed\n",
+        b"\x1f\x8b\x08",
+        b"\x89PNG\r\n\x1a\n",
+        b"\x7fELF",
+        b"MZ\x90\x00",
+        b"\xe9",
+    ),
+)
+"""The beginnings of files that are told by them, and of some that are not read."""
+SUFFIXES: Final = (*(row.suffixes[0] for row in FORMATS), "doc", "bin")
 _RULES: Any = validate_pb2.field
 _VALIDATOR: Final = Validator()
 _SHRINKING: Final = 12

@@ -2,7 +2,9 @@
 succeed, refusals are typed, and the server lives.
 
 The requests are made from the descriptors, so a new method is among them by itself: `make soak CAMPAIGN=fairness` makes
-each of them 32 at a time, for COUNT seconds, and also measures the others' calls. `make test` has the three dearest.
+each of them 32 at a time, for COUNT seconds, and also measures the others' calls. Then it uploads files of 64 MiB with
+each magic number under each suffix, four at a time, and compares with plain files. `make test` has the three dearest
+requests, and the dearest magic number.
 """
 
 from __future__ import annotations
@@ -30,12 +32,13 @@ from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.auth.v1 import user_pb2
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
+from responsa_formats.containers import OLE_MAGIC
 from responsa_server.calls.methods import GET_ME, METHODS
 from responsa_server.identity.settings import UserLimitSettings
 from tests.callers import Credential, Registry
 from tests.faults.forms import Form, Report, forms
 from tests.instance import Instance
-from tests.system.dearest import WORDS, dearest, document, methods_of_users
+from tests.system.dearest import MAGICS, SUFFIXES, WORDS, dearest, document, methods_of_users
 
 _KNOWLEDGE: Final = "/responsa.knowledge.v1.KnowledgeService/"
 _UPDATE_LIMITS: Final = "/responsa.admin.v1.AdminService/UpdateUserLimits"
@@ -49,6 +52,12 @@ _MOST_GET_ME_SECONDS: Final = 0.5
 _LIMITS: Final = ("searches", "embedded_tokens_per_minute", "pending_turns")
 """The limits of a user on a new instance that the shared one has lifted."""
 _DEAREST: Final = (_KNOWLEDGE + "EmbedTexts", _KNOWLEDGE + "BatchSearch", _CHAT + "Answer")
+
+_FILE_BYTES: Final = 64 << 20
+_SHORT_FILE_BYTES: Final = 2 << 20
+_UPLOADS: Final = 4
+_LATER_SEARCH_SECONDS: Final = 1.0
+_SLOWER_ANSWERS: Final = 1.5
 
 _CHUNK: Final = knowledge.UploadDocumentRequest(chunk=b"Many words. " * 10_000)
 _FINISH: Final = knowledge.UploadDocumentRequest(finish={"size_bytes": len(_CHUNK.chunk)})
@@ -72,6 +81,29 @@ class Person:
             stream = self.channel.unary_stream(path)(data, metadata=metadata, timeout=seconds)
             return [message async for message in stream]
         return [await self.channel.unary_unary(path)(data, metadata=metadata, timeout=seconds)]
+
+    async def upload_file(self, name: str, beginning: bytes, size: int, seconds: float = 120.0) -> str:
+        """Upload a file of so many bytes to the default collection: after its beginning, hexadecimal digits without a
+        space. Returns the name of the operation. Raises AioRpcError."""
+        start = knowledge.UploadStart(size_bytes=size)
+        start.metadata.source_key = name
+        digits = random.randbytes(128 << 10).hex().encode()
+
+        def messages() -> Iterator[bytes]:
+            yield knowledge.UploadDocumentRequest(start=start).SerializeToString()
+            piece, left = (beginning + digits)[: len(digits)], size
+            while left:
+                yield knowledge.UploadDocumentRequest(chunk=piece[:left]).SerializeToString()
+                piece, left = digits, left - len(piece[:left])
+            finish = knowledge.UploadFinish(size_bytes=size)
+            yield knowledge.UploadDocumentRequest(finish=finish).SerializeToString()
+
+        calling: aio.StreamUnaryMultiCallable[bytes, bytes] = self.channel.stream_unary(
+            _KNOWLEDGE + "UploadDocument"
+        )
+        metadata = (("authorization", f"Bearer {self.key}"),)
+        made = await calling(messages(), metadata=metadata, timeout=seconds)
+        return operations.Operation.FromString(made).name
 
     async def upload(self, collection: str, text: str) -> None:
         """Create a document and wait until it is searched."""
@@ -215,6 +247,36 @@ class Town:
                 task.cancel()
         return crowd
 
+    async def crowd_of_files(self, files: Sequence[tuple[bytes, str]], size: int, report: Report) -> Crowd:
+        """Upload files of this size, as pairs of a beginning and a suffix, a few at a time, while the other user makes
+        calls. A file is read until its uploader's next one is accepted or refused."""
+        crowd, left = Crowd(), iter(files)
+
+        async def upload_again() -> None:
+            operation = ""
+            for number, (beginning, suffix) in enumerate(left):
+                earlier, operation = operation, ""
+                try:
+                    name = f"{id(report)}-{number}-{beginning.hex()}.{suffix}"
+                    operation = await self.greedy.upload_file(name, beginning, size)
+                    crowd.codes["OK"] += 1
+                except aio.AioRpcError as error:
+                    crowd.count(error)
+                await self._cancel(earlier)
+            await self._cancel(operation)
+
+        async with asyncio.TaskGroup() as group:
+            uploading = [group.create_task(upload_again()) for _ in range(_UPLOADS)]
+            while not all(task.done() for task in uploading):
+                await self.other.look(report)
+        return crowd
+
+    async def _cancel(self, operation: str) -> None:
+        if operation:
+            await self.greedy.call(
+                _OPERATIONS + "CancelOperation", operations.CancelOperationRequest(name=operation)
+            )
+
 
 @asynccontextmanager
 async def town_of(
@@ -273,3 +335,31 @@ async def test_no_callers_of_the_dearest_requests_take_the_service_from_others(
     if form.limits:
         assert report.quantile("Search", 0.95) <= _MOST_SEARCH_SECONDS
         assert report.quantile("GetMe", 0.99) <= _MOST_GET_ME_SECONDS
+
+
+@forms(long=1, short=1)
+async def test_no_uploads_take_the_service_from_others(
+    form: Form, instance: Instance, registry: Registry, request: pytest.FixtureRequest
+) -> None:
+    control, worst, report = (Report(f"fairness_{of}", form) for of in ("control", "ole", "uploads"))
+    size = _FILE_BYTES if form.limits else _SHORT_FILE_BYTES
+    phases = [(worst, [(OLE_MAGIC, "txt")] * _UPLOADS)]
+    if form.limits:
+        every = [*itertools.product(MAGICS, SUFFIXES)] * form.count
+        phases = [(control, [(b"", "txt")] * _UPLOADS), *phases, (report, every)]
+    async with town_of(instance, registry, _FEW_PASSAGES, form.dice()) as town:
+        server, crowds = town.server, list[Crowd]()
+        for times, files in phases:
+            crowds.append(await town.crowd_of_files(files, size, times))
+            times.count("files", len(files))
+            print(times.line(), dict(crowds[-1].codes), flush=True)
+            times.tell(request)
+        assert town.server == server
+    problems = [*town.other.failed, *(odd for crowd in crowds for odd in crowd.odd)]
+    assert not problems, "\n".join(problems)
+    # Nothing but the file's beginning is looked at before it is accepted.
+    assert crowds[form.limits].codes == {"OK": _UPLOADS}
+    if form.limits:
+        for times in (worst, report):
+            assert times.quantile("Search", 1.0) <= control.quantile("Search", 1.0) + _LATER_SEARCH_SECONDS
+            assert times.quantile("Ask", 0.95) <= _SLOWER_ANSWERS * control.quantile("Ask", 0.95)

@@ -57,7 +57,7 @@ _TEXTUAL_MAGIC: tuple[tuple[bytes, str], ...] = (
 )
 _MAGIC_BYTES = 8192
 _MIMETYPE_BYTES = 256
-# The number of bytes of a large document that are read to decide its format before the sandbox gets the document.
+# The number of bytes of a document that are read to decide its format before the sandbox gets the document.
 _HEAD_BYTES = 64 * 1024
 
 # WHATWG Encoding Standard labels that occur in documents, with their Python codecs. This is an allow-list, because Python also
@@ -155,6 +155,10 @@ class FormatDeclaration:
     charset: str | None
 
 
+class _Undecided(Exception):
+    """The sandbox must decide the format."""
+
+
 def charset_of_page(page: int) -> str:
     """The label of the character set of a code page of Windows; '' if it is not known."""
     label = _CODE_PAGES.get(page, f"windows-{page}")
@@ -172,6 +176,8 @@ class Original:
     formats: Formats
     format: str = ""
     """The name of the format's row."""
+    quick: bool = False
+    """Whether no character set is guessed, because that takes long."""
     guessed_charset: str = ""
     """The character set that `text` was decoded with, if another one is nearly as likely; otherwise ''."""
     foreign: dict[int, str] = field(default_factory=dict[int, str])
@@ -213,25 +219,31 @@ def sniff(
 
 
 def decide_format(file: IO[bytes], name: str, content_type: str, formats: Formats) -> str:
-    """The media type of an uploaded document's format. With this check, for example, a program whose name ends in .md is refused at once.
+    """The media type of an uploaded document's format, by its first 64 KiB. With this check, for example, a program
+    whose name ends in .md is refused at once.
 
-    file: the document, at its beginning. The other arguments are those of `sniff`. Returns '' if the beginning of a
-    large document does not decide the format; the sandbox then decides it. Raises Rejected.
+    file: the document, at its beginning. The other arguments are those of `sniff`. Returns '' if that does not decide
+    the format, as for a large container, or for text in a character set that must be guessed; the sandbox then decides
+    it. Raises Rejected.
     """
-    # The directory of a container need not be at its beginning.
     head = file.read(_HEAD_BYTES + 1)
-    whole = len(head) <= _HEAD_BYTES or head.startswith((ZIP_MAGIC, OLE_MAGIC))
+    whole = len(head) <= _HEAD_BYTES
+    # The directory of a container need not be at its beginning.
+    if not whole and head.startswith((ZIP_MAGIC, OLE_MAGIC)):
+        return ""
+    original = Original(
+        head if whole else _head(head), name, _declaration(name, content_type, formats), formats, quick=True
+    )
     try:
-        original = sniff(head + file.read() if whole else _head(head), name, content_type, formats=formats)
+        return _decide(original).media_type
+    except _Undecided:
+        return ""
     except Rejected as error:
         # The beginning of a document may be blank, or may end within a character, so it cannot prove that the document
         # is empty or malformed.
         if not whole and error.reason in (Cause.EMPTY, Cause.MALFORMED):
             return ""
         raise
-    kind = formats.with_name(original.format)
-    assert kind is not None, "sniff() must return the name of a format in the table of formats"
-    return kind.media_type
 
 
 def _head(content: bytes) -> bytes:
@@ -419,6 +431,8 @@ def _decode_unmarked(original: Original) -> str:
 
 def _detect(original: Original, error: UnicodeDecodeError) -> str:
     """Decode an undeclared legacy encoding. It is guessed from the bytes around the first byte that is not UTF-8."""
+    if original.quick:
+        raise _Undecided
     data = original.data
     letters = len(data.translate(None, _ASCII))
     valid = len(data.decode(errors="ignore").encode()) - (len(data) - letters)

@@ -356,7 +356,7 @@ XLS: Final = Format(
             rb"(?!(?s:.*)" + re.escape(name.encode("utf-16-le")) + rb")"
             for name in ("WordDocument", "PowerPoint Document", "__properties_version1.0")
         )
-        + rb"(?s:.*?)(?:W\x00o\x00r\x00k\x00b\x00|B\x00)o\x00o\x00k\x00\x00\x00"
+        + rb"(?:(?s:.*)W\x00o\x00r\x00k\x00b\x00o|(?s:.*)B\x00o)\x00o\x00k\x00\x00\x00"
     ),
 )
 EPUB: Final = Format(
@@ -479,8 +479,7 @@ MSG: Final = Format(
     version=3,
     # An OLE file with a stream of this name; names are in UTF-16.
     opening=re.compile(
-        rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1(?s:.*?)"
-        + re.escape("__properties_version1.0".encode("utf-16-le"))
+        rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1(?s:.*)" + re.escape("__properties_version1.0".encode("utf-16-le"))
     ),
 )
 TNEF: Final = Format(

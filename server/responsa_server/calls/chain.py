@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from google.protobuf import descriptor_pb2, message_factory
 from google.protobuf.descriptor import ServiceDescriptor
@@ -20,11 +19,10 @@ from responsa_server.calls.call import CALL_ID, Call, Complete, Interceptor, Rea
 from responsa_server.calls.interceptors.limits import CallAdmission
 from responsa_server.calls.interceptors.reporting import Logger, call_id, unforeseen
 from responsa_server.domain.background import Background
-from responsa_server.domain.errors import CallCancelled, InvalidRequest, Reason, ResponsaError
+from responsa_server.domain.errors import InvalidRequest, Reason, ResponsaError
 from responsa_server.domain.unexpected import UnexpectedErrors
 
 Response = TypeVar("Response", bound=Message)
-Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 FAREWELL_SECONDS: Final = 0.5
@@ -39,7 +37,8 @@ class Method:
     takes the parsed request, or an async iterator of requests if the client streams. It returns a coroutine of the
     response, or an async generator of responses (messages or their bytes) if the server streams. waits: whether the
     method has one response and only waits for other work to end. dropped: whether a method with one response is
-    cancelled when its caller disconnects, because it waits or has no side effects; other methods run to their end.
+    cancelled when its caller disconnects, because it waits, has no side effects or has undone them then; other methods
+    run to their end.
     """
 
     name: str
@@ -52,10 +51,10 @@ class Method:
 
 
 def methods_of(
-    service: ServiceDescriptor, *handlers: object, waiting: Sequence[str] = ()
+    service: ServiceDescriptor, *handlers: object, waiting: Sequence[str] = (), undone: Sequence[str] = ()
 ) -> Iterator[Method]:
     """All methods of a service. handlers: for each method, one of these objects has an attribute with the method's
-    name. waiting: the names of the methods that only wait."""
+    name. waiting: the names of the methods that only wait. undone: of those that have no effect if they are cancelled."""
     for method in service.methods:
         (handler,) = (getattr(part, method.name) for part in handlers if hasattr(part, method.name))
         yield Method(
@@ -65,70 +64,9 @@ def methods_of(
             method.client_streaming,
             method.server_streaming,
             method.name in waiting,
-            method.name in waiting
+            method.name in (*waiting, *undone)
             or method.GetOptions().idempotency_level == descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS,
         )
-
-
-class Feed(Generic[Item]):
-    """A bounded queue that can end, with or without an error. Its reader may leave early.
-
-    The work on an upload must not be cancelled during a database call, so it runs in a separate task. When the caller disconnects, the feed
-    ends with an error and the work cleans up.
-    """
-
-    def __init__(self, limit: int = 2) -> None:
-        self._limit = limit
-        self._items: deque[Item] = deque()
-        self._ended = False
-        self._error: Exception | None = None
-        self._abandoned = False
-        self._changed = asyncio.Event()
-
-    async def put(self, item: Item) -> bool:
-        """Add an item, waiting for room. Returns False once the reader has left."""
-        while len(self._items) >= self._limit and not self._abandoned:
-            await self._wait()
-        if self._abandoned:
-            return False
-        self._items.append(item)
-        self._changed.set()
-        return True
-
-    def end(self, error: Exception | None = None) -> None:
-        """Accept no more items. The reader gets the queued items and then stops; with an error, the queued items are
-        dropped and the reader gets the error."""
-        if self._ended:
-            return
-        self._ended, self._error = True, error
-        if error is not None:
-            self._items.clear()
-        self._changed.set()
-
-    def abandon(self, reader: object = None) -> None:
-        """Note that the reader has left. reader: the reader's task, which asyncio passes at the task's end; it is not used."""
-        del reader
-        self._abandoned = True
-        self._changed.set()
-
-    def __aiter__(self) -> Feed[Item]:
-        return self
-
-    async def __anext__(self) -> Item:
-        while not self._items and not self._ended:
-            await self._wait()
-        if self._items:
-            self._changed.set()
-            return self._items.popleft()
-        if self._error is not None:
-            raise self._error
-        raise StopAsyncIteration
-
-    async def _wait(self) -> None:
-        # The queue has one writer and one reader, and at most one of the two has a reason to wait. Therefore, clearing the event
-        # first loses no wake-up.
-        self._changed.clear()
-        await self._changed.wait()
 
 
 class Calls:
@@ -137,7 +75,7 @@ class Calls:
     One task serves a call, including the sending of its responses. The task passes the responses to a function and does
     not yield them. Therefore the task notices a cancellation or a deadline at any point. A generator that is suspended
     at a `yield` would notice neither. A call with a single response and side effects runs in a separate task. If the caller disconnects,
-    that work runs to its end and its response is dropped, so no database call is interrupted.
+    that work runs to its end and its response is dropped. Stores shield their own calls of the database.
     """
 
     def __init__(
@@ -316,7 +254,9 @@ class Calls:
         if method.client_streaming and method.server_streaming:
             await _send_all(method.handler(self._messages(call, method, read)), send)
         elif method.client_streaming:
-            await send(await self._client_stream(call, method, read))
+            # An upload has no effect if its caller leaves before it is accepted.
+            async with aclosing(self._messages(call, method, read)) as messages:
+                await send(await method.handler(messages))
         elif method.server_streaming:
             # Keep no reference to the request: a stream may outlive the use of its request by minutes.
             await _send_all(method.handler(self._receive(call, method, await _only(method, read))), send)
@@ -329,28 +269,6 @@ class Calls:
         while (data := await read()) is not None:
             yield self._receive(call, method, data)
 
-    async def _client_stream(self, call: Call, method: Method, read: Read) -> Any:
-        feed: Feed[object] = Feed()
-        task = asyncio.ensure_future(method.handler(feed))
-        task.add_done_callback(feed.abandon)
-        try:
-            while (data := await read()) is not None:
-                if not await feed.put(self._receive(call, method, data)):
-                    break
-            feed.end()
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            feed.end(CallCancelled(Reason.CANCELLED, "The caller ended the call."))
-            self._leave(call, task)
-            raise
-        except ResponsaError as error:
-            # If a message in the middle of a stream is invalid, the work ends with the same error. The work has
-            # cleaned up before the caller gets the error.
-            feed.end(error)
-            with contextlib.suppress(Exception):
-                await self._uncut(call, task)
-            raise
-
     def _receive(self, call: Call, method: Method, data: bytes) -> object:
         message: object = Received(data, method.request.FromString)
         for interceptor in self._interceptors:
@@ -359,10 +277,6 @@ class Calls:
 
     async def _uncut(self, call: Call, coroutine: Any) -> Any:
         return await self.work.run(coroutine, report=partial(self._unheard, call))
-
-    def _leave(self, call: Call, task: asyncio.Future[Any]) -> None:
-        """Let work continue after its caller has disconnected."""
-        self.work.hold(task, report=partial(self._unheard, call))
 
     def _unheard(self, call: Call, error: BaseException) -> None:
         if isinstance(error, Exception) and not isinstance(error, ResponsaError):

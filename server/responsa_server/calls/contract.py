@@ -81,6 +81,8 @@ from responsa_server.turns.service import Turns
 # These methods wait for other work to end, and write nothing meanwhile. If such a method does work before it waits, it
 # shields that work from cancellation.
 _WAITING: Final = ("Answer", "WaitOperation", "GetDocumentPage", "PreviewSource")
+# A document whose caller has left before it was accepted is not accepted: its transaction fails.
+_UNDONE: Final = ("CreateDocument",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +239,9 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
         [OperationsService(services.library)],
     )
     for descriptor, of_service in zip(DESCRIPTORS.values(), handlers, strict=True):
-        for method in methods_of(descriptor, *of_service, *services.extensions, waiting=_WAITING):
+        for method in methods_of(
+            descriptor, *of_service, *services.extensions, waiting=_WAITING, undone=_UNDONE
+        ):
             yield _recently_signed_in(method, services.accounts)
 
 

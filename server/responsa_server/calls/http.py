@@ -22,11 +22,11 @@ SAFE: Final = ("GET", "HEAD")
 
 _MAX_NAME: Final = 64
 _MAX_PATH: Final = 256
-MOST_PARTS: Final = 200_000
+MOST_PARTS: Final = 50_000
 """The maximum number of values, names and brackets in a JSON text. As objects of Python, they can take fifty times the
 memory of the text."""
 # What is not closed ends with the text, because a search would otherwise begin again at each quotation mark.
-_PARTS: Final = re.compile(r'"(?:\\.|[^"\\])*+(?:"|\\?\Z)|[,\[{]', re.DOTALL)
+_PARTS: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[,\[{]', re.DOTALL)
 # Each whole number with fewer digits fits a double.
 _MANY_DIGITS: Final = 309
 _UTF8: Final = "string.utf8"

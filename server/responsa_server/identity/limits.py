@@ -35,7 +35,7 @@ from responsa_server.domain.limits import (
 )
 from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.quotas import UserUsage
-from responsa_server.domain.sharing import Scheduler
+from responsa_server.domain.sharing import Scheduler, be_patient
 from responsa_server.identity.settings import LimitSettings, TenantLimitSettings, UserLimitSettings
 from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.quotas import PostgresQuotas
@@ -237,6 +237,8 @@ class Limiter:
         limits, service = await self.book.of(caller), caller.limit_role is Role.SERVICE
         # A service is a whole back end.
         limit = limits.searches or MOST if name == "searches" else 16 if service else 1
+        if name == "searches":
+            be_patient()
         try:
             release = await self._turns[name].take(limit)
         except Exhausted as error:

@@ -177,7 +177,7 @@ class Identity:
         except (Unavailable, TimeoutError) as error:
             known = None if credential.kind == "token" else self._cache.recall(digest(credential.secret))
             if known is None:
-                raise unavailable() from error
+                raise (error if isinstance(error, Unavailable) else unavailable(error)) from None
             return known
 
     async def act_for(self, service: Principal, secret: str, user_id: UUID) -> Principal:

@@ -62,9 +62,6 @@ from responsa_server.text.synonyms import read_synonyms
 CONTENT_CHUNK_BYTES: Final = 64 * 1024
 ORIGINAL_CHUNK_BYTES: Final = 256 * 1024
 _READ_BYTES: Final = 1024 * 1024
-# The maximum number of uploads whose format is decided at the same time. An archive or an old office file is in memory
-# meanwhile, up to 64 MiB.
-_DECIDED_AT_ONCE: Final = 2
 # The maximum number of uploads of more than 1 MiB that are written to the database at the same time.
 _STORED_AT_ONCE: Final = 4
 # The longest canonical text: an office file may expand to more text than its bytes (ParseLimits.result_bytes).
@@ -123,7 +120,6 @@ class Library:
         self.watching = watching
         self._embedders = embedders
         self._spool_dir = spool_dir
-        self._deciding = asyncio.Semaphore(_DECIDED_AT_ONCE)
         self._storing = asyncio.Semaphore(_STORED_AT_ONCE)
 
     async def create_collection(
@@ -297,8 +293,7 @@ class Library:
             if received.size <= SHORT_BYTES:
                 media_type = _decide(*asked)
             else:
-                async with self._deciding:
-                    media_type = await asyncio.to_thread(_decide, *asked)
+                media_type = await asyncio.to_thread(_decide, *asked)
             new = NewDocument(metadata, received, media_type)
             # An upload may wait for its document's lock, so small ones have no bound other than that of connections.
             async with self._storing if received.size > IN_MEMORY_BYTES else nullcontext():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from responsa_formats.rejections import Rejected
-from responsa_server.domain.errors import InvalidRequest, Reason
+from responsa_server.domain.errors import CallCancelled, InvalidRequest, Reason
 from responsa_server.domain.knowledge import MAX_DOCUMENT_BYTES, DocumentMetadata
 from responsa_server.domain.spools import spooling
 from responsa_server.ingest.parsing import document_error
@@ -30,8 +30,11 @@ class Upload:
         self.file = file
 
     def read(self, start: int, count: int) -> bytes:
-        self.file.seek(start)
-        return self.file.read(count)
+        try:
+            self.file.seek(start)
+            return self.file.read(count)
+        except ValueError:  # closed, because the caller has left
+            raise CallCancelled(Reason.CANCELLED, "The caller ended the call.") from None
 
 
 @asynccontextmanager

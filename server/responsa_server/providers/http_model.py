@@ -56,6 +56,8 @@ _REST_SECONDS: Final = 1.0
 _EVENT_STREAM: Final = "text/event-stream"
 _JSON: Final = "application/json"
 _MAX_LIST_BYTES: Final = 4 << 20
+# How often JSON may have these bytes: each makes an object of Python, so a million of them would take seconds.
+_MOST_PARTS: Final = ((b"[", 20_000), (b"{", 20_000), (b",", 500_000))
 _MOST_MODELS: Final = 1000
 # As DefaultModel.model of the contract.
 _MODEL_NAME: Final = re.compile(r"[A-Za-z0-9_./@:+-]{1,200}")
@@ -127,6 +129,12 @@ class Complaint:
     message: str = ""
     retry_after: float | None = None
     status: int = 0
+
+
+def check_parts(received: bytearray) -> None:
+    """Raise ModelError for JSON that has too many parts to be read on the event loop."""
+    if any(received.count(part) > limit for part, limit in _MOST_PARTS):
+        raise ModelError(ModelFault.MALFORMED, "the answer has too many parts")
 
 
 def tokens(*counts: object) -> int:
@@ -332,6 +340,7 @@ class HttpModel(HttpServer, abc.ABC):
                 received += part
                 if len(received) > _MAX_LIST_BYTES:
                     raise ModelError(ModelFault.MALFORMED, f"the list has more than {_MAX_LIST_BYTES} bytes")
+        check_parts(received)
         try:
             models = _ModelList.model_validate_json(bytes(received))
         except ValidationError as error:

@@ -14,7 +14,7 @@ from pydantic_core import from_json
 
 from responsa_server.domain.models import ModelError, ModelFault
 from responsa_server.providers.chain import KeyLimits, RetryPolicy
-from responsa_server.providers.http_model import HttpServer, ReadComplaint
+from responsa_server.providers.http_model import HttpServer, ReadComplaint, check_parts
 from responsa_server.providers.settings import CompatibleSettings
 
 Value = TypeVar("Value")
@@ -100,6 +100,7 @@ class JsonServer(HttpServer):
                 raise ModelError(
                     ModelFault.TIMEOUT, f"the answer is not complete after {seconds:g} s"
                 ) from None
+        check_parts(received)
         try:
             # Five times as fast as the module json.
             return read(from_json(bytes(received)))

@@ -17,7 +17,7 @@ from structlog.typing import FilteringBoundLogger
 
 from responsa_formats.text.languages import language_of
 from responsa_server import __version__
-from responsa_server.domain.errors import TooSlow, Unavailable
+from responsa_server.domain.errors import Exhausted, TooSlow, Unavailable
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.knowledge import SearchMode
 from responsa_server.domain.listing import Filter
@@ -327,7 +327,7 @@ class Retriever:
                         text_will_do=query.words_will_do,
                     )
             except Exception as error:
-                if left < _MOST_TRIES - 1 or not models:
+                if left < _MOST_TRIES - 1 or not models or isinstance(error, Exhausted):
                     raise
                 # The collections may have another model by now, which does not fail.
                 models, failure = frozenset[str](), error

@@ -30,6 +30,8 @@ MAX_SHOWN_BYTES: Final = 64 * 1024
 """Longer code is cut. No piece of a passage is that long."""
 MAX_PARSED_BYTES: Final = 4 * 1024
 """Longer prose, which no piece contains, is shown without its Markdown, because a parser's time may grow with the square of the length."""
+_MOST_BRACKETS: Final = 500
+"""So is prose with more of them: the parser looks for the end of each."""
 
 MARKDOWN: Final = "text/markdown"
 """The media type of the documents whose text is Markdown."""
@@ -337,7 +339,8 @@ def escaped(text: str) -> str:
 
 
 def _is_parsed(text: str, origin: QuoteOrigin) -> bool:
-    return origin.markdown and len(text.encode()) <= MAX_PARSED_BYTES
+    few = text.count("[") <= _MOST_BRACKETS
+    return origin.markdown and few and len(text.encode()) <= MAX_PARSED_BYTES
 
 
 def _readable(text: str) -> str:

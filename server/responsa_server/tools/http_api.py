@@ -3,6 +3,7 @@ places of the path, the query and the body."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -202,7 +203,7 @@ class HttpApiTool:
         empty = False
         try:
             if kind == "json":
-                data = extract(self._endpoint.json_of(reply), self._pick)
+                data = extract(await asyncio.to_thread(self._endpoint.json_of, reply), self._pick)
                 empty = data is None or (self.effect is Effect.NONE and data in _EMPTY)
                 text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
             elif kind == "html" and self._read_html is not None:

@@ -17,6 +17,7 @@ from mcp_types import JSONRPCError, JSONRPCResponse, jsonrpc_message_adapter
 
 from responsa_server.domain.tools import ToolFault
 from responsa_server.system.launching import launcher_of
+from responsa_server.tools.mcp_target import MOST_OBJECTS
 
 Streams = tuple[MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObjectSendStream[SessionMessage]]
 
@@ -106,7 +107,7 @@ async def _pass_on(
         if not line:
             return ToolFault.LOST
         unanswered += len(line)
-        if unanswered > limit:
+        if unanswered > limit or line.count(b"{") > MOST_OBJECTS:
             return ToolFault.TOO_LARGE
         try:
             message = jsonrpc_message_adapter.validate_json(line, by_name=False)

@@ -58,7 +58,7 @@ from responsa_server.outbound.connector import (
 from responsa_server.telemetry.requests import ambient
 from responsa_server.tools.endpoint import LARGE, LATE, LATE_READING, LOST, LOST_READING, REFUSED, UNREACHED
 from responsa_server.tools.mcp_process import Program, running
-from responsa_server.tools.mcp_target import MOST_TOOLS, McpTarget, Pinned
+from responsa_server.tools.mcp_target import MOST_OBJECTS, MOST_TOOLS, McpTarget, Pinned
 
 _MOST_PAGES: Final = 20
 _MOST_MESSAGE: Final = 500
@@ -298,7 +298,7 @@ class McpSessions:
             if session is not None:
                 self._drop(tenant, session)
             return _no_response(tool)
-        return self._to_result(tool, result)
+        return await asyncio.to_thread(self._to_result, tool, result)
 
     async def _send_call(self, session: _McpSession, name: str, call: ToolCall) -> CallToolResult:
         client = session.client
@@ -415,11 +415,11 @@ class _Limited(httpx2.AsyncByteStream):
         self._limit = limit
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
-        size = 0
+        size = objects = 0
         async for part in cast("httpx2.AsyncByteStream", self._response.stream):
-            size += len(part)
-            if size > self._limit:
-                raise TooLarge(f"the response has more than {self._limit} bytes")
+            size, objects = size + len(part), objects + part.count(b"{")
+            if size > self._limit or objects > MOST_OBJECTS:
+                raise TooLarge(f"the response has more than {self._limit} bytes or {MOST_OBJECTS:,} objects")
             yield part
 
     async def aclose(self) -> None:

@@ -19,6 +19,8 @@ from responsa_server.tools.kinds import ToolContext, ToolOptions
 
 PINNED_SUFFIX: Final = ".pinned.json"
 MOST_TOOLS: Final = 200
+MOST_OBJECTS: Final = 10_000
+"""The maximum number of objects in a response: the library makes a model of each on the event loop."""
 
 
 class McpOptions(ToolOptions):

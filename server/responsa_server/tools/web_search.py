@@ -8,6 +8,7 @@ responses), https://docs.searxng.org/dev/search_api.html.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -220,7 +221,7 @@ class WebSearchTool:
             return reply
         fetched = self._clock()
         try:
-            results = self._read_results(self._endpoint.json_of(reply))
+            results = self._read_results(await asyncio.to_thread(self._endpoint.json_of, reply))
         except ValueError as error:
             return unreadable_reply(f"The search's response cannot be read: {str(error)[:200]}", Effect.NONE)
         entries = [

@@ -1,8 +1,7 @@
-"""The bounded queue between reading a call and working on it."""
+"""What the chain keeps of a call, and for how long."""
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -17,54 +16,11 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa_server.calls.call import Call, Interceptor
-from responsa_server.calls.chain import Calls, Feed, Method
+from responsa_server.calls.chain import Calls, Method
 from responsa_server.calls.interceptors.limits import CallAdmission
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.telemetry.stages import OFF, Traces
 from responsa_server.transports.grpc.server import RpcServer
-
-
-async def test_items_come_in_order_and_then_the_end() -> None:
-    feed: Feed[int] = Feed()
-
-    async def write() -> None:
-        for number in range(100):
-            assert await feed.put(number)
-        feed.end()
-
-    writer = asyncio.create_task(write())
-    assert [number async for number in feed] == list(range(100))
-    await writer
-
-
-async def test_the_writer_waits_for_room() -> None:
-    feed: Feed[int] = Feed(limit=2)
-    assert await feed.put(1)
-    assert await feed.put(2)
-    third = asyncio.create_task(feed.put(3))
-    await asyncio.sleep(0)
-    assert not third.done()
-    assert await anext(feed) == 1
-    assert await third
-
-
-async def test_an_error_comes_before_what_was_not_read() -> None:
-    feed: Feed[int] = Feed()
-    await feed.put(1)
-    feed.end(ValueError("cut"))
-    with pytest.raises(ValueError, match="cut"):
-        await anext(feed)
-
-
-async def test_a_reader_that_left_frees_the_writer() -> None:
-    feed: Feed[int] = Feed(limit=1)
-    await feed.put(1)
-    second = asyncio.create_task(feed.put(2))
-    await asyncio.sleep(0)
-    feed.abandon()
-    assert await second is False
-    assert await feed.put(3) is False
-
 
 # Refused requests are freed at once: the garbage collector of a server runs seldom, and a message may have megabytes.
 ME = "/responsa.auth.v1.AuthService/GetMe"

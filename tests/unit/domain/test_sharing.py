@@ -13,7 +13,7 @@ import pytest
 from responsa_server.domain import sharing
 from responsa_server.domain.errors import Exhausted, Reason
 from responsa_server.domain.people import Principal, Role, for_turn, work_for
-from responsa_server.domain.sharing import SLICE_SECONDS, Scheduler, pause, work_within
+from responsa_server.domain.sharing import SLICE_SECONDS, Scheduler, be_patient, pause, work_within
 
 
 def user(tenant: str = "acme") -> Principal:
@@ -167,6 +167,40 @@ async def test_a_call_whose_turn_would_come_after_its_deadline_is_refused_at_onc
     release()
     (await other)()
     await line.end()
+
+
+async def test_a_search_waits_for_its_beginning_as_long_as_its_own_turns_let_it(clock: Clock) -> None:
+    searches, ann, bob = Scheduler("searches"), user(), user()
+
+    async def search(caller: Principal, seconds: float) -> None:
+        work_for(caller)
+        be_patient()
+        async with searches.turn(1):
+            await asyncio.sleep(0)
+            clock.now += seconds
+
+    # Each of Ann's searches takes eight seconds, so the second one that waits comes too late.
+    tried = [asyncio.create_task(search(ann, 8.0)) for _ in range(2)]
+    await tried[0]
+    tried += [asyncio.create_task(search(ann, 8.0)) for _ in range(2)]
+    outcomes = await asyncio.gather(*tried, return_exceptions=True)
+    assert [isinstance(outcome, Exhausted) for outcome in outcomes] == [False, False, False, True]
+    # Bob's are short, whatever hers take.
+    await asyncio.gather(*(search(bob, 0.1) for _ in range(20)))
+
+
+async def test_a_search_that_has_begun_is_not_refused_for_want_of_patience(clock: Clock) -> None:
+    line, ann = Line(clock), user()
+    work_for(ann)
+    be_patient()
+    (await line.scheduler.take())()
+    clock.now += 100.0
+    release = await line.fill()
+    second = asyncio.create_task(line.scheduler.take())
+    await asyncio.sleep(0)
+    assert not second.done()
+    release()
+    (await second)()
 
 
 async def test_a_limit_of_time_does_not_count_the_wait_for_a_turn() -> None:

@@ -16,9 +16,11 @@ from structlog.testing import capture_logs
 
 from responsa_lab.testing.loopback import LoopbackExchange, as_json
 from responsa_server.domain.errors import Precondition, Reason, Unavailable
+from responsa_server.domain.models import ModelError
 from responsa_server.providers import json_server
 from responsa_server.providers.chain import KeyLimits, RetryPolicy
 from responsa_server.providers.embedding import EMBEDDERS, HttpEmbedder, describe
+from responsa_server.providers.http_model import check_parts
 from responsa_server.providers.json_server import RequestOptions
 from responsa_server.providers.settings import CompatibleSettings, EmbeddingModelSettings
 from tests.raising import raises
@@ -289,6 +291,13 @@ async def test_vectors_that_cannot_be_compared_are_refused(
 async def test_an_answer_in_another_form_is_malformed(wire: str, body: bytes, kind: str) -> None:
     async with served(wire, replying(body, kind)) as one:
         assert (await one.fails()).metadata["cause"] == "malformed"
+
+
+def test_an_answer_of_so_many_parts_that_reading_it_takes_long_is_malformed() -> None:
+    check_parts(bytearray(b'{"data": [' + b"0.125," * 200_000 + b"{}]}"))
+    for parts in (b"{}," * 20_001, b"[]," * 20_001, b"1," * 500_001):
+        with pytest.raises(ModelError, match="too many parts"):
+            check_parts(bytearray(parts))
 
 
 def test_every_protocol_that_has_embedding_models_is_tested() -> None:

@@ -238,6 +238,11 @@ def test_hostile_text_takes_bounded_time(text: str) -> None:
     assert time.process_time() - begun < 30
 
 
+def test_prose_with_more_brackets_than_a_parser_reads_in_time_is_shown_without_its_markdown() -> None:
+    assert shown_blocks("*a* " + "[" * 500, QuoteOrigin()).startswith("*a* ")
+    assert shown_blocks("*a* " + "[" * 501, QuoteOrigin()).startswith("\\*a\\* ")
+
+
 def test_characters_that_reorder_text_are_left_out() -> None:
     assert shown_blocks("a\u202eb\u2066c", QuoteOrigin()) == "abc"
     assert shown_blocks("a\u202eb\u2066c", PLAIN) == "abc"

@@ -159,6 +159,7 @@ async def tools_on(
 PROGRAM_FAULTS = {
     "floods": ToolFault.TOO_LARGE,
     "large": ToolFault.TOO_LARGE,
+    "crowded": ToolFault.TOO_LARGE,
     "garbled": ToolFault.MALFORMED,
     "dies": ToolFault.LOST,
 }
@@ -191,7 +192,7 @@ async def test_tools_are_called_and_every_failure_is_typed(transport: Transport,
         assert "result" not in asked.content  # nothing that the server asked for was done
         late = await call("hangs", 0.3)
         assert (late.outcome, late.error) == (ToolOutcome.ERROR, ToolFault.TIMEOUT)
-        for name in ("floods", "large", "garbled", "dies"):
+        for name in PROGRAM_FAULTS:
             lost = await call(name)
             assert lost.outcome is ToolOutcome.ERROR, name
             if transport == "program":

@@ -179,12 +179,17 @@ def unavailable(cause: Exception | None = None, *, full: bool = False) -> Unavai
     match cause:
         case errors.DeadlockDetected() | errors.SerializationFailure():
             happened = "Another call was changing the same data at the same moment"
-        case errors.QueryCanceled() | errors.LockNotAvailable() | errors.TransactionTimeout():
+        case (
+            errors.QueryCanceled() | errors.LockNotAvailable() | TimeoutError() | errors.TransactionTimeout()
+        ):
             happened = "The database took too long"
         case PoolTimeout():
             happened = "All connections to the database are in use"
-        case _:
+        case None:
             happened = "The database cannot be reached at the moment"
+        case _:
+            # As after a transaction that was too slow, of which libpq may only tell that its session has ended.
+            happened = "The connection to the database was lost"
     return Unavailable(
         Reason.PART_UNAVAILABLE, f"{happened}; try again.", {"part": "postgresql"}, retry_after=1.0
     )
@@ -396,14 +401,14 @@ class Database:
 
     async def _on_lost(self, lost: AsyncConnectionPool[Any]) -> None:
         """Called when a pool has tried for half a second to connect: opens the pool's circuit, so that calls fail at
-        once, those that wait already included.
+        once, those that wait already included. But a stall of the event loop makes attempts fail too.
 
         By itself, the pool would try again only when a new caller asks for a connection, or after growing pauses. So a
         task asks until the pool has a connection, and then closes the circuit, within a second of the database's
         return.
         """
         (pool,) = (own for own in self._pools if own is lost)
-        if not self._away(pool):
+        if not self._away(pool) and await _is_away(pool):
             # It serves everybody, so its lines name nothing of the call that happens to begin it.
             self._pinging[pool.name] = asyncio.create_task(
                 _ping(pool), name=f"ping of {pool.name}", context=Context()
@@ -658,8 +663,9 @@ class Database:
         except (PoolTimeout, psycopg.OperationalError, *_ENDED) as error:
             if isinstance(error, errors.DiskFull):
                 self._found_full_at = time.monotonic()
-            away = self._away(pool) if isinstance(error, PoolTimeout) else _no_connection(error)
-            full = self._full() or (away and self._lately_full(away=True))
+            away = self._away(pool)
+            lost = away if isinstance(error, PoolTimeout) else _no_connection(error)
+            full = self._full() or (lost and self._lately_full(away=True))
             raise unavailable(None if away else error, full=full) from error
 
     def _lately_full(self, *, away: bool = False) -> bool:
@@ -835,6 +841,18 @@ class Batcher(Generic[Item, Result]):
         for (_, outcome), result in settled:
             if not outcome.done():
                 outcome.set_result(result)
+
+
+async def _is_away(pool: Pool) -> bool:
+    """Whether the database does not take a connection now. If it does, the pool is asked for one too, so that it goes on."""
+    try:
+        async with await psycopg.AsyncConnection.connect(str(pool.conninfo)):
+            pass
+        async with pool.connection(timeout=1.0):
+            pass
+    except psycopg.OperationalError as error:
+        return not isinstance(error, (PoolTimeout, PoolClosed))
+    return False
 
 
 async def _ping(pool: AsyncConnectionPool[Any]) -> None:

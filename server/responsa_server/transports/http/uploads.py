@@ -22,7 +22,7 @@ from starlette.responses import Response
 
 from responsa.knowledge.v1.document_pb2 import DocumentMetadata
 from responsa.knowledge.v1.knowledge_service_pb2 import UploadDocumentRequest, UploadFinish, UploadStart
-from responsa_server.calls.call import Call, abandon
+from responsa_server.calls.call import Call, abandon, wait_disconnect
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.http import call_of, json_object, limit_bytes
 from responsa_server.calls.violations import not_utf8, unreadable
@@ -107,7 +107,8 @@ async def upload(
         InvalidRequest: the form cannot be read, a parameter does not fit, or the announced size of the body is too large.
         ResponsaError: the method failed.
     """
-    stream = request.stream()
+    arrived = asyncio.Event()
+    stream = _tell_end(request.stream(), arrived)
     if is_form(request):
         if _size_of(request) > _MAX_FORM_BYTES:
             raise _too_large("")
@@ -123,24 +124,27 @@ async def upload(
         except ClientDisconnect:
             await abandon()
 
+    async def leave() -> None:
+        await arrived.wait()
+        await wait_disconnect(request.receive)
+
     async def send(message: Message | bytes) -> None:
         assert isinstance(message, Message), "the response is an operation"
         answer.append(Operation.FromString(message.SerializeToString()))
 
-    serving = asyncio.ensure_future(calls.serve(call, read, send))
     try:
-        await serving
+        return answer[0] if await calls.serve_until(leave(), call, read, send) else None
     except ResponsaError:
         await _drain(stream)
         raise
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        return None
     finally:
         await messages.aclose()
-    return answer[0]
+
+
+async def _tell_end(body: AsyncIterator[bytes], end: asyncio.Event) -> AsyncGenerator[bytes]:
+    async for piece in body:
+        yield piece
+    end.set()
 
 
 async def _of_bytes(start: UploadStart, body: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:

@@ -1589,7 +1589,8 @@ export declare const KnowledgeService: GenService<{
    * UploadDocument stores a document and indexes it. The client sends one message with `start`, then the bytes (at most 64 MiB) in chunks of at most 256 KiB,
    * then `finish`. The server keeps nothing unless the whole upload arrives. The call returns an operation with the response IngestResult and the metadata
    * IngestMetadata. The operation ends when the document can be searched. If the document could not be read, the operation ends with an error whose reason
-   * begins with DOCUMENT_.
+   * begins with DOCUMENT_. The call itself looks at the first 64 KiB only, so the operation's error may also be one of those below. An upload whose caller
+   * leaves before it is accepted has no effect.
    *
    * Only a document's uploader, the collection's owner and administrators may upload a new version of the document; other callers get ROLE_REQUIRED. Browsers
    * and curl send the bytes with PUT /v1/uploads.
