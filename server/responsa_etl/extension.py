@@ -29,7 +29,6 @@ from responsa_etl.stores.sources import PostgresSources
 from responsa_server.app.extension import Extension, Jobs, Parts
 from responsa_server.app.resources import new_id
 from responsa_server.app.settings import Settings
-from responsa_server.app.source_settings import SourceSettings
 from responsa_server.app.tools import read_secret
 from responsa_server.calls.not_installed import NotInstalled
 from responsa_server.domain.knowledge import JobKind, Work
@@ -89,7 +88,7 @@ def etl(parts: Parts) -> Extension:
             knowledge.library,
             knowledge.library.watching.report_end,
             notifier,
-            build_budget(settings.sources),
+            build_budget(settings),
             queue.errors,
         )
         secret = partial(read_secret, folder=settings.webhooks_folder)
@@ -157,10 +156,10 @@ def build_folders(
     return FolderReader(local, openers, limits, secret)
 
 
-def build_budget(settings: SourceSettings) -> BudgetLimits:
+def build_budget(settings: Settings) -> BudgetLimits:
     """Return what a run of a source may use, of whatever kind."""
-    files = settings.files
-    return BudgetLimits(settings.run_seconds, 10 * files, 20 * files, settings.run_bytes)
+    sources = settings.sources
+    return BudgetLimits(sources.run_seconds, 10 * sources.files, 20 * sources.files, sources.run_bytes)
 
 
 def _events_to_mail(settings: Settings) -> Set[NotifiedEvent]:
