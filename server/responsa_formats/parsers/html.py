@@ -139,7 +139,6 @@ class TextWriter:
     inline: list[str] = field(default_factory=list[str])
     lists: list[OpenList] = field(default_factory=list[OpenList])
     tables: list[OpenTable] = field(default_factory=list[OpenTable])
-    quotes: int = 0
     code: int = 0
     heading: int = 0
     marker: str | None = None
@@ -186,7 +185,7 @@ class TextWriter:
             return BlockKind.HEADING
         if self.lists:
             return BlockKind.LIST_ITEM
-        return BlockKind.QUOTE if self.quotes else BlockKind.PARAGRAPH
+        return BlockKind.QUOTE if self.blocks.quotes else BlockKind.PARAGRAPH
 
     def define(self, text: str = "") -> None:
         """Write the terms that wait, with the beginning of their definition, if there is any."""
@@ -218,7 +217,7 @@ class TextWriter:
                 self.blocks.write(text, kind, len(self.lists), self.marker or NO_MARK)
                 self.marker = None
             case BlockKind.QUOTE:
-                self.blocks.write(text, kind, self.quotes)
+                self.blocks.write(text, kind, self.blocks.quotes)
             case _:
                 self.blocks.write(text, kind)
 
@@ -262,10 +261,8 @@ def parse(original: Original) -> ParsedDocument:
     if not text.strip():
         raise Rejected.as_empty("The HTML document shows no text. Upload a page with visible text.")
     title_node = tree.css_first("head > title")
-    return writer.blocks.collector.document(
-        text,
-        format_name=original.format,
-        file_name=original.name,
+    return writer.blocks.document(
+        original,
         title=writer.blocks.collector.first_heading()
         or one_line(_clean(title_node.text()) if title_node is not None else ""),
         language=_language(root),
@@ -526,7 +523,7 @@ def _enter(tag: str, node: LexborNode, writer: TextWriter, layout: Set[int]) -> 
         ticked = status is not None and status.text().strip() == "complete"
         writer.inline.append(f"{TICKED if ticked else UNTICKED} ")
     elif tag == "blockquote":
-        writer.quotes += 1
+        writer.blocks.quotes += 1
     elif tag == "table":
         writer.tables.append(OpenTable(layout=node.mem_id in layout))
     elif writer.tables and not writer.tables[-1].layout:
@@ -564,7 +561,7 @@ def _leave(tag: str, writer: TextWriter) -> None:
     elif tag == "li":
         writer.marker = None
     elif tag == "blockquote":
-        writer.quotes -= 1
+        writer.blocks.quotes -= 1
     elif tag == "thead" and table is not None:
         table.head = False
     elif tag == "table" and table is not None:

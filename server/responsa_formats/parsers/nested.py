@@ -49,6 +49,7 @@ def write_nested(
     text = document.canonical_text.encode()
     blocks.separate()
     for block in document.blocks:
+        blocks.quotes = block.quotes
         blocks.write(
             text[block.byte_start : block.byte_end].decode(),
             block.kind,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -9,6 +10,7 @@ from typing import Any, cast
 from pypdfium2 import raw
 
 from responsa_formats.rejections import Rejected
+from responsa_formats.text.canonical import MAX_PATH_CHARS, one_line
 
 # The library's functions have no type annotations.
 _pdfium = cast("Any", raw)
@@ -26,6 +28,19 @@ def open_pdf(data: bytes) -> Generator[Any, None, None]:
         yield document
     finally:
         _pdfium.FPDF_CloseDocument(document)
+
+
+def label_of(document: Any, number: int) -> str:
+    """The label that the file gives to a page, such as "iii"; '' if it is the page's number. number: from 1."""
+    buffer = (ctypes.c_ushort * MAX_PATH_CHARS)()
+    if (
+        not 2
+        < _pdfium.FPDF_GetPageLabel(document, number - 1, buffer, 2 * MAX_PATH_CHARS)
+        <= 2 * MAX_PATH_CHARS
+    ):
+        return ""
+    label = one_line(bytes(buffer).decode("utf-16-le", "ignore").partition("\0")[0])
+    return label if label != str(number) and label.isprintable() else ""
 
 
 @contextmanager

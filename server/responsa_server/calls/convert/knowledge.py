@@ -28,7 +28,7 @@ from responsa_contract import LeftOutKind
 from responsa_formats.parsers.table import Format
 from responsa_server.calls import status
 from responsa_server.calls.convert import enums, messages, structs, values
-from responsa_server.calls.convert.chat import byte_range, excerpt, page_box
+from responsa_server.calls.convert.chat import byte_range, excerpt, place_fields
 from responsa_server.calls.convert.values import slug_of, timestamp, uuid_of
 from responsa_server.domain import lists, names
 from responsa_server.domain.errors import InvalidRequest
@@ -270,7 +270,6 @@ def document_version(value: DocumentVersion) -> document_version_pb2.DocumentVer
 
 
 def passage(value: Passage) -> document_pb2.Passage:
-    span = value.place_of(value.source)
     return document_pb2.Passage(
         name=names.passage(value.id),
         document=names.document(value.document_id),
@@ -281,9 +280,7 @@ def passage(value: Passage) -> document_pb2.Passage:
         text=value.text,
         headings=value.headings,
         sha256=hashlib.sha256(value.text.encode()).digest(),
-        page=span.page,
-        boxes=map(page_box, span.boxes),
-        path=span.path,
+        **place_fields(value.place_of(value.source)),
         date=value.date,
     )
 

@@ -286,6 +286,7 @@ class KnowledgeService:
             document_version=names.document_version(document_id, document.version),
             page=request.page,
             page_count=image.page_count,
+            locator=image.label,
             image=image.png,
             width=image.width,
             height=image.height,
