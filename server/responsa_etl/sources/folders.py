@@ -7,9 +7,10 @@ run is not read again. What `responsa ingest` skips in folders is skipped here, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence, Set
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final, Protocol
 from urllib.parse import urlsplit
@@ -30,6 +31,7 @@ from responsa_etl.domain import (
 from responsa_etl.sources.crawling import Check
 from responsa_etl.sources.mapping import SourceMapping
 from responsa_etl.sources.reading import unreadable
+from responsa_formats.parsers.table import CODE
 from responsa_server.domain.files import is_left_behind
 from responsa_server.domain.people import Principal
 from responsa_server.domain.runs import DocumentKey, Fetched
@@ -76,8 +78,8 @@ class FolderListing:
 class OpenFolder(Protocol):
     """A folder that is being read."""
 
-    async def list(self, limit: int) -> FolderListing:
-        """All files that `is_wanted`. Raises FolderProblem, also for more than `limit` files."""
+    async def list(self, limit: int, wanted: Callable[[str], bool]) -> FolderListing:
+        """All files whose paths, or names, are wanted. Raises FolderProblem, also for more than `limit` files."""
         ...
 
     async def read(self, file: FolderFile, limit: int) -> bytes:
@@ -101,13 +103,13 @@ class FolderLimits:
     file_bytes: int
 
 
-def is_wanted(path: str) -> bool:
+def is_wanted(path: str, *, code: bool) -> bool:
     """Whether a file may become a document: it and its folders are not hidden, programs have not left it behind, and its
-    suffix is that of a format."""
+    suffix is that of a format. code: whether source code may."""
     pure = PurePosixPath(path)
     if any(part.startswith(".") for part in pure.parts) or is_left_behind(pure.name):
         return False
-    return FORMATS.with_suffix(pure.suffix.lower().removeprefix(".")) is not None
+    return FORMATS.with_suffix(pure.suffix.lower().removeprefix(".")) not in (None, None if code else CODE)
 
 
 def too_many(limit: int) -> FolderProblem:
@@ -209,7 +211,7 @@ class FolderReader:
         """List a folder. Raises FolderProblem."""
         unsealed = self.unseal(tenant_id, folder)
         async with self._openers[folder.kind](tenant_id, unsealed) as opened:
-            await opened.list(self._limits.files)
+            await opened.list(self._limits.files, partial(is_wanted, code=folder.source_code))
 
     async def files(
         self,
@@ -227,7 +229,7 @@ class FolderReader:
         try:
             unsealed = self.unseal(tenant_id, folder)
             async with self._openers[folder.kind](tenant_id, unsealed) as opened:
-                listing = await opened.list(self._limits.files)
+                listing = await opened.list(self._limits.files, partial(is_wanted, code=folder.source_code))
                 for path, problem in listing.unreadable.items():
                     yield MadeRow(FILE, {"path": path}, None, problem, path)
                     for at in known:

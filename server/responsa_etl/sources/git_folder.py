@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from base64 import b64encode
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -28,7 +28,6 @@ from responsa_etl.sources.folders import (
     FolderFile,
     FolderListing,
     FolderProblem,
-    is_wanted,
     not_reachable,
     origin_of_folder,
     too_many,
@@ -136,7 +135,7 @@ class GitFolder:
         if not re.fullmatch(rb"[0-9a-f]{40,64}\s*", head):
             raise _explain(output.decode(errors="replace"), folder)
 
-    async def list(self, limit: int) -> FolderListing:
+    async def list(self, limit: int, wanted: Callable[[str], bool]) -> FolderListing:
         """See `OpenFolder.list`."""
         listing = await self._capture("-C", self._place, "ls-tree", "-r", "-l", "-z", "HEAD")
         if len(listing) > _LISTING_BYTES:
@@ -145,7 +144,7 @@ class GitFolder:
         for entry in listing.split(b"\0"):
             match = _FILE.fullmatch(entry)
             path = match[3].decode(errors="surrogateescape") if match else ""
-            if match and is_wanted(path):
+            if match and wanted(path):
                 files.append(FolderFile(path, match[1].decode(), int(match[2])))
         if len(files) > limit:
             raise too_many(limit)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,6 @@ from responsa_etl.sources.folders import (
     FolderFile,
     FolderListing,
     FolderProblem,
-    is_wanted,
     too_many,
 )
 from responsa_server.domain.people import Principal
@@ -79,9 +78,9 @@ class LocalFolder:
         self._path = path
         self._home = home
 
-    async def list(self, limit: int) -> FolderListing:
+    async def list(self, limit: int, wanted: Callable[[str], bool]) -> FolderListing:
         """See `OpenFolder.list`."""
-        return await asyncio.to_thread(self._list, limit)
+        return await asyncio.to_thread(self._list, limit, wanted)
 
     async def read(self, file: FolderFile, limit: int) -> bytes:
         """See `OpenFolder.read`."""
@@ -90,7 +89,7 @@ class LocalFolder:
         except OSError as error:
             raise FileProblem(f"The file cannot be read: {error.strerror}.") from None
 
-    def _list(self, limit: int) -> FolderListing:
+    def _list(self, limit: int, wanted: Callable[[str], bool]) -> FolderListing:
         files, unreadable, waiting = list[FolderFile](), dict[str, str](), [Path()]
         while waiting:
             below = waiting.pop()
@@ -109,7 +108,7 @@ class LocalFolder:
                         if entry.is_dir(follow_symlinks=False):
                             if not entry.name.startswith(".") and self._path / path != self._home:
                                 waiting.append(path)
-                        elif entry.is_file(follow_symlinks=False) and is_wanted(entry.name):
+                        elif entry.is_file(follow_symlinks=False) and wanted(entry.name):
                             files.append(_describe(path, entry))
             finally:
                 os.close(descriptor)

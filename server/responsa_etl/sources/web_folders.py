@@ -25,7 +25,6 @@ from responsa_etl.sources.folders import (
     FolderFile,
     FolderListing,
     FolderProblem,
-    is_wanted,
     not_reachable,
     origin_of_folder,
     too_many,
@@ -89,7 +88,7 @@ class WebFolder(ABC):
         self._path = urlsplit(folder.address).path.rstrip("/") + "/"
 
     @abstractmethod
-    async def list(self, limit: int) -> FolderListing:
+    async def list(self, limit: int, wanted: Callable[[str], bool]) -> FolderListing:
         """See `OpenFolder.list`."""
 
     @abstractmethod
@@ -151,7 +150,7 @@ class WebFolder(ABC):
 class WebDavFolder(WebFolder):
     """A collection of WebDAV. The folders below are listed one by one, because many servers refuse to list all at once."""
 
-    async def list(self, limit: int) -> FolderListing:
+    async def list(self, limit: int, wanted: Callable[[str], bool]) -> FolderListing:
         """See `OpenFolder.list`."""
         files, folders = list[FolderFile](), [""]
         for below in folders:
@@ -162,7 +161,7 @@ class WebDavFolder(WebFolder):
                     continue
                 if entry.is_folder:
                     folders.append(f"{below}{name}/")
-                elif is_wanted(name):
+                elif wanted(name):
                     tag = f"{entry.tag or entry.modified}-{entry.size}"
                     file = FolderFile(below + name, tag, entry.size)
                     files.append(replace(file, uri=f"{self._origin}{self._path_of(file)}"))
@@ -191,7 +190,7 @@ class S3Folder(WebFolder):
     """A bucket, or what is below a prefix of it: `https://ENDPOINT/BUCKET/PREFIX`. Requests are signed (AWS Signature
     Version 4) if there is a user, who is an access key."""
 
-    async def list(self, limit: int) -> FolderListing:
+    async def list(self, limit: int, wanted: Callable[[str], bool]) -> FolderListing:
         """See `OpenFolder.list`."""
         bucket, _, prefix = unquote(self._path).strip("/").partition("/")
         prefix, token, files = f"{prefix}/" if prefix else "", "", list[FolderFile]()
@@ -203,7 +202,7 @@ class S3Folder(WebFolder):
             for entry in await self._entries("GET", f"/{quote(bucket)}", query):
                 token = token or entry.token
                 path = entry.path.removeprefix(prefix)
-                if entry.path.startswith(prefix) and is_wanted(path):
+                if entry.path.startswith(prefix) and wanted(path):
                     files.append(FolderFile(path, entry.tag, entry.size))
             if len(files) > limit:
                 raise too_many(limit)

@@ -21,14 +21,16 @@ NO_MARK = "  "
 
 @dataclass(slots=True)
 class BlockWriter:
-    """The text written so far, and its blocks. quotes: within how many quotations the next block is. empty_cells_left:
-    how many more empty cells the tables of the document may have than their texts allow."""
+    """The text written so far, and its blocks. quotes: within how many quotations the next block is. title: that
+    of the next heading, if its text has markup. empty_cells_left: how many more empty cells the tables of the document
+    may have than their texts allow."""
 
     parts: list[str] = field(default_factory=list[str])
     collector: BlockCollector = field(default_factory=BlockCollector)
     length: int = 0
     last_kind: BlockKind | None = None
     quotes: int = 0
+    title: str = ""
     empty_cells_left: int = 1_000_000
 
     @property
@@ -55,7 +57,7 @@ class BlockWriter:
         start = self.length + len(lead)
         self.parts.extend((lead, text))
         self.length = start + len(text)
-        title = one_line(text) if kind is BlockKind.HEADING else ""
+        title = one_line(self.title or text) if kind is BlockKind.HEADING else ""
         self.collector.add(kind, start, self.length, level, title, place, self.quotes)
         self.last_kind = kind
 

@@ -20,7 +20,7 @@ from typing import Any, Final, cast
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import BlockWriter
 from responsa_formats.parsers.nested import write_nested
-from responsa_formats.parsers.quoted import ReplyWriter, is_reply
+from responsa_formats.parsers.quoted import is_reply, write_reply
 from responsa_formats.parsers.sniff import CHARSETS, Original
 from responsa_formats.text.canonical import BlockKind, ParsedDocument, one_line
 
@@ -66,10 +66,10 @@ class ParsedMail:
             if value := self.headers[name]:
                 blocks.write(f"{name}: {value}", BlockKind.PARAGRAPH)
         if self.body is not None:
-            body = ReplyWriter() if self.reply else blocks
+            body = BlockWriter() if self.reply else blocks
             write_nested(original, self.body.data, "", self.body.content_type, body, "")
-            if isinstance(body, ReplyWriter):
-                body.write_to(blocks)
+            if self.reply:
+                write_reply(body.document(original), blocks)
         for part in self.attachments:
             blocks.write(f"Attachment: {part.name or 'without a name'}", BlockKind.HEADING, 2)
             path = f"attachment {part.name}" if part.name else ""
@@ -119,7 +119,7 @@ def parse(original: Original) -> ParsedDocument:
         _date(message),
         None if body is None else _mail_part(body),
         _attachments([_mail_part(part) for part in parts if part is not body]),
-        replies(header(message, "Subject"), message),
+        is_reply(header(message, "Subject"), message),
     ).document(original)
 
 
@@ -147,11 +147,6 @@ def _words_of(original: Original, parts: Sequence[MailPart]) -> tuple[set[str], 
         write_nested(scratch, part.data, "", part.content_type, blocks, "")
     words = (_EDGES.sub("", word) for word in blocks.text.casefold().split() if "://" not in word)
     return {word for word in words if word}, blocks.collector.has(BlockKind.TABLE)
-
-
-def replies(subject: str, message: EmailMessage) -> bool:
-    """Whether a message answers another one. message: its headers."""
-    return is_reply(subject, answers=any(header(message, name) for name in ("In-Reply-To", "References")))
 
 
 def _attachments(parts: Sequence[MailPart]) -> Sequence[MailPart]:

@@ -22,6 +22,7 @@ from responsa_formats.parsers.blocks import NO_MARK, BlockWriter
 from responsa_formats.parsers.equations import linear
 from responsa_formats.parsers.grid import GridCell, place_cells, write_table
 from responsa_formats.parsers.html_content import (
+    LEAST_CHARS,
     UNSEEN,
     MainContent,
     content_of,
@@ -89,6 +90,9 @@ _STRUCK = frozenset({"del", "s", "strike"})
 _LINE_THROUGH = re.compile(r"text-decoration(?:-line)?\s{0,9}:[^;:]{0,99}line-through", re.IGNORECASE)
 # Browsers do not agree on the font Symbol.
 _FONT = re.compile(r"font-family\s{0,9}:[\s\"']{0,9}((?:wing|web)dings(?: [23])?)\b", re.IGNORECASE)
+_LEADS = re.compile(r"[\d.\s]*[;,]\s*(?:url\s*=\s*)?[\"']?([^\"'\s]+)", re.IGNORECASE)
+_MOVES = re.compile(r"\blocation(?:\.href)?\s*(?:=|\.(?:replace|assign)\()\s*[\"']([^\"']+)")
+_FEW_CHARS = 60
 _NUMBER = re.compile(r"-?[0-9]{1,9}")
 _TYPES = frozenset("1aAiI")
 _LIST_STYLE = re.compile(r"list-style(?:-type)?\s{0,9}:\s{0,9}([a-z-]{1,40})", re.IGNORECASE)
@@ -258,6 +262,8 @@ def parse(original: Original) -> ParsedDocument:
         del writer.left_out[LeftOutKind.PICTURE]
     original.left_out.update(+writer.left_out)
     text = writer.blocks.text
+    if len(text) < LEAST_CHARS:
+        _refuse_stand_in(tree, text)
     if not text.strip():
         raise Rejected.as_empty("The HTML document shows no text. Upload a page with visible text.")
     title_node = tree.css_first("head > title")
@@ -269,6 +275,19 @@ def parse(original: Original) -> ParsedDocument:
         author=_meta(tree, _AUTHORS),
         date=_meta(tree, _DATES),
     )
+
+
+def _refuse_stand_in(tree: LexborHTMLParser, text: str) -> None:
+    """Raise Rejected if a page with little text leads to another one, or waits for its scripts."""
+    refreshes = (node.attributes.get("content") or "" for node in tree.css("meta[http-equiv=refresh i]"))
+    scripts = (node.text() for node in tree.css("script"))
+    if leads := next(filter(None, (*map(_LEADS.match, refreshes), *map(_MOVES.search, scripts))), None):
+        what = f"The page only leads to another one: {one_line(leads[1])}."
+        raise Rejected.as_stand_in(what, "Save that page")
+    waits = len(text) < _FEW_CHARS and tree.css_first("h1, h2, p, li, td") is None
+    if tree.css_first("script[src]") is not None and (waits or tree.css_first("noscript") is not None):
+        what = "The page is filled by scripts, which Responsa does not run."
+        raise Rejected.as_stand_in(what, "Print the page to a PDF in a browser")
 
 
 def _write(writer: TextWriter, content: MainContent, layout: Set[int]) -> None:

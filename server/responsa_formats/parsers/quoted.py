@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from email.message import EmailMessage
 from itertools import groupby
 from typing import Final, NamedTuple
 
 from responsa_formats.parsers.blocks import BlockWriter
-from responsa_formats.text.canonical import BlockKind, Place, one_line
+from responsa_formats.text.canonical import Block, BlockKind, ParsedDocument, one_line
 
 _PREFIX: Final = re.compile(r"\s*([^\W\d]{1,12})(?:\[\d+\])?\s?[:：]")
 _FORWARDED, _FROM, _SUBJECT = (
@@ -27,56 +27,46 @@ _FORWARDED, _FROM, _SUBJECT = (
     )
 )
 """What programs write before the subject of a message that they forward, and how they name the sender and the subject."""
-_NAME: Final = re.compile(r"[\W_]*([^\W\d_][^:：@<]{0,24}?)[\s*]*[:：]")
 _HEADER_LINES: Final = 9
+_NAME: Final = re.compile(r"[\W_]*([^\W\d_][^:：@<]{0,24}?)[\s*]*[:：]")
 _RULER: Final = re.compile(r"\s*[-_=*]{5,}")
-_MARKS: Final = re.compile(r"(?:\s{0,2}>)+ ?")
+_WROTE: Final = re.compile(r"(?:[-_=*]{5,}.*\n)?(?=.*\d).+?(?:\n[^\n\d]+)??[:：]\s*$", re.MULTILINE)
 _ADDRESS: Final = re.compile(r"<[^<>\s]+@[^<>\s]+>")
+_MARKS: Final = re.compile(r"(?:\s{0,2}>)+ ?")
 
 
 class _MailLine(NamedTuple):
-    """A line of a paragraph, or another block. block: its number. depth: within how many messages it is quoted."""
+    """A line of a paragraph, or another block. depth: within how many messages it is quoted."""
 
     text: str
-    block: int
     depth: int
-    kind: BlockKind
-    level: int
-    place: Place | None
+    block: Block
 
 
-def is_reply(subject: str, *, answers: bool) -> bool:
-    """Whether a message may quote others below its own words. answers: whether its headers name another one."""
+def is_reply(subject: str, headers: EmailMessage) -> bool:
+    """Whether a message may quote another one below its own words."""
     prefix = _PREFIX.match(subject)
-    return (answers or prefix is not None) and (prefix is None or prefix[1].casefold() not in _FORWARDED)
+    if prefix is None:
+        return "In-Reply-To" in headers or "References" in headers
+    return prefix[1].casefold() not in _FORWARDED
 
 
-@dataclass(slots=True)
-class ReplyWriter(BlockWriter):
-    """Takes the blocks of a reply."""
-
-    lines: list[_MailLine] = field(default_factory=list[_MailLine])
-
-    def write(
-        self, text: str, kind: BlockKind, level: int = 0, marker: str = "", place: Place | None = None
-    ) -> None:
-        block = self.lines[-1].block + 1 if self.lines else 0
-        for line in text.split("\n") if kind in (BlockKind.PARAGRAPH, BlockKind.QUOTE) else [text]:
+def write_reply(body: ParsedDocument, blocks: BlockWriter) -> None:
+    """Write the own words of a reply, and then the messages that it quotes."""
+    data = body.canonical_text.encode()
+    lines: list[_MailLine] = []
+    for block in body.blocks:
+        text = data[block.byte_start : block.byte_end].decode()
+        for line in text.split("\n") if block.kind in (BlockKind.PARAGRAPH, BlockKind.QUOTE) else [text]:
             marks = _MARKS.match(line)
-            depth = self.quotes + (marks[0].count(">") if marks else 0)
-            self.lines.append(
-                _MailLine(line[marks.end() if marks else 0 :], block, depth, kind, level, place)
-            )
-
-    def write_to(self, blocks: BlockWriter) -> None:
-        """Write the own words, and the messages below them, each as a section."""
-        for head, lines in _messages([line for line in self.lines if line.text.strip()], 0, None):
-            if head is not None:
-                blocks.write(one_line(f"Quoted: {head}".rstrip(": ")), BlockKind.HEADING, 2)
-            for _, group in groupby(lines, lambda line: line.block):
-                first, *rest = group
-                text = "\n".join(line.text for line in (first, *rest))
-                blocks.write(text, first.kind, first.level, "", first.place)
+            if own := line[marks.end() if marks else 0 :]:
+                depth = block.quotes + (marks[0].count(">") if marks else 0)
+                lines.append(_MailLine(own, depth, block))
+    for head, message in _messages(lines, 0, None):
+        if head is not None:
+            blocks.write(one_line(f"Quoted: {head}".rstrip(": ")), BlockKind.HEADING, 2)
+        for block, group in groupby(message, lambda line: line.block):
+            blocks.write("\n".join(line.text for line in group), block.kind, block.level, "", block.place)
 
 
 def _messages(
@@ -88,12 +78,15 @@ def _messages(
     above = ""
     number = after = 0
     while number < len(lines) and not after:
-        size = 0 if lines[number].depth > depth else _introduction(lines[number:], depth)
+        deeper = lines[number].depth > depth
+        size = 0 if deeper else _introduction(lines[number:], depth, opens=head == "" and number == 0)
         goes_on = number + size < len(lines) and lines[number + size].depth > depth
         if size and not (goes_on and above):
-            above, after = _joined(lines[number : number + size]), 0 if goes_on else number + size
+            named = (line.text.replace(":*", ":").strip(" *") for line in lines[number : number + size])
+            above = ", ".join(part for part in named if not _RULER.match(part))
+            after = 0 if goes_on else number + size
         else:
-            (marked if lines[number].depth > depth else own).append(lines[number])
+            (marked if deeper else own).append(lines[number])
         number += size or 1
     if own:
         yield head, own
@@ -103,34 +96,24 @@ def _messages(
         yield from _messages(lines[after:], depth, above)
 
 
-def _introduction(lines: Sequence[_MailLine], depth: int) -> int:
-    """The number of lines at the beginning that say whose the text after them is; 0 if they do not."""
-    ruled = _RULER.match(lines[0].text) is not None
+def _introduction(lines: Sequence[_MailLine], depth: int, *, opens: bool) -> int:
+    """The number of lines at the beginning that say whose the text after them is; 0 if they do not. opens: whether they
+    are the first ones of a quotation."""
     names: list[str] = []
     size = 0
     for number, line in enumerate(lines[:_HEADER_LINES]):
-        ends = not _SUBJECT.isdisjoint(names) and line.block != lines[number - 1].block
-        if line.depth != depth or ends:
+        name, ruled = _NAME.match(line.text), _RULER.match(line.text)
+        ends = not _SUBJECT.isdisjoint(names) and line.block is not lines[number - 1].block
+        if line.depth != depth or ends or not (name or ruled or names):
             break
-        if (name := _NAME.match(line.text)) or _RULER.match(line.text):
-            names += ["".join(name[1].split()).casefold()] if name else []
-            size = number + 1
-        elif not names:
-            break
-    if not _SUBJECT.isdisjoint(names) and (names[0] in _FROM or (ruled and not _FROM.isdisjoint(names))):
+        names += ["".join(name[1].split()).casefold()] if name else []
+        size = number + 1 if name or ruled else size
+    known = not (_SUBJECT.isdisjoint(names) or _FROM.isdisjoint(names))
+    if known and (names[0] in _FROM or _RULER.match(lines[0].text)):
         return size
-    for size, line in enumerate(lines[: 2 + ruled], 1):
-        text = _joined(lines[:size])
-        wrapped = size > 1 + ruled and any(map(str.isdigit, line.text))
-        if line.depth != depth or line.block != lines[0].block or wrapped:
-            break
-        if text.endswith((":", "：")) and any(map(str.isdigit, text)):
-            deeper = size < len(lines) and lines[size].depth > depth
-            return size if deeper or _ADDRESS.search(text) else 0
+    near = (line.text for line in lines[:3] if line.block is lines[0].block and line.depth == depth)
+    if wrote := _WROTE.match("\n".join(near)):
+        size = wrote[0].strip().count("\n") + 1
+        if opens or _ADDRESS.search(wrote[0]) or (size < len(lines) and lines[size].depth > depth):
+            return size
     return 0
-
-
-def _joined(lines: Sequence[_MailLine]) -> str:
-    return ", ".join(
-        line.text.replace(":*", ":").strip(" *") for line in lines if not _RULER.match(line.text)
-    )

@@ -385,6 +385,24 @@ LINES: Final = Format(
     sample=b"a: 1\n",
     parser="responsa_formats.parsers.plain_text:parse_lines",
 )
+_TEXTS: Final = "responsa_formats.parsers.plain_text:"
+_CODE: Final = "py ts tsx js mjs jsx java kt go rs sql sh bash ps1 c h cc cpp hpp cs rb php pl swift scala lua r jl proto"
+CODE: Final = Format(
+    *("CODE", "source code", tuple(_CODE.split()), ("text/x-source", "text/javascript", "application/sql")),
+    *(b"def a():\n    b()\n", f"{_TEXTS}parse_code"),
+)
+ADOC: Final = Format(
+    "ADOC", "AsciiDoc", ("adoc", "asciidoc"), ("text/asciidoc",), b"= A\n\nB\n", f"{_TEXTS}parse_headed"
+)
+TEX: Final = Format(
+    *("TEX", "LaTeX", ("tex", "latex"), ("application/x-tex", "text/x-tex")),
+    *(b"\\title{A}\n\\begin{document}\n\\section{B}\n\nText\n", f"{_TEXTS}parse_headed"),
+)
+NOTEBOOK: Final = Format(
+    *("NOTEBOOK", "Jupyter notebook", ("ipynb",), ("application/x-ipynb+json",)),
+    b'{"cells": [{"cell_type": "markdown", "source": "# A"}, {"cell_type": "code", "source": "b"}]}',
+    "responsa_formats.parsers.notebook:parse",
+)
 RTF: Final = Format(
     name="RTF",
     display_name="RTF",
@@ -496,7 +514,27 @@ TNEF: Final = Format(
 
 FORMATS: Final = Formats(
     (
-        *(MARKDOWN, RST, PLAIN_TEXT, LINES, HTML, PDF, DOCX, PPTX, XLSX, XLSB, XLS, ODT, ODS, RTF, EPUB),
+        *(
+            MARKDOWN,
+            RST,
+            ADOC,
+            TEX,
+            PLAIN_TEXT,
+            LINES,
+            CODE,
+            NOTEBOOK,
+            HTML,
+            PDF,
+            DOCX,
+            PPTX,
+            XLSX,
+            XLSB,
+            XLS,
+            ODT,
+            ODS,
+            RTF,
+            EPUB,
+        ),
         *(CSV, JSON, JSON_LINES, EML, MSG, TNEF, ICS, SUBTITLES),
     )
 )

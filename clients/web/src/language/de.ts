@@ -356,6 +356,8 @@ export const de: Messages = {
   lineTwice: "Zeile {line} wiederholt „{name}“.",
   linesTooLong: { one: "Das ist {count} Byte zu lang.", other: "Das ist {count} Byte zu lang." },
   connectionLost: "Die Verbindung ist abgebrochen.",
+  refusedByProxy: "Ein Proxy vor dem Server hat das mit dem Status {status} abgelehnt. Fragen Sie den Betreiber des Proxys.",
+  tooLargeForProxy: "Ein Proxy vor dem Server hat das als zu groß abgelehnt (Status {status}). Senden Sie weniger, oder bitten Sie den Betreiber des Proxys, die Grenze anzuheben.",
   language: "Sprache",
   unavailable: "Die Sammlung „{label}“ gibt es nicht mehr, oder Sie dürfen sie nicht mehr lesen.",
   ofOwner: "{id} (von {owner})",
