@@ -1,4 +1,4 @@
-"""Jupyter notebooks: the text and the code of the cells, and what the code has printed. Pictures are counted as left out."""
+"""Jupyter notebooks: the cells, and what their code has printed. Pictures are counted as left out."""
 
 from __future__ import annotations
 

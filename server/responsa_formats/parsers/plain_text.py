@@ -14,18 +14,17 @@ from responsa_formats.text.canonical import BlockCollector, BlockKind, ParsedDoc
 _LINE: Final = re.compile(r"[^\r\n]+")
 _LINES_CHARS: Final = 300
 _HEADING: Final = re.compile(
-    r"(={1,6}) +(\S.*)|\s*\\(part|chapter|(?:sub){0,2}section|(?:sub)?paragraph)\*?\{(.{1,300})\}"
+    r"(={1,6}) +(\S.*)|\s*\\(chapter|(?:sub){0,2}section|paragraph)\*?\{(.{1,300})\}"
 )
-_LEVELS: Final = {"part": 1, "chapter": 1, "section": 2, "subsection": 3, "subsubsection": 4, "paragraph": 5}
-_TITLE: Final = re.compile(r"\\title\{([^{}]{1,300})\}(?s:.*?)\\begin\{document\}")
+_LEVELS: Final = ("", "chapter", "section", "subsection", "subsubsection")
+_TITLE: Final = re.compile(r"\\title\{([^{}]{1,300})\}")
 
 
 def parse(
     original: Original, kind: BlockKind = BlockKind.PARAGRAPH, title: str = "", *, headed: bool = False
 ) -> ParsedDocument:
-    """Parse plain text. kind: PARAGRAPH, or CODE for a text of lines. title: the document's, or ''. headed: whether lines
-    are headings of AsciiDoc or LaTeX. Raises Rejected if the document is not text or has more blocks than the server
-    stores."""
+    """Parse plain text. kind: PARAGRAPH, or CODE for a text of lines. title: the document's, or ''. headed: whether it has
+    headings of AsciiDoc or LaTeX. Raises Rejected if it is not text or has more blocks than the server stores."""
     text = original.text
     collector = BlockCollector()
     start = end = -1
@@ -35,9 +34,9 @@ def parse(
         if headed and (heading := _HEADING.match(match.group())):
             if start >= 0:
                 collector.add(kind, start, end)
-            start, named = -1, heading[2] or heading[4]
-            level = len(heading[1] or "") or _LEVELS.get(heading[3], 6)
-            collector.add(BlockKind.HEADING, *match.span(), level, one_line(named))
+            level = len(heading[1] or "") or (_LEVELS.index(heading[3]) if heading[3] in _LEVELS else 5)
+            collector.add(BlockKind.HEADING, *match.span(), level, one_line(heading[2] or heading[4]))
+            start = -1
             continue
         # Lines that only one line break separates belong to one paragraph.
         apart = text[end : min(match.start(), end + 3)] not in ("\n", "\r\n", "\r")

@@ -261,7 +261,7 @@ trailer<</Root 1 0 R>>
 %%EOF
 """,
     parser="responsa_formats.parsers.pdf:parse",
-    version=7,
+    version=8,
     drawer="responsa_formats.parsers.pdf_pages:draw",
     opening=re.compile(rb"(?:\xef\xbb\xbf)?\s{0,1024}%PDF-"),
 )
@@ -469,7 +469,7 @@ Text
 --b--
 """,
     parser="responsa_formats.parsers.eml:parse",
-    version=3,
+    version=4,
     opening=re.compile(
         r"(?:[A-Za-z][A-Za-z\-]{0,40}:[^\n]{0,998}\n(?:[ \t][^\n]{0,998}\n){0,20}+){0,40}?Content-Type:\s{0,9}multipart/",
         re.IGNORECASE,
@@ -494,7 +494,7 @@ MSG: Final = Format(
     media_types=("application/vnd.ms-outlook",),
     sample=office_samples.MSG,
     parser="responsa_formats.parsers.msg:parse",
-    version=3,
+    version=4,
     # An OLE file with a stream of this name; names are in UTF-16.
     opening=re.compile(
         rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1(?s:.*?)"

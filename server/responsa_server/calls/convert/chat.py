@@ -203,15 +203,12 @@ def _round(text: str, start: int, end: int) -> str:
 
 
 def message(value: Message) -> message_pb2.Message:
-    return message_pb2.Message(
-        name=names.message(value.id),
-        conversation=names.conversation(value.conversation_id),
-        turn=names.turn(value.turn_id),
+    return messages.message(
+        message_pb2.Message,
+        value,
         role=enums.SPEAKER.number(value.speaker),
-        text=value.text,
         citations=[citation(item) for item in value.citations],
         refusal_reason=enums.REFUSAL_REASON.number(value.refusal),
-        create_time=timestamp(value.create_time),
         feedback=None if value.feedback is None else messages.message(feedback_pb2.Feedback, value.feedback),
     )
 
@@ -285,26 +282,22 @@ def place_fields(value: Citation | Excerpt | SourcePlace) -> Mapping[str, Any]:
         citation_pb2.PageBox(left=left, top=top, right=right, bottom=bottom)
         for left, top, right, bottom in value.boxes
     ]
-    return {"page": value.page, "boxes": boxes, "locator" if boxes else "path": value.path}
+    path, locator = ("", value.path) if boxes else (value.path, "")
+    return {"page": value.page, "boxes": boxes, "path": path, "locator": locator}
 
 
 def excerpt(value: Excerpt) -> excerpt_pb2.Excerpt:
-    return excerpt_pb2.Excerpt(
-        passage=names.passage(value.passage_id),
+    return messages.message(
+        excerpt_pb2.Excerpt,
+        value,
         document_version=names.document_version(value.document_id, value.version),
-        collection=names.collection(value.collection_id),
         collection_kind=enums.COLLECTION_KIND.number(value.collection_kind),
-        title=value.title,
-        headings=value.headings,
         uri=values.safe_uri(value.uri),
         source_range=byte_range(value.source),
-        markdown=value.markdown,
         marked_range=None if value.marked is None else byte_range(value.marked),
         marked_in_markdown=None if value.marked_shown is None else byte_range(value.marked_shown),
         grade=enums.GRADE.number(value.grade),
-        score=value.score,
         **place_fields(value),
-        date=value.date,
         piece_range=None if value.piece is None else byte_range(value.piece),
         section_markdown=value.section,
     )
