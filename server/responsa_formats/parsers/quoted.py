@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Final, NamedTuple
 
 from responsa_formats.parsers.blocks import BlockWriter
-from responsa_formats.text.canonical import Block, BlockKind, ParsedDocument, one_line
+from responsa_formats.text.canonical import QUOTED, Block, BlockKind, ParsedDocument, Place, one_line
 
 _PREFIX: Final = re.compile(r"\s*([^\W\d]{1,12})(?:\[\d+\])?\s?[:：]")
 _FORWARDED, _FROM, _SUBJECT = (
@@ -65,8 +65,9 @@ def write_reply(body: ParsedDocument, blocks: BlockWriter) -> None:
     for head, message in _messages(lines, 0, None):
         if head is not None:
             blocks.write(one_line(f"Quoted: {head}".rstrip(": ")), BlockKind.HEADING, 2)
+        place = None if head is None else Place(path=QUOTED)
         for block, group in groupby(message, lambda line: line.block):
-            blocks.write("\n".join(line.text for line in group), block.kind, block.level, "", block.place)
+            blocks.write("\n".join(line.text for line in group), block.kind, block.level, "", place)
 
 
 def _messages(

@@ -32,6 +32,8 @@ MONTHS: Final = (
 DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 """The English names, in the order of `date.weekday`."""
 
+QUOTED: Final = "quoted message"
+"""The path of what a message quotes, which is not its own."""
 _MOST_CHARS: Final = 64
 # The dates of ISO 8601 and RFC 3339, from a year to fractions of a second, and those of PDF (ISO 32000-1, 7.9.4), such
 # as D:20260131120000+01'00'.

@@ -527,6 +527,8 @@ export const de: Messages = {
     "the web search": "Web-Suche",
     "plain text": "reiner Text",
     "text of lines": "zeilenweiser Text",
+    "source code": "Quellcode",
+    "Jupyter notebook": "Jupyter-Notebook",
     "binary Excel": "binäres Excel",
     "old Excel": "altes Excel",
     "OpenDocument text": "OpenDocument-Text",
