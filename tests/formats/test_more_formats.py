@@ -347,7 +347,7 @@ def test_a_csv_file_in_one_character_set_has_no_marked_line() -> None:
 
 
 def test_notebooks_are_their_cells_and_what_they_print() -> None:
-    cells = [
+    cells: list[dict[str, object]] = [
         {"cell_type": "markdown", "source": ["# Gauge\n", "\n", "Calibrated every *nine* days."]},
         {
             "cell_type": "code",

@@ -23,7 +23,7 @@ from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import BlockWriter
 from responsa_formats.parsers.page_layout import Line, PageBlock, PageLayout, arrange
 from responsa_formats.parsers.pdf_drawn import read_drawn
-from responsa_formats.parsers.pdf_file import form_of, label_of, open_pdf
+from responsa_formats.parsers.pdf_file import form_of, label_of, open_pdf, text_of
 from responsa_formats.parsers.pdf_lines import View, clean, read_lines
 from responsa_formats.parsers.pdf_pages import draw_open
 from responsa_formats.parsers.sniff import Original
@@ -36,7 +36,6 @@ MAX_PAGES: Final = 5_000
 _pdfium = cast("Any", raw)
 
 _THOUSAND: Final = 1000
-_MAX_VALUE_CHARS: Final = 10_000
 _COMMENTS: Final = (
     _pdfium.FPDF_ANNOT_TEXT,
     _pdfium.FPDF_ANNOT_HIGHLIGHT,
@@ -237,7 +236,7 @@ def _notes(page: Any, view: View, original: Original) -> Iterator[Line]:
         kind = _pdfium.FPDFAnnot_GetSubtype(annotation)
         if kind not in (_pdfium.FPDF_ANNOT_FREETEXT, *_COMMENTS):
             continue
-        text = " ".join(clean(_text(_pdfium.FPDFAnnot_GetStringValue, annotation, b"Contents")).split())
+        text = " ".join(clean(text_of(_pdfium.FPDFAnnot_GetStringValue, annotation, b"Contents")).split())
         if text and kind == _pdfium.FPDF_ANNOT_FREETEXT:
             yield from _line(annotation, text, view)
         elif text:
@@ -270,7 +269,7 @@ def _fields(page: Any, form: Any, view: View) -> Iterator[_Field]:
             kind = _pdfium.FPDFAnnot_GetFormFieldType(form, annotation)
             value = clean(_value(form, annotation, kind))
             for line in _line(annotation, value, view) if value else ():
-                name = _text(_pdfium.FPDFAnnot_GetFormFieldAlternateName, form, annotation)
+                name = text_of(_pdfium.FPDFAnnot_GetFormFieldAlternateName, form, annotation)
                 yield _Field(line, clean(name), kind in _BOXES)
 
 
@@ -321,7 +320,7 @@ def _value(form: Any, annotation: Any, kind: int) -> str:
         if not _pdfium.FPDFAnnot_IsChecked(form, annotation):
             return "☐"
         drawn_mark = _CROSS.search(
-            _text(_pdfium.FPDFAnnot_GetAP, annotation, _pdfium.FPDF_ANNOT_APPEARANCEMODE_NORMAL)
+            text_of(_pdfium.FPDFAnnot_GetAP, annotation, _pdfium.FPDF_ANNOT_APPEARANCEMODE_NORMAL)
         )
         return "☒" if drawn_mark else "☑"
     if kind not in (
@@ -330,16 +329,7 @@ def _value(form: Any, annotation: Any, kind: int) -> str:
         _pdfium.FPDF_FORMFIELD_LISTBOX,
     ):
         return ""
-    return _text(_pdfium.FPDFAnnot_GetFormFieldValue, form, annotation)
-
-
-def _text(read: Any, *about: Any) -> str:
-    size = read(*about, None, 0)
-    if not 2 < size <= 2 * _MAX_VALUE_CHARS:
-        return ""
-    buffer = (ctypes.c_ushort * (size // 2 + 1))()
-    read(*about, buffer, size)
-    return bytes(buffer).decode("utf-16-le", "ignore").partition("\x00")[0]
+    return text_of(_pdfium.FPDFAnnot_GetFormFieldValue, form, annotation)
 
 
 def _insert(lines: list[Line], added: Line, *, joined: bool = False) -> None:
