@@ -23,7 +23,7 @@ def parse(original: Original) -> ParsedDocument:
             if cell["cell_type"] == "markdown":
                 write_nested(original, source.encode(), "", "text/markdown", blocks, path)
                 continue
-            for text in (source, *(_printed(output, original) for output in cell.get("outputs", ()))):
+            for text in (source, *(_read_output(output, original) for output in cell.get("outputs", ()))):
                 if text.strip():
                     blocks.write(text.strip("\n"), BlockKind.CODE, place=Place(path=path))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
@@ -35,7 +35,7 @@ def parse(original: Original) -> ParsedDocument:
     return blocks.document(original, title=blocks.collector.first_heading(6))
 
 
-def _printed(output: Any, original: Original) -> str:
+def _read_output(output: Any, original: Original) -> str:
     """What an output shows as text."""
     data = output.get("data", {})
     if pictures := sum(kind.startswith("image/") for kind in data):

@@ -155,10 +155,10 @@ def _objects(page: Any, *, layered: bool) -> Iterator[tuple[int, Any, _Matrix, i
                 count, matrix = _pdfium.FPDFFormObj_CountObjects(thing), _matrix(thing).within(matrix)
                 around = _address(thing)
             elif thing:
-                yield kind, thing, matrix, _layer(thing, around) if layered else 0
+                yield kind, thing, matrix, _find_layer(thing, around) if layered else 0
 
 
-def _layer(thing: Any, around: int) -> int:
+def _find_layer(thing: Any, around: int) -> int:
     name, size = (ctypes.c_ushort * 3)(), ctypes.c_ulong()
     for number in range(_pdfium.FPDFPageObj_CountMarks(thing)):
         mark = _pdfium.FPDFPageObj_GetMark(thing, number)

@@ -62,15 +62,15 @@ def write_reply(body: ParsedDocument, blocks: BlockWriter) -> None:
             if own := line[marks.end() if marks else 0 :]:
                 depth = block.quotes + (marks[0].count(">") if marks else 0)
                 lines.append(_MailLine(own, depth, block))
-    for head, message in _messages(lines, 0, None):
+    for head, message in _split(lines, 0, None):
         if head is not None:
             blocks.write(one_line(f"Quoted: {head}".rstrip(": ")), BlockKind.HEADING, 2)
-        place = None if head is None else Place(path=QUOTED)
+        location = None if head is None else Place(path=QUOTED)
         for block, group in groupby(message, lambda line: line.block):
-            blocks.write("\n".join(line.text for line in group), block.kind, block.level, "", place)
+            blocks.write("\n".join(line.text for line in group), block.kind, block.level, "", location)
 
 
-def _messages(
+def _split(
     lines: Sequence[_MailLine], depth: int, head: str | None
 ) -> Iterator[tuple[str | None, Sequence[_MailLine]]]:
     """A message, and those that it quotes, each with the line or header above it. depth: that of its own lines."""
@@ -80,7 +80,7 @@ def _messages(
     number = after = 0
     while number < len(lines) and not after:
         deeper = lines[number].depth > depth
-        size = 0 if deeper else _introduction(lines[number:], depth, opens=head == "" and number == 0)
+        size = 0 if deeper else _count_introduction(lines[number:], depth, opens=head == "" and number == 0)
         goes_on = number + size < len(lines) and lines[number + size].depth > depth
         if size and not (goes_on and above):
             named = (line.text.replace(":*", ":").strip(" *") for line in lines[number : number + size])
@@ -92,12 +92,12 @@ def _messages(
     if own:
         yield head, own
     if marked:
-        yield from _messages(marked, depth + 1, "" if after else above)
+        yield from _split(marked, depth + 1, "" if after else above)
     if after:
-        yield from _messages(lines[after:], depth, above)
+        yield from _split(lines[after:], depth, above)
 
 
-def _introduction(lines: Sequence[_MailLine], depth: int, *, opens: bool) -> int:
+def _count_introduction(lines: Sequence[_MailLine], depth: int, *, opens: bool) -> int:
     """The number of lines at the beginning that say whose the text after them is; 0 if they do not. opens: whether they
     are the first ones of a quotation."""
     names: list[str] = []

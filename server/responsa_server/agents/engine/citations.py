@@ -149,8 +149,8 @@ def citation_of(
     }
     if passage.origin is not None:
         return ToolCitation(passage.origin, **shared)
-    place = passage.place_of(source)._asdict()
-    return Citation(passage.id, passage.document_id, passage.version, **place, date=passage.date, **shared)
+    location = passage.place_of(source)._asdict()
+    return Citation(passage.id, passage.document_id, passage.version, **location, date=passage.date, **shared)
 
 
 class Mark(NamedTuple):

@@ -94,8 +94,8 @@ def list_sources(
     often = Counter(titles.values())
     lines: list[str] = []
     for number, citation in sorted(first.items()):
-        place = f", {page} {citation.locator or citation.page}" if citation.page else ""
-        line = f"{number}. {_link_to(titles[number], link(citation))}{place}"
+        named = f", {page} {citation.locator or citation.page}" if citation.page else ""
+        line = f"{number}. {_link_to(titles[number], link(citation))}{named}"
         words = _plain(citation.quote, _FIRST_WORDS) if often[titles[number]] > 1 else ""
         lines.append(f"{line}: {quoted.format(words)}" if words else line)
     return "\n".join([f"{heading}:", "", *lines])
