@@ -191,6 +191,7 @@ class ConnectedFolder:
     password: str = field(default="", repr=False)
     sealed_password: bytes = field(default=b"", repr=False)
     region: str = ""
+    source_code: bool = False
 
     @property
     def password_stored(self) -> bool:

@@ -46,6 +46,11 @@ class Rejected(Exception):
         return cls(Cause.TYPE_UNSUPPORTED, f"{what} is not a supported document type. {remedy}")
 
     @classmethod
+    def as_stand_in(cls, what: str, remedy: str) -> Rejected:
+        """The document only leads to another one. what: a sentence. remedy: what helps, before the document is uploaded."""
+        return cls(Cause.TYPE_UNSUPPORTED, f"{what} {remedy}, and upload that.")
+
+    @classmethod
     def as_mismatched(cls, what: str, remedy: str = RENAME) -> Rejected:
         """The content's type differs from the type that the name or the media type declares. `what` and `remedy` are whole
         sentences."""

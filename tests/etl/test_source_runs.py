@@ -308,6 +308,7 @@ async def test_a_schedule_begins_runs_of_a_folder(office: Office) -> None:
     folder.mkdir()
     (folder / "long.md").write_text("a" * 1001)
     (folder / "short.md").write_text("# Short")
+    (folder / "tool.py").write_text("level = 415\n")
     connected = ConnectedFolder(FolderKind.PATH, str(folder), "people", "30 2 * * *")
     made = await office.administration.create(office.principal, NewSource("files", "", "", connected))
     assert (made.folder, made.connection, made.check_time) == (connected, "path", None)
@@ -325,13 +326,17 @@ async def test_a_schedule_begins_runs_of_a_folder(office: Office) -> None:
             "The file has more than 1,000 bytes, which the setting sources.file_bytes does not allow.",
         )
     ]
+    coded = replace(connected, source_code=True)
+    await office.administration.update(office.principal, "files", SourceChange(folder=coded), "")
+    run = await office.run(source="files")
+    assert (run.counts["created"], run.counts["unchanged"]) == (1, 1)
     # What cannot be listed is not gone.
     folder.rename(office.folder / "elsewhere")
     run = await office.run(source="files", confirmed=True)
     assert run.error is not None
     assert (run.error.reason, run.error.metadata["fault"]) == ("SOURCE_UNREADABLE", "UNREACHABLE")
     found = await office.administration.sources.get(office.principal, "files")
-    assert (found.document_count, found.failed_count, found.problem) == (1, 1, run.error.message)
+    assert (found.document_count, found.failed_count, found.problem) == (2, 1, run.error.message)
 
 
 async def test_a_schedule_begins_one_run_and_makes_up_for_missed_times_once(office: Office) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from responsa_formats.parsers import html
 from responsa_formats.parsers.html import parse
 from responsa_formats.parsers.html_content import LEAST_CHARS, OWN_CHARS
-from tests.formats.originals import original_of
+from responsa_formats.parsers.sniff import sniff
+from responsa_formats.rejections import Cause
+from tests.formats.originals import original_of, rejected
 
 TEXT = "The ferry leaves the pier at noon and returns at dusk. It takes bicycles, dogs and one horse a day."
 LONG = f"<p>{' '.join([TEXT] * (OWN_CHARS // len(TEXT) + 1))}</p>"
@@ -111,3 +114,35 @@ def test_what_an_id_or_a_class_says_counts_if_the_text_agrees(part: str) -> None
     assert "Menu of the day: soup" in text_of(
         f"<body><div class=menu>Menu of the day: soup, <a href=/x>bread</a></div><div><p>{TEXT}</p><p>{TEXT}</p></div></body>"
     )
+
+
+@pytest.mark.parametrize(
+    ("page", "says"),
+    [
+        (
+            "<title>Redirecting</title><meta http-equiv=Refresh content=\"0; url='https://example.org/new'\">"
+            "<h1>Redirecting</h1><a href=x>Go on.</a>",
+            "only leads to another one: https://example.org/new",
+        ),
+        ("<script>window.location.replace('/new/')</script>", "only leads to another one: /new/"),
+        (
+            "<script type=module src=a.js></script><noscript>Turn on scripts.</noscript><div id=root></div>",
+            "filled by scripts",
+        ),
+        ("<app-root>Loading…</app-root><script src=main.js></script>", "filled by scripts"),
+    ],
+)
+def test_a_page_that_stands_for_another_or_waits_for_scripts_is_refused(page: str, says: str) -> None:
+    with rejected(Cause.TYPE_UNSUPPORTED, match=says):
+        html.parse(sniff(f"<!doctype html><html><body>{page}</body></html>".encode(), "a.html"))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<h1>Gate</h1><p>Open from 9 to 5.</p><script src=count.js></script>",
+        "<meta http-equiv=refresh content=300><p>Open from 9 to 5.</p>",
+    ],
+)
+def test_a_short_page_is_a_page(page: str) -> None:
+    assert "Open from 9 to 5." in html.parse(sniff(page.encode(), "a.html")).canonical_text

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import pytest
 
+from responsa_formats.documents import LeftOutKind
+from responsa_formats.parsers import notebook
 from responsa_formats.parsers import ods as ods_format
 from responsa_formats.parsers.sniff import Original, sniff
 from responsa_formats.parsers.table import FORMATS
 from responsa_formats.rejections import Cause
-from responsa_formats.text.canonical import ParsedDocument
+from responsa_formats.text.canonical import BlockKind, ParsedDocument
 from tests.formats.binary_sheets import Day, xls, xlsb
 from tests.formats.office_files import epub, ods, paths
 from tests.formats.originals import rejected
@@ -341,3 +344,53 @@ def test_a_csv_file_in_one_character_set_has_no_marked_line() -> None:
     assert read("a,b\nMüller,Köln\nJörg,Ulm\n".encode("cp1252"), "a.csv")[1] == {}
     with rejected(Cause.MALFORMED):
         read("Müller\nKöln\n".encode() + b"M\xfcnster", "a.txt")
+
+
+def test_notebooks_are_their_cells_and_what_they_print() -> None:
+    cells: list[dict[str, object]] = [
+        {"cell_type": "markdown", "source": ["# Gauge\n", "\n", "Calibrated every *nine* days."]},
+        {
+            "cell_type": "code",
+            "source": "print(415)",
+            "outputs": [
+                {"output_type": "stream", "text": ["415\n"]},
+                {"output_type": "display_data", "data": {"image/png": "eHh4", "text/plain": "<Figure>"}},
+                {"output_type": "execute_result", "data": {"text/plain": ["7"], "text/html": "<b>7</b>"}},
+            ],
+        },
+        {"cell_type": "code", "source": [], "outputs": []},
+    ]
+    original = sniff(json.dumps({"cells": cells}).encode(), "a.ipynb")
+    document = notebook.parse(original)
+    assert document.canonical_text == "# Gauge\n\nCalibrated every *nine* days.\n\nprint(415)\n\n415\n\n7"
+    assert (document.title, original.left_out[LeftOutKind.PICTURE]) == ("Gauge", 1)
+    assert [block.place.path for block in document.blocks if block.place] == ["cell 1"] * 2 + ["cell 2"] * 3
+    for damaged in (b'{"cells": 4}', b"[1]", b'{"cells": [{}]}', b"x"):
+        with rejected(Cause.MALFORMED, match="not a notebook"):
+            notebook.parse(sniff(damaged, "a.ipynb"))
+
+
+HEADINGS = [(1, "Manual"), (2, "Speed"), (3, "Night")]
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "title", "headings"),
+    [
+        ("a.adoc", "= Manual\n:toc:\n\n== Speed\n\n4 knots.\n\n=== Night\n\nNone.\n", "Manual", HEADINGS),
+        (
+            "a.tex",
+            "\\title{Manual}\n\\begin{document}\n\\section{Speed}\n4 knots.\n\\subsection*{Night}\nNone.\n",
+            "Manual",
+            HEADINGS[1:],
+        ),
+        ("b/a.py", "import os\n\n\ndef read():\n    return 4\n", "a.py", []),
+    ],
+)
+def test_marked_up_text_has_headings_and_code_its_files_name(
+    name: str, source: str, title: str, headings: list[tuple[int, str]]
+) -> None:
+    document, _ = read(source.encode(), name)
+    assert (document.title, document.canonical_text) == (title, source)
+    assert [
+        (block.level, block.title) for block in document.blocks if block.kind is BlockKind.HEADING
+    ] == headings

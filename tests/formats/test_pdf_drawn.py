@@ -331,3 +331,79 @@ def test_a_rule_parts_texts_that_touch() -> None:
     ]
     document, _ = read(pdf(texts, below=ruled((48, 108, 150), (700, 686, 672, 658))), "a.pdf")
     assert document.canonical_text == "Name | Pay\n---|---\nAnna Weber-Li | 4120\nIvo | 3890"
+
+
+LAYERS = "/OCProperties<</OCGs[100 0 R 101 0 R]/D<<%s>>>>"
+OFF = "/OFF[101 0 R]"
+GROUPS = ("<</Type/OCG/Name(A)>>", "<</Type/OCG/Name(A)>>")
+PROPERTIES = "/Resources<</Font<</F 3 0 R>>/Properties<</On 100 0 R/Off 101 0 R%s>>/XObject<<%s>>>>"
+
+
+def said(text: str, y: int) -> str:
+    return f"BT /F 10 Tf 1 0 0 1 50 {y} Tm ({text}) Tj ET "
+
+
+def form(content: str, layer: str = "") -> str:
+    resources = PROPERTIES % ("", "")
+    return f"<</Type/XObject/Subtype/Form/BBox[0 0 600 800]{layer}{resources}/Length {len(content)}>>stream\n{content}\nendstream"
+
+
+@pytest.mark.parametrize(
+    ("state", "content", "properties", "forms"),
+    [
+        (OFF, f"/OC /On BDC {said('on', 700)} EMC /OC /Off BDC {said('off', 680)} EMC", "", ()),
+        (OFF, f"/OC /Off BDC {said('off', 700)} EMC /OC /On BDC {said('on', 700)} EMC", "", ()),
+        (
+            "/BaseState/OFF/ON[100 0 R]",
+            f"/OC /On BDC {said('on', 700)} EMC /OC /Off BDC {said('off', 680)} EMC",
+            "",
+            (),
+        ),
+        (
+            OFF,
+            f"/OC /On BDC {said('on', 700)} /P <</MCID 0>> BDC /OC /Off BDC {said('off', 680)} EMC EMC EMC",
+            "",
+            (),
+        ),
+        (
+            OFF,
+            f"/OC /Any BDC {said('on', 700)} EMC /OC /All BDC {said('off', 680)} EMC",
+            "/Any<</Type/OCMD/OCGs[100 0 R 101 0 R]/P/AnyOn>>/All<</Type/OCMD/OCGs[100 0 R 101 0 R]/P/AllOn>>",
+            (),
+        ),
+        (
+            OFF,
+            "/X Do /Y Do",
+            "",
+            (form(said("on", 700), "/OC 100 0 R"), form(said("off", 680), "/OC 101 0 R")),
+        ),
+        (
+            OFF,
+            "/OC /On BDC /X Do EMC /OC /Off BDC /Y Do EMC",
+            "",
+            (form(said("on", 700)), form(said("off", 680))),
+        ),
+        (OFF, "/X Do", "", (form(f"/OC /On BDC {said('on', 700)} EMC /OC /Off BDC {said('off', 680)} EMC"),)),
+    ],
+)
+def test_layers_that_are_off_are_left_out(
+    state: str, content: str, properties: str, forms: Sequence[str]
+) -> None:
+    named = "".join(f"/{name} {102 + n} 0 R" for n, name in enumerate("XY"[: len(forms)]))
+    data = pdf(
+        [],
+        more=(*GROUPS, *forms),
+        catalog=LAYERS % state,
+        page=PROPERTIES % (properties, named),
+        above=content,
+    )
+    document, left_out = read(data, "a.pdf")
+    assert (document.canonical_text, left_out) == ("on", {"hidden_text": 1})
+
+
+def test_pages_have_the_labels_of_the_file() -> None:
+    pages = [[Text(50, 700, f"Text of page {number}.")] for number in range(1, 5)]
+    labels = "/PageLabels<</Nums[0<</S/r>> 2<</S/D/St 3>> 3<</P(A-)/S/D>>]>>"
+    document, _ = read(pdf(*pages, catalog=labels), "a.pdf")
+    places = [(block.place.page, block.place.path) for block in document.blocks if block.place]
+    assert places == [(1, "i"), (2, "ii"), (3, ""), (4, "A-1")]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import plistlib
 import random
 from pathlib import Path
 
@@ -32,7 +33,7 @@ OLE = codecs.decode("d0cf11e0a1b11ae1", "hex") + bytes(300)
         ("", "text/markdown; charset=utf-8", b"x", "MARKDOWN"),
         ("", "Text/HTML", b"x", "HTML"),
         ("About St. Louis", "text/plain", b"x", "TEXT"),
-        ("notes.adoc", "text/plain", b"x", "TEXT"),
+        ("notes.foo", "text/plain", b"x", "TEXT"),
         ("", "", b"plain words", "TEXT"),
         ("", "application/octet-stream", b"<!-- c --><!DOCTYPE html><p>x", "HTML"),
         ("README", "", b"<p>not a whole page", "TEXT"),
@@ -85,8 +86,8 @@ def test_other_content_under_an_accepted_name_is_a_mismatch(data: bytes, words: 
     ("data", "name", "content_type"),
     [
         (b"%!PS hello", "a.ps", "application/postscript"),
-        (b"a: b", "a.adoc", ""),
-        (b"x", "", "application/x-tex"),
+        (b"a: b", "a.foo", ""),
+        (b"x", "", "application/x-foo"),
     ],
 )
 def test_what_is_said_truly_but_not_taken_is_unsupported(data: bytes, name: str, content_type: str) -> None:
@@ -219,3 +220,46 @@ def test_every_reason_of_a_rejection_leaves_the_sandbox(reason: Cause) -> None:
     with rejected(reason) as caught:
         unpacked(pack_rejection(Rejected(reason, "What. Remedy.")))
     assert caught.value.message == "What. Remedy."
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("a.pdf", b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n", "git lfs pull"),
+        (
+            "a.md",
+            b"version https://git-lfs.github.com/spec/v1\next-0-x sha256:1\noid sha256:4d7a\nsize 1\n",
+            "git lfs",
+        ),
+        ("a.txt", b"/annex/objects/SHA256E-s100--abc.pdf\n", "git annex get"),
+        ("a.md", b"../../.git/annex/objects/ab/cd/x", "git annex get"),
+        ("a.url", b"[InternetShortcut]\r\nURL=https://example.org/\r\n", "is a shortcut"),
+        ("a.txt", b"\xef\xbb\xbf[{0}]\r\nProp3=19,11\r\n[InternetShortcut]\r\nURL=x\r\n", "is a shortcut"),
+        ("a.lnk", b"L\0\0\0\x01\x14\x02\0" + bytes(60), "is a shortcut"),
+        ("a.webloc", plistlib.dumps({"URL": "https://example.org"}), "is a shortcut"),
+        (
+            "a.webloc",
+            plistlib.dumps({"URL": "https://example.org"}, fmt=plistlib.FMT_BINARY),
+            "is a shortcut",
+        ),
+        ("a.desktop", b"[Desktop Entry]\nType=Link\nURL=https://example.org\n", "is a shortcut"),
+    ],
+)
+def test_a_file_that_only_stands_for_another_is_refused(name: str, data: bytes, says: str) -> None:
+    with rejected(Cause.TYPE_UNSUPPORTED, match=says):
+        sniff(data, name)
+
+
+def test_text_about_pointers_and_shortcuts_is_text() -> None:
+    for text in (
+        b"A pointer begins with:\n\nversion https://git-lfs.github.com/spec/v1\n",
+        b"[A] is a shortcut.\n",
+    ):
+        assert sniff(text, "a.md").format == "MARKDOWN"
+
+
+def test_the_content_of_ts_decides() -> None:
+    assert sniff(b"export const limit = 415;\n", "a.ts").format == "CODE"
+    packets = b"".join(b"G" + bytes(range(1, 188)) for _ in range(8))
+    with rejected(Cause.TYPE_MISMATCH, match="the content is a video"):
+        sniff(packets, "a.ts", "video/mp2t")

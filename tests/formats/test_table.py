@@ -277,8 +277,12 @@ def test_the_table_is_the_one_that_versions_were_parsed_by() -> None:
     assert [(row.name, row.media_type) for row in FORMATS] == [
         ("MARKDOWN", "text/markdown"),
         ("RST", "text/x-rst"),
+        ("ADOC", "text/asciidoc"),
+        ("TEX", "application/x-tex"),
         ("TEXT", "text/plain"),
         ("LINES", "application/yaml"),
+        ("CODE", "text/x-source"),
+        ("NOTEBOOK", "application/x-ipynb+json"),
         ("HTML", "text/html"),
         ("PDF", "application/pdf"),
         ("DOCX", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
@@ -315,10 +319,14 @@ def test_another_text_of_the_same_bytes_has_another_version_of_its_parser() -> N
     assert texts == {
         "MARKDOWN 3": "b223506681aa49f2",
         "RST": "5217472c80d83c5a",
+        "ADOC": "4374f87d6b648ceb",
+        "TEX": "6a026f2d03b48ed1",
         "TEXT": "3e9fe39129121c60",
         "LINES": "37b128c59f1f5097",
+        "CODE": "d819ef28613c211b",
+        "NOTEBOOK": "f48e99bb9dafbbb1",
         "HTML 7": "0b75559376b62cce",
-        "PDF 7": "407840facd3855f7",
+        "PDF 8": "407840facd3855f7",
         "DOCX 6": "71988c4d8e0803ba",
         "PPTX 5": "a72c68580fd34c0c",
         "XLSX 6": "e4b7581085a2a7e4",
@@ -331,8 +339,8 @@ def test_another_text_of_the_same_bytes_has_another_version_of_its_parser() -> N
         "CSV 4": "03ac5ad975bea6e9",
         "JSON": "a82a102f4d318515",
         "JSON_LINES": "1abb033ea7dcc984",
-        "EML 3": "3fbc83c2253e6f02",
-        "MSG 3": "07763a2cb237e139",
+        "EML 4": "3fbc83c2253e6f02",
+        "MSG 4": "07763a2cb237e139",
         "TNEF": "71988c4d8e0803ba",
         "ICS": "c187a8088447d43f",
         "SUBTITLES": "812d2b6b5b984e8f",
@@ -378,7 +386,7 @@ def test_an_upload_of_it_is_accepted_and_one_under_another_name_is_not(toy: Modu
     with rejected(Cause.TYPE_MISMATCH, match="but the content is text"):
         decide_format(BytesIO(b"words"), "a.toy", "", formats)
     with rejected(Cause.TYPE_UNSUPPORTED):
-        decide_format(BytesIO(b"words"), "a.adoc", "", formats)
+        decide_format(BytesIO(b"words"), "a.foo", "", formats)
 
 
 def test_a_format_that_was_decided_before_is_not_decided_again() -> None:

@@ -169,6 +169,21 @@ DOCUMENTS: Final[Mapping[str, bytes]] = {
     "rates.tnef": outlook_files.tnef("Rates", "Text", {"rates.docx": _DOCX}),
     "rates.srt": b"1\n00:00:01,000 --> 00:00:02,000\n<i>Text</i> &amp; more\n",
     "rates.yaml": b"rates:\n  daily: 28\n",
+    "rates.py": b"def rate():\n    return 28\n",
+    "rates.adoc": b"= Rates\n\n== Daily\n\n28\n",
+    "rates.tex": b"\\title{Rates}\n\\begin{document}\n\\section{Daily}\n28\n\\end{document}\n",
+    "rates.ipynb": json.dumps(
+        {
+            "cells": [
+                {"cell_type": "markdown", "source": [_MARKDOWN]},
+                {
+                    "cell_type": "code",
+                    "source": "28",
+                    "outputs": [{"data": {"image/png": "", "text/plain": "28"}}],
+                },
+            ]
+        }
+    ).encode(),
     "rates.csv": _CSV.encode("utf-16"),
     "rates.json": json.dumps([dict(zip(ROWS[0], texts, strict=True)) for texts in ROWS[1:]]).encode(),
     "rates.jsonl": b"\n".join(json.dumps({"a": 1e400, "b": [texts]}).encode() for texts in ROWS),

@@ -92,6 +92,20 @@ export class CannotConnect extends ResponsaError {
   }
 }
 
+/** A proxy before the server has refused the request, which another try does not change. */
+export class RefusedByProxy extends ResponsaError {
+  override readonly name = "RefusedByProxy";
+
+  /** `status`: that of HTTP, from 400 to 499. */
+  constructor(readonly status: number) {
+    super(`A proxy before the server refused the request with the status ${status}${status === 413 ? ", because it is too large" : ""}.`, status === 413 ? Code.OutOfRange : Code.FailedPrecondition);
+  }
+
+  override get remedy(): string {
+    return this.status === 413 ? "Send less, or ask whoever runs the proxy to raise its limit." : "Ask whoever runs the proxy.";
+  }
+}
+
 /** The data that the server sent is inconsistent; another request does not help. */
 export class BrokenAnswer extends ResponsaError {
   override readonly name = "BrokenAnswer";
@@ -120,14 +134,17 @@ export function errorOfStatus({ code, message, details }: Status): ResponsaError
 
 const details = createRegistry(ErrorInfoSchema, RetryInfoSchema, BadRequestSchema);
 
-/** The error in a JSON body, `{code, message, details: [{"@type": …ErrorInfo, …}]}`. A body of another form means that the connection was lost. */
-export function errorOfJson(text: string): ResponsaError {
+/** The statuses with which a proxy says that another try can succeed. */
+const PASSING: readonly number[] = [408, 425, 429];
+
+/** The error in a JSON body, `{code, message, details: [{"@type": …ErrorInfo, …}]}`. A body of another form is a proxy's, or means that the connection was lost. `status`: that of HTTP; 0 if it is unknown. */
+export function errorOfJson(text: string, status = 0): ResponsaError {
   try {
     const body = JSON.parse(text) as { details: JsonObject[] };
     const known = body.details.filter((one) => details.getMessage(String(one["@type"]).replace(/.*\//, "")));
     return errorOfStatus(fromJson(StatusSchema, { ...body, details: known }, { registry: details, ignoreUnknownFields: true }));
   } catch {
-    return cut("the response was incomplete");
+    return status >= 400 && status < 500 && !PASSING.includes(status) ? new RefusedByProxy(status) : cut("the response was incomplete");
   }
 }
 

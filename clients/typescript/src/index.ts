@@ -5,7 +5,7 @@ export { unitsAt } from "./bytes.js";
 export { ResponsaChatTransport, type ChatMessage, type ChatTransportOptions } from "./chat.js";
 export { Responsa, type ClientOptions } from "./client.js";
 export type { ConnectionOptions, Credential } from "./connection.js";
-export { BrokenAnswer, CannotConnect, ResponsaError, turnError, type Violation } from "./errors.js";
+export { BrokenAnswer, CannotConnect, RefusedByProxy, ResponsaError, turnError, type Violation } from "./errors.js";
 export type { Notices } from "./following.js";
 export type { Patience } from "./patience.js";
 export { Session } from "./session.js";

@@ -89,7 +89,7 @@ function put({ file, fields, requestId, onShare, signal }: Sending, origin: stri
     request.addEventListener("abort", () => reject(new DOMException("The upload was cancelled.", "AbortError")));
     request.addEventListener("loadend", () => signal.removeEventListener("abort", stop));
     request.addEventListener("load", () => {
-      if (request.status !== 200) return reject(errorOfJson(request.responseText));
+      if (request.status !== 200) return reject(errorOfJson(request.responseText, request.status));
       try {
         resolve(fromJsonString(OperationSchema, request.responseText, { registry, ignoreUnknownFields: true }));
       } catch {

@@ -11,7 +11,7 @@ import { ChatView } from "./chat/chat.js";
 import { Contacts } from "./documents/contacts.js";
 import { ConversationsView } from "./chat/conversations.js";
 import type { DocumentPanel } from "./documents/document.js";
-import { button, element, INSTALLATION, replace, WRITTEN } from "./widgets/dom.js";
+import { button, composes, element, INSTALLATION, replace, WRITTEN } from "./widgets/dom.js";
 import { failureOf, keptOut, ofOtherUser, signedOut, type Failure } from "./server/errors.js";
 import { icon, iconButton } from "./widgets/icons.js";
 import { Lazy } from "./widgets/lazy.js";
@@ -52,6 +52,8 @@ class App {
     // In a tab that already shows the page, a link with a secret changes only the fragment, so the browser does not load the page again.
     window.addEventListener("hashchange", () => hasSecret(location.hash) && void this.start());
     // A file that is dropped in the wrong place must not replace the page.
+    // In one engine, the key that ends a composition would send the form.
+    window.addEventListener("keydown", (event) => event.key === "Enter" && !event.isComposing && composes(event) && event.preventDefault());
     for (const kind of ["dragover", "drop"]) window.addEventListener(kind, (event) => event.preventDefault());
   }
 

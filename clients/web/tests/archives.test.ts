@@ -62,7 +62,6 @@ describe("a ZIP archive", () => {
       "old.zip/guide/parts/two.md": "Oats ".repeat(100),
       "old.zip/guide/photo.png": "UNSUPPORTED_SUFFIX",
       "old.zip/guide/.hidden.md": "HIDDEN",
-      "old.zip/__MACOSX/one.md": "HIDDEN",
       "old.zip/guide/inner.zip": "NESTED_ARCHIVE",
       "old.zip/guide/empty.md": "EMPTY",
       "old.zip/guide/link.md": "LINK",

@@ -16,7 +16,7 @@ it("German has words for every agent, tool and format that Responsa ships, and n
   const descriptions = declared.map((text) => /^description = "(.*)"$/m.exec(text)?.[1]);
   const names = declared.map((text) => /^name = "(.*)"$/m.exec(text)?.[1]);
   const table = readFileSync(new URL("../../../server/responsa_formats/parsers/table.py", import.meta.url), "utf8");
-  const formats = [...table.matchAll(/^ +display_name="(.*)",$/gm)].map((found) => found[1]!).concat(["text", "spreadsheet"].map((kind) => `OpenDocument ${kind}`));
+  const formats = [...table.matchAll(/^ +(?:display_name=|(?:\*\()?"[A-Z]+", )"([^"]*)",/gm)].map((found) => found[1]!).concat(["text", "spreadsheet"].map((kind) => `OpenDocument ${kind}`));
   const tools = ["knowledge_search", "web_search"].map((tool) => /^ +title="(.*)",$/m.exec(readFileSync(new URL(`../../../server/responsa_server/tools/${tool}.py`, import.meta.url), "utf8"))?.[1]);
   const words = Object.keys(de.shipped ?? {});
   expect(descriptions.length).toBeGreaterThan(0);

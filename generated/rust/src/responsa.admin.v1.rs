@@ -1560,6 +1560,9 @@ pub struct ConnectedFolder {
     /// The region of a bucket; "us-east-1" if empty, which most stores accept.
     #[prost(string, tag = "11")]
     pub region: ::prost::alloc::string::String,
+    /// Whether files of source code (the format CODE of ListFormats) become documents, too.
+    #[prost(bool, tag = "12")]
+    pub source_code: bool,
 }
 impl ::prost::Name for ConnectedFolder {
     const NAME: &'static str = "ConnectedFolder";

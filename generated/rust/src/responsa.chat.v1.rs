@@ -93,7 +93,7 @@ impl ::prost::Name for CitationDifference {
 }
 /// Citation connects a part of an answer with the source that it names, and quotes the source. A citation stays complete when its source changes or is deleted, because it holds the
 /// quote and the quote's hash. The quote is from a passage of a document, or from a source that a tool returned. For a tool's source, `tool_result` is set, and
-/// `passage`, `document_version`, `page`, `boxes` and `path` are not set.
+/// `passage`, `document_version`, `page`, `boxes`, `path` and `locator` are not set.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Citation {
     /// The passage that the answer used, `passages/{uuid}`. The passage may have been deleted after the answer was written.
@@ -148,6 +148,9 @@ pub struct Citation {
     /// What differs in form between the part of the answer and all its quotes; at most 8.
     #[prost(message, repeated, tag = "18")]
     pub differences: ::prost::alloc::vec::Vec<CitationDifference>,
+    /// The label that a PDF gives to that page, such as "iii" or "1", as its readers name the page; empty if it is the number of the page.
+    #[prost(string, tag = "19")]
+    pub locator: ::prost::alloc::string::String,
     /// The origin of a quote that is not from a passage.
     #[prost(oneof = "citation::Origin", tags = "13")]
     pub origin: ::core::option::Option<citation::Origin>,
@@ -443,6 +446,9 @@ pub struct Excerpt {
     /// The passage, or up to 2,000 bytes of it round the excerpt, as Markdown, for a reader who wants to see more; empty if `markdown` shows all of it.
     #[prost(string, tag = "20")]
     pub section_markdown: ::prost::alloc::string::String,
+    /// The label that a PDF gives to that page, as in Citation.locator.
+    #[prost(string, tag = "21")]
+    pub locator: ::prost::alloc::string::String,
 }
 impl ::prost::Name for Excerpt {
     const NAME: &'static str = "Excerpt";

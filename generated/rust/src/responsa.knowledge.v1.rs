@@ -423,6 +423,9 @@ pub struct Passage {
     /// What the turn that the caller named shows of the passage; only set by GetPassage.
     #[prost(message, optional, tag = "14")]
     pub excerpt: ::core::option::Option<super::super::chat::v1::Excerpt>,
+    /// The label that a PDF gives to that page, as in Citation.locator.
+    #[prost(string, tag = "15")]
+    pub locator: ::prost::alloc::string::String,
 }
 impl ::prost::Name for Passage {
     const NAME: &'static str = "Passage";
@@ -1475,6 +1478,9 @@ pub struct DocumentPage {
     /// The height of the image, in pixels.
     #[prost(int32, tag = "6")]
     pub height: i32,
+    /// The label that the file gives to the page, as in Citation.locator.
+    #[prost(string, tag = "7")]
+    pub locator: ::prost::alloc::string::String,
 }
 impl ::prost::Name for DocumentPage {
     const NAME: &'static str = "DocumentPage";

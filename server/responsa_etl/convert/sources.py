@@ -44,6 +44,7 @@ def _read_folder(folder: source_pb2.ConnectedFolder) -> ConnectedFolder:
         folder.user,
         folder.password,
         region=folder.region,
+        source_code=folder.source_code,
     )
 
 

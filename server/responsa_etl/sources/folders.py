@@ -32,6 +32,7 @@ from responsa_etl.domain import (
 from responsa_etl.sources.budget import Budget, BudgetLimits, BudgetSpent
 from responsa_etl.sources.mapping import SourceMapping
 from responsa_etl.sources.reading import unreadable
+from responsa_formats.parsers.table import CODE
 from responsa_server.domain.files import is_left_behind
 from responsa_server.domain.people import Principal
 from responsa_server.domain.runs import DocumentKey, Fetched
@@ -117,6 +118,12 @@ def is_wanted(path: str) -> bool:
     if any(map(is_hidden, pure.parts)) or is_left_behind(pure.name):
         return False
     return FORMATS.with_suffix(pure.suffix.lower().removeprefix(".")) is not None
+
+
+def _is_left_out(folder: ConnectedFolder, path: str) -> bool:
+    """Whether a file is source code, which the folder does not ask for."""
+    suffix = PurePosixPath(path).suffix.lower().removeprefix(".")
+    return not folder.source_code and FORMATS.with_suffix(suffix) is CODE
 
 
 def is_hidden(name: str) -> bool:
@@ -272,6 +279,8 @@ class FolderReader:
                 aclosing(opened.list(budget)) as listed,
             ):
                 async for item in listed:
+                    if _is_left_out(folder, item.path):
+                        continue
                     if isinstance(item, UnreadableFolder):
                         yield MadeRow(FILE, {"path": item.path}, None, item.problem, item.path)
                         for at in known:

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from responsa_formats.text.canonical import BlockCollector, BlockKind, Place, one_line
+from responsa_formats.text.canonical import BlockCollector, BlockKind, ParsedDocument, Place, one_line
+
+if TYPE_CHECKING:
+    from responsa_formats.parsers.sniff import Original
 
 # The marker of a list item that has no mark, such as the second paragraph of an item.
 NO_MARK = "  "
@@ -17,13 +21,16 @@ NO_MARK = "  "
 
 @dataclass(slots=True)
 class BlockWriter:
-    """The text written so far, and its blocks. empty_cells_left: how many more empty cells the tables of the document may
-    have than their texts allow."""
+    """The text written so far, and its blocks. quotes: within how many quotations the next block is. title: that
+    of the next heading, if its text has markup. empty_cells_left: how many more empty cells the tables of the document
+    may have than their texts allow."""
 
     parts: list[str] = field(default_factory=list[str])
     collector: BlockCollector = field(default_factory=BlockCollector)
     length: int = 0
     last_kind: BlockKind | None = None
+    quotes: int = 0
+    title: str = ""
     empty_cells_left: int = 1_000_000
 
     @property
@@ -50,9 +57,15 @@ class BlockWriter:
         start = self.length + len(lead)
         self.parts.extend((lead, text))
         self.length = start + len(text)
-        title = one_line(text) if kind is BlockKind.HEADING else ""
-        self.collector.add(kind, start, self.length, level, title, place)
+        title = one_line(self.title or text) if kind is BlockKind.HEADING else ""
+        self.collector.add(kind, start, self.length, level, title, place, self.quotes)
         self.last_kind = kind
+
+    def document(self, original: Original, **stated: Any) -> ParsedDocument:
+        """The document of the blocks. stated: as in `BlockCollector.document`."""
+        return self.collector.document(
+            self.text, format_name=original.format, file_name=original.name, **stated
+        )
 
     def separate(self) -> None:
         """Let a blank line follow, also between the rows of two tables."""

@@ -20,6 +20,7 @@ from typing import Any, Final, cast
 from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import BlockWriter
 from responsa_formats.parsers.nested import write_nested
+from responsa_formats.parsers.quoted import is_reply, write_reply
 from responsa_formats.parsers.sniff import CHARSETS, Original
 from responsa_formats.text.canonical import BlockKind, ParsedDocument, one_line
 
@@ -46,13 +47,14 @@ class MailPart:
 @dataclass(frozen=True, slots=True)
 class ParsedMail:
     """A message. headers: the values of MAIL_HEADERS; '' for one that is missing. date: in ISO 8601, or ''. body: None
-    if there is no text."""
+    if there is no text. reply: whether it may quote the message that it answers."""
 
     subject: str
     headers: Mapping[str, str]
     date: str
     body: MailPart | None
     attachments: Sequence[MailPart]
+    reply: bool = False
 
     def document(self, original: Original) -> ParsedDocument:
         """The text of the message. Raises Rejected if it has more blocks than the server stores."""
@@ -64,15 +66,16 @@ class ParsedMail:
             if value := self.headers[name]:
                 blocks.write(f"{name}: {value}", BlockKind.PARAGRAPH)
         if self.body is not None:
-            write_nested(original, self.body.data, "", self.body.content_type, blocks, "")
+            body = BlockWriter() if self.reply else blocks
+            write_nested(original, self.body.data, "", self.body.content_type, body, "")
+            if self.reply:
+                write_reply(body.document(original), blocks)
         for part in self.attachments:
             blocks.write(f"Attachment: {part.name or 'without a name'}", BlockKind.HEADING, 2)
             path = f"attachment {part.name}" if part.name else ""
             write_nested(original, part.data, part.name, part.content_type, blocks, path, part.parse)
-        return blocks.collector.document(
-            blocks.text,
-            format_name=original.format,
-            file_name=original.name,
+        return blocks.document(
+            original,
             title=self.subject,
             author=self.headers["From"],
             date=self.date,
@@ -116,6 +119,7 @@ def parse(original: Original) -> ParsedDocument:
         _date(message),
         None if body is None else _mail_part(body),
         _attachments([_mail_part(part) for part in parts if part is not body]),
+        is_reply(header(message, "Subject"), message),
     ).document(original)
 
 

@@ -22,6 +22,7 @@ from responsa_formats.parsers.blocks import NO_MARK, BlockWriter
 from responsa_formats.parsers.equations import linear
 from responsa_formats.parsers.grid import GridCell, place_cells, write_table
 from responsa_formats.parsers.html_content import (
+    LEAST_CHARS,
     UNSEEN,
     MainContent,
     content_of,
@@ -89,6 +90,9 @@ _STRUCK = frozenset({"del", "s", "strike"})
 _LINE_THROUGH = re.compile(r"text-decoration(?:-line)?\s{0,9}:[^;:]{0,99}line-through", re.IGNORECASE)
 # Browsers do not agree on the font Symbol.
 _FONT = re.compile(r"font-family\s{0,9}:[\s\"']{0,9}((?:wing|web)dings(?: [23])?)\b", re.IGNORECASE)
+_LEADS = re.compile(r"[\d.\s]*[;,]\s*(?:url\s*=\s*)?[\"']?([^\"'\s]+)", re.IGNORECASE)
+_MOVES = re.compile(r"\blocation(?:\.href)?\s*(?:=|\.(?:replace|assign)\()\s*[\"']([^\"']+)")
+_FEW_CHARS = 60
 _NUMBER = re.compile(r"-?[0-9]{1,9}")
 _TYPES = frozenset("1aAiI")
 _LIST_STYLE = re.compile(r"list-style(?:-type)?\s{0,9}:\s{0,9}([a-z-]{1,40})", re.IGNORECASE)
@@ -139,7 +143,6 @@ class TextWriter:
     inline: list[str] = field(default_factory=list[str])
     lists: list[OpenList] = field(default_factory=list[OpenList])
     tables: list[OpenTable] = field(default_factory=list[OpenTable])
-    quotes: int = 0
     code: int = 0
     heading: int = 0
     marker: str | None = None
@@ -186,7 +189,7 @@ class TextWriter:
             return BlockKind.HEADING
         if self.lists:
             return BlockKind.LIST_ITEM
-        return BlockKind.QUOTE if self.quotes else BlockKind.PARAGRAPH
+        return BlockKind.QUOTE if self.blocks.quotes else BlockKind.PARAGRAPH
 
     def define(self, text: str = "") -> None:
         """Write the terms that wait, with the beginning of their definition, if there is any."""
@@ -218,7 +221,7 @@ class TextWriter:
                 self.blocks.write(text, kind, len(self.lists), self.marker or NO_MARK)
                 self.marker = None
             case BlockKind.QUOTE:
-                self.blocks.write(text, kind, self.quotes)
+                self.blocks.write(text, kind, self.blocks.quotes)
             case _:
                 self.blocks.write(text, kind)
 
@@ -259,19 +262,32 @@ def parse(original: Original) -> ParsedDocument:
         del writer.left_out[LeftOutKind.PICTURE]
     original.left_out.update(+writer.left_out)
     text = writer.blocks.text
+    if len(text) < LEAST_CHARS:
+        _refuse_stand_in(tree, text)
     if not text.strip():
         raise Rejected.as_empty("The HTML document shows no text. Upload a page with visible text.")
     title_node = tree.css_first("head > title")
-    return writer.blocks.collector.document(
-        text,
-        format_name=original.format,
-        file_name=original.name,
+    return writer.blocks.document(
+        original,
         title=writer.blocks.collector.first_heading()
         or one_line(_clean(title_node.text()) if title_node is not None else ""),
         language=_language(root),
         author=_meta(tree, _AUTHORS),
         date=_meta(tree, _DATES),
     )
+
+
+def _refuse_stand_in(tree: LexborHTMLParser, text: str) -> None:
+    """Raise Rejected if a page with little text leads to another one, or waits for its scripts."""
+    refreshes = (node.attributes.get("content") or "" for node in tree.css("meta[http-equiv=refresh i]"))
+    scripts = (node.text() for node in tree.css("script"))
+    if leads := next(filter(None, (*map(_LEADS.match, refreshes), *map(_MOVES.search, scripts))), None):
+        what = f"The page only leads to another one: {one_line(leads[1])}."
+        raise Rejected.as_stand_in(what, "Save that page")
+    waits = len(text) < _FEW_CHARS and tree.css_first("h1, h2, p, li, td") is None
+    if tree.css_first("script[src]") is not None and (waits or tree.css_first("noscript") is not None):
+        what = "The page is filled by scripts, which Responsa does not run."
+        raise Rejected.as_stand_in(what, "Print the page to a PDF in a browser")
 
 
 def _write(writer: TextWriter, content: MainContent, layout: Set[int]) -> None:
@@ -526,7 +542,7 @@ def _enter(tag: str, node: LexborNode, writer: TextWriter, layout: Set[int]) -> 
         ticked = status is not None and status.text().strip() == "complete"
         writer.inline.append(f"{TICKED if ticked else UNTICKED} ")
     elif tag == "blockquote":
-        writer.quotes += 1
+        writer.blocks.quotes += 1
     elif tag == "table":
         writer.tables.append(OpenTable(layout=node.mem_id in layout))
     elif writer.tables and not writer.tables[-1].layout:
@@ -564,7 +580,7 @@ def _leave(tag: str, writer: TextWriter) -> None:
     elif tag == "li":
         writer.marker = None
     elif tag == "blockquote":
-        writer.quotes -= 1
+        writer.blocks.quotes -= 1
     elif tag == "thead" and table is not None:
         table.head = False
     elif tag == "table" and table is not None:

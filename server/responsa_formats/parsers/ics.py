@@ -70,10 +70,8 @@ def parse(original: Original) -> ParsedDocument:
                 blocks.write(paragraph.strip(), BlockKind.PARAGRAPH)
     if not blocks.parts:
         raise Rejected.as_empty("The calendar has no entries. Upload a calendar with events.")
-    return blocks.collector.document(
-        blocks.text,
-        format_name=original.format,
-        file_name=original.name,
+    return blocks.document(
+        original,
         title=one_line(calendar.text("X-WR-CALNAME")) or blocks.collector.first_heading(),
     )
 

@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 import olefile
 
 from responsa_formats.parsers.eml import MailPart, ParsedMail, choose, header, parse_message
+from responsa_formats.parsers.quoted import is_reply
 from responsa_formats.parsers.sniff import CHARSETS, Original, charset_of_page
 from responsa_formats.rejections import Rejected
 from responsa_formats.text.canonical import ParsedDocument, one_line
@@ -67,6 +68,7 @@ def _document(file: Any, path: Sequence[str], original: Original) -> ParsedDocum
         "" if date is None else date.isoformat(),
         body,
         [*filter(None, others), *(_attachment(file, folder) for folder in message.folders(_ATTACHMENT))],
+        is_reply(one_line(message.text(_SUBJECT)), sent),
     ).document(original)
 
 

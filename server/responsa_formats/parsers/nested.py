@@ -49,10 +49,7 @@ def write_nested(
     text = document.canonical_text.encode()
     blocks.separate()
     for block in document.blocks:
-        blocks.write(
-            text[block.byte_start : block.byte_end].decode(),
-            block.kind,
-            block.level,
-            "",
-            Place(path=path) if path else None,
-        )
+        blocks.quotes, blocks.title = block.quotes, block.title
+        part = text[block.byte_start : block.byte_end].decode()
+        blocks.write(part, block.kind, block.level, "", Place(path=path) if path else None)
+    blocks.quotes, blocks.title = 0, ""

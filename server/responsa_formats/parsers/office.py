@@ -237,10 +237,8 @@ def document(
     if not text.strip():
         raise Rejected.as_empty(nothing)
     title = title or (one_line(text[body:].strip().partition("\n")[0]) if body else "")
-    return blocks.collector.document(
-        text,
-        format_name=original.format,
-        file_name=original.name,
+    return blocks.document(
+        original,
         title=title,
         language=metadata.language,
         author=metadata.author,

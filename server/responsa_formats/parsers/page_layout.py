@@ -140,7 +140,7 @@ class Line:
 @dataclass(slots=True)
 class PageLayout:
     """A page as it is shown. lines: in the order of the file. turned: the lines that are not horizontal. rules: what
-    may separate the cells of tables. uncertain: how many of its tables are read as lines."""
+    may separate the cells of tables. uncertain: how many of its tables are read as lines. label: as in `label_of`."""
 
     number: int
     width: float
@@ -149,6 +149,7 @@ class PageLayout:
     turned: list[Line] = field(default_factory=list[Line])
     rules: Sequence[RuledLine] = ()
     uncertain: int = 0
+    label: str = ""
 
 
 Box = tuple[float, float, float, float]

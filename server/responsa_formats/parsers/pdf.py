@@ -23,7 +23,7 @@ from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import BlockWriter
 from responsa_formats.parsers.page_layout import Line, PageBlock, PageLayout, arrange
 from responsa_formats.parsers.pdf_drawn import read_drawn
-from responsa_formats.parsers.pdf_file import form_of, open_pdf
+from responsa_formats.parsers.pdf_file import form_of, label_of, open_pdf, text_of
 from responsa_formats.parsers.pdf_lines import View, clean, read_lines
 from responsa_formats.parsers.pdf_pages import draw_open
 from responsa_formats.parsers.sniff import Original
@@ -36,7 +36,6 @@ MAX_PAGES: Final = 5_000
 _pdfium = cast("Any", raw)
 
 _THOUSAND: Final = 1000
-_MAX_VALUE_CHARS: Final = 10_000
 _COMMENTS: Final = (
     _pdfium.FPDF_ANNOT_TEXT,
     _pdfium.FPDF_ANNOT_HIGHLIGHT,
@@ -93,10 +92,8 @@ def parse(original: Original) -> ParsedDocument:
         if part.running:
             body = blocks.length
     title = ("" if _GENERATED_TITLE.match(title) else title) or blocks.collector.first_heading()
-    return blocks.collector.document(
-        blocks.text,
-        format_name=original.format,
-        file_name=original.name,
+    return blocks.document(
+        original,
         title=title or one_line(blocks.text[body:].strip().partition("\n")[0]),
         language=language,
         author=author,
@@ -110,7 +107,7 @@ def _place(part: PageBlock) -> Place:
     if width <= 0 or height <= 0:
         return Place(part.page.number)
     box = (_share(left, width), _share(top, height), _share(right, width), _share(bottom, height))
-    return Place(part.page.number, box)
+    return Place(part.page.number, box, part.page.label)
 
 
 def _share(edge: float, whole: float) -> int:
@@ -127,13 +124,15 @@ def _read(document: Any, original: Original) -> list[PageLayout]:
     if count > MAX_PAGES:
         raise Rejected.as_over_limit(f"The PDF has more than {MAX_PAGES:,} pages.")
     pages: list[PageLayout] = []
+    # Names stand in the bytes of a file, unless it packs its objects.
+    layered = any(name in original.data for name in (b"/OCProperties", b"/ObjStm"))
     with form_of(document) as form:
         for number in range(count):
             page = _pdfium.FPDF_LoadPage(document, number)
             # A damaged page does not make the others useless.
             if page:
                 try:
-                    pages.append(_page(page, number + 1, form, original))
+                    pages.append(_page(document, page, number + 1, form, original, layered=layered))
                 finally:
                     _pdfium.FPDF_ClosePage(page)
     if not pages:
@@ -162,15 +161,17 @@ def _language(document: Any) -> str:
 # -- a page ------------------------------------------------------------------------------------------------------------
 
 
-def _page(page: Any, number: int, form: Any, original: Original) -> PageLayout:
+def _page(
+    document: Any, page: Any, number: int, form: Any, original: Original, *, layered: bool
+) -> PageLayout:
     box = _pdfium.FS_RECTF()
     _pdfium.FPDF_GetPageBoundingBox(page, box)
     view = View(box.left, box.bottom, box.right, box.top, _pdfium.FPDFPage_GetRotation(page))
-    layout = PageLayout(number, view.width, view.height, [])
-    drawn_objects = read_drawn(page, view)
+    layout = PageLayout(number, view.width, view.height, [], label=label_of(document, number))
+    drawn_objects = read_drawn(document, page, view, layered=layered)
     layout.rules = drawn_objects.rules
     hidden = read_lines(page, view, layout, drawn_objects.hidden, turned=drawn_objects.turned)
-    original.left_out[LeftOutKind.HIDDEN_TEXT] += hidden
+    original.left_out[LeftOutKind.HIDDEN_TEXT] += hidden + drawn_objects.off
     if not layout.lines and not layout.turned and _is_scan(page):
         if original.reader is None:
             original.left_out[LeftOutKind.SCANNED_PAGE] += 1
@@ -235,7 +236,7 @@ def _notes(page: Any, view: View, original: Original) -> Iterator[Line]:
         kind = _pdfium.FPDFAnnot_GetSubtype(annotation)
         if kind not in (_pdfium.FPDF_ANNOT_FREETEXT, *_COMMENTS):
             continue
-        text = " ".join(clean(_text(_pdfium.FPDFAnnot_GetStringValue, annotation, b"Contents")).split())
+        text = " ".join(clean(text_of(_pdfium.FPDFAnnot_GetStringValue, annotation, b"Contents")).split())
         if text and kind == _pdfium.FPDF_ANNOT_FREETEXT:
             yield from _line(annotation, text, view)
         elif text:
@@ -268,7 +269,7 @@ def _fields(page: Any, form: Any, view: View) -> Iterator[_Field]:
             kind = _pdfium.FPDFAnnot_GetFormFieldType(form, annotation)
             value = clean(_value(form, annotation, kind))
             for line in _line(annotation, value, view) if value else ():
-                name = _text(_pdfium.FPDFAnnot_GetFormFieldAlternateName, form, annotation)
+                name = text_of(_pdfium.FPDFAnnot_GetFormFieldAlternateName, form, annotation)
                 yield _Field(line, clean(name), kind in _BOXES)
 
 
@@ -319,7 +320,7 @@ def _value(form: Any, annotation: Any, kind: int) -> str:
         if not _pdfium.FPDFAnnot_IsChecked(form, annotation):
             return "☐"
         drawn_mark = _CROSS.search(
-            _text(_pdfium.FPDFAnnot_GetAP, annotation, _pdfium.FPDF_ANNOT_APPEARANCEMODE_NORMAL)
+            text_of(_pdfium.FPDFAnnot_GetAP, annotation, _pdfium.FPDF_ANNOT_APPEARANCEMODE_NORMAL)
         )
         return "☒" if drawn_mark else "☑"
     if kind not in (
@@ -328,16 +329,7 @@ def _value(form: Any, annotation: Any, kind: int) -> str:
         _pdfium.FPDF_FORMFIELD_LISTBOX,
     ):
         return ""
-    return _text(_pdfium.FPDFAnnot_GetFormFieldValue, form, annotation)
-
-
-def _text(read: Any, *about: Any) -> str:
-    size = read(*about, None, 0)
-    if not 2 < size <= 2 * _MAX_VALUE_CHARS:
-        return ""
-    buffer = (ctypes.c_ushort * (size // 2 + 1))()
-    read(*about, buffer, size)
-    return bytes(buffer).decode("utf-16-le", "ignore").partition("\x00")[0]
+    return text_of(_pdfium.FPDFAnnot_GetFormFieldValue, form, annotation)
 
 
 def _insert(lines: list[Line], added: Line, *, joined: bool = False) -> None:

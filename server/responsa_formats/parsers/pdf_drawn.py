@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ctypes
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final, NamedTuple, cast
 
 from pypdfium2 import raw
 
 from responsa_formats.parsers.page_layout import Box
 from responsa_formats.parsers.pdf_lines import View
+from responsa_formats.parsers.pdf_pages import is_blank
 from responsa_formats.parsers.ruled_tables import RuledLine
 
 # The library's functions have no type annotations.
@@ -31,9 +33,12 @@ _STRAIGHT: Final = 0.5
 _BAND: Final = 20
 _MAX_BANDS: Final = 500
 _LEAST_PICTURE: Final = 16.0
+_MAX_STEPS: Final = 200_000
+"""How many objects are turned on or off to see which layers are off; what is left is read."""
 _ALIKE: Final = 6
 """How far apart the parts of two colours are at most that a reader cannot tell apart."""
 _WHITE: Final = (255, 255, 255)
+_OPTIONAL: Final = "OC\0".encode("utf-16-le")
 
 Colour = tuple[int, int, int]
 
@@ -68,25 +73,31 @@ class _PaintedText:
 
 @dataclass(slots=True)
 class Drawn:
-    """What a page draws. hidden: the addresses of the text objects that are not seen. turned: whether a text is not
-    horizontal in the file."""
+    """What a page draws. off: the number of texts in layers that are off. hidden: the addresses of the other text objects
+    that are not seen. turned: whether a text is not horizontal in the file."""
 
+    off: int = 0
     hidden: set[int] = field(default_factory=set[int])
     rules: list[RuledLine] = field(default_factory=list[RuledLine])
     pictures: int = 0
     turned: bool = False
 
 
-def read_drawn(page: Any, view: View) -> Drawn:
-    """Read what the library's page draws."""
-    drawn = Drawn()
+def read_drawn(document: Any, page: Any, view: View, *, layered: bool) -> Drawn:
+    """Read what the library's page draws. layered: whether it may have layers that are off (optional content, PDF 32000-1,
+    8.11). What these have is deactivated, so that nothing else reads it."""
+    objects = list(_objects(page, layered=layered))
+    off = _deactivate(document, page, objects) if layered and view.width > 0 < view.height else ()
+    drawn = Drawn(
+        off=sum(kind == _pdfium.FPDF_PAGEOBJ_TEXT and layer in off for kind, _, _, layer in objects)
+    )
     texts: list[_PaintedText] = []
     unpainted: list[_PaintedText] = []
     pictures: list[Box] = []
     fills: defaultdict[int, list[tuple[Box, Colour | None]]] = defaultdict(list)
     bands: defaultdict[int, list[_PaintedText]] = defaultdict(list)
-    for kind, thing, matrix in _objects(page):
-        box = _box(thing, matrix)
+    for kind, thing, matrix, layer in objects:
+        box = None if layer in off else _box(thing, matrix)
         if box is None:
             continue
         if kind == _pdfium.FPDF_PAGEOBJ_TEXT:
@@ -124,25 +135,65 @@ def read_drawn(page: Any, view: View) -> Drawn:
     return drawn
 
 
-def _objects(page: Any) -> Iterator[tuple[int, Any, _Matrix]]:
-    """The objects of a page in the order of painting, with their kinds and the matrices of the forms that they are in."""
+def _objects(page: Any, *, layered: bool) -> Iterator[tuple[int, Any, _Matrix, int]]:
+    """The objects of a page in the order of painting, with their kinds, the matrices of the forms that they are in, and
+    the address of the mark of optional content or the form that is next around them; 0 if there is none."""
     left = _MAX_OBJECTS
-    stack: list[tuple[Any, Any, Any, int, _Matrix]] = [
-        (page, _pdfium.FPDFPage_GetObject, _pdfium.FPDFPage_CountObjects(page), 0, _SAME)
+    stack: list[tuple[Any, Any, Any, int, _Matrix, int]] = [
+        (page, _pdfium.FPDFPage_GetObject, _pdfium.FPDFPage_CountObjects(page), 0, _SAME, 0)
     ]
     while stack and left > 0:
-        source, get, count, number, matrix = stack.pop()
+        source, get, count, number, matrix, around = stack.pop()
         while number < count and left > 0:
             thing = get(source, number)
             number += 1
             left -= 1
             kind = _pdfium.FPDFPageObj_GetType(thing)
             if kind == _pdfium.FPDF_PAGEOBJ_FORM and len(stack) < _MAX_DEPTH:
-                stack.append((source, get, count, number, matrix))
+                stack.append((source, get, count, number, matrix, around))
                 source, get, number = thing, _pdfium.FPDFFormObj_GetObject, 0
                 count, matrix = _pdfium.FPDFFormObj_CountObjects(thing), _matrix(thing).within(matrix)
+                around = _address(thing)
             elif thing:
-                yield kind, thing, matrix
+                yield kind, thing, matrix, _find_layer(thing, around) if layered else 0
+
+
+def _find_layer(thing: Any, around: int) -> int:
+    name, size = (ctypes.c_ushort * 3)(), ctypes.c_ulong()
+    for number in range(_pdfium.FPDFPageObj_CountMarks(thing)):
+        mark = _pdfium.FPDFPageObj_GetMark(thing, number)
+        if _pdfium.FPDFPageObjMark_GetName(mark, name, 6, size) and bytes(name) == _OPTIONAL:
+            around = _address(mark)
+    return around
+
+
+def _deactivate(document: Any, page: Any, objects: Sequence[tuple[int, Any, _Matrix, int]]) -> set[int]:
+    """Deactivate what is in layers that are off, and return these. The library tells the state of a layer only by drawing:
+    nothing of a layer that is off is drawn with the page, but its texts are when they are drawn alone."""
+    texts: defaultdict[int, list[Any]] = defaultdict(list)
+    for kind, thing, _, layer in objects:
+        if layer and kind == _pdfium.FPDF_PAGEOBJ_TEXT:
+            texts[layer].append(thing)
+    off: set[int] = set()
+    for layer in islice(texts, _MAX_STEPS // max(len(objects), 1)):
+        _activate(objects, {layer})
+        if is_blank(page) and any(_is_painted(document, page, text) for text in texts[layer]):
+            off.add(layer)
+    if texts:
+        _activate(objects, {layer for *_, layer in objects} - off)
+    return off
+
+
+def _activate(objects: Sequence[tuple[int, Any, _Matrix, int]], layers: Container[int]) -> None:
+    for _, thing, _, layer in objects:
+        _pdfium.FPDFPageObj_SetIsActive(thing, layer in layers)
+
+
+def _is_painted(document: Any, page: Any, text: Any) -> bool:
+    bitmap = _pdfium.FPDFTextObj_GetRenderedBitmap(document, page, text, 0.1)
+    if bitmap:
+        _pdfium.FPDFBitmap_Destroy(bitmap)
+    return bool(bitmap) and _pdfium.FPDFTextObj_GetTextRenderMode(text) not in _INVISIBLE
 
 
 def _address(thing: Any) -> int:

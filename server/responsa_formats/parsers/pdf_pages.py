@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 from pypdfium2 import raw
 
-from responsa_formats.parsers.pdf_file import form_of, open_pdf
+from responsa_formats.parsers.pdf_file import form_of, label_of, open_pdf
 from responsa_formats.rejections import Rejected
 from responsa_formats.text.drawn import MAX_HEIGHT, MAX_PIXELS, DrawnPage
 
@@ -17,6 +17,9 @@ _pdfium = cast("Any", raw)
 
 _CHANNELS: Final = 3
 _WHITE: Final = 0xFFFFFFFF
+_RARE: Final = 0xFF6D00D6
+"""A colour that hardly any text has."""
+_SIDE: Final = 900
 
 
 def draw(data: bytes, page: int, width: int) -> DrawnPage:
@@ -35,17 +38,23 @@ def draw(data: bytes, page: int, width: int) -> DrawnPage:
             raise Rejected.as_malformed("This page of the PDF is damaged and cannot be rendered.")
         try:
             size = _size(_pdfium.FPDF_GetPageWidthF(loaded), _pdfium.FPDF_GetPageHeightF(loaded), width)
-            return DrawnPage(count, *size, _pixels(loaded, form, *size))
+            return DrawnPage(count, *size, _pixels(loaded, form, *size), label_of(document, page))
         finally:
             _pdfium.FPDF_ClosePage(loaded)
 
 
-def draw_open(page: Any, side: int) -> DrawnPage:
-    """Draw a page that is open, without its form. side: the longer side of the picture in pixels. Raises
-    Rejected if the page has no size."""
+def draw_open(page: Any, side: int, paper: int = _WHITE) -> DrawnPage:
+    """Draw a page that is open, without its form. side: the longer side of the picture in pixels. paper: its colour.
+    Raises Rejected if the page has no size."""
     width, height = _pdfium.FPDF_GetPageWidthF(page), _pdfium.FPDF_GetPageHeightF(page)
     size = _size(width, height, round(side * min(1.0, width / height)) if height > 0 else side)
-    return DrawnPage(1, *size, _pixels(page, None, *size))
+    return DrawnPage(1, *size, _pixels(page, None, *size, paper))
+
+
+def is_blank(page: Any) -> bool:
+    """Whether the active objects of a page that is open leave it as it is. Raises Rejected if the page has no size."""
+    pixels = draw_open(page, _SIDE, _RARE).pixels
+    return pixels == pixels[:_CHANNELS] * (len(pixels) // _CHANNELS)
 
 
 def _size(page_width: float, page_height: float, width: int) -> tuple[int, int]:
@@ -58,14 +67,14 @@ def _size(page_width: float, page_height: float, width: int) -> tuple[int, int]:
     return max(1, min(width, int(page_width * scale))), max(1, min(MAX_HEIGHT, int(page_height * scale)))
 
 
-def _pixels(page: Any, form: Any, width: int, height: int) -> bytes:
-    """The pixels of the page on white paper: a byte each of red, green and blue, row by row."""
+def _pixels(page: Any, form: Any, width: int, height: int, paper: int = _WHITE) -> bytes:
+    """The pixels of the page on paper of a colour: a byte each of red, green and blue, row by row."""
     buffer = ctypes.create_string_buffer(width * height * _CHANNELS)
     bitmap = _pdfium.FPDFBitmap_CreateEx(width, height, _pdfium.FPDFBitmap_BGR, buffer, width * _CHANNELS)
     if not bitmap:
         raise Rejected.as_over_limit("Rendering this page takes more memory than is allowed.")
     try:
-        _pdfium.FPDFBitmap_FillRect(bitmap, 0, 0, width, height, _WHITE)
+        _pdfium.FPDFBitmap_FillRect(bitmap, 0, 0, width, height, paper)
         area = (0, 0, width, height, 0, _pdfium.FPDF_REVERSE_BYTE_ORDER)
         _pdfium.FPDF_RenderPageBitmap(bitmap, page, *area)
         if form is not None:

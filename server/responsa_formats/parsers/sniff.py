@@ -30,6 +30,16 @@ if TYPE_CHECKING:
     from responsa_formats.parsers.ocr import PageReader
     from responsa_formats.parsers.table import Parser
 
+_POINTER: Final = re.compile(
+    rb"version https://git-lfs\.\S+\s(?:.*\n){0,9}?oid |[./]{0,60}(?:git/)?annex/objects/"
+)
+_SHORTCUT: Final = re.compile(
+    rb"(?:\[(?!Int)(?s:.{1,999})\n)?\[InternetShortcut\]|\[Desktop Entry\](?s:.{0,999})\nURL"
+    rb"|L\x00\x00\x00\x01\x14\x02\x00|book\x00{4}mark|(?:<\?xml|bplist)(?s:.{0,600})URL[<P-_]",
+    re.IGNORECASE,
+)
+"""How a shortcut of Windows, Linux or macOS begins."""
+_STAND_IN_BYTES: Final = 4096
 _UNDECLARED_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 _BINARY_NAMES: dict[str, str] = {
     "application/pdf": "a PDF document",
@@ -47,6 +57,7 @@ _BINARY_NAMES: dict[str, str] = {
     "application/vnd.oasis.opendocument.spreadsheet": "an OpenDocument spreadsheet",
     "application/vnd.oasis.opendocument.presentation": "an OpenDocument presentation",
     "application/epub+zip": "an EPUB book",
+    "video/mp2t": "a video",
 }
 # Formats whose files are often plain ASCII. If the bytes can also be read as text, only these magic numbers
 # count, because short magic numbers ("BM", "MZ", "GIF") also begin ordinary sentences.
@@ -259,6 +270,14 @@ def _decide(original: Original) -> Format:
     if not data.strip():
         raise Rejected.as_empty()
     declared = declaration.format
+    small = data.removeprefix(codecs.BOM_UTF8).lstrip() if len(data) < _STAND_IN_BYTES else b""
+    if _POINTER.match(small):
+        raise Rejected.as_stand_in(
+            "The file is a pointer of Git LFS or git-annex.",
+            "Fetch the file with `git lfs pull` or `git annex get`",
+        )
+    if _SHORTCUT.match(small):
+        raise Rejected.as_stand_in("The file is a shortcut.", "Open what it leads to, save it")
     archive = _archive(original) if data.startswith(ZIP_MAGIC) else None
     if archive is not None:
         binary = next((kind for kind in formats if kind.matches_archive(archive)), None)
@@ -382,6 +401,8 @@ def _not_as_declared(what: str, original: Original) -> Rejected:
 
 def _magic(head: bytes) -> str | None:
     """The media type that the magic numbers show. (The `filetype` library has no type annotations.)"""
+    if head[::188][:5] == b"GGGGG":  # an MPEG transport stream; its suffix is that of TypeScript
+        return "video/mp2t"
     guess = cast("Callable[[bytes], str | None]", filetype.guess_mime)  # pyright: ignore[reportUnknownMemberType]
     return guess(head)
 

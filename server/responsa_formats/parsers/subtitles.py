@@ -53,10 +53,8 @@ def parse(original: Original) -> ParsedDocument:
     write()
     if not blocks.parts:
         raise Rejected.as_empty("The subtitles say nothing. Upload a file with cues.")
-    return blocks.collector.document(
-        blocks.text,
-        format_name=original.format,
-        file_name=original.name,
+    return blocks.document(
+        original,
         title=title_from_name(original.name) if original.name else "",
     )
 

@@ -261,7 +261,7 @@ trailer<</Root 1 0 R>>
 %%EOF
 """,
     parser="responsa_formats.parsers.pdf:parse",
-    version=7,
+    version=8,
     drawer="responsa_formats.parsers.pdf_pages:draw",
     opening=re.compile(rb"(?:\xef\xbb\xbf)?\s{0,1024}%PDF-"),
 )
@@ -385,6 +385,24 @@ LINES: Final = Format(
     sample=b"a: 1\n",
     parser="responsa_formats.parsers.plain_text:parse_lines",
 )
+_TEXTS: Final = "responsa_formats.parsers.plain_text:"
+_CODE: Final = "py ts tsx js mjs jsx java kt go rs sql sh bash ps1 c h cc cpp hpp cs rb php pl swift scala lua r jl proto"
+CODE: Final = Format(
+    *("CODE", "source code", tuple(_CODE.split()), ("text/x-source", "text/javascript", "application/sql")),
+    *(b"def a():\n    b()\n", f"{_TEXTS}parse_code"),
+)
+ADOC: Final = Format(
+    "ADOC", "AsciiDoc", ("adoc", "asciidoc"), ("text/asciidoc",), b"= A\n\nB\n", f"{_TEXTS}parse_headed"
+)
+TEX: Final = Format(
+    *("TEX", "LaTeX", ("tex", "latex"), ("application/x-tex", "text/x-tex")),
+    *(b"\\title{A}\n\\begin{document}\n\\section{B}\n\nText\n", f"{_TEXTS}parse_headed"),
+)
+NOTEBOOK: Final = Format(
+    *("NOTEBOOK", "Jupyter notebook", ("ipynb",), ("application/x-ipynb+json",)),
+    b'{"cells": [{"cell_type": "markdown", "source": "# A"}, {"cell_type": "code", "source": "b"}]}',
+    "responsa_formats.parsers.notebook:parse",
+)
 RTF: Final = Format(
     name="RTF",
     display_name="RTF",
@@ -451,7 +469,7 @@ Text
 --b--
 """,
     parser="responsa_formats.parsers.eml:parse",
-    version=3,
+    version=4,
     opening=re.compile(
         r"(?:[A-Za-z][A-Za-z\-]{0,40}:[^\n]{0,998}\n(?:[ \t][^\n]{0,998}\n){0,20}+){0,40}?Content-Type:\s{0,9}multipart/",
         re.IGNORECASE,
@@ -476,7 +494,7 @@ MSG: Final = Format(
     media_types=("application/vnd.ms-outlook",),
     sample=office_samples.MSG,
     parser="responsa_formats.parsers.msg:parse",
-    version=3,
+    version=4,
     # An OLE file with a stream of this name; names are in UTF-16.
     opening=re.compile(
         rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1(?s:.*)" + re.escape("__properties_version1.0".encode("utf-16-le"))
@@ -495,7 +513,27 @@ TNEF: Final = Format(
 
 FORMATS: Final = Formats(
     (
-        *(MARKDOWN, RST, PLAIN_TEXT, LINES, HTML, PDF, DOCX, PPTX, XLSX, XLSB, XLS, ODT, ODS, RTF, EPUB),
+        *(
+            MARKDOWN,
+            RST,
+            ADOC,
+            TEX,
+            PLAIN_TEXT,
+            LINES,
+            CODE,
+            NOTEBOOK,
+            HTML,
+            PDF,
+            DOCX,
+            PPTX,
+            XLSX,
+            XLSB,
+            XLS,
+            ODT,
+            ODS,
+            RTF,
+            EPUB,
+        ),
         *(CSV, JSON, JSON_LINES, EML, MSG, TNEF, ICS, SUBTITLES),
     )
 )

@@ -33,6 +33,7 @@ from responsa_formats.sandbox.protocol import (
 )
 from responsa_formats.text.canonical import (
     MAX_BLOCKS,
+    MAX_PATH_CHARS,
     Block,
     BlockKind,
     ParsedDocument,
@@ -61,6 +62,9 @@ def _as_written_by(write: Callable[[Any], object]) -> AfterValidator:
     return AfterValidator(check)
 
 
+_PRINTABLE: Final = _as_written_by(lambda text: text.isprintable() and text)
+
+
 def _check_utc(date: datetime) -> datetime:
     if date.utcoffset() != timedelta():
         raise ValueError("not in UTC")
@@ -87,15 +91,14 @@ class _Head(BaseModel):
 
 class _RejectedHead(BaseModel):
     reason: Cause
-    message: Annotated[
-        str, Field(max_length=MAX_MESSAGE), _as_written_by(lambda text: text.isprintable() and text)
-    ]
+    message: Annotated[str, Field(max_length=MAX_MESSAGE), _PRINTABLE]
 
 
 class _DrawnHead(BaseModel):
     page_count: _Count
     width: _Count
     height: _Count
+    label: Annotated[str, Field(max_length=MAX_PATH_CHARS), _PRINTABLE]
 
 
 def _unpack_rejection(head: bytes) -> Rejected:

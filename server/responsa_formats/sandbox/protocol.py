@@ -230,7 +230,7 @@ def pack_rejection(rejected: Rejected) -> bytes:
 
 def pack_drawn(page: DrawnPage) -> bytes:
     """Encode a drawn page as a frame."""
-    head = {"page_count": page.page_count, "width": page.width, "height": page.height}
+    head = {name: getattr(page, name) for name in ("page_count", "width", "height", "label")}
     return _pack_frame(DRAWN_FRAME, head, page.pixels)
 
 

@@ -32,6 +32,8 @@ MONTHS: Final = (
 DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 """The English names, in the order of `date.weekday`."""
 
+QUOTED: Final = "quoted message"
+"""The path of what a message quotes, which is not its own."""
 _MOST_CHARS: Final = 64
 # The dates of ISO 8601 and RFC 3339, from a year to fractions of a second, and those of PDF (ISO 32000-1, 7.9.4), such
 # as D:20260131120000+01'00'.
@@ -89,7 +91,8 @@ class Place:
 
     page: the number of the page, slide or sheet, from 1; 0 if the format has no pages. box: the left, top, right and
     bottom edge of the block on its page, in thousandths of the page's width and height, from the top left corner; None
-    if unknown. path: the place inside an office or data file, such as "Sheet2!A4:C4"; '' for other formats.
+    if unknown. path: the place inside an office or data file, such as "Sheet2!A4:C4"; with a box, the label that the file
+    gives to the page, such as "iii"; '' if there is none.
     """
 
     page: int = 0
@@ -103,6 +106,7 @@ class Block:
 
     `level` is 1 to 6 for headings, the nesting depth (from 1) for list items and quotes, and 0 for all other kinds.
     `title` is a heading's text without markup, and '' for all other kinds. `place` is None if the format keeps no places.
+    `quotes` is the number of quotations that it is within, if a parser says so.
     """
 
     kind: BlockKind
@@ -111,6 +115,7 @@ class Block:
     level: int = 0
     title: str = ""
     place: Place | None = None
+    quotes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +152,7 @@ class BlockCollector:
     """
 
     def __init__(self) -> None:
-        self._rows: list[tuple[BlockKind, int, int, int, str, Place | None]] = []
+        self._rows: list[tuple[BlockKind, int, int, int, str, Place | None, int]] = []
         self._end = 0
 
     def add(
@@ -158,6 +163,7 @@ class BlockCollector:
         level: int = 0,
         title: str = "",
         place: Place | None = None,
+        quotes: int = 0,
     ) -> None:
         """Append the characters [start, end) as a block, unless earlier blocks already cover all of them.
 
@@ -168,7 +174,7 @@ class BlockCollector:
             return
         if len(self._rows) >= MAX_BLOCKS:
             raise Rejected.as_over_limit(f"The document has more than {MAX_BLOCKS:,} paragraphs.")
-        self._rows.append((kind, start, end, level, title, place))
+        self._rows.append((kind, start, end, level, title, place, quotes))
         self._end = end
 
     def first_heading(self, deepest: int = 1) -> str:
@@ -208,8 +214,7 @@ class BlockCollector:
             text, [body_start, *(edge for _, start, end, *_ in self._rows for edge in (start, end))]
         )
         blocks = tuple(
-            Block(kind, flat[2 * i], flat[2 * i + 1], level, title, place)
-            for i, (kind, _, _, level, title, place) in enumerate(self._rows)
+            Block(row[0], flat[2 * i], flat[2 * i + 1], *row[3:]) for i, row in enumerate(self._rows)
         )
         return ParsedDocument(
             title=title

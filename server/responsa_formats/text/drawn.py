@@ -26,13 +26,14 @@ class DrawnPage:
     """A page as pixels.
 
     page_count: the number of pages of the document. pixels: a byte each of red, green and blue, row by row; empty, with
-    the width and height 0, if the document has no such page.
+    the width and height 0, if the document has no such page. label: that of the page, or ''.
     """
 
     page_count: int
     width: int = 0
     height: int = 0
     pixels: bytes = b""
+    label: str = ""
 
     def __post_init__(self) -> None:
         """Raise ValueError if the numbers do not fit the pixels or the limits."""

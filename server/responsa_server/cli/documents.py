@@ -241,6 +241,7 @@ def _card(hit: SearchHit) -> excerpt_pb2.Excerpt:
         markdown=passage.text,
         page=passage.page,
         path=passage.path,
+        locator=passage.locator,
         date=passage.date,
     )
 

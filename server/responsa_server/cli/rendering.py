@@ -166,7 +166,7 @@ def place_within(
     source: citation_pb2.Citation | excerpt_pb2.Excerpt | document_pb2.Passage,
 ) -> str:
     """Return the place in the original file; "" if it is not known."""
-    return one_line(source.path, 80) or (f"page {source.page}" if source.page else "")
+    return one_line(source.path, 80) or (f"page {source.locator or source.page}" if source.page else "")
 
 
 _INSTEAD = {

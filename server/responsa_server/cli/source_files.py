@@ -84,6 +84,7 @@ def add_source(
     ] = None,
     branch: Annotated[str, typer.Option(help="The branch of a repository. Empty: its own default.")] = "",
     region: Annotated[str, typer.Option(help="The region of a bucket. Empty: us-east-1.")] = "",
+    source_code: Annotated[bool, typer.Option("--source-code", help="Read source code, too.")] = False,
     user: Annotated[
         str, typer.Option(help="The user who signs in there; for a bucket, the access key.")
     ] = "",
@@ -111,6 +112,7 @@ def add_source(
             time_zone=time_zone,
             branch=branch,
             region=region,
+            source_code=source_code,
             user=user,
             password=ask_secret("Password", "password") if password else "",
         )

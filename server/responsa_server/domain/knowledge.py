@@ -379,12 +379,13 @@ class CanonicalPiece:
 @dataclass(frozen=True, slots=True)
 class PageImage:
     """A page of a PDF, drawn as an image. png: the image as PNG. width, height: its size in pixels. page_count: the
-    number of pages of the PDF."""
+    number of pages of the PDF. locator: the label that the file gives to the page, or ''."""
 
     png: bytes
     width: int
     height: int
     page_count: int
+    locator: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,8 @@ class PlacedBlock(NamedTuple):
     start, end: the byte range of the block, or of the block's part within a passage. page: the number of the page,
     slide or sheet, from 1; 0 if the format has no pages. box: the left, top, right and bottom edge on the page, in
     thousandths of the page's width and height; None if unknown.
-    path: the place inside an office or data file; '' for other formats.
+    path: the place inside an office or data file; with a box, the label that the file gives to the page; ''
+    if there is none.
     """
 
     start: int

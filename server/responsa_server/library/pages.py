@@ -113,7 +113,7 @@ class PageImages:
                 raise _out_of_range(version, page, drawn.page_count)
             image = await asyncio.to_thread(png, drawn)
             if len(image) <= MAX_IMAGE_BYTES:
-                return PageImage(image, drawn.width, drawn.height, drawn.page_count)
+                return PageImage(image, drawn.width, drawn.height, drawn.page_count, drawn.label)
             width = max(1, int(drawn.width * min(_SMALLER, math.sqrt(MAX_IMAGE_BYTES / len(image)))))
         raise _too_expensive(version)
 

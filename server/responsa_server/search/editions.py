@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
+from responsa_formats.text.canonical import QUOTED
 from responsa_server.domain.passages import Edition, Passage
 
 MOST: Final = 10
@@ -30,16 +31,19 @@ def names_edition(question: str) -> bool:
 
 
 def newest_first(passages: Sequence[Passage], editions: Mapping[UUID, Edition]) -> Sequence[int]:
-    """The order of the passages: that of a newer edition stands directly before that of the older one, if it would
-    otherwise come later."""
+    """The order of the passages: that of a newer edition stands directly before that of the older one, and the words of a
+    message before those that it quotes, if they would otherwise come later."""
     ordered = list(range(len(passages)))
-    if not editions:
+    quoted = [QUOTED in (block.path for block in passage.places) for passage in passages[:MOST]]
+    if not editions and not any(quoted):
         return ordered
     above = [[*map(_fold, passage.headings)] for passage in passages[:MOST]]
     for older in ordered[:MOST]:
         for newer in ordered[ordered.index(older) + 1 : MOST]:
             # Only what stands in the same place of two editions is compared.
-            if above[newer] == above[older] and _is_newer(passages[newer], passages[older], editions):
+            newest = above[newer] == above[older] and _is_newer(passages[newer], passages[older], editions)
+            own = passages[newer].document_id == passages[older].document_id and not quoted[newer]
+            if newest or (own and quoted[older]):
                 ordered.remove(newer)
                 ordered.insert(ordered.index(older), newer)
     return ordered

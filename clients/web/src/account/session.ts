@@ -54,7 +54,7 @@ async function sent(ask: typeof fetch, method: "POST" | "DELETE", path: string, 
   try {
     const response = await ask(path, { method, headers, ...(body && { body: JSON.stringify(body) }) });
     const text = await response.text(); // an unread body would occupy one of the browser's six connections
-    return response.ok ? text : failureOfJson(text);
+    return response.ok ? text : failureOfJson(text, response.status);
   } catch {
     return CUT;
   }

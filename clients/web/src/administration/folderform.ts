@@ -36,6 +36,7 @@ export class FolderForm {
   readonly #names = element("datalist", { id: "folder-collections" });
   readonly #collection = textEntry(t("folderCollection"), { required: true, maxlength: "100", list: "folder-collections" }, t("folderCollectionNote"));
   readonly #schedule = choiceEntry(t("checkFolder"), TIMES);
+  readonly #code = element("input", { type: "checkbox" });
   readonly #save = element("button", { type: "submit" });
   #collections: readonly Listed[] = [];
   #stored: ConnectedFolder | undefined;
@@ -43,7 +44,7 @@ export class FolderForm {
   /** `store` keeps the folder; its errors appear at the fields. */
   constructor(api: SourcesApi, store: (folder: MessageInitShape<typeof ConnectedFolderSchema>) => Promise<void>) {
     this.#api = api;
-    this.root = element("form", { class: "sheet narrow", novalidate: true, "aria-label": t("folder") }, this.#kind.root, this.#address.root, this.#paths, this.#branch.root, this.#region.root, this.#user.root, this.#password.root, this.#collection.root, this.#names, this.#schedule.root, element("div", { class: "row wrap" }, this.#save), this.#problem);
+    this.root = element("form", { class: "sheet narrow", novalidate: true, "aria-label": t("folder") }, this.#kind.root, this.#address.root, this.#paths, this.#branch.root, this.#region.root, this.#user.root, this.#password.root, this.#collection.root, this.#names, this.#schedule.root, element("label", {}, this.#code, t("sourceCode")), element("div", { class: "row wrap" }, this.#save), this.#problem);
     this.#kind.control.addEventListener("change", () => this.#choose());
     this.root.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -60,6 +61,7 @@ export class FolderForm {
     this.#address.control.value = folder?.address ?? "";
     this.#branch.control.value = folder?.branch ?? "";
     this.#region.control.value = folder?.region ?? "";
+    this.#code.checked = folder?.sourceCode ?? false;
     this.#user.control.value = folder?.user ?? "";
     this.#password.control.value = "";
     this.#password.control.placeholder = folder?.passwordStored ? t("passwordKept") : "";
@@ -104,6 +106,7 @@ export class FolderForm {
         password: value(this.#password),
         collection: await this.#named(this.#collection.control.value.trim()),
         schedule: this.#schedule.control.value,
+        sourceCode: this.#code.checked,
         timeZone,
         ...(deletionsPercent === undefined ? {} : { deletionsPercent }),
       });

@@ -13,7 +13,7 @@ import type { Api } from "../server/api.js";
 import { byteLength, PATIENCE, rest, uuid, wellFormed } from "@responsa/client/parts.js";
 import type { DocumentPanel } from "../documents/document.js";
 import { Labels } from "../documents/library.js";
-import { button, element, focused } from "../widgets/dom.js";
+import { button, composes, element, focused } from "../widgets/dom.js";
 import { keepDraft, takeDraft } from "./draft.js";
 import { icon, iconButton } from "../widgets/icons.js";
 import { Lazy } from "../widgets/lazy.js";
@@ -164,7 +164,7 @@ export class ChatView {
     });
     form.addEventListener("drop", ({ dataTransfer }) => void this.#attach([...(dataTransfer?.files ?? [])]));
     this.#question.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      if (event.key !== "Enter" || event.shiftKey || composes(event)) return;
       event.preventDefault();
       if (this.#question.value.trim()) form.requestSubmit(); // the browser checks the parameters first
     });

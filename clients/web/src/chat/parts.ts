@@ -51,8 +51,8 @@ export function datedOf({ date }: { readonly date: string }): string {
 }
 
 /** Where a citation is in the original file; "" if this is not known. */
-export function placeOf({ page, path }: Pick<Citation, "page" | "path">): string {
-  return path || (page > 0 ? t("pageNumber", { number: String(page) }) : "");
+export function placeOf({ page, path, locator }: Pick<Citation, "page" | "path" | "locator">): string {
+  return path || (page > 0 ? t("pageNumber", { number: locator || String(page) }) : "");
 }
 
 /** The documents and the tools' sources that an answer cites, in the order of their first citation. */

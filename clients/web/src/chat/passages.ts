@@ -85,7 +85,7 @@ function card(question: string, excerpt: Excerpt, { open, label, say }: ShownHoo
   const citations = index < 0 ? [quoteOf(excerpt)] : cited;
   const [title, ...headings] = pathOf(excerpt);
   const path = headings.map((one) => element("span", WRITTEN, ` › ${one}`));
-  const named: HTMLElement = element("button", { type: "button", class: "plain open", click: () => open(citations, Math.max(index, 0), named) }, element("strong", WRITTEN, title!), ...path);
+  const named: HTMLElement = element("button", { type: "button", class: "plain open", click: () => open(citations, Math.max(index, 0), named), ...WRITTEN }, element("strong", {}, title!), ...path);
   const collection = element("span", WRITTEN, "\u00A0"); // its line has its height already
   void label(excerpt.collection).then((text) => (collection.textContent = text));
   const notes = [placeOf(excerpt), datedOf(excerpt), kindOf(excerpt)].filter(Boolean).map((one) => ` · ${one}`);
@@ -114,7 +114,7 @@ function prose(question: string, markdown: string, say: (text: string) => void, 
 }
 
 /** What an excerpt quotes, as a citation of no answer, which has no hash. */
-function quoteOf({ passage, documentVersion, title, uri, markdown, sourceRange, pieceRange, markedRange, page, boxes, path, date }: Excerpt): Citation {
+function quoteOf({ passage, documentVersion, title, uri, markdown, sourceRange, pieceRange, markedRange, page, boxes, path, locator, date }: Excerpt): Citation {
   const cited = markedRange ?? pieceRange ?? sourceRange;
-  return create(CitationSchema, { passage, documentVersion, title, uri, quote: plainText(markdown), page, boxes, path, date, ...(cited && { sourceRange: cited }) });
+  return create(CitationSchema, { passage, documentVersion, title, uri, quote: plainText(markdown), page, boxes, path, locator, date, ...(cited && { sourceRange: cited }) });
 }

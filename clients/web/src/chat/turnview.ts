@@ -285,7 +285,7 @@ export class TurnView {
 
 /** `edit` puts the question into the question box, if it can be asked again. */
 export function questionRow(text: string, edit?: (question: string) => void): HTMLElement {
-  const row = element("li", { class: "message user" }, element("p", WRITTEN, element("span", { class: "unseen" }, t("youAsked")), text));
+  const row = element("li", { class: "message user" }, element("span", { class: "unseen" }, t("youAsked")), element("p", WRITTEN, text));
   if (edit) row.append(iconButton(Pencil, t("editQuestion"), () => edit(text)));
   return row;
 }

@@ -4,6 +4,7 @@
  */
 
 import { t } from "../language/documents/texts.js";
+import { readNames } from "./zipnames.js";
 
 export const SUFFIXES: readonly string[] = [".zip", ".tar", ".tar.gz", ".tgz"];
 const MOST_FILES = 10_000;
@@ -91,6 +92,7 @@ async function ofZip(archive: File, signal: AbortSignal): Promise<Member[]> {
   // The page's security policy allows no workers. The names are checked below, so that one bad name does not spoil the archive.
   const reader = new ZipReader(new Bounded(archive), { useWebWorkers: false, checkCrc32: true, filenameValidation: "tolerant" });
   const found: Member[] = [];
+  const names: { readonly raw: Uint8Array; readonly text: string; readonly isUnicode: boolean }[] = [];
   let bytes = 0;
   for await (const entry of reader.getEntriesGenerator()) {
     signal.throwIfAborted();
@@ -100,9 +102,11 @@ async function ofZip(archive: File, signal: AbortSignal): Promise<Member[]> {
     const kind = (entry.externalFileAttributes >>> 16) & KIND;
     const problem = entry.encrypted ? t("encrypted") : kind && kind !== FILE && kind !== LINK ? t("notFile") : "";
     const unpack = () => entry.getData(new BlobWriter());
-    found.push(member(entry.filename, kind === LINK, problem, { size: entry.uncompressedSize, unpack }));
+    names.push({ raw: entry.rawFilename, text: entry.filename, isUnicode: entry.filenameUTF8 });
+    found.push(member("", kind === LINK, problem, { size: entry.uncompressedSize, unpack }));
   }
-  return found;
+  const read = readNames(names, navigator.languages);
+  return found.map(({ isLink, why, content }, index) => member(read[index]!, isLink, why, content));
 }
 
 async function ofTar(archive: File, wanted: (name: string, size: number) => boolean, signal: AbortSignal): Promise<Member[]> {

@@ -94,6 +94,7 @@ export class PagesView {
     const signal = AbortSignal.any([this.#signal, this.#drawing.signal]);
     const [name, page] = [this.#name, this.#page];
     this.#number.value = String(page);
+    let locator: string;
     try {
       const width = Math.round(Math.min(Math.max(this.#sheet.clientWidth * window.devicePixelRatio, NARROWEST), WIDEST));
       const drawn = await this.#api.knowledge.getDocumentPage({ name, page, width }, { signal });
@@ -101,6 +102,7 @@ export class PagesView {
       if (signal.aborted) return image.close();
       this.#problem.textContent = "";
       this.#count = drawn.pageCount;
+      locator = drawn.locator;
       this.#canvas.width = image.width;
       this.#canvas.height = image.height;
       this.#canvas.getContext("2d")?.drawImage(image, 0, 0);
@@ -113,8 +115,9 @@ export class PagesView {
     }
     const boxes = this.#cited.page === page ? this.#cited.boxes : [];
     const count = this.#count;
-    this.#canvas.setAttribute("aria-label", `${t("pageOfTitle", { page, count, title: cleanName(this.#title) })}${boxes.length > 0 ? t("pageMarked") : ""}`);
-    this.#of.textContent = t("ofCount", { count });
+    const label = locator ? `${locator} (${page})` : page;
+    this.#canvas.setAttribute("aria-label", `${t("pageOfTitle", { page: label, count, title: cleanName(this.#title) })}${boxes.length > 0 ? t("pageMarked") : ""}`);
+    this.#of.textContent = t("ofCount", { count }) + (locator && ` · ${t("pageNumber", { number: locator })}`);
     this.#number.max = String(this.#count);
     const held = focused();
     this.#back.disabled = page <= 1;
@@ -122,7 +125,7 @@ export class PagesView {
     if (held === this.#back && this.#back.disabled) this.#next.focus();
     if (held === this.#next && this.#next.disabled) this.#back.focus();
     this.#mark(boxes);
-    if (isAnnounced) this.#say(t("pageOf", { page, count }));
+    if (isAnnounced) this.#say(t("pageOf", { page: label, count }));
   }
 
   /** The number of the shown page, counted from 1. */

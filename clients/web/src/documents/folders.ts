@@ -150,7 +150,7 @@ class Selection {
     try {
       const found = await members(archive, wanted, signal);
       if (found.length === 0) this.#refuse(path, t("emptyArchive"));
-      for (const one of found) this.#member(`${path}/${one.name}`, one);
+      for (const one of found.filter(({ name }) => !name.split("/").includes("__MACOSX"))) this.#member(`${path}/${one.name}`, one);
     } catch (error) {
       if (!(error instanceof ArchiveRefused)) throw error;
       this.#refuse(path, error.message);
@@ -209,7 +209,7 @@ function ruleForSize(size: number): Rule | undefined {
 
 function ruleInArchive(name: string, suffixes: readonly string[]): Rule | undefined {
   if (isLeftBehind(name)) return "LEFT_BEHIND";
-  if (name.split("/").some((part) => part.startsWith(".") || part === "__MACOSX")) return "HIDDEN";
+  if (name.split("/").some((part) => part.startsWith("."))) return "HIDDEN";
   return isArchive(name) ? "NESTED_ARCHIVE" : ruleForName(name, suffixes);
 }
 

@@ -355,6 +355,8 @@ export const en = {
   lineTwice: "Line {line} repeats “{name}”.",
   linesTooLong: { one: "This is {count} byte too long.", other: "This is {count} bytes too long." },
   connectionLost: "The connection was lost.",
+  refusedByProxy: "A proxy before the server refused this with the status {status}. Ask whoever runs it.",
+  tooLargeForProxy: "A proxy before the server refused this as too large (status {status}). Send less, or ask whoever runs the proxy to raise its limit.",
   language: "Language",
   unavailable: "The collection “{label}” no longer exists, or you may no longer read it.",
   ofOwner: "{id} (of {owner})",

@@ -1,6 +1,6 @@
 /** Reads errors: a reason for the program, and a message for the user. */
 
-import { errorOf, errorOfJson, errorOfStatus, type ResponsaError } from "@responsa/client/parts.js";
+import { errorOf, errorOfJson, errorOfStatus, RefusedByProxy, type ResponsaError } from "@responsa/client/parts.js";
 import type { Status } from "@responsa/contract/google/rpc/status_pb.js";
 import { cleanText } from "../text/names.js";
 import { reasoned, t } from "../language/language.js";
@@ -15,13 +15,15 @@ export function failureOf(error: unknown): Failure {
   return plain(errorOf(error));
 }
 
-/** Reads an error from a JSON body: `{code, message, details: [{"@type": …ErrorInfo, …}]}`. */
-export function failureOfJson(text: string): Failure {
-  return plain(errorOfJson(text));
+/** Reads an error from a JSON body: `{code, message, details: [{"@type": …ErrorInfo, …}]}`. `status`: that of HTTP. */
+export function failureOfJson(text: string, status = 0): Failure {
+  return plain(errorOfJson(text, status));
 }
 
 /** Says the time at which a quota resets as the user's clock shows it; the server can only say it in UTC. */
-function plain({ reason, message: said, metadata, retryAfter, violations }: ResponsaError): Failure {
+function plain(error: ResponsaError): Failure {
+  const { reason, message: said, metadata, retryAfter, violations } = error;
+  if (error instanceof RefusedByProxy) return { ...CUT, reason: "REFUSED_BY_PROXY", message: t(error.status === 413 ? "tooLargeForProxy" : "refusedByProxy", { status: String(error.status) }) };
   if (!reason) return CUT;
   const failure = { reason, metadata, retryAfter, violations };
   const message = reasoned(reason, cleanText(said));

@@ -7,7 +7,7 @@ import { unitsAt } from "@responsa/client/parts.js";
 import { loadMarkdown } from "../text/markdown.js";
 import { Prose } from "../text/prose.js";
 import { unsourced } from "../text/unsourced.js";
-import { button, element, replace, WRITTEN } from "../widgets/dom.js";
+import { button, composes, element, replace, WRITTEN } from "../widgets/dom.js";
 import { ask, NONE, type Citation, type Ended } from "./asking.js";
 import { style } from "./style.js";
 
@@ -24,6 +24,7 @@ class Answers extends HTMLElement {
     const question = element("input", { type: "text", required: true, maxlength: "2000", "aria-label": label, placeholder: label, autocomplete: "off", ...WRITTEN });
     const answer = element("div", { class: "answer", role: "status" });
     const form = element("form", {}, question, element("button", { type: "submit" }, this.getAttribute("action") ?? "Ask"));
+    question.addEventListener("keydown", (event) => event.key === "Enter" && !event.isComposing && composes(event) && event.preventDefault());
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       void this.#ask(question.value.trim(), answer);

@@ -72,6 +72,11 @@ export function field(label: Node | string, control: HTMLElement, note = ""): HT
 /** Attributes for text that people wrote, in any language and direction. */
 export const WRITTEN: Attributes = { dir: "auto" };
 
+/** Whether a key belongs to a text that is being composed (Japanese, Chinese, Korean). In one engine, the composition has ended before its last key, which has this code. */
+export function composes({ isComposing, keyCode }: KeyboardEvent): boolean {
+  return isComposing || keyCode === 229;
+}
+
 /** The focused element, if there is one. */
 export function focused(): HTMLElement | undefined {
   const active = document.activeElement;

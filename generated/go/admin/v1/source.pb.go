@@ -736,7 +736,9 @@ type ConnectedFolder struct {
 	// Whether a password is stored.
 	PasswordStored bool `protobuf:"varint,10,opt,name=password_stored,json=passwordStored,proto3" json:"password_stored,omitempty"`
 	// The region of a bucket; "us-east-1" if empty, which most stores accept.
-	Region        string `protobuf:"bytes,11,opt,name=region,proto3" json:"region,omitempty"`
+	Region string `protobuf:"bytes,11,opt,name=region,proto3" json:"region,omitempty"`
+	// Whether files of source code (the format CODE of ListFormats) become documents, too.
+	SourceCode    bool `protobuf:"varint,12,opt,name=source_code,json=sourceCode,proto3" json:"source_code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -848,6 +850,13 @@ func (x *ConnectedFolder) GetRegion() string {
 	return ""
 }
 
+func (x *ConnectedFolder) GetSourceCode() bool {
+	if x != nil {
+		return x.SourceCode
+	}
+	return false
+}
+
 var File_responsa_admin_v1_source_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_source_proto_rawDesc = "" +
@@ -914,7 +923,7 @@ const file_responsa_admin_v1_source_proto_rawDesc = "" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x18\n" +
 	"\aproblem\x18\x03 \x01(\tR\aproblem\x12;\n" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\xd2\x05\n" +
+	"createTime\"\xf9\x05\n" +
 	"\x0fConnectedFolder\x12A\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1d.responsa.admin.v1.FolderKindB\x0e\xe2A\x01\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04kind\x12(\n" +
 	"\aaddress\x18\x02 \x01(\tB\x0e\xe2A\x01\x02\xbaH\ar\x05 \x01(\x80\x10R\aaddress\x12t\n" +
@@ -930,7 +939,9 @@ const file_responsa_admin_v1_source_proto_rawDesc = "" +
 	"\bpassword\x18\t \x01(\tB$\xe2A\x01\x04\xbaH\x1dr\x18(\x80\b2\x13^[^\\x00-\\x1f\\x7f]+$\xd8\x01\x01R\bpassword\x12-\n" +
 	"\x0fpassword_stored\x18\n" +
 	" \x01(\bB\x04\xe2A\x01\x03R\x0epasswordStored\x127\n" +
-	"\x06region\x18\v \x01(\tB\x1f\xe2A\x01\x01\xbaH\x18r\x132\x11^[a-z0-9-]{1,63}$\xd8\x01\x01R\x06regionB\x14\n" +
+	"\x06region\x18\v \x01(\tB\x1f\xe2A\x01\x01\xbaH\x18r\x132\x11^[a-z0-9-]{1,63}$\xd8\x01\x01R\x06region\x12%\n" +
+	"\vsource_code\x18\f \x01(\bB\x04\xe2A\x01\x01R\n" +
+	"sourceCodeB\x14\n" +
 	"\x12_deletions_percent*\x84\x01\n" +
 	"\tSyncStage\x12\x1a\n" +
 	"\x16SYNC_STAGE_UNSPECIFIED\x10\x00\x12\x15\n" +

@@ -328,7 +328,7 @@ func (x *CitationDifference) GetSourceRange() *v1.ByteRange {
 
 // Citation connects a part of an answer with the source that it names, and quotes the source. A citation stays complete when its source changes or is deleted, because it holds the
 // quote and the quote's hash. The quote is from a passage of a document, or from a source that a tool returned. For a tool's source, `tool_result` is set, and
-// `passage`, `document_version`, `page`, `boxes` and `path` are not set.
+// `passage`, `document_version`, `page`, `boxes`, `path` and `locator` are not set.
 type Citation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The passage that the answer used, `passages/{uuid}`. The passage may have been deleted after the answer was written.
@@ -371,7 +371,9 @@ type Citation struct {
 	// What a model that judges says of the sentence.
 	Verdict JudgeVerdict `protobuf:"varint,17,opt,name=verdict,proto3,enum=responsa.chat.v1.JudgeVerdict" json:"verdict,omitempty"`
 	// What differs in form between the part of the answer and all its quotes; at most 8.
-	Differences   []*CitationDifference `protobuf:"bytes,18,rep,name=differences,proto3" json:"differences,omitempty"`
+	Differences []*CitationDifference `protobuf:"bytes,18,rep,name=differences,proto3" json:"differences,omitempty"`
+	// The label that a PDF gives to that page, such as "iii" or "1", as its readers name the page; empty if it is the number of the page.
+	Locator       string `protobuf:"bytes,19,opt,name=locator,proto3" json:"locator,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -541,6 +543,13 @@ func (x *Citation) GetDifferences() []*CitationDifference {
 	return nil
 }
 
+func (x *Citation) GetLocator() string {
+	if x != nil {
+		return x.Locator
+	}
+	return ""
+}
+
 type isCitation_Origin interface {
 	isCitation_Origin()
 }
@@ -707,7 +716,7 @@ const file_responsa_chat_v1_citation_proto_rawDesc = "" +
 	"\x12CitationDifference\x124\n" +
 	"\x04kind\x18\x01 \x01(\x0e2 .responsa.chat.v1.DifferenceKindR\x04kind\x12>\n" +
 	"\fanswer_range\x18\x02 \x01(\v2\x1b.responsa.type.v1.ByteRangeR\vanswerRange\x12>\n" +
-	"\fsource_range\x18\x03 \x01(\v2\x1b.responsa.type.v1.ByteRangeR\vsourceRange\"\xc2\x06\n" +
+	"\fsource_range\x18\x03 \x01(\v2\x1b.responsa.type.v1.ByteRangeR\vsourceRange\"\xdc\x06\n" +
 	"\bCitation\x12;\n" +
 	"\apassage\x18\x01 \x01(\tB!\xfaA\x1e\n" +
 	"\x1cresponsa.example.org/PassageR\apassage\x12T\n" +
@@ -730,7 +739,8 @@ const file_responsa_chat_v1_citation_proto_rawDesc = "" +
 	"\rnot_permitted\x18\x0f \x01(\bR\fnotPermitted\x12@\n" +
 	"\fquote_origin\x18\x10 \x01(\x0e2\x1d.responsa.chat.v1.QuoteOriginR\vquoteOrigin\x128\n" +
 	"\averdict\x18\x11 \x01(\x0e2\x1e.responsa.chat.v1.JudgeVerdictR\averdict\x12F\n" +
-	"\vdifferences\x18\x12 \x03(\v2$.responsa.chat.v1.CitationDifferenceR\vdifferencesB\b\n" +
+	"\vdifferences\x18\x12 \x03(\v2$.responsa.chat.v1.CitationDifferenceR\vdifferences\x12\x18\n" +
+	"\alocator\x18\x13 \x01(\tR\alocatorB\b\n" +
 	"\x06origin\"\xbc\x01\n" +
 	"\x0fCitedToolResult\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x122\n" +

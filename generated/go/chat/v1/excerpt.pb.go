@@ -123,8 +123,10 @@ type Excerpt struct {
 	PieceRange *v1.ByteRange `protobuf:"bytes,19,opt,name=piece_range,json=pieceRange,proto3" json:"piece_range,omitempty"`
 	// The passage, or up to 2,000 bytes of it round the excerpt, as Markdown, for a reader who wants to see more; empty if `markdown` shows all of it.
 	SectionMarkdown string `protobuf:"bytes,20,opt,name=section_markdown,json=sectionMarkdown,proto3" json:"section_markdown,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The label that a PDF gives to that page, as in Citation.locator.
+	Locator       string `protobuf:"bytes,21,opt,name=locator,proto3" json:"locator,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Excerpt) Reset() {
@@ -290,11 +292,18 @@ func (x *Excerpt) GetSectionMarkdown() string {
 	return ""
 }
 
+func (x *Excerpt) GetLocator() string {
+	if x != nil {
+		return x.Locator
+	}
+	return ""
+}
+
 var File_responsa_chat_v1_excerpt_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_excerpt_proto_rawDesc = "" +
 	"\n" +
-	"\x1eresponsa/chat/v1/excerpt.proto\x12\x10responsa.chat.v1\x1a\x19google/api/resource.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a!responsa/type/v1/byte_range.proto\x1a&responsa/type/v1/collection_kind.proto\"\xfa\x06\n" +
+	"\x1eresponsa/chat/v1/excerpt.proto\x12\x10responsa.chat.v1\x1a\x19google/api/resource.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a!responsa/type/v1/byte_range.proto\x1a&responsa/type/v1/collection_kind.proto\"\x94\a\n" +
 	"\aExcerpt\x12;\n" +
 	"\apassage\x18\x01 \x01(\tB!\xfaA\x1e\n" +
 	"\x1cresponsa.example.org/PassageR\apassage\x12T\n" +
@@ -321,7 +330,8 @@ const file_responsa_chat_v1_excerpt_proto_rawDesc = "" +
 	"\x04date\x18\x12 \x01(\tR\x04date\x12<\n" +
 	"\vpiece_range\x18\x13 \x01(\v2\x1b.responsa.type.v1.ByteRangeR\n" +
 	"pieceRange\x12)\n" +
-	"\x10section_markdown\x18\x14 \x01(\tR\x0fsectionMarkdown*~\n" +
+	"\x10section_markdown\x18\x14 \x01(\tR\x0fsectionMarkdown\x12\x18\n" +
+	"\alocator\x18\x15 \x01(\tR\alocator*~\n" +
 	"\fExcerptGrade\x12\x1d\n" +
 	"\x19EXCERPT_GRADE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15EXCERPT_GRADE_ANSWERS\x10\x01\x12\x19\n" +

@@ -905,7 +905,9 @@ type Passage struct {
 	// The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none.
 	Date string `protobuf:"bytes,13,opt,name=date,proto3" json:"date,omitempty"`
 	// What the turn that the caller named shows of the passage; only set by GetPassage.
-	Excerpt       *v11.Excerpt `protobuf:"bytes,14,opt,name=excerpt,proto3" json:"excerpt,omitempty"`
+	Excerpt *v11.Excerpt `protobuf:"bytes,14,opt,name=excerpt,proto3" json:"excerpt,omitempty"`
+	// The label that a PDF gives to that page, as in Citation.locator.
+	Locator       string `protobuf:"bytes,15,opt,name=locator,proto3" json:"locator,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1038,6 +1040,13 @@ func (x *Passage) GetExcerpt() *v11.Excerpt {
 	return nil
 }
 
+func (x *Passage) GetLocator() string {
+	if x != nil {
+		return x.Locator
+	}
+	return ""
+}
+
 var File_responsa_knowledge_v1_document_proto protoreflect.FileDescriptor
 
 const file_responsa_knowledge_v1_document_proto_rawDesc = "" +
@@ -1120,7 +1129,7 @@ const file_responsa_knowledge_v1_document_proto_rawDesc = "" +
 	"\tocr_pages\x18\x05 \x01(\x05R\bocrPages\"W\n" +
 	"\aLeftOut\x126\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\".responsa.knowledge.v1.LeftOutKindR\x04kind\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x05R\x05count\"\xd1\x05\n" +
+	"\x05count\x18\x02 \x01(\x05R\x05count\"\xf1\x05\n" +
 	"\aPassage\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12B\n" +
 	"\bdocument\x18\x02 \x01(\tB&\xe2A\x01\x03\xfaA\x1f\n" +
@@ -1141,7 +1150,8 @@ const file_responsa_knowledge_v1_document_proto_rawDesc = "" +
 	"\x05boxes\x18\v \x03(\v2\x19.responsa.chat.v1.PageBoxB\x04\xe2A\x01\x03R\x05boxes\x12\x18\n" +
 	"\x04path\x18\f \x01(\tB\x04\xe2A\x01\x03R\x04path\x12\x18\n" +
 	"\x04date\x18\r \x01(\tB\x04\xe2A\x01\x03R\x04date\x129\n" +
-	"\aexcerpt\x18\x0e \x01(\v2\x19.responsa.chat.v1.ExcerptB\x04\xe2A\x01\x03R\aexcerpt:H\xeaAE\n" +
+	"\aexcerpt\x18\x0e \x01(\v2\x19.responsa.chat.v1.ExcerptB\x04\xe2A\x01\x03R\aexcerpt\x12\x1e\n" +
+	"\alocator\x18\x0f \x01(\tB\x04\xe2A\x01\x03R\alocator:H\xeaAE\n" +
 	"\x1cresponsa.example.org/Passage\x12\x12passages/{passage}*\bpassages2\apassage*\x81\x01\n" +
 	"\rDocumentState\x12\x1e\n" +
 	"\x1aDOCUMENT_STATE_UNSPECIFIED\x10\x00\x12\x1b\n" +

@@ -1631,7 +1631,9 @@ type DocumentPage struct {
 	// The width of the image, in pixels.
 	Width int32 `protobuf:"varint,5,opt,name=width,proto3" json:"width,omitempty"`
 	// The height of the image, in pixels.
-	Height        int32 `protobuf:"varint,6,opt,name=height,proto3" json:"height,omitempty"`
+	Height int32 `protobuf:"varint,6,opt,name=height,proto3" json:"height,omitempty"`
+	// The label that the file gives to the page, as in Citation.locator.
+	Locator       string `protobuf:"bytes,7,opt,name=locator,proto3" json:"locator,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1706,6 +1708,13 @@ func (x *DocumentPage) GetHeight() int32 {
 		return x.Height
 	}
 	return 0
+}
+
+func (x *DocumentPage) GetLocator() string {
+	if x != nil {
+		return x.Locator
+	}
+	return ""
 }
 
 // ListDocumentVersionsRequest asks for one page of a document's versions.
@@ -2961,7 +2970,7 @@ const file_responsa_knowledge_v1_knowledge_service_proto_rawDesc = "" +
 	"\x01*\xbaHhrf2d^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(/versions/[1-9][0-9]{0,8})?$R\x04name\x12\x1f\n" +
 	"\x04page\x18\x02 \x01(\x05B\v\xe2A\x01\x02\xbaH\x04\x1a\x02(\x01R\x04page\x12)\n" +
 	"\x05width\x18\x03 \x01(\x05B\x0e\xe2A\x01\x01\xbaH\a\x1a\x05\x18\xd0\x0f(dH\x00R\x05width\x88\x01\x01B\b\n" +
-	"\x06_width\"\xdb\x01\n" +
+	"\x06_width\"\xf5\x01\n" +
 	"\fDocumentPage\x12T\n" +
 	"\x10document_version\x18\x01 \x01(\tB)\xfaA&\n" +
 	"$responsa.example.org/DocumentVersionR\x0fdocumentVersion\x12\x12\n" +
@@ -2970,7 +2979,8 @@ const file_responsa_knowledge_v1_knowledge_service_proto_rawDesc = "" +
 	"page_count\x18\x03 \x01(\x05R\tpageCount\x12\x14\n" +
 	"\x05image\x18\x04 \x01(\fR\x05image\x12\x14\n" +
 	"\x05width\x18\x05 \x01(\x05R\x05width\x12\x16\n" +
-	"\x06height\x18\x06 \x01(\x05R\x06height\"\x97\x02\n" +
+	"\x06height\x18\x06 \x01(\x05R\x06height\x12\x18\n" +
+	"\alocator\x18\a \x01(\tR\alocator\"\x97\x02\n" +
 	"\x1bListDocumentVersionsRequest\x12\x8d\x01\n" +
 	"\x06parent\x18\x01 \x01(\tBu\xe2A\x01\x02\xfaA\x1f\n" +
 	"\x1dresponsa.example.org/Document\xbaHLrJ2H^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x06parent\x12-\n" +

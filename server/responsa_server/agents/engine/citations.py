@@ -9,8 +9,8 @@ import hashlib
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from dataclasses import dataclass, fields
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from pydantic import Field
@@ -135,42 +135,22 @@ def citation_of(
 ) -> AnyCitation:
     """The citation of a piece of a quote: its place in the document or in the tool's source, and in the answer."""
     passage = quote.passage
-    sha256 = hashlib.sha256(piece.encode()).digest()
-    score = min(max(quote.score, 0.0), 1.0)
+    shared: dict[str, Any] = {
+        "title": passage.title,
+        "uri": passage.uri,
+        "source": source,
+        "quote": piece,
+        "sha256": hashlib.sha256(piece.encode()).digest(),
+        "answer": answer,
+        "score": min(max(quote.score, 0.0), 1.0),
+        "quote_origin": origin,
+        "verdict": verdict,
+        "differences": differences,
+    }
     if passage.origin is not None:
-        return ToolCitation(
-            passage.origin,
-            passage.title,
-            passage.uri,
-            source,
-            piece,
-            sha256,
-            answer,
-            score,
-            origin,
-            verdict,
-            differences,
-        )
-    location = passage.place_of(source)
-    return Citation(
-        passage_id=passage.id,
-        document_id=passage.document_id,
-        version=passage.version,
-        title=passage.title,
-        uri=passage.uri,
-        source=source,
-        quote=piece,
-        sha256=sha256,
-        answer=answer,
-        score=score,
-        page=location.page,
-        boxes=location.boxes,
-        path=location.path,
-        date=passage.date,
-        quote_origin=origin,
-        verdict=verdict,
-        differences=differences,
-    )
+        return ToolCitation(passage.origin, **shared)
+    location = passage.place_of(source)._asdict()
+    return Citation(passage.id, passage.document_id, passage.version, **location, date=passage.date, **shared)
 
 
 class Mark(NamedTuple):
@@ -504,75 +484,23 @@ def first_part(text: str, most_bytes: int = MAX_QUOTE_BYTES) -> str:
 
 def plain(citation: AnyCitation) -> CitationModel:
     """A citation as plain state."""
-    sha256 = citation.sha256.hex()
-    if isinstance(citation, ToolCitation):
-        return CitationModel(
-            title=citation.title,
-            uri=citation.uri,
-            source=citation.source,
-            quote=citation.quote,
-            sha256=sha256,
-            answer=citation.answer,
-            score=citation.score,
-            origin=citation.origin,
-            quote_origin=citation.quote_origin or QuoteOrigin.COPIED,
-            verdict=citation.verdict or JudgeVerdict.NONE,
-            differences=tuple(citation.differences),
-        )
-    return CitationModel(
-        passage_id=str(citation.passage_id),
-        document_id=str(citation.document_id),
-        version=citation.version,
-        title=citation.title,
-        uri=citation.uri,
-        source=citation.source,
-        quote=citation.quote,
-        sha256=sha256,
-        answer=citation.answer,
-        score=citation.score,
-        page=citation.page,
-        boxes=citation.boxes,
-        path=citation.path,
-        date=citation.date,
-        quote_origin=citation.quote_origin or QuoteOrigin.COPIED,
-        verdict=citation.verdict or JudgeVerdict.NONE,
-        differences=tuple(citation.differences),
-    )
+    values: dict[str, Any] = {item.name: getattr(citation, item.name) for item in fields(citation)}
+    values |= {
+        "sha256": citation.sha256.hex(),
+        "quote_origin": citation.quote_origin or QuoteOrigin.COPIED,
+        "verdict": citation.verdict or JudgeVerdict.NONE,
+        "differences": tuple(citation.differences),
+    }
+    if isinstance(citation, Citation):
+        values |= {"passage_id": str(citation.passage_id), "document_id": str(citation.document_id)}
+    return CitationModel(**values)
 
 
 def of_plain(model: CitationModel) -> AnyCitation:
     """The citation in plain state: the inverse of `plain`."""
-    sha256 = bytes.fromhex(model.sha256)
-    if model.origin is not None:
-        return ToolCitation(
-            model.origin,
-            model.title,
-            model.uri,
-            model.source,
-            model.quote,
-            sha256,
-            model.answer,
-            model.score,
-            model.quote_origin,
-            model.verdict,
-            model.differences,
-        )
-    return Citation(
-        passage_id=UUID(model.passage_id),
-        document_id=UUID(model.document_id),
-        version=model.version,
-        title=model.title,
-        uri=model.uri,
-        source=model.source,
-        quote=model.quote,
-        sha256=sha256,
-        answer=model.answer,
-        score=model.score,
-        page=model.page,
-        boxes=model.boxes,
-        path=model.path,
-        date=model.date,
-        quote_origin=model.quote_origin,
-        verdict=model.verdict,
-        differences=model.differences,
-    )
+    kind = Citation if model.origin is None else ToolCitation
+    values: dict[str, Any] = {item.name: getattr(model, item.name) for item in fields(kind)}
+    values["sha256"] = bytes.fromhex(model.sha256)
+    if model.origin is None:
+        values |= {"passage_id": UUID(model.passage_id), "document_id": UUID(model.document_id)}
+    return kind(**values)

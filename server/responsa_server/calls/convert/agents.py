@@ -47,19 +47,12 @@ def reloads(
     return admin_service_pb2.ReloadAgentsResponse(
         tool_problems=[tools.problem(problem) for problem in problems],
         agents=[
-            admin_service_pb2.AgentReload(
+            messages.message(
+                admin_service_pb2.AgentReload,
+                outcome,
                 agent=names.agent(outcome.agent),
-                version=outcome.version,
-                changed=outcome.changed,
                 problems=[
-                    admin_service_pb2.AgentProblem(
-                        file=problem.file,
-                        line=problem.line,
-                        key=problem.key,
-                        message=problem.message,
-                        suggestion=problem.suggestion,
-                    )
-                    for problem in outcome.problems
+                    messages.message(admin_service_pb2.AgentProblem, problem) for problem in outcome.problems
                 ],
             )
             for outcome in outcomes

@@ -39,6 +39,7 @@ from responsa_server.domain.events import (
     AttemptRestarted,
     ByteRange,
     Cancelled,
+    Citation,
     Cited,
     Delta,
     Excerpt,
@@ -59,6 +60,7 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.knowledge import ExcerptPlace, SourceRef
+from responsa_server.domain.passages import SourcePlace
 from responsa_server.domain.rows import Row
 from responsa_server.domain.turns import CitationCheck, EarlierMessage, OnBusy, Question, Turn
 
@@ -201,15 +203,12 @@ def _round(text: str, start: int, end: int) -> str:
 
 
 def message(value: Message) -> message_pb2.Message:
-    return message_pb2.Message(
-        name=names.message(value.id),
-        conversation=names.conversation(value.conversation_id),
-        turn=names.turn(value.turn_id),
+    return messages.message(
+        message_pb2.Message,
+        value,
         role=enums.SPEAKER.number(value.speaker),
-        text=value.text,
         citations=[citation(item) for item in value.citations],
         refusal_reason=enums.REFUSAL_REASON.number(value.refusal),
-        create_time=timestamp(value.create_time),
         feedback=None if value.feedback is None else messages.message(feedback_pb2.Feedback, value.feedback),
     )
 
@@ -233,21 +232,14 @@ def byte_range(value: ByteRange) -> byte_range_pb2.ByteRange:
 
 
 def citation(value: AnyCitation) -> citation_pb2.Citation:
+    origin: dict[str, Any] = {}
     if isinstance(value, ToolCitation):
-        return citation_pb2.Citation(
-            title=value.title,
-            uri=values.safe_uri(value.uri),
-            source_range=byte_range(value.source),
-            quote=value.quote,
-            sha256=value.sha256,
-            answer_range=byte_range(value.answer),
-            score=value.score,
-            tool_result=_tool_result(value.origin),
-            **_checks_of(value),
-        )
+        origin["tool_result"] = _tool_result(value.origin)
+    else:
+        origin["passage"] = names.passage(value.passage_id)
+        origin["document_version"] = names.document_version(value.document_id, value.version)
+        origin |= {"date": value.date, **place_fields(value)}
     return citation_pb2.Citation(
-        passage=names.passage(value.passage_id),
-        document_version=names.document_version(value.document_id, value.version),
         title=value.title,
         uri=values.safe_uri(value.uri),
         source_range=byte_range(value.source),
@@ -255,10 +247,7 @@ def citation(value: AnyCitation) -> citation_pb2.Citation:
         sha256=value.sha256,
         answer_range=byte_range(value.answer),
         score=value.score,
-        page=value.page,
-        boxes=map(page_box, value.boxes),
-        path=value.path,
-        date=value.date,
+        **origin,
         **_checks_of(value),
     )
 
@@ -287,30 +276,28 @@ def _tool_result(origin: ToolOrigin) -> citation_pb2.CitedToolResult:
     )
 
 
-def page_box(edges: tuple[int, int, int, int]) -> citation_pb2.PageBox:
-    left, top, right, bottom = edges
-    return citation_pb2.PageBox(left=left, top=top, right=right, bottom=bottom)
+def place_fields(value: Citation | Excerpt | SourcePlace) -> Mapping[str, Any]:
+    """Where a text stands in the original file. Only the pages of a PDF have boxes."""
+    boxes = [
+        citation_pb2.PageBox(left=left, top=top, right=right, bottom=bottom)
+        for left, top, right, bottom in value.boxes
+    ]
+    path, locator = ("", value.path) if boxes else (value.path, "")
+    return {"page": value.page, "boxes": boxes, "path": path, "locator": locator}
 
 
 def excerpt(value: Excerpt) -> excerpt_pb2.Excerpt:
-    return excerpt_pb2.Excerpt(
-        passage=names.passage(value.passage_id),
+    return messages.message(
+        excerpt_pb2.Excerpt,
+        value,
         document_version=names.document_version(value.document_id, value.version),
-        collection=names.collection(value.collection_id),
         collection_kind=enums.COLLECTION_KIND.number(value.collection_kind),
-        title=value.title,
-        headings=value.headings,
         uri=values.safe_uri(value.uri),
         source_range=byte_range(value.source),
-        markdown=value.markdown,
         marked_range=None if value.marked is None else byte_range(value.marked),
         marked_in_markdown=None if value.marked_shown is None else byte_range(value.marked_shown),
         grade=enums.GRADE.number(value.grade),
-        score=value.score,
-        page=value.page,
-        boxes=map(page_box, value.boxes),
-        path=value.path,
-        date=value.date,
+        **place_fields(value),
         piece_range=None if value.piece is None else byte_range(value.piece),
         section_markdown=value.section,
     )

@@ -51,6 +51,7 @@ def citations(text: str, cited: Sequence[Citation]) -> Sequence[Mapping[str, Any
             "document": citation.document_version,
             "passage": citation.passage,
             "page": citation.page,
+            "locator": citation.locator,
             "quote": disarm_quoted(citation.quote),
             **checks_of(text, citation),
             **_range(data, citation.answer_range),
@@ -93,7 +94,8 @@ def list_sources(
     often = Counter(titles.values())
     lines: list[str] = []
     for number, citation in sorted(first.items()):
-        line = f"{number}. {_link_to(titles[number], link(citation))}{f', {page} {citation.page}' if citation.page else ''}"
+        named = f", {page} {citation.locator or citation.page}" if citation.page else ""
+        line = f"{number}. {_link_to(titles[number], link(citation))}{named}"
         words = _plain(citation.quote, _FIRST_WORDS) if often[titles[number]] > 1 else ""
         lines.append(f"{line}: {quoted.format(words)}" if words else line)
     return "\n".join([f"{heading}:", "", *lines])

@@ -28,8 +28,8 @@ from responsa_contract import LeftOutKind
 from responsa_formats.parsers.table import Format
 from responsa_server.calls import status
 from responsa_server.calls.convert import enums, messages, structs, values
-from responsa_server.calls.convert.chat import byte_range, excerpt, page_box
-from responsa_server.calls.convert.values import slug_of, timestamp, uuid_of
+from responsa_server.calls.convert.chat import byte_range, excerpt, place_fields
+from responsa_server.calls.convert.values import slug_of, uuid_of
 from responsa_server.domain import lists, names
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.filters import parse_filter
@@ -270,21 +270,14 @@ def document_version(value: DocumentVersion) -> document_version_pb2.DocumentVer
 
 
 def passage(value: Passage) -> document_pb2.Passage:
-    span = value.place_of(value.source)
-    return document_pb2.Passage(
-        name=names.passage(value.id),
-        document=names.document(value.document_id),
+    return messages.message(
+        document_pb2.Passage,
+        value,
         document_version=names.document_version(value.document_id, value.version),
-        collection=names.collection(value.collection_id),
-        title=value.title,
         source_range=byte_range(value.source),
-        text=value.text,
-        headings=value.headings,
         sha256=hashlib.sha256(value.text.encode()).digest(),
-        page=span.page,
-        boxes=map(page_box, span.boxes),
-        path=span.path,
-        date=value.date,
+        excerpt=None,
+        **place_fields(value.place_of(value.source)),
     )
 
 
@@ -389,15 +382,12 @@ def reindex_operation(value: Operation, result: Generation | None) -> operations
 
 
 def sync_operation(value: Operation) -> operations_pb2.Operation:
-    progress = source_pb2.SyncMetadata(
-        source=names.source(value.source_id),
-        subject=value.subject,
-        cause=value.cause,
+    progress = messages.message(
+        source_pb2.SyncMetadata,
+        value,
         stage=_SYNC_STAGES[value.stage],
         documents_done=value.passages_done,
         documents_total=value.passages_total,
-        create_time=timestamp(value.create_time),
-        update_time=timestamp(value.update_time),
         paused=value.paused and not value.done,
     )
     return operation(value, progress, lambda: source_pb2.SyncResult(**value.counts))

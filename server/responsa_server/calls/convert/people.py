@@ -17,7 +17,7 @@ from responsa.auth.v1 import (
     user_usage_pb2,
 )
 from responsa.knowledge.v1 import reader_pb2
-from responsa_server.calls.convert import enums, messages, values
+from responsa_server.calls.convert import enums, messages
 from responsa_server.calls.convert.values import timestamp, to_datetime, uuid_of
 from responsa_server.domain import names
 from responsa_server.domain.accounts import SignInProvider
@@ -262,29 +262,13 @@ def system_status(
         migration=migration.last,
         migrations_pending=migration.pending,
         parts=[
-            system_status_pb2.PartStatus(
-                part=name,
-                health=enums.HEALTH.number(report.health),
-                version=report.version,
-                detail=report.detail,
+            messages.message(
+                system_status_pb2.PartStatus, report, part=name, health=enums.HEALTH.number(report.health)
             )
             for name, report in parts
         ],
         embedding_model=installation.embedding_model,
         answer_model=answer_model,
-        counters=[
-            system_status_pb2.Counter(name=count.name, labels=count.labels, value=count.value)
-            for count in counts
-        ],
-        errors=[
-            system_status_pb2.UnexpectedError(
-                error=group.error,
-                place=group.place,
-                count=group.count,
-                first_id=group.first_id,
-                last_id=group.last_id,
-                last_time=values.timestamp(group.last_time),
-            )
-            for group in errors
-        ],
+        counters=[messages.message(system_status_pb2.Counter, count) for count in counts],
+        errors=[messages.message(system_status_pb2.UnexpectedError, group) for group in errors],
     )

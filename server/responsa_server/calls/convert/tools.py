@@ -8,7 +8,7 @@ from datetime import timedelta
 from google.protobuf.duration_pb2 import Duration
 
 from responsa.chat.v1 import tool_pb2
-from responsa_server.calls.convert import enums, structs
+from responsa_server.calls.convert import enums, messages, structs
 from responsa_server.domain import names
 from responsa_server.domain.tools import ToolEntry, ToolProblem
 
@@ -33,10 +33,4 @@ def tool(entry: ToolEntry, agents: Sequence[str], *, problems: bool) -> tool_pb2
 
 
 def problem(problem: ToolProblem) -> tool_pb2.ToolProblem:
-    return tool_pb2.ToolProblem(
-        file=problem.file,
-        line=problem.line,
-        key=problem.key,
-        message=problem.message,
-        suggestion=problem.suggestion,
-    )
+    return messages.message(tool_pb2.ToolProblem, problem)

@@ -22,7 +22,7 @@ from google.protobuf.empty_pb2 import Empty
 from responsa.knowledge.v1 import collection_pb2, document_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2 as pb
 from responsa_server.calls.call import caller, current
-from responsa_server.calls.convert import chat, knowledge
+from responsa_server.calls.convert import chat, knowledge, messages
 from responsa_server.calls.convert.values import request_id, slug_of, unmask, uuid_of
 from responsa_server.calls.interceptors.access import check_scope
 from responsa_server.calls.listing import Listing, Unfiltered
@@ -282,13 +282,9 @@ class KnowledgeService:
         document_id, version = knowledge.document_or_version(request.name)
         width = request.width if request.HasField("width") else knowledge.DEFAULT_PAGE_WIDTH
         document, image = await self._library.pages.draw(caller(), document_id, version, request.page, width)
-        return pb.DocumentPage(
-            document_version=names.document_version(document_id, document.version),
-            page=request.page,
-            page_count=image.page_count,
-            image=image.png,
-            width=image.width,
-            height=image.height,
+        version_name = names.document_version(document_id, document.version)
+        return messages.message(
+            pb.DocumentPage, image, document_version=version_name, page=request.page, image=image.png
         )
 
     async def ListDocumentVersions(

@@ -152,6 +152,7 @@ async def _search(backend: Backend, arguments: Search, _: Asking) -> CallToolRes
             "title": hit.passage.title,
             "headings": [*hit.passage.headings],
             "page": hit.passage.page,
+            "locator": hit.passage.locator,
             "score": hit.score,
             "text": disarm_quoted(hit.passage.text),
         }

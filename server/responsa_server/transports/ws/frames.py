@@ -308,10 +308,9 @@ def _place(quotation: Citation | Excerpt) -> dict[str, Json]:
         fields["page"] = quotation.page
     if quotation.boxes:
         fields["boxes"] = [[box.left, box.top, box.right, box.bottom] for box in quotation.boxes]
-    if quotation.path:
-        fields["path"] = quotation.path
-    if quotation.date:
-        fields["date"] = quotation.date
+    for name in ("path", "locator", "date"):
+        if text := getattr(quotation, name):
+            fields[name] = text
     return fields
 
 

@@ -29,6 +29,7 @@ export const de = {
   changeLimits: "Limits ändern",
   changeQuota: "Kontingent ändern",
   checkFolder: "Auf Änderungen prüfen",
+  sourceCode: "Auch Quellcode lesen",
   checkedWhen: "{when} geprüft",
   collectionsLimit: "Anzahl der Sammlungen",
   confirmationWanted: "Bestätigung nötig",

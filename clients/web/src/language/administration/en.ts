@@ -28,6 +28,7 @@ export const en = {
   changeLimits: "Change the limits",
   changeQuota: "Change the quota",
   checkFolder: "Check for changes",
+  sourceCode: "Read source code, too",
   checkedWhen: "checked {when}",
   collectionsLimit: "Number of collections",
   confirmationWanted: "needs confirmation",

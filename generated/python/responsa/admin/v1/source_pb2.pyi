@@ -380,6 +380,7 @@ class ConnectedFolder(_message.Message):
     PASSWORD_FIELD_NUMBER: _builtins.int
     PASSWORD_STORED_FIELD_NUMBER: _builtins.int
     REGION_FIELD_NUMBER: _builtins.int
+    SOURCE_CODE_FIELD_NUMBER: _builtins.int
     kind: Global___FolderKind.ValueType
     """Where the folder is."""
     address: _builtins.str
@@ -405,6 +406,8 @@ class ConnectedFolder(_message.Message):
     """Whether a password is stored."""
     region: _builtins.str
     """The region of a bucket; "us-east-1" if empty, which most stores accept."""
+    source_code: _builtins.bool
+    """Whether files of source code (the format CODE of ListFormats) become documents, too."""
     def __init__(
         self,
         *,
@@ -419,10 +422,11 @@ class ConnectedFolder(_message.Message):
         password: _builtins.str = ...,
         password_stored: _builtins.bool = ...,
         region: _builtins.str = ...,
+        source_code: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_deletions_percent", b"_deletions_percent", "deletions_percent", b"deletions_percent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_deletions_percent", b"_deletions_percent", "address", b"address", "branch", b"branch", "collection", b"collection", "deletions_percent", b"deletions_percent", "kind", b"kind", "password", b"password", "password_stored", b"password_stored", "region", b"region", "schedule", b"schedule", "time_zone", b"time_zone", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_deletions_percent", b"_deletions_percent", "address", b"address", "branch", b"branch", "collection", b"collection", "deletions_percent", b"deletions_percent", "kind", b"kind", "password", b"password", "password_stored", b"password_stored", "region", b"region", "schedule", b"schedule", "source_code", b"source_code", "time_zone", b"time_zone", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__deletions_percent: _TypeAlias = _typing.Literal["deletions_percent"]  # noqa: Y015
     _WhichOneofArgType__deletions_percent: _TypeAlias = _typing.Literal["_deletions_percent", b"_deletions_percent"]  # noqa: Y015

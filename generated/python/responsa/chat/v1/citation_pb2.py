@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from responsa.type.v1 import byte_range_pb2 as responsa_dot_type_dot_v1_dot_byte__range__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fresponsa/chat/v1/citation.proto\x12\x10responsa.chat.v1\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!responsa/type/v1/byte_range.proto\"\xaa\x01\n\x12\x43itationDifference\x12.\n\x04kind\x18\x01 \x01(\x0e\x32 .responsa.chat.v1.DifferenceKind\x12\x31\n\x0c\x61nswer_range\x18\x02 \x01(\x0b\x32\x1b.responsa.type.v1.ByteRange\x12\x31\n\x0csource_range\x18\x03 \x01(\x0b\x32\x1b.responsa.type.v1.ByteRange\"\x96\x05\n\x08\x43itation\x12\x32\n\x07passage\x18\x01 \x01(\tB!\xfa\x41\x1e\n\x1cresponsa.example.org/Passage\x12\x43\n\x10\x64ocument_version\x18\x02 \x01(\tB)\xfa\x41&\n$responsa.example.org/DocumentVersion\x12\r\n\x05title\x18\x03 \x01(\t\x12\x0b\n\x03uri\x18\x04 \x01(\t\x12\x31\n\x0csource_range\x18\x05 \x01(\x0b\x32\x1b.responsa.type.v1.ByteRange\x12\x17\n\x05quote\x18\x06 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12\x17\n\x06sha256\x18\x07 \x01(\x0c\x42\x07\xbaH\x04z\x02h \x12\x31\n\x0c\x61nswer_range\x18\x08 \x01(\x0b\x32\x1b.responsa.type.v1.ByteRange\x12\r\n\x05score\x18\t \x01(\x01\x12\x0c\n\x04page\x18\n \x01(\x05\x12(\n\x05\x62oxes\x18\x0b \x03(\x0b\x32\x19.responsa.chat.v1.PageBox\x12\x0c\n\x04path\x18\x0c \x01(\t\x12\x38\n\x0btool_result\x18\r \x01(\x0b\x32!.responsa.chat.v1.CitedToolResultH\x00\x12\x0c\n\x04\x64\x61te\x18\x0e \x01(\t\x12\x15\n\rnot_permitted\x18\x0f \x01(\x08\x12\x33\n\x0cquote_origin\x18\x10 \x01(\x0e\x32\x1d.responsa.chat.v1.QuoteOrigin\x12/\n\x07verdict\x18\x11 \x01(\x0e\x32\x1e.responsa.chat.v1.JudgeVerdict\x12\x39\n\x0b\x64ifferences\x18\x12 \x03(\x0b\x32$.responsa.chat.v1.CitationDifferenceB\x08\n\x06origin\"\x96\x01\n\x0f\x43itedToolResult\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12,\n\x04tool\x18\x02 \x01(\tB\x1e\xfa\x41\x1b\n\x19responsa.example.org/Tool\x12\x14\n\x0csource_index\x18\x03 \x01(\x05\x12.\n\nfetch_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"C\n\x07PageBox\x12\x0c\n\x04left\x18\x01 \x01(\x05\x12\x0b\n\x03top\x18\x02 \x01(\x05\x12\r\n\x05right\x18\x03 \x01(\x05\x12\x0e\n\x06\x62ottom\x18\x04 \x01(\x05*y\n\x0bQuoteOrigin\x12\x1c\n\x18QUOTE_ORIGIN_UNSPECIFIED\x10\x00\x12\x17\n\x13QUOTE_ORIGIN_COPIED\x10\x01\x12\x17\n\x13QUOTE_ORIGIN_CHOSEN\x10\x02\x12\x1a\n\x16QUOTE_ORIGIN_NOT_FOUND\x10\x03*\x99\x01\n\x0cJudgeVerdict\x12\x1d\n\x19JUDGE_VERDICT_UNSPECIFIED\x10\x00\x12\x16\n\x12JUDGE_VERDICT_NONE\x10\x01\x12\x1b\n\x17JUDGE_VERDICT_SUPPORTED\x10\x02\x12\x18\n\x14JUDGE_VERDICT_DENIED\x10\x03\x12\x1b\n\x17JUDGE_VERDICT_UNDECIDED\x10\x04*\x85\x01\n\x0e\x44ifferenceKind\x12\x1f\n\x1b\x44IFFERENCE_KIND_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x44IFFERENCE_KIND_QUANTITY\x10\x01\x12\x18\n\x14\x44IFFERENCE_KIND_NAME\x10\x02\x12\x1a\n\x16\x44IFFERENCE_KIND_DENIAL\x10\x03*\xbd\x01\n\x0f\x43itationVerdict\x12 \n\x1c\x43ITATION_VERDICT_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43ITATION_VERDICT_VALID\x10\x01\x12#\n\x1f\x43ITATION_VERDICT_SOURCE_CHANGED\x10\x02\x12#\n\x1f\x43ITATION_VERDICT_SOURCE_DELETED\x10\x03\x12\"\n\x1e\x43ITATION_VERDICT_NOT_PERMITTED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fresponsa/chat/v1/citation.proto\x12\x10responsa.chat.v1\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!responsa/type/v1/byte_range.proto\"\xaa\x01\n\x12\x43itationDifference\x12.\n\x04kind\x18\x01 \x01(\x0e\x32 .responsa.chat.v1.DifferenceKind\x12\x31\n\x0c\x61nswer_range\x18\x02 \x01(\x0b\x32\x1b.responsa.type.v1.ByteRange\x12\x31\n\x0csource_range\x18\x03 \x01(\x0b\x32\x1b.responsa.type.v1.ByteRange\"\xa7\x05\n\x08\x43itation\x12\x32\n\x07passage\x18\x01 \x01(\tB!\xfa\x41\x1e\n\x1cresponsa.example.org/Passage\x12\x43\n\x10\x64ocument_version\x18\x02 \x01(\tB)\xfa\x41&\n$responsa.example.org/DocumentVersion\x12\r\n\x05title\x18\x03 \x01(\t\x12\x0b\n\x03uri\x18\x04 \x01(\t\x12\x31\n\x0csource_range\x18\x05 \x01(\x0b\x32\x1b.responsa.type.v1.ByteRange\x12\x17\n\x05quote\x18\x06 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12\x17\n\x06sha256\x18\x07 \x01(\x0c\x42\x07\xbaH\x04z\x02h \x12\x31\n\x0c\x61nswer_range\x18\x08 \x01(\x0b\x32\x1b.responsa.type.v1.ByteRange\x12\r\n\x05score\x18\t \x01(\x01\x12\x0c\n\x04page\x18\n \x01(\x05\x12(\n\x05\x62oxes\x18\x0b \x03(\x0b\x32\x19.responsa.chat.v1.PageBox\x12\x0c\n\x04path\x18\x0c \x01(\t\x12\x38\n\x0btool_result\x18\r \x01(\x0b\x32!.responsa.chat.v1.CitedToolResultH\x00\x12\x0c\n\x04\x64\x61te\x18\x0e \x01(\t\x12\x15\n\rnot_permitted\x18\x0f \x01(\x08\x12\x33\n\x0cquote_origin\x18\x10 \x01(\x0e\x32\x1d.responsa.chat.v1.QuoteOrigin\x12/\n\x07verdict\x18\x11 \x01(\x0e\x32\x1e.responsa.chat.v1.JudgeVerdict\x12\x39\n\x0b\x64ifferences\x18\x12 \x03(\x0b\x32$.responsa.chat.v1.CitationDifference\x12\x0f\n\x07locator\x18\x13 \x01(\tB\x08\n\x06origin\"\x96\x01\n\x0f\x43itedToolResult\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12,\n\x04tool\x18\x02 \x01(\tB\x1e\xfa\x41\x1b\n\x19responsa.example.org/Tool\x12\x14\n\x0csource_index\x18\x03 \x01(\x05\x12.\n\nfetch_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"C\n\x07PageBox\x12\x0c\n\x04left\x18\x01 \x01(\x05\x12\x0b\n\x03top\x18\x02 \x01(\x05\x12\r\n\x05right\x18\x03 \x01(\x05\x12\x0e\n\x06\x62ottom\x18\x04 \x01(\x05*y\n\x0bQuoteOrigin\x12\x1c\n\x18QUOTE_ORIGIN_UNSPECIFIED\x10\x00\x12\x17\n\x13QUOTE_ORIGIN_COPIED\x10\x01\x12\x17\n\x13QUOTE_ORIGIN_CHOSEN\x10\x02\x12\x1a\n\x16QUOTE_ORIGIN_NOT_FOUND\x10\x03*\x99\x01\n\x0cJudgeVerdict\x12\x1d\n\x19JUDGE_VERDICT_UNSPECIFIED\x10\x00\x12\x16\n\x12JUDGE_VERDICT_NONE\x10\x01\x12\x1b\n\x17JUDGE_VERDICT_SUPPORTED\x10\x02\x12\x18\n\x14JUDGE_VERDICT_DENIED\x10\x03\x12\x1b\n\x17JUDGE_VERDICT_UNDECIDED\x10\x04*\x85\x01\n\x0e\x44ifferenceKind\x12\x1f\n\x1b\x44IFFERENCE_KIND_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x44IFFERENCE_KIND_QUANTITY\x10\x01\x12\x18\n\x14\x44IFFERENCE_KIND_NAME\x10\x02\x12\x1a\n\x16\x44IFFERENCE_KIND_DENIAL\x10\x03*\xbd\x01\n\x0f\x43itationVerdict\x12 \n\x1c\x43ITATION_VERDICT_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43ITATION_VERDICT_VALID\x10\x01\x12#\n\x1f\x43ITATION_VERDICT_SOURCE_CHANGED\x10\x02\x12#\n\x1f\x43ITATION_VERDICT_SOURCE_DELETED\x10\x03\x12\"\n\x1e\x43ITATION_VERDICT_NOT_PERMITTED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,20 +44,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CITATION'].fields_by_name['sha256']._serialized_options = b'\272H\004z\002h '
   _globals['_CITEDTOOLRESULT'].fields_by_name['tool']._loaded_options = None
   _globals['_CITEDTOOLRESULT'].fields_by_name['tool']._serialized_options = b'\372A\033\n\031responsa.example.org/Tool'
-  _globals['_QUOTEORIGIN']._serialized_start=1208
-  _globals['_QUOTEORIGIN']._serialized_end=1329
-  _globals['_JUDGEVERDICT']._serialized_start=1332
-  _globals['_JUDGEVERDICT']._serialized_end=1485
-  _globals['_DIFFERENCEKIND']._serialized_start=1488
-  _globals['_DIFFERENCEKIND']._serialized_end=1621
-  _globals['_CITATIONVERDICT']._serialized_start=1624
-  _globals['_CITATIONVERDICT']._serialized_end=1813
+  _globals['_QUOTEORIGIN']._serialized_start=1225
+  _globals['_QUOTEORIGIN']._serialized_end=1346
+  _globals['_JUDGEVERDICT']._serialized_start=1349
+  _globals['_JUDGEVERDICT']._serialized_end=1502
+  _globals['_DIFFERENCEKIND']._serialized_start=1505
+  _globals['_DIFFERENCEKIND']._serialized_end=1638
+  _globals['_CITATIONVERDICT']._serialized_start=1641
+  _globals['_CITATIONVERDICT']._serialized_end=1830
   _globals['_CITATIONDIFFERENCE']._serialized_start=149
   _globals['_CITATIONDIFFERENCE']._serialized_end=319
   _globals['_CITATION']._serialized_start=322
-  _globals['_CITATION']._serialized_end=984
-  _globals['_CITEDTOOLRESULT']._serialized_start=987
-  _globals['_CITEDTOOLRESULT']._serialized_end=1137
-  _globals['_PAGEBOX']._serialized_start=1139
-  _globals['_PAGEBOX']._serialized_end=1206
+  _globals['_CITATION']._serialized_end=1001
+  _globals['_CITEDTOOLRESULT']._serialized_start=1004
+  _globals['_CITEDTOOLRESULT']._serialized_end=1154
+  _globals['_PAGEBOX']._serialized_start=1156
+  _globals['_PAGEBOX']._serialized_end=1223
 # @@protoc_insertion_point(module_scope)

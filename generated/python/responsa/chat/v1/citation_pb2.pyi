@@ -185,7 +185,7 @@ Global___CitationDifference: _TypeAlias = CitationDifference  # noqa: Y015
 class Citation(_message.Message):
     """Citation connects a part of an answer with the source that it names, and quotes the source. A citation stays complete when its source changes or is deleted, because it holds the
     quote and the quote's hash. The quote is from a passage of a document, or from a source that a tool returned. For a tool's source, `tool_result` is set, and
-    `passage`, `document_version`, `page`, `boxes` and `path` are not set.
+    `passage`, `document_version`, `page`, `boxes`, `path` and `locator` are not set.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -208,6 +208,7 @@ class Citation(_message.Message):
     QUOTE_ORIGIN_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
     DIFFERENCES_FIELD_NUMBER: _builtins.int
+    LOCATOR_FIELD_NUMBER: _builtins.int
     passage: _builtins.str
     """The passage that the answer used, `passages/{uuid}`. The passage may have been deleted after the answer was written."""
     document_version: _builtins.str
@@ -236,6 +237,8 @@ class Citation(_message.Message):
     """How the quote came about."""
     verdict: Global___JudgeVerdict.ValueType
     """What a model that judges says of the sentence."""
+    locator: _builtins.str
+    """The label that a PDF gives to that page, such as "iii" or "1", as its readers name the page; empty if it is the number of the page."""
     @_builtins.property
     def source_range(self) -> _byte_range_pb2.ByteRange:
         """The position of the quote in the version's canonical text, or in the text of the tool's source."""
@@ -277,10 +280,11 @@ class Citation(_message.Message):
         quote_origin: Global___QuoteOrigin.ValueType = ...,
         verdict: Global___JudgeVerdict.ValueType = ...,
         differences: _abc.Iterable[Global___CitationDifference] | None = ...,
+        locator: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "origin", b"origin", "source_range", b"source_range", "tool_result", b"tool_result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "boxes", b"boxes", "date", b"date", "differences", b"differences", "document_version", b"document_version", "not_permitted", b"not_permitted", "origin", b"origin", "page", b"page", "passage", b"passage", "path", b"path", "quote", b"quote", "quote_origin", b"quote_origin", "score", b"score", "sha256", b"sha256", "source_range", b"source_range", "title", b"title", "tool_result", b"tool_result", "uri", b"uri", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "boxes", b"boxes", "date", b"date", "differences", b"differences", "document_version", b"document_version", "locator", b"locator", "not_permitted", b"not_permitted", "origin", b"origin", "page", b"page", "passage", b"passage", "path", b"path", "quote", b"quote", "quote_origin", b"quote_origin", "score", b"score", "sha256", b"sha256", "source_range", b"source_range", "title", b"title", "tool_result", b"tool_result", "uri", b"uri", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_origin: _TypeAlias = _typing.Literal["tool_result"]  # noqa: Y015
     _WhichOneofArgType_origin: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015

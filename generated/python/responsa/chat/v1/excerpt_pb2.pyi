@@ -77,6 +77,7 @@ class Excerpt(_message.Message):
     DATE_FIELD_NUMBER: _builtins.int
     PIECE_RANGE_FIELD_NUMBER: _builtins.int
     SECTION_MARKDOWN_FIELD_NUMBER: _builtins.int
+    LOCATOR_FIELD_NUMBER: _builtins.int
     passage: _builtins.str
     """The passage that was found, `passages/{uuid}`. The passage may have been deleted after the turn ran."""
     document_version: _builtins.str
@@ -105,6 +106,8 @@ class Excerpt(_message.Message):
     """The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none."""
     section_markdown: _builtins.str
     """The passage, or up to 2,000 bytes of it round the excerpt, as Markdown, for a reader who wants to see more; empty if `markdown` shows all of it."""
+    locator: _builtins.str
+    """The label that a PDF gives to that page, as in Citation.locator."""
     @_builtins.property
     def headings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The headings above the excerpt, the outermost first."""
@@ -151,10 +154,11 @@ class Excerpt(_message.Message):
         date: _builtins.str = ...,
         piece_range: _byte_range_pb2.ByteRange | None = ...,
         section_markdown: _builtins.str = ...,
+        locator: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["marked_in_markdown", b"marked_in_markdown", "marked_range", b"marked_range", "piece_range", b"piece_range", "source_range", b"source_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boxes", b"boxes", "collection", b"collection", "collection_kind", b"collection_kind", "date", b"date", "document_version", b"document_version", "grade", b"grade", "headings", b"headings", "markdown", b"markdown", "marked_in_markdown", b"marked_in_markdown", "marked_range", b"marked_range", "page", b"page", "passage", b"passage", "path", b"path", "piece_range", b"piece_range", "score", b"score", "section_markdown", b"section_markdown", "source_range", b"source_range", "title", b"title", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boxes", b"boxes", "collection", b"collection", "collection_kind", b"collection_kind", "date", b"date", "document_version", b"document_version", "grade", b"grade", "headings", b"headings", "locator", b"locator", "markdown", b"markdown", "marked_in_markdown", b"marked_in_markdown", "marked_range", b"marked_range", "page", b"page", "passage", b"passage", "path", b"path", "piece_range", b"piece_range", "score", b"score", "section_markdown", b"section_markdown", "source_range", b"source_range", "title", b"title", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -548,6 +548,7 @@ class Passage(_message.Message):
     PATH_FIELD_NUMBER: _builtins.int
     DATE_FIELD_NUMBER: _builtins.int
     EXCERPT_FIELD_NUMBER: _builtins.int
+    LOCATOR_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`passages/{uuid}`."""
     document: _builtins.str
@@ -568,6 +569,8 @@ class Passage(_message.Message):
     """The place of the passage inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats."""
     date: _builtins.str
     """The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none."""
+    locator: _builtins.str
+    """The label that a PDF gives to that page, as in Citation.locator."""
     @_builtins.property
     def source_range(self) -> _byte_range_pb2.ByteRange:
         """The position of the passage in the version's canonical text."""
@@ -601,10 +604,11 @@ class Passage(_message.Message):
         path: _builtins.str = ...,
         date: _builtins.str = ...,
         excerpt: _excerpt_pb2.Excerpt | None = ...,
+        locator: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["excerpt", b"excerpt", "source_range", b"source_range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boxes", b"boxes", "collection", b"collection", "date", b"date", "document", b"document", "document_version", b"document_version", "excerpt", b"excerpt", "headings", b"headings", "name", b"name", "page", b"page", "path", b"path", "sha256", b"sha256", "source_range", b"source_range", "text", b"text", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boxes", b"boxes", "collection", b"collection", "date", b"date", "document", b"document", "document_version", b"document_version", "excerpt", b"excerpt", "headings", b"headings", "locator", b"locator", "name", b"name", "page", b"page", "path", b"path", "sha256", b"sha256", "source_range", b"source_range", "text", b"text", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -835,6 +835,7 @@ class DocumentPage(_message.Message):
     IMAGE_FIELD_NUMBER: _builtins.int
     WIDTH_FIELD_NUMBER: _builtins.int
     HEIGHT_FIELD_NUMBER: _builtins.int
+    LOCATOR_FIELD_NUMBER: _builtins.int
     document_version: _builtins.str
     """The version to which the page belongs, `documents/{uuid}/versions/{n}`."""
     page: _builtins.int
@@ -849,6 +850,8 @@ class DocumentPage(_message.Message):
     """The width of the image, in pixels."""
     height: _builtins.int
     """The height of the image, in pixels."""
+    locator: _builtins.str
+    """The label that the file gives to the page, as in Citation.locator."""
     def __init__(
         self,
         *,
@@ -858,10 +861,11 @@ class DocumentPage(_message.Message):
         image: _builtins.bytes = ...,
         width: _builtins.int = ...,
         height: _builtins.int = ...,
+        locator: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_version", b"document_version", "height", b"height", "image", b"image", "page", b"page", "page_count", b"page_count", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_version", b"document_version", "height", b"height", "image", b"image", "locator", b"locator", "page", b"page", "page_count", b"page_count", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

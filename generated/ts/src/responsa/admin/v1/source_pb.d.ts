@@ -455,6 +455,13 @@ export declare type ConnectedFolder = Message<"responsa.admin.v1.ConnectedFolder
    * @generated from field: string region = 11;
    */
   region: string;
+
+  /**
+   * Whether files of source code (the format CODE of ListFormats) become documents, too.
+   *
+   * @generated from field: bool source_code = 12;
+   */
+  sourceCode: boolean;
 };
 
 /**

@@ -50,7 +50,7 @@ export declare const CitationDifferenceSchema: GenMessage<CitationDifference>;
 /**
  * Citation connects a part of an answer with the source that it names, and quotes the source. A citation stays complete when its source changes or is deleted, because it holds the
  * quote and the quote's hash. The quote is from a passage of a document, or from a source that a tool returned. For a tool's source, `tool_result` is set, and
- * `passage`, `document_version`, `page`, `boxes` and `path` are not set.
+ * `passage`, `document_version`, `page`, `boxes`, `path` and `locator` are not set.
  *
  * @generated from message responsa.chat.v1.Citation
  */
@@ -189,6 +189,13 @@ export declare type Citation = Message<"responsa.chat.v1.Citation"> & {
    * @generated from field: repeated responsa.chat.v1.CitationDifference differences = 18;
    */
   differences: CitationDifference[];
+
+  /**
+   * The label that a PDF gives to that page, such as "iii" or "1", as its readers name the page; empty if it is the number of the page.
+   *
+   * @generated from field: string locator = 19;
+   */
+  locator: string;
 };
 
 /**

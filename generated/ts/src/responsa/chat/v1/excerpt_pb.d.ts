@@ -152,6 +152,13 @@ export declare type Excerpt = Message<"responsa.chat.v1.Excerpt"> & {
    * @generated from field: string section_markdown = 20;
    */
   sectionMarkdown: string;
+
+  /**
+   * The label that a PDF gives to that page, as in Citation.locator.
+   *
+   * @generated from field: string locator = 21;
+   */
+  locator: string;
 };
 
 /**

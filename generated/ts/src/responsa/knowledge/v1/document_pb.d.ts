@@ -530,6 +530,13 @@ export declare type Passage = Message<"responsa.knowledge.v1.Passage"> & {
    * @generated from field: responsa.chat.v1.Excerpt excerpt = 14;
    */
   excerpt?: Excerpt | undefined;
+
+  /**
+   * The label that a PDF gives to that page, as in Citation.locator.
+   *
+   * @generated from field: string locator = 15;
+   */
+  locator: string;
 };
 
 /**

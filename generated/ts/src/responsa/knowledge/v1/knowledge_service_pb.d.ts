@@ -848,6 +848,13 @@ export declare type DocumentPage = Message<"responsa.knowledge.v1.DocumentPage">
    * @generated from field: int32 height = 6;
    */
   height: number;
+
+  /**
+   * The label that the file gives to the page, as in Citation.locator.
+   *
+   * @generated from field: string locator = 7;
+   */
+  locator: string;
 };
 
 /**
