@@ -676,7 +676,7 @@ class Reason(StrEnum):
     SOURCE_UNREADABLE = "SOURCE_UNREADABLE"
     """FAILED_PRECONDITION, also in an operation's error. The database of a source cannot be read. Metadata: connection,
     e.g. `hr`; query, e.g. `people`; fault: `UNREACHABLE`, `LOGIN`, `MAY_WRITE`, `OWN_DATABASE`, `NOT_GRANTED`,
-    `TIMEOUT`, `QUERY`, `TOO_LARGE`, `CRASHED`, `SCHEMA` or `PAUSED` (docs/sources.md)."""
+    `TIMEOUT`, `QUERY`, `TOO_LARGE`, `BUDGET`, `CRASHED`, `SCHEMA` or `PAUSED` (docs/sources.md)."""
     SOURCE_RUNNING = "SOURCE_RUNNING"
     """FAILED_PRECONDITION. A run of the source for all subjects has not ended yet. Metadata: source, e.g.
     `sources/people`; operation, e.g. `operations/0192f3c8-…`."""

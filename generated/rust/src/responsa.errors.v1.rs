@@ -220,7 +220,7 @@ pub enum Reason {
     /// FAILED_PRECONDITION. The call sends a mail, but the settings of the server name no mail server; ask an administrator. Metadata: none.
     MailNotConfigured = 100,
     /// FAILED_PRECONDITION, also in an operation's error. The database of a source cannot be read. Metadata: connection, e.g. "hr"; query, e.g. "people"; fault: "UNREACHABLE",
-    /// "LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE", "CRASHED", "SCHEMA" or "PAUSED" (docs/sources.md).
+    /// "LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE", "BUDGET", "CRASHED", "SCHEMA" or "PAUSED" (docs/sources.md).
     SourceUnreadable = 150,
     /// FAILED_PRECONDITION. A run of the source for all subjects has not ended yet. Metadata: source, e.g. "sources/people"; operation, e.g. "operations/0192f3c8-…".
     SourceRunning = 151,

@@ -242,7 +242,7 @@ const (
 	// FAILED_PRECONDITION. The call sends a mail, but the settings of the server name no mail server; ask an administrator. Metadata: none.
 	Reason_REASON_MAIL_NOT_CONFIGURED Reason = 100
 	// FAILED_PRECONDITION, also in an operation's error. The database of a source cannot be read. Metadata: connection, e.g. "hr"; query, e.g. "people"; fault: "UNREACHABLE",
-	// "LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE", "CRASHED", "SCHEMA" or "PAUSED" (docs/sources.md).
+	// "LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE", "BUDGET", "CRASHED", "SCHEMA" or "PAUSED" (docs/sources.md).
 	Reason_REASON_SOURCE_UNREADABLE Reason = 150
 	// FAILED_PRECONDITION. A run of the source for all subjects has not ended yet. Metadata: source, e.g. "sources/people"; operation, e.g. "operations/0192f3c8-…".
 	Reason_REASON_SOURCE_RUNNING Reason = 151

@@ -274,7 +274,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """FAILED_PRECONDITION. The call sends a mail, but the settings of the server name no mail server; ask an administrator. Metadata: none."""
     REASON_SOURCE_UNREADABLE: _Reason.ValueType  # 150
     """FAILED_PRECONDITION, also in an operation's error. The database of a source cannot be read. Metadata: connection, e.g. "hr"; query, e.g. "people"; fault: "UNREACHABLE",
-    "LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE", "CRASHED", "SCHEMA" or "PAUSED" (docs/sources.md).
+    "LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE", "BUDGET", "CRASHED", "SCHEMA" or "PAUSED" (docs/sources.md).
     """
     REASON_SOURCE_RUNNING: _Reason.ValueType  # 151
     """FAILED_PRECONDITION. A run of the source for all subjects has not ended yet. Metadata: source, e.g. "sources/people"; operation, e.g. "operations/0192f3c8-…"."""
@@ -563,7 +563,7 @@ REASON_MAIL_NOT_CONFIGURED: Reason.ValueType  # 100
 """FAILED_PRECONDITION. The call sends a mail, but the settings of the server name no mail server; ask an administrator. Metadata: none."""
 REASON_SOURCE_UNREADABLE: Reason.ValueType  # 150
 """FAILED_PRECONDITION, also in an operation's error. The database of a source cannot be read. Metadata: connection, e.g. "hr"; query, e.g. "people"; fault: "UNREACHABLE",
-"LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE", "CRASHED", "SCHEMA" or "PAUSED" (docs/sources.md).
+"LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE", "BUDGET", "CRASHED", "SCHEMA" or "PAUSED" (docs/sources.md).
 """
 REASON_SOURCE_RUNNING: Reason.ValueType  # 151
 """FAILED_PRECONDITION. A run of the source for all subjects has not ended yet. Metadata: source, e.g. "sources/people"; operation, e.g. "operations/0192f3c8-…"."""

@@ -668,7 +668,7 @@ export enum Reason {
 
   /**
    * FAILED_PRECONDITION, also in an operation's error. The database of a source cannot be read. Metadata: connection, e.g. "hr"; query, e.g. "people"; fault: "UNREACHABLE",
-   * "LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE", "CRASHED", "SCHEMA" or "PAUSED" (docs/sources.md).
+   * "LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE", "BUDGET", "CRASHED", "SCHEMA" or "PAUSED" (docs/sources.md).
    *
    * @generated from enum value: REASON_SOURCE_UNREADABLE = 150;
    */
