@@ -266,7 +266,7 @@ class Hit:
     cosine similarity, from -1 to 1. term: the index of the search term that matches best. piece_score: how well the best
     piece fits, from 0 to 1; None if the passage has no pieces or is not among the first ten. reranker_score: the score
     of the reranking model, on its own scale, which orders the hits; None if it did not read the passage. excerpt: what to
-    show of the passage; None without `piece_score`.
+    show of the passage; None without `piece_score`. copies: the passages of other documents with the same text.
     """
 
     passage: Passage
@@ -277,6 +277,7 @@ class Hit:
     piece_score: float | None = None
     reranker_score: float | None = None
     excerpt: Excerpt | None = None
+    copies: Sequence[Passage] = ()
 
 
 @dataclass(frozen=True, slots=True)

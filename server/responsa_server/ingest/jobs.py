@@ -59,6 +59,7 @@ from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.unexpected import note
+from responsa_server.text.file_names import name_words
 
 MAX_TITLE_BYTES: Final = MAX_BYTES["DocumentMetadata.title"]
 # The minimum number of seconds between two writes of the progress.
@@ -241,7 +242,8 @@ class Ingest:
             claim.document_id,
             claim.version,
             title,
-            task.uri or task.source_key,
+            address := task.uri or task.source_key,
+            "" if task.title else name_words(address),
         )
         loop = asyncio.get_running_loop()
         done, written = 0, float("-inf")

@@ -45,11 +45,16 @@ def readable(text: str) -> str:
 
 
 def sequences_of(
-    title: str, headings: Sequence[str], pieces: Iterable[str], language: str, analyzer: Analyzer
+    title: str,
+    headings: Sequence[str],
+    pieces: Iterable[str],
+    language: str,
+    analyzer: Analyzer,
+    name: str = "",
 ) -> Sequence[Sequence[str]]:
     """The sequences of terms that a passage's words have; see `passage_words.py`. pieces: the texts of the pieces and
-    headings of the passage, in order."""
-    above = analyzer.terms(" ".join((title, *headings)), language)
+    headings of the passage, in order. name: see `Passage`."""
+    above = analyzer.terms(" ".join((title, *headings, name)), language)
     return [above, *(analyzer.terms(readable(piece), language) for piece in pieces)]
 
 
@@ -61,7 +66,9 @@ def sequences_of_passage(found_passage: FoundPassage, analyzer: Analyzer) -> Seq
         raw[piece.source.start - offset : piece.source.end - offset].decode()
         for piece in found_passage.pieces
     )
-    return sequences_of(passage.title, passage.headings, texts, found_passage.language, analyzer)
+    return sequences_of(
+        passage.title, passage.headings, texts, found_passage.language, analyzer, passage.name
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,7 @@ _MOST: Final = 40
 _MOST_PARTS: Final = 4
 
 
-def split(
-    word: str, is_noun: Callable[[str], bool], least: int, limit: int = _MOST_PARTS
-) -> Sequence[str]:
+def split(word: str, is_noun: Callable[[str], bool], least: int, limit: int = _MOST_PARTS) -> Sequence[str]:
     """The parts of a word in small letters: the fewest, and of several such ways that with the longest last part; () if
     it is no compound of 2 to `limit` nouns. least: the fewest letters of a part."""
     best: Sequence[str] = ()

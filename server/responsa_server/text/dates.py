@@ -86,7 +86,9 @@ _TIMES: Final = (
     re.compile(r"(?<![\d:])(?P<h>[01]?\d|2[0-4]):(?P<m>[0-5]\d)(?![\d:])"),
 )
 _DIGIT: Final = re.compile(r"\d")
-_DIGITS: Final = {code: str(unicodedata.decimal(chr(code))) for code in range(128, 0x20000) if chr(code).isdecimal()}
+_DIGITS: Final = {
+    code: str(unicodedata.decimal(chr(code))) for code in range(128, 0x20000) if chr(code).isdecimal()
+}
 _FULL: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _TERM: Final = re.compile(r"\d{4}-\d\d(?:-\d\d)?|--\d\d-\d\d")
 
@@ -146,9 +148,14 @@ def is_date_term(term: str) -> bool:
     return _TERM.fullmatch(term) is not None
 
 
+def is_whole_date(term: str) -> bool:
+    """Whether a term is that of a date with its year, month and day."""
+    return _FULL.fullmatch(term) is not None
+
+
 def list_whole_dates(terms: Iterable[str]) -> Sequence[Date]:
     """The dates that the terms of whole ones stand for."""
-    return [Date(*map(int, term.split("-"))) for term in terms if _FULL.fullmatch(term)]
+    return [Date(*map(int, term.split("-"))) for term in terms if is_whole_date(term)]
 
 
 def other_dates(text: str, language: str, asked: Sequence[Date]) -> bool:

@@ -117,7 +117,9 @@ _POINTS: Final = str.maketrans("٫", ".", "٬")
 # In Turkish, the small letter of I has no dot.
 _TURKISH: Final = str.maketrans({"I": "ı", "İ": "i"})
 # Letters that users leave out like diacritics, and that do not decompose.
-_LETTERS_ALIKE: Final = str.maketrans({"ø": "o", "đ": "d", "ð": "d", "ħ": "h", "ł": "l", "ß": "ss", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i"})
+_LETTERS_ALIKE: Final = str.maketrans(
+    {"ø": "o", "đ": "d", "ð": "d", "ħ": "h", "ł": "l", "ß": "ss", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i"}
+)
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -190,7 +192,9 @@ def _find_stamps(text: str, language: str) -> Sequence[_Stamp]:
     """Those of a text in order, none within another."""
     if not _DIGIT.search(text):
         return ()
-    stamps = [_Stamp(date.start, date.end, date.list_terms(), date.name) for date in find_dates(text, language)]
+    stamps = [
+        _Stamp(date.start, date.end, date.list_terms(), date.name) for date in find_dates(text, language)
+    ]
     others = chain(
         (_Stamp(time.start, time.end, time.readings, (0, 0)) for time in find_times(text)),
         (

@@ -1,0 +1,53 @@
+"""What the name of a file, and that of its folder, say of a document. Pure functions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Final, TypeVar
+from urllib.parse import unquote, urlsplit
+
+Key = TypeVar("Key")
+
+_MOST_WORDS: Final = 12
+# Letters beside figures are a word if they are enough for it; others are of a number or an id.
+_WORD: Final = re.compile(r"(?<![^\W_])[^\W\d_]{2,}(?![^\W_])|[^\W\d_]{4,}")
+_SUFFIX: Final = re.compile(r"(?:\.[^\W_]{1,8}){0,2}$")
+
+
+def name_words(address: str) -> str:
+    """The words of a file's folder and name, at most 12, without its suffix. address: a path or an address; of an address, the
+    scheme, the host and what stands after a question mark do not count."""
+    *folders, name = _split(address) or [""]
+    words = _WORD.findall(" ".join((*folders[-1:], _SUFFIX.sub("", name))))
+    return " ".join([*dict.fromkeys(words)][:_MOST_WORDS])
+
+
+def tell_apart(titles: Mapping[Key, tuple[str, str]]) -> Mapping[Key, str]:
+    """Another title for each document that has that of another: with its file's name, or its folder's if the names are
+    the same, too. titles: the title of each document, and its path or address."""
+    same: dict[str, dict[Key, Sequence[str]]] = {}
+    for key, (title, address) in titles.items():
+        same.setdefault(title, {})[key] = _split(address)
+    return {
+        key: f"{title} ({label})"
+        for title, paths in same.items()
+        if len(paths) > 1
+        for key, path in paths.items()
+        if (label := _label(title, path, [other for another, other in paths.items() if another != key]))
+    }
+
+
+def _label(title: str, path: Sequence[str], others: Sequence[Sequence[str]]) -> str:
+    """The last part of a path that all others do not have at the same place; '' if there is none."""
+    for place in range(1, len(path) + 1):
+        part = path[-place]
+        if part != title and all(part not in other[-place:][:1] for other in others):
+            return part
+    return ""
+
+
+def _split(address: str) -> Sequence[str]:
+    path = unquote(urlsplit(address).path) if "://" in address else address
+    return [part for part in PurePosixPath(path).parts if part not in ("/", ".", "..")]
