@@ -1,5 +1,5 @@
 """Writes `server/responsa_server/text/months.json`, by which `text/dates.py` reads dates: of each language the names of the
-months, whether it writes the month before the day in digits, and the words that it puts between the parts of a date. They
+months, whether they have a capital letter, and the words that it puts between the parts of a date. They
 are those of the Unicode CLDR (Unicode licence), as Babel (BSD) has them:
 
 uv run --with babel==2.19.0 python tools/months.py
@@ -17,7 +17,9 @@ from typing import Any
 
 TARGET = Path(__file__).parents[1] / "server/responsa_server/text/months.json"
 # Those that `responsa_formats.text.languages` knows, and Vietnamese.
-_LANGUAGES = "en es de fr it pt nl sv da nb fi pl cs ro tr hu ca id ru ar hi el he th ta hy vi".split()
+_LANGUAGES = (
+    "en es de fr it pt nl sv da nb fi pl cs ro tr hu ca id ru ar hi el he th ta hy vi".split()  # noqa: SIM905 a list of names
+)
 _NAME = re.compile(r"[^\d\s]{3,}")
 
 
@@ -38,10 +40,8 @@ def describe(code: str) -> dict[str, Any]:
     locales = [core.Locale.parse(each) for each in sorted(ids) if each.split("_")[0] == code]
     locales = [locale for locale in locales if not locale.script]
     own = core.Locale.parse(code)
-    short = re.sub("[^dM]", "", own.date_formats["short"].pattern)
     names = {name: month for locale in locales for name, month in names_of(locale)}
     return {
-        "month_first": [*dict.fromkeys(short)] == ["M", "d"] and code == "en",
         "capital": own.months["format"]["wide"][1][0].isupper(),
         "links": sorted({word for locale in locales for word in links_of(locale)}),
         "months": [

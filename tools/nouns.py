@@ -41,25 +41,29 @@ _NOUN_FORMS = {
 def main() -> None:
     """Nouns of at most 12 letters that are not compounds of others, by their stems."""
     for language, least in LANGUAGES.items():
-        stem = Stemmer.Stemmer(_STEMMERS[language]).stemWord
-        nouns = {noun for noun in list_nouns(language) if least <= len(noun) <= 12}
-        stems = {stem(noun) for noun in nouns}
-
-        def is_noun(part: str) -> bool:
-            return stem(part) in stems
-
-        def is_compound(noun: str) -> bool:
-            if language == "de":
-                return bool(split(noun, is_noun, least))
-            # The stem of "parke" is that of "park", but "parkering" is no compound.
-            heads = ((noun[:end], noun[end:]) for end in range(least, len(noun) - least + 1))
-            return any(
-                tail in nouns and (head in nouns or (head[-1] == "s" and is_noun(head)))
-                for head, tail in heads
-            )
-
-        codes = sorted({crc32(stem(noun).encode()) for noun in nouns if not is_compound(noun)})
+        codes = sorted(list_codes(language, least))
         (TARGET / f"nouns_{language}.bin").write_bytes(array("I", codes).tobytes())
+
+
+def list_codes(language: str, least: int) -> set[int]:
+    """The checksums of a language's nouns of at least so many letters."""
+    stem = Stemmer.Stemmer(_STEMMERS[language]).stemWord
+    nouns = {noun for noun in list_nouns(language) if least <= len(noun) <= 12}
+    stems = {stem(noun) for noun in nouns}
+
+    def is_noun(part: str) -> bool:
+        return stem(part) in stems
+
+    def is_compound(noun: str) -> bool:
+        if language == "de":
+            return bool(split(noun, is_noun, least))
+        # The stem of "parke" is that of "park", but "parkering" is no compound.
+        heads = ((noun[:end], noun[end:]) for end in range(least, len(noun) - least + 1))
+        return any(
+            tail in nouns and (head in nouns or (head[-1] == "s" and is_noun(head))) for head, tail in heads
+        )
+
+    return {crc32(stem(noun).encode()) for noun in nouns if not is_compound(noun)}
 
 
 def list_nouns(language: str) -> Iterator[str]:

@@ -131,7 +131,9 @@ class KnowledgeSearch:
             MOST if reranking is None else reranking.limit,
         )
         shown = replace(retrieval, passages=passages)
-        hits = await self._retriever.analyse(lambda analyzer: _hits(shown, surroundings.around, copies, analyzer))
+        hits = await self._retriever.analyse(
+            lambda analyzer: _hits(shown, surroundings.around, copies, analyzer)
+        )
         if reranking is not None:
             texts = [text_to_rerank(hit.passage) for hit in hits]
             scores = (await reranking.scores("\n".join(query.terms), texts)).scores

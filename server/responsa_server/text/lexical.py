@@ -18,16 +18,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from sys import getsizeof
-from typing import Final, NamedTuple
+from typing import Final
 
 from responsa_formats.text.languages import STOPWORDS, UNKNOWN
 from responsa_server.text import compounds
-from responsa_server.text.dates import find_dates, find_times, is_date_term, to_ascii_digits
+from responsa_server.text.dates import find_dates, find_times, to_ascii_digits
 
 MAX_TERM_CHARS: Final = 64
 """The maximum length of a term. Longer runs of characters (keys, base64) are cut, because no question contains them in
@@ -97,10 +96,9 @@ _FAST_TOKEN: Final = re.compile(
     r"|\w+"
 )
 _DIGIT: Final = re.compile(r"\d")
-# Words and figures that signs join.
-_JOINED: Final = re.compile(r"(?<![\w./-])[^\W_]+(?:[-/_][^\W_]+)+(?![\w/-])")
-_LONGEST_CODE: Final = 4
-"""The most letters of a word in an identifier with small letters."""
+# Words and figures that signs join, such as DE-1234/5, but not as in 24-hour or 10-12.
+_IDENTIFIER: Final = re.compile(r"(?<![\w./-])(?=\S*\d)[^\W_]+(?:[-/_][^\W_]+)+(?![\w/-])")
+_NO_IDENTIFIER: Final = re.compile(r"^\D*$|^\d+-\d+$|[a-z]{4}")
 POINT: Final = frozenset({"", "en", "zh", "ja", "ko", "he", "th", "hi", "ta"})
 """The languages that write a point before a fraction; the others write a comma."""
 _MARKED: Final = re.compile("[.,\u00a0\u202f]")
@@ -179,47 +177,23 @@ class _TermCache(dict[str, tuple[str, ...]]):
         )
 
 
-class _Stamp(NamedTuple):
-    """A date, a time or an identifier: its characters [start, end), its terms, and the characters whose words are terms too."""
-
-    start: int
-    end: int
-    terms: Sequence[str]
-    inner: tuple[int, int]
-
-
-def _find_stamps(text: str, language: str) -> Sequence[_Stamp]:
-    """Those of a text in order, none within another."""
+def _find_stamps(text: str, language: str) -> Iterator[tuple[int, int, Sequence[str], tuple[int, int]]]:
+    """The dates, times and identifiers of a text in order: the characters [start, end) of each, its terms, and the characters
+    whose words are terms too."""
     if not _DIGIT.search(text):
-        return ()
-    stamps = [
-        _Stamp(date.start, date.end, date.list_terms(), date.name) for date in find_dates(text, language)
+        return
+    last = 0
+    dates = [(date.start, date.end, date.list_terms(), date.name) for date in find_dates(text, language)]
+    times = [(start, end, readings, (0, 0)) for start, end, readings in find_times(text)]
+    codes = [
+        (*match.span(), (match.group().lower()[:MAX_TERM_CHARS],), match.span())
+        for match in _IDENTIFIER.finditer(text)
+        if not _NO_IDENTIFIER.search(match.group())
     ]
-    others = chain(
-        (_Stamp(time.start, time.end, time.readings, (0, 0)) for time in find_times(text)),
-        (
-            _Stamp(*match.span(), (match.group().lower()[:MAX_TERM_CHARS],), match.span())
-            for match in _JOINED.finditer(text)
-            if _is_identifier(match.group())
-        ),
-    )
-    for stamp in others:
-        index = bisect_left(stamps, stamp.start, key=lambda stamp: stamp.start)
-        before, after = stamps[max(index - 1, 0) : index], stamps[index : index + 1]
-        if all(it.end <= stamp.start for it in before) and all(stamp.end <= it.start for it in after):
-            stamps.insert(index, stamp)
-    return stamps
-
-
-def _is_identifier(word: str) -> bool:
-    """Whether words and figures that signs join are a code, such as DE-1234/5, and not as 24-hour or 10-12."""
-    parts = _PARTS.findall(word)
-    if all(map(str.isalpha, parts)) or (
-        word != word.upper() and any(part.isalpha() and len(part) > _LONGEST_CODE for part in parts)
-    ):
-        return False
-    zeros = any(part[0] == "0" and len(part) > 1 for part in parts)
-    return zeros or word != word.lower() or "/" in word or len(re.findall("[-_]", word)) > 1
+    for stamp in sorted((*dates, *times, *codes), key=lambda stamp: stamp[0]):
+        if stamp[0] >= last:
+            last = stamp[1]
+            yield stamp
 
 
 class Analyzer:
@@ -239,12 +213,12 @@ class Analyzer:
     def _each(self, text: str, language: str, *, asked: bool = False) -> Iterator[Token]:
         """asked: without the names of the months of dates, which a passage may write in digits."""
         at = 0
-        for stamp in _find_stamps(text, language):
-            yield from self._split(text, language, at, stamp.start)
-            yield from (Token(term, stamp.start, stamp.end) for term in stamp.terms)
-            if not asked or stamp.inner == stamp[:2]:
-                yield from self._split(text, language, *stamp.inner)
-            at = stamp.end
+        for start, end, terms, inner in _find_stamps(text, language):
+            yield from self._split(text, language, at, start)
+            yield from (Token(term, start, end) for term in terms)
+            if not asked or inner == (start, end):
+                yield from self._split(text, language, *inner)
+            at = end
         yield from self._split(text, language, at, len(text))
 
     def _split(self, text: str, language: str, begin: int, stop: int) -> Iterator[Token]:
@@ -282,10 +256,10 @@ class Analyzer:
             return [token.term for token in self._each(text, language)]
         terms: list[str] = []
         find, words, at = _FAST_TOKEN.findall, self._words_of(language).__getitem__, 0
-        for stamp in _find_stamps(text, language):
-            terms += chain.from_iterable(map(words, find(text, at, stamp.start)))
-            terms += (*stamp.terms, *chain.from_iterable(map(words, find(text, *stamp.inner))))
-            at = stamp.end
+        for start, end, own, inner in _find_stamps(text, language):
+            terms += chain.from_iterable(map(words, find(text, at, start)))
+            terms += (*own, *chain.from_iterable(map(words, find(text, *inner))))
+            at = end
         terms += chain.from_iterable(map(words, find(text, at)))
         return terms
 
@@ -386,10 +360,10 @@ def missing_words(term: str) -> float:
 
     A word in a text without spaces is one or two terms if it is known, but three or more if it is not, because it also
     makes some with its neighbours. Hiragana alone is mostly grammar, and a question uses other endings than
-    a passage, so it counts for nothing. A date has three terms.
+    a passage, so it counts for nothing. A date has three terms, and an identifier those of its parts.
     """
     if _RUN.fullmatch(term) is None:
-        return 1 / 3 if is_date_term(term) else 1.0
+        return 1 / 3 if "-" in term or "/" in term else 1.0
     return 0.0 if _HIRAGANA.fullmatch(term) else 1 / 3
 
 

@@ -173,8 +173,8 @@ def _list_parts(date: Date) -> Iterator[str]:
 
 
 def _times(text: str, _language: str) -> Iterator[Quantity]:
-    for time in find_times(text):
-        yield Quantity("time", frozenset(time.readings), span=(time.start, time.end))
+    for start, end, readings in find_times(text):
+        yield Quantity("time", frozenset(readings), span=(start, end))
 
 
 def _align(original: str, digits: str) -> Sequence[tuple[int, int, int, int]]:
