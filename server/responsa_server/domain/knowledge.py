@@ -446,7 +446,7 @@ class IngestTask:
     format that was recognised during the upload, or ''. size_bytes: the size of the original. original: its bytes, if
     they are few. seq: that of the operation. earlier_sha256: if the version reads the bytes of an earlier version
     again, the SHA-256 of the earlier version's canonical text. earlier_parser: likewise what made that text; ''
-    if its passages were cut by other rules.
+    if its passages were cut by other rules. usual_language: that of most documents of the collection; '' if it is not known.
     """
 
     claim: IngestClaim
@@ -461,6 +461,7 @@ class IngestTask:
     original: bytes | None = None
     earlier_sha256: bytes | None = None
     earlier_parser: str = ""
+    usual_language: str = ""
 
 
 @dataclass(frozen=True, slots=True)

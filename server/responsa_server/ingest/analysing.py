@@ -11,12 +11,12 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from responsa_server.domain.generations import GenerationTask, UnembeddedPassage
+from responsa_server.domain.generations import UnembeddedPassage
 from responsa_server.domain.passage_words import pack
 from responsa_server.domain.passages import FoundPassage, LexicalIndex, PassageIndex
 from responsa_server.domain.people import Server
@@ -95,15 +95,10 @@ class Analysing:
             for found in passages
             if list_new_words(found.passage.name, (found.passage.title, *found.passage.headings))
         ]
-        for collection, model, generation in await self._builds.collections(tenant) if changed else ():
-            own = [passage for passage in changed if passage.passage.collection_id == collection]
-            indexer = await self._indexers.of_name(model) if own else None
-            if indexer is None:
-                continue
-            task = GenerationTask(
-                tenant, uuid4(), 0, collection, 0, generation, model, activate=False, passages_done=0
-            )
-            await self._builds.refill(task, await indexer.vectors(tenant, own, SeenVectors(len(own))))
+        for task in await self._builds.active(tenant) if changed else ():
+            own = [passage for passage in changed if passage.passage.collection_id == task.collection_id]
+            if own and (indexer := await self._indexers.of_name(task.embedding)) is not None:
+                await self._builds.refill(task, await indexer.vectors(tenant, own, SeenVectors(len(own))))
 
 
 def _analyse(

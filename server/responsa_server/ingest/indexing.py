@@ -18,7 +18,7 @@ from uuid import UUID
 import numpy as np
 
 from responsa_formats.text.canonical import Block, Place
-from responsa_formats.text.languages import language_of_document
+from responsa_formats.text.languages import is_doubtful, language_of_document
 from responsa_formats.text.sections import Sectioned
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.generations import UnembeddedPassage
@@ -249,12 +249,20 @@ class Indexer:
         self._new_id = new_id
 
     async def cut(
-        self, document: Sectioned, chunking: Chunking, media_type: str, begins: Set[int] = frozenset()
+        self,
+        document: Sectioned,
+        chunking: Chunking,
+        media_type: str,
+        begins: Set[int] = frozenset(),
+        usual_language: str = "",
     ) -> CutDocument:
         """Cut a document into passages, in order. Passages of two sections share no tokens. media_type: the type of the
-        document. begins: see `chunk_document`; they are in the first section.
+        document. begins: see `chunk_document`; they are in the first section. usual_language: that of a text which is
+        too short to say.
         """
-        return await _in_thread(document.size, self._cut, document, chunking, media_type, begins)
+        return await _in_thread(
+            document.size, self._cut, document, chunking, media_type, begins, usual_language
+        )
 
     async def passages(
         self, identity: DocumentIdentity, cut: CutDocument, size_bytes: int
@@ -313,13 +321,16 @@ class Indexer:
         )
         return planned or [PlannedVector(VectorKind.WINDOW, passage.source, passage.text)]
 
-    def _cut(self, document: Sectioned, chunking: Chunking, media_type: str, begins: Set[int]) -> CutDocument:
+    def _cut(
+        self, document: Sectioned, chunking: Chunking, media_type: str, begins: Set[int], usual: str
+    ) -> CutDocument:
         language = document.language or ""
         sections: list[Sequence[_Range]] = []
         table: Header | None = None
         for index in range(document.section_count):
             section = document.section(index)
-            language = language or language_of_document(section.document.canonical_text)
+            text = section.document.canonical_text
+            language = language or (usual if is_doubtful(text) else "") or language_of_document(text)
             chunks = chunk_document(
                 section.document,
                 self._embedder.token_offsets,

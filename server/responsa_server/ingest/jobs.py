@@ -208,7 +208,7 @@ class Ingest:
             await self._ingestions.end_unchanged(task.claim)
             return
         begins = await self._topics.begins(parsed, self._log)
-        cut = await indexer.cut(parsed, task.chunking, file_format.media_type, begins)
+        cut = await indexer.cut(parsed, task.chunking, file_format.media_type, begins, task.usual_language)
         if not cut.passage_count:
             raise Rejected.as_empty()
         title = title_of(task.title, task.source_key, parsed)

@@ -27,25 +27,19 @@ def name_words(address: str) -> str:
 def tell_apart(titles: Mapping[Key, tuple[str, str]]) -> Mapping[Key, str]:
     """Another title for each document that has that of another: with its file's name, or its folder's if the names are
     the same, too. titles: the title of each document, and its path or address."""
-    same: dict[str, dict[Key, Sequence[str]]] = {}
+    told: dict[Key, str] = {}
     for key, (title, address) in titles.items():
-        same.setdefault(title, {})[key] = _split(address)
-    return {
-        key: f"{title} ({label})"
-        for title, paths in same.items()
-        if len(paths) > 1
-        for key, path in paths.items()
-        if (label := _label(title, path, [other for another, other in paths.items() if another != key]))
-    }
-
-
-def _label(title: str, path: Sequence[str], others: Sequence[Sequence[str]]) -> str:
-    """The last part of a path that all others do not have at the same place; '' if there is none."""
-    for place in range(1, len(path) + 1):
-        part = path[-place]
-        if part != title and all(part not in other[-place:][:1] for other in others):
-            return part
-    return ""
+        same = [_split(other) for called, other in titles.values() if called == title]
+        own = _split(address)
+        # From the end on, the first part that no other path has at the same place.
+        parts = (
+            own[-place]
+            for place in range(1, len(own) + 1)
+            if [path[-place:][:1] for path in same].count([own[-place]]) == 1
+        )
+        if len(same) > 1 and (part := next((part for part in parts if part != title), "")):
+            told[key] = f"{title} ({part})"
+    return told
 
 
 def _split(address: str) -> Sequence[str]:

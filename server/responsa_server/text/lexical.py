@@ -44,33 +44,14 @@ _CACHED_BYTES: Final = 4 * 1024 * 1024
 # What an entry of a dict takes besides its key and its value.
 _ENTRY_BYTES: Final = 100
 
-_STEMMERS: Final = {
-    "": "english",
-    "en": "english",
-    "ar": "arabic",
-    "ca": "catalan",
-    "cs": "czech",
-    "da": "danish",
-    "de": "german",
-    "el": "greek",
-    "es": "spanish",
-    "fi": "finnish",
-    "fr": "french",
-    "hi": "hindi",
-    "hu": "hungarian",
-    "hy": "armenian",
-    "id": "indonesian",
-    "it": "italian",
-    "nl": "dutch",
-    "no": "norwegian",
-    "pl": "polish",
-    "pt": "portuguese",
-    "ro": "romanian",
-    "ru": "russian",
-    "sv": "swedish",
-    "ta": "tamil",
-    "tr": "turkish",
-}
+_STEMMERS: Final = {"": "english"} | dict(
+    pair.split(":")
+    for pair in (
+        "en:english ar:arabic ca:catalan cs:czech da:danish de:german el:greek es:spanish fi:finnish "
+        "fr:french hi:hindi hu:hungarian hy:armenian id:indonesian it:italian nl:dutch no:norwegian pl:polish "
+        "pt:portuguese ro:romanian ru:russian sv:swedish ta:tamil tr:turkish"
+    ).split()
+)
 STEMMED: Final = tuple(code for code in _STEMMERS if code)
 """Languages whose words are stemmed."""
 

@@ -19,7 +19,7 @@ from text_to_num import alpha2digit  # pyright: ignore[reportUnknownVariableType
 
 from responsa_formats.text.languages import STOPWORDS
 from responsa_server.text.dates import MONTH_NAMES, Date, find_dates, find_months, find_times
-from responsa_server.text.lexical import POINT, Analyzer
+from responsa_server.text.lexical import POINT, Analyzer, read_number
 
 _in_digits: Final = cast("Callable[[str, str, float], str]", alpha2digit)
 """A text with its number words in digits. It takes the text, a language, and the least number that is an ordinal in digits."""
@@ -290,16 +290,10 @@ def _values(digits: str, language: str) -> frozenset[str]:
     the language is not known."""
     bare = _GROUPS.sub("", digits)
     values = {bare, *_GROUPS.split(digits)} if bare != digits else {bare}
-    marks = [mark for mark in bare if mark in ".,"]
-    if marks:
-        whole, part = bare[: bare.rfind(marks[-1])], bare[bare.rfind(marks[-1]) + 1 :]
-        if len(marks) > 1 and len(set(marks)) == 1:
-            values.add(bare.replace(marks[0], ""))
-        elif len(marks) > 1 or len(part) != 3 or whole == "0" or len(whole) > 3:
-            values.add(f"{re.sub('[.,]', '', whole)}.{part}")
-        elif language:
-            point = "." if language in POINT else ","
-            values.add(f"{whole}.{part}" if marks[0] == point else whole + part)
+    if re.search("[.,]", bare):
+        points = ("." if language in POINT else ",") if language else ".,"
+        readings = {read_number(bare, point) for point in points}
+        values |= readings if len(readings) == 1 else set[str]()
     return frozenset(_shortest(value) for value in values)
 
 

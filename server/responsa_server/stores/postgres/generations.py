@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound, Precondition, Reason, ResponsaError
@@ -339,11 +339,16 @@ class GenerationBuildStore:
             return False
 
     @shielded
-    async def collections(self, tenant_id: str) -> Sequence[tuple[str, str, UUID | None]]:
-        """Return the tenant's collections, each with the name of its embedding model and the id of its active generation."""
+    async def active(self, tenant_id: str) -> Sequence[GenerationTask]:
+        """Return the active generation of each of the tenant's collections, as a task for `missing` and `refill` alone."""
         async with self._database.tenant(tenant_id) as connection:
             rows = await connection.execute(self._queries["embeddings"], {"tenant": tenant_id})
-            return [(id_, model, generation) async for id_, model, generation in rows]
+            return [
+                GenerationTask(
+                    tenant_id, uuid4(), 0, id_, 0, generation, model, activate=False, passages_done=0
+                )
+                async for id_, model, generation in rows
+            ]
 
     @shielded
     async def missing(
