@@ -17,9 +17,11 @@ Passages and questions go through the same `Analyzer`. PostgreSQL therefore stor
 from __future__ import annotations
 
 import re
+import tomllib
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from itertools import chain, islice
 from sys import getsizeof
 from typing import Final
@@ -44,14 +46,10 @@ _CACHED_BYTES: Final = 4 * 1024 * 1024
 # What an entry of a dict takes besides its key and its value.
 _ENTRY_BYTES: Final = 100
 
-_STEMMERS: Final = {"": "english"} | dict(
-    pair.split(":")
-    for pair in (
-        "en:english ar:arabic ca:catalan cs:czech da:danish de:german el:greek es:spanish fi:finnish "
-        "fr:french hi:hindi hu:hungarian hy:armenian id:indonesian it:italian nl:dutch no:norwegian pl:polish "
-        "pt:portuguese ro:romanian ru:russian sv:swedish ta:tamil tr:turkish"
-    ).split()
-)
+_STEMMERS: Final[Mapping[str, str]] = {
+    "": "english",
+    **tomllib.loads((files("responsa_server.text") / "stemmers.toml").read_text("utf-8")),
+}
 STEMMED: Final = tuple(code for code in _STEMMERS if code)
 """Languages whose words are stemmed."""
 
