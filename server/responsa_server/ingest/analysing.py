@@ -68,10 +68,8 @@ class Analysing:
                 reader, ids = Server(tenant), list(beside)
                 headers = {id_: header for id_, (header, _) in beside.items()}
                 passages = [
-                    replace(
-                        found, passage=replace(found.passage, name=name_words(beside[found.passage.id][1]))
-                    )
-                    for found in (await self._index.passages(reader, {None: dict.fromkeys(ids, True)}))[None]
+                    replace(row, passage=replace(row.passage, name=name_words(beside[row.passage.id][1])))
+                    for row in (await self._index.passages(reader, {None: dict.fromkeys(ids, True)}))[None]
                 ]
                 near = await self._lexical.around(reader, ids, NEAR_BYTES)
                 await self._embed(tenant, passages, headers)
@@ -91,9 +89,9 @@ class Analysing:
     ) -> None:
         """Make the vectors again whose text the name of the file has changed."""
         changed = [
-            UnembeddedPassage(found.passage, found.language, headers[found.passage.id], found.pieces)
-            for found in passages
-            if list_new_words(found.passage.name, (found.passage.title, *found.passage.headings))
+            UnembeddedPassage(row.passage, row.language, headers[row.passage.id], row.pieces)
+            for row in passages
+            if list_new_words(row.passage.name, (row.passage.title, *row.passage.headings))
         ]
         for task in await self._builds.active(tenant) if changed else ():
             own = [passage for passage in changed if passage.passage.collection_id == task.collection_id]

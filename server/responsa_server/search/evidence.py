@@ -172,7 +172,7 @@ def judge(
 ) -> list[PieceEvidence]:
     """The passage's quotable pieces in order, each with its signals. passage_score: the score of the passage, 0 to 1."""
     above, pieces = question.terms_of(passage, analyzer)
-    before, asked = 0, list_whole_dates(question.weights)
+    before, wanted_dates = 0, list_whole_dates(question.weights)
     titled = title = question.mask(above)
     judged: list[PieceEvidence] = []
     for index, (piece, terms) in enumerate(zip(passage.pieces, pieces, strict=True)):
@@ -181,7 +181,9 @@ def judge(
             titled, before = title | own, 0
             continue
         evidence = _evidence(question, index, piece, terms, own, titled, before, passage_score)
-        if piece.kind is VectorKind.ROW and other_dates(_text_of(passage, piece), passage.language, asked):
+        if piece.kind is VectorKind.ROW and other_dates(
+            _text_of(passage, piece), passage.language, wanted_dates
+        ):
             evidence = evidence._replace(score=OTHER_DATE * evidence.score)
         judged.append(evidence)
         before = own

@@ -105,7 +105,7 @@ class KnowledgeSearch:
     async def search(self, reader: Reader, query: SearchQuery) -> Sequence[Hit]:
         wanted = query.rerank and query.mode is not SearchMode.VECTOR
         reranking = self._reranking if wanted else None
-        asked = RetrievalQuery(
+        request = RetrievalQuery(
             reader,
             query.terms,
             query.collections or None,
@@ -114,13 +114,13 @@ class KnowledgeSearch:
             threshold=query.threshold,
             filters=query.filters,
         )
-        limit = asked.top_k
+        limit = request.top_k
         while True:
-            retrieval = await self._retriever.retrieve(asked)
+            retrieval = await self._retriever.retrieve(request)
             groups = group_copies(retrieval.passages)
-            if len(groups) >= limit or len(retrieval.passages) < asked.top_k:
+            if len(groups) >= limit or len(retrieval.passages) < request.top_k:
                 break
-            asked = replace(asked, top_k=2 * asked.top_k)  # others stand in the places of the copies
+            request = replace(request, top_k=2 * request.top_k)  # others stand in the places of the copies
         copies = {first.found.passage.id: others for first, *others in groups}
         retrieval = replace(retrieval, passages=[first for first, *_ in groups[:limit]])
         passages, surroundings = await with_surroundings(

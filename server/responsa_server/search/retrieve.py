@@ -541,13 +541,13 @@ def _rename_collection(passage: FoundPassage, shown: Mapping[str, str]) -> Found
 
 def _tell_apart(passages: Sequence[ScoredPassage]) -> Sequence[ScoredPassage]:
     """The passages, with the names of the files in those titles that several documents have."""
-    found = [each.found.passage for each in passages]
-    titles = tell_apart({passage.document_id: (passage.title, passage.uri) for passage in found})
+    plain = [each.found.passage for each in passages]
+    titles = tell_apart({passage.document_id: (passage.title, passage.uri) for passage in plain})
     return [
         replace(each, found=replace(each.found, passage=replace(passage, title=titles[passage.document_id])))
         if passage.document_id in titles
         else each
-        for each, passage in zip(passages, found, strict=True)
+        for each, passage in zip(passages, plain, strict=True)
     ]
 
 

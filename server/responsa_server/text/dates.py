@@ -102,15 +102,15 @@ def list_whole_dates(terms: Iterable[str]) -> Sequence[Date]:
     return [Date(*map(int, term.split("-"))) for term in terms if is_whole_date(term)]
 
 
-def other_dates(text: str, language: str, asked: Sequence[Date]) -> bool:
+def other_dates(text: str, language: str, wanted_dates: Sequence[Date]) -> bool:
     """Whether a text has whole dates, and none of those asked for, also not in a range."""
-    if not asked:
+    if not wanted_dates:
         return False
     dates = [date for date in find_dates(text, language) if date.readings[0].year and date.readings[0].day]
     return bool(dates) and not any(
         date.readings[0] <= wanted <= date.until if date.until else wanted in date.readings
         for date in dates
-        for wanted in asked
+        for wanted in wanted_dates
     )
 
 
@@ -119,14 +119,14 @@ def find_dates(text: str, language: str) -> Sequence[FoundDate]:
     if not _DIGIT.search(text):
         return ()
     text = to_ascii_digits(text)
-    found: list[FoundDate] = []
+    dates: list[FoundDate] = []
     for form in _FORMS["dates"]:
         for match in form.finditer(text):
-            if any(other.start < match.end() and match.start() < other.end for other in found):
+            if any(other.start < match.end() and match.start() < other.end for other in dates):
                 continue
             if date := _read(match, language):
-                insort(found, date, key=lambda date: date.start)
-    return _join_ranges(text, found) if found else ()
+                insort(dates, date, key=lambda date: date.start)
+    return _join_ranges(text, dates) if dates else ()
 
 
 def find_months(text: str, language: str) -> Iterator[FoundDate]:
@@ -198,10 +198,10 @@ def _month_of(name: str, language: str, *, has_year: bool) -> int:
     return _ANYWHERE.get(name, 0)
 
 
-def _join_ranges(text: str, found: Sequence[FoundDate]) -> Sequence[FoundDate]:
+def _join_ranges(text: str, dates: Sequence[FoundDate]) -> Sequence[FoundDate]:
     """The dates, of which two that a dash or a word joins are a range; the first one may lack the year."""
     joined: list[FoundDate] = []
-    for date in found:
+    for date in dates:
         before, last = (joined[-1] if joined else date), date.readings[0]
         begin = before.readings[0]
         begin = begin._replace(year=begin.year or last.year) if begin.day else begin

@@ -27,19 +27,21 @@ def name_words(address: str) -> str:
 def tell_apart(titles: Mapping[Key, tuple[str, str]]) -> Mapping[Key, str]:
     """Another title for each document that has that of another: with its file's name, or its folder's if the names are
     the same, too. titles: the title of each document, and its path or address."""
-    told: dict[Key, str] = {}
+    names: dict[Key, str] = {}
+    paths: dict[str, dict[Key, Sequence[str]]] = {}
     for key, (title, address) in titles.items():
-        same = [_split(other) for called, other in titles.values() if called == title]
-        own = _split(address)
-        # From the end on, the first part that no other path has at the same place.
+        paths.setdefault(title, {})[key] = _split(address)
+    for key, (title, _) in titles.items():
+        own, same = paths[title][key], paths[title].values()
+        # From the end on, the first part that no other path has at the same index.
         parts = (
-            own[-place]
-            for place in range(1, len(own) + 1)
-            if [path[-place:][:1] for path in same].count([own[-place]]) == 1
+            own[-index]
+            for index in range(1, len(own) + 1)
+            if [path[-index:][:1] for path in same].count([own[-index]]) == 1
         )
         if len(same) > 1 and (part := next((part for part in parts if part != title), "")):
-            told[key] = f"{title} ({part})"
-    return told
+            names[key] = f"{title} ({part})"
+    return names
 
 
 def _split(address: str) -> Sequence[str]:

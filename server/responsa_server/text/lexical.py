@@ -189,13 +189,13 @@ class Analyzer:
         """
         return list(self._each(text, language))
 
-    def _each(self, text: str, language: str, *, asked: bool = False) -> Iterator[Token]:
-        """asked: without the names of the months of dates, which a passage may write in digits."""
+    def _each(self, text: str, language: str, *, bare: bool = False) -> Iterator[Token]:
+        """bare: without the names of the months of dates, which a passage may write in digits."""
         at = 0
         for start, end, terms, inner in _find_stamps(text, language):
             yield from self._split(text, language, at, start)
             yield from (Token(term, start, end) for term in terms)
-            if not asked or inner == (start, end):
+            if not bare or inner == (start, end):
                 yield from self._split(text, language, *inner)
             at = end
         yield from self._split(text, language, at, len(text))
@@ -252,7 +252,7 @@ class Analyzer:
         content: dict[str, None] = {}
         others: dict[str, None] = {}
         begun, wanted = -1, True
-        for token in self._each(text, language, asked=True):
+        for token in self._each(text, language, bare=True):
             # The parts of a compound stand at the same place, and a compound may be as long as the text.
             if token.start != begun:
                 begun, word = token.start, text[token.start : token.end]

@@ -154,14 +154,14 @@ def _blank(text: str, start: int, end: int) -> str:
 
 def _dates(text: str, language: str) -> Iterator[Quantity]:
     """A date without a year or a day is stated by each date that has its other parts."""
-    found = find_dates(text, language)
-    for date in found:
+    dates = find_dates(text, language)
+    for date in dates:
         ends = [*date.readings, *([date.until] if date.until else ())]
         values = {value for each in ends for value in _list_parts(each)}
         exact = "" if len(ends) > 1 else "{}-{}-{}".format(*(part or "" for part in ends[0]))
         yield Quantity("date", frozenset(values), exact=exact, span=(date.start, date.end))
     for month in find_months(text, language):
-        if not any(date.start <= month.start < date.end for date in found):
+        if not any(date.start <= month.start < date.end for date in dates):
             values = frozenset(_list_parts(month.readings[0]))
             yield Quantity("date", values, exact=next(iter(values)), span=(month.start, month.end))
 
