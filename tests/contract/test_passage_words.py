@@ -119,7 +119,7 @@ async def test_the_name_of_a_file_becomes_a_word_and_a_vector_of_earlier_passage
     analysing = Analysing(PassageWordsStore(house.database), index, index, house.builds, indexers)
     with psycopg.connect(database_urls.superuser, autocommit=True) as connection:
 
-        def stored() -> Sequence[object]:
+        def stored() -> Sequence[tuple[object, ...]]:
             rows = connection.execute(
                 """SELECT p.name, p.terms, p.words, v.kind, v.embedding FROM responsa.passage AS p
                 JOIN responsa.passage_vector AS v ON v.passage_id = p.id ORDER BY p.name, v.ordinal"""
