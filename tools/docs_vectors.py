@@ -21,6 +21,7 @@ from responsa_server.ingest import shipped_vectors
 from responsa_server.ingest.indexing import DocumentIdentity, Indexer
 from responsa_server.search.embedder import Embedder
 from responsa_server.system.instance import CHECKOUT
+from responsa_server.text.file_names import name_words
 
 
 class Vectors:
@@ -51,7 +52,8 @@ async def index(embedder: Embedder, vectors: Vectors) -> None:
         data = page.encode()
         parsed = markdown.parse(sniff(data, name, known="MARKDOWN"))
         cut = await indexer.cut(Whole(parsed), Chunking(), "text/markdown")
-        identity = DocumentIdentity("", "", UUID(int=0), 1, parsed.title or name, "")
+        title, words = parsed.title or name, name_words(f"docs/{name}")
+        identity = DocumentIdentity("", "", UUID(int=0), 1, title, "", words)
         async for _ in indexer.passages(identity, cut, len(data)):
             pass
 

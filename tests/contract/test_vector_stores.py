@@ -623,7 +623,8 @@ async def test_lost_vectors_are_computed_again_from_the_database(
             assert await size(qdrant) == before
             # The stored words belonged to the lost pieces.
             assert len(await words.without("acme", 10)) == missing
-            await Analysing(words, store.lexical, OutsideIndex(store.lexical, qdrant)).all()
+            outside = OutsideIndex(store.lexical, qdrant)
+            await Analysing(words, store.lexical, outside, store.house.builds, indexers).all()
 
 
 @pytest.mark.parametrize("place", QDRANTS)

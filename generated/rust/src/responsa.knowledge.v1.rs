@@ -1805,6 +1805,10 @@ pub struct SearchHit {
     /// if the passage is not among the ten that the search ranks first, or has nothing to show.
     #[prost(message, optional, tag = "4")]
     pub excerpt: ::core::option::Option<super::super::chat::v1::Excerpt>,
+    /// The versions of other documents whose passages have the same text, as far as the search finds them and the caller may read them, `documents/{uuid}/versions/{n}`.
+    /// They are no hits of their own.
+    #[prost(string, repeated, tag = "5")]
+    pub copies: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 impl ::prost::Name for SearchHit {
     const NAME: &'static str = "SearchHit";

@@ -8,8 +8,10 @@ languages, the guess needs more than a few words. Language codes are ISO 639-1.
 from __future__ import annotations
 
 import re
+import tomllib
 from collections import Counter
-from typing import Final
+from importlib.resources import files
+from typing import Final, cast
 
 UNKNOWN: Final = ""
 """The code of an unknown language: the text is too short, or its language has no row below. Such a text is treated as
@@ -21,50 +23,13 @@ _ENOUGH_LETTERS: Final = 0.3
 """The share of the letters that shows a script. It is far below 1, because Japanese mixes its kana with Chinese characters,
 and any script is mixed with Latin names."""
 
-STOPWORDS: Final[dict[str, frozenset[str]]] = {
-    code: frozenset(words.split())
-    for code, words in {
-        "en": "a about am an and are as at be been but by can could did do does for from had has have he her his how i if in into"
-        " is it its me my no not of on or our please she should so some such tell than that the their them then there these they"
-        " this those to us want was we were what when where which while who whom whose why will with would you your",
-        "es": "a al como con cual cuando cuál cuáles cuándo cuánto cuántos cómo de del dónde el ella en entre era es esta"
-        " este fue ha la las le lo los más no o para pero por que quien quién qué se según ser sin sobre su sus también"
-        " un una y",
-        "de": "als am an auch auf aus bei bis das dass dem den der des die durch ein eine einem einen einer eines er es"
-        " für hat hatte ihr im in ist kann mit nach nicht oder sein sich sie sind über um und unter vom von vor wann war"
-        " waren warum was welche welchem welcher welches wer werden wie wird wo wurde wurden zu zum zur",
-        "fr": "a au aux avec ce cette ces comment dans de des du elle en est et était été il ils la le les leur lui mais"
-        " ne ont ou où par pas plus pour pourquoi quand que quel quelle quelles quels qui quoi sa se ses son sont sur un"
-        " une",
-        "it": "a al alla anche che chi ci come con cosa da dal dalla dei del della delle di dove e è era gli ha i il in la"
-        " le lo ma nel nella non o per perché più quale quali quando quanto quanti si sono stato su sua suo un una",
-        "pt": "a ao aos as até com como da das de do dos e ela ele em entre era está foi mais mas na nas no nos não o os"
-        " ou para pela pelo por qual quais quando quanto quantos que quem se ser seu sua são também um uma onde",
-        "nl": "aan als bij dat de der deze die dit door een en er haar het hij hoe hun in is kan maar met naar niet of om"
-        " onder ook op over te tot uit van voor waar waarom wanneer waren was wat welke werd wie wordt worden zijn",
-        "sv": "av att av de den det efter eller en ett från för ha hade han hon hur i inte är kan med men mot när och om"
-        " på sig som till under ut vad var varför vem vid vilka vilken vilket än",
-        "da": "af at blev da de den der det efter eller en er et for fra han har havde hun hvad hvem hvilke hvilken hvor"
-        " hvordan hvorfor hvornår i ikke med men mod når og om på som til ud under var ved være",
-        "no": "av at ble da de den der det etter eller en er et for fra han har hadde hun hva hvem hvilke hvilken hvor"
-        " hvordan hvorfor i ikke med men mot når og om på som til ut under var ved være",
-        "fi": "että ei ja joka jotka kuin kuka kun mikä milloin miksi mitä missä miten mutta myös ne niin oli olivat on"
-        " ovat se sen tai tämä voi",
-        "pl": "ale był była co czy dla do gdzie i ich jak jaki jakie jako jest jego już kiedy kto który która które lub na"
-        " nie o od po przez przy się są tak to w z za ze",
-        "cs": "a aby ale byl byla co do jak jako je jeho jsou kde když který která které kdo na nebo o od po pro při se"
-        " v ve z za že",
-        "ro": "a ale au care ce când cine cu cum de din este era fost în la lui mai nu o pe pentru prin sau se sunt și"
-        " unde un unei unui",
-        "tr": "bir bu da daha de en gibi hangi ile için kadar kim mi mı mu nasıl ne neden nerede olan olarak olduğu sonra"
-        " ve veya",
-        "hu": "a az azt egy ez ezt és hogy hogyan hol is ki kik meg melyik mennyi mi mikor milyen miért nem s vagy van volt",
-        "ca": "a al amb com de del els el en entre era és foi la les li més no o on per però qual quan què qui se són un"
-        " una va",
-        "id": "adalah akan apa atau bagaimana berapa dalam dan dari dengan di itu ini kapan karena ke mana mengapa oleh"
-        " pada sebagai siapa telah tidak untuk yang",
-    }.items()
+STOPWORDS: Final = {
+    code: frozenset(cast("str", words).split())
+    for code, words in tomllib.loads(
+        (files("responsa_formats.text") / "stopwords.toml").read_text("utf-8")
+    ).items()
 }
+"""The function words of each language, the more common languages first."""
 
 # The languages are in the order of STOPWORDS, the more common languages first, because the first of two languages with
 # equal scores wins. One-letter words do not count, because they occur in most languages with Latin script, and after

@@ -232,15 +232,18 @@ async def build_knowledge(
             topics=topics,
             document_seconds=settings.ingestion.document_seconds,
         )
+        builds = GenerationBuildStore(database, queue, vectors)
         reindex = Reindex(
-            GenerationBuildStore(database, queue, vectors),
+            builds,
             indexers,
             watching.report_end,
             errors=queue.errors,
         )
         words = PassageWordsStore(database)
         beside = {
-            "words of passages": Analysing(words, lexical, retriever.index, queue.errors).run,
+            "words of passages": Analysing(
+                words, lexical, retriever.index, builds, indexers, queue.errors
+            ).run,
             "documents to read again": Rereading(documents, words, queue.errors).run,
         }
         jobs = KnowledgeJobs(

@@ -248,7 +248,8 @@ def _card(hit: SearchHit) -> excerpt_pb2.Excerpt:
 
 def _scores(hit: SearchHit) -> str:
     reranker = f", reranker {hit.parts.reranker:.3f}" if hit.parts.HasField("reranker") else ""
-    return f"score {hit.score:.3f}{reranker}"
+    copies = f", and {counted(len(hit.copies), 'copy', 'copies')}" if hit.copies else ""
+    return f"score {hit.score:.3f}{reranker}{copies}"
 
 
 def list_documents(

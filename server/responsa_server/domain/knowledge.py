@@ -266,7 +266,7 @@ class Hit:
     cosine similarity, from -1 to 1. term: the index of the search term that matches best. piece_score: how well the best
     piece fits, from 0 to 1; None if the passage has no pieces or is not among the first ten. reranker_score: the score
     of the reranking model, on its own scale, which orders the hits; None if it did not read the passage. excerpt: what to
-    show of the passage; None without `piece_score`.
+    show of the passage; None without `piece_score`. copies: the passages of other documents with the same text.
     """
 
     passage: Passage
@@ -277,6 +277,7 @@ class Hit:
     piece_score: float | None = None
     reranker_score: float | None = None
     excerpt: Excerpt | None = None
+    copies: Sequence[Passage] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -446,7 +447,7 @@ class IngestTask:
     format that was recognised during the upload, or ''. size_bytes: the size of the original. original: its bytes, if
     they are few. seq: that of the operation. earlier_sha256: if the version reads the bytes of an earlier version
     again, the SHA-256 of the earlier version's canonical text. earlier_parser: likewise what made that text; ''
-    if its passages were cut by other rules.
+    if its passages were cut by other rules. usual_language: that of most documents of the collection; '' if it is not known.
     """
 
     claim: IngestClaim
@@ -461,6 +462,7 @@ class IngestTask:
     original: bytes | None = None
     earlier_sha256: bytes | None = None
     earlier_parser: str = ""
+    usual_language: str = ""
 
 
 @dataclass(frozen=True, slots=True)

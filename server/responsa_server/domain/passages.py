@@ -110,7 +110,8 @@ class Passage:
     begins within a table, the first one is the table's header, which stands before the passage. origin: the tool's
     source that the passage is; None for a passage of a document. date: the date that the document states, as
     YYYY-MM-DD; '' if it states none. headings: those above all of the passage, outermost first. outline: the headings
-    above its first byte, and those within; () if the passage was stored by a release that kept none.
+    above its first byte, and those within; () if the passage was stored by a release that kept none. name: the words of
+    the document's file name and folder that count as the passage's, see `text/file_names.py`.
     """
 
     id: UUID
@@ -126,6 +127,7 @@ class Passage:
     origin: ToolOrigin | None = None
     date: str = ""
     outline: Sequence[OutlinedHeading] = ()
+    name: str = ""
 
     @property
     def read(self) -> VersionRead | None:
@@ -367,8 +369,9 @@ class CandidateQuery:
     ids: Collection[UUID] = ()
 
 
-ANALYSIS_VERSION: Final = 2
-"""The version of `text/lexical.py`. Terms of another version are made again (`ingest/analysing.py`). A migration that
+ANALYSIS_VERSION: Final = 3
+"""The version of `text/lexical.py`, and of what counts as a passage's words. Terms of another version are made again
+(`ingest/analysing.py`), and vectors whose text has changed. A migration that
 changes it also makes the index `passage_not_analysed` again."""
 INSTRUCTING_VERSION: Final = 1
 """The version of the patterns of `text/instructing.py`, which is stored with what they find. What another version found

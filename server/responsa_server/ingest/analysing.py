@@ -1,5 +1,5 @@
 """Stores the terms, the words and the instructions of passages that an earlier release has stored without them or
-otherwise, while searches go on with what is there.
+otherwise, and the vectors whose text has changed with them, while searches go on with what is there.
 
 It remembers nothing: it looks for such passages, and several processes may do so at the same time. Servers of the
 earlier release may store further ones during an upgrade, so it looks again.
@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from responsa_server.domain.generations import UnembeddedPassage
 from responsa_server.domain.passage_words import pack
 from responsa_server.domain.passages import FoundPassage, LexicalIndex, PassageIndex
 from responsa_server.domain.people import Server
 from responsa_server.domain.unexpected import UnexpectedErrors
-from responsa_server.ingest.indexing import lexical_form
+from responsa_server.ingest.indexing import Indexers, SeenVectors, lexical_form, list_new_words
 from responsa_server.search.evidence import sequences_of_passage
+from responsa_server.stores.postgres.generations import GenerationBuildStore
 from responsa_server.stores.postgres.passages import PassageAnalysis, PassageWordsStore
 from responsa_server.telemetry.unexpected import keep_going
+from responsa_server.text.file_names import name_words
 from responsa_server.text.instructing import NEAR_BYTES, instructing_ranges
 from responsa_server.text.lexical import Analyzer
 from responsa_server.text.shown import header_of
@@ -40,9 +44,13 @@ class Analysing:
         store: PassageWordsStore,
         lexical: LexicalIndex,
         index: PassageIndex,
+        builds: GenerationBuildStore,
+        indexers: Indexers,
         errors: UnexpectedErrors | None = None,
     ) -> None:
         self._store = store
+        self._builds = builds
+        self._indexers = indexers
         self._lexical = lexical
         self._index = index
         self._errors = errors or UnexpectedErrors()
@@ -56,10 +64,15 @@ class Analysing:
         """Store the words of all passages that lack them. Returns the number of passages. Raises Unavailable."""
         stored = 0
         for tenant in await self._store.tenants():
-            while headers := await self._store.without(tenant, _AT_ONCE):
-                reader, ids = Server(tenant), list(headers)
-                passages = (await self._index.passages(reader, {None: dict.fromkeys(ids, True)}))[None]
+            while beside := await self._store.without(tenant, _AT_ONCE):
+                reader, ids = Server(tenant), list(beside)
+                headers = {id_: header for id_, (header, _) in beside.items()}
+                passages = [
+                    replace(row, passage=replace(row.passage, name=name_words(beside[row.passage.id][1])))
+                    for row in (await self._index.passages(reader, {None: dict.fromkeys(ids, True)}))[None]
+                ]
                 near = await self._lexical.around(reader, ids, NEAR_BYTES)
+                await self._embed(tenant, passages, headers)
                 written = await self._store.write(
                     tenant, await asyncio.to_thread(_analyse, passages, near, headers)
                 )
@@ -70,6 +83,20 @@ class Analysing:
         if stored:
             self._log.info("the words of passages were stored", passages=stored)
         return stored
+
+    async def _embed(
+        self, tenant: str, passages: Sequence[FoundPassage], headers: Mapping[UUID, str]
+    ) -> None:
+        """Make the vectors again whose text the name of the file has changed."""
+        changed = [
+            UnembeddedPassage(row.passage, row.language, headers[row.passage.id], row.pieces)
+            for row in passages
+            if list_new_words(row.passage.name, (row.passage.title, *row.passage.headings))
+        ]
+        for task in await self._builds.active(tenant) if changed else ():
+            own = [passage for passage in changed if passage.passage.collection_id == task.collection_id]
+            if own and (indexer := await self._indexers.of_name(task.embedding)) is not None:
+                await self._builds.refill(task, await indexer.vectors(tenant, own, SeenVectors(len(own))))
 
 
 def _analyse(
@@ -84,12 +111,19 @@ def _analyse(
         start, text = near.get(passage.id, (source.start, passage.text.encode()))
         columns = " | ".join(header_of(headers[passage.id]))
         form = lexical_form(
-            analyzer, passage.title, passage.headings, passage.text, found_passage.language, columns
+            analyzer,
+            passage.title,
+            passage.headings,
+            passage.text,
+            found_passage.language,
+            columns,
+            passage.name,
         )
         analyses[passage.id] = PassageAnalysis(
             pack(form.counts, sequences_of_passage(found_passage, analyzer)),
             instructing_ranges(text, start, (source.start, source.end)),
             form.terms,
             form.length,
+            passage.name,
         )
     return analyses

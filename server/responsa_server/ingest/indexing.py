@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
@@ -17,7 +18,7 @@ from uuid import UUID
 import numpy as np
 
 from responsa_formats.text.canonical import Block, Place
-from responsa_formats.text.languages import language_of_document
+from responsa_formats.text.languages import is_doubtful, language_of_document
 from responsa_formats.text.sections import Sectioned
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.generations import UnembeddedPassage
@@ -97,6 +98,8 @@ class DocumentIdentity:
     version: int
     title: str
     uri: str
+    name: str = ""
+    """See `Passage`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,12 +249,20 @@ class Indexer:
         self._new_id = new_id
 
     async def cut(
-        self, document: Sectioned, chunking: Chunking, media_type: str, begins: Set[int] = frozenset()
+        self,
+        document: Sectioned,
+        chunking: Chunking,
+        media_type: str,
+        begins: Set[int] = frozenset(),
+        usual_language: str = "",
     ) -> CutDocument:
         """Cut a document into passages, in order. Passages of two sections share no tokens. media_type: the type of the
-        document. begins: see `chunk_document`; they are in the first section.
+        document. begins: see `chunk_document`; they are in the first section. usual_language: that of a text which is
+        too short to say.
         """
-        return await _in_thread(document.size, self._cut, document, chunking, media_type, begins)
+        return await _in_thread(
+            document.size, self._cut, document, chunking, media_type, begins, usual_language
+        )
 
     async def passages(
         self, identity: DocumentIdentity, cut: CutDocument, size_bytes: int
@@ -268,7 +279,7 @@ class Indexer:
             for start in range(0, len(ranges), _PASSAGES_A_BATCH):
                 chunks = section.chunks[start : start + _PASSAGES_A_BATCH]
                 planned = await _in_thread(
-                    size, self._plan, analyzer, identity.title, cut.language, section, chunks, limit
+                    size, self._plan, analyzer, identity, cut.language, section, chunks, limit
                 )
                 texts = {_digest(vector.text): vector.text for plan in planned for vector in plan.vectors}
                 vectors = await self._vectors(identity.tenant_id, texts)
@@ -306,16 +317,20 @@ class Indexer:
             passage.text,
             own,
             columns=" | ".join(header_of(unembedded_passage.header)) if unembedded_passage.header else "",
+            name=passage.name,
         )
         return planned or [PlannedVector(VectorKind.WINDOW, passage.source, passage.text)]
 
-    def _cut(self, document: Sectioned, chunking: Chunking, media_type: str, begins: Set[int]) -> CutDocument:
+    def _cut(
+        self, document: Sectioned, chunking: Chunking, media_type: str, begins: Set[int], usual: str
+    ) -> CutDocument:
         language = document.language or ""
         sections: list[Sequence[_Range]] = []
         table: Header | None = None
         for index in range(document.section_count):
             section = document.section(index)
-            language = language or language_of_document(section.document.canonical_text)
+            text = section.document.canonical_text
+            language = language or (usual if is_doubtful(text) else "") or language_of_document(text)
             chunks = chunk_document(
                 section.document,
                 self._embedder.token_offsets,
@@ -343,12 +358,13 @@ class Indexer:
     def _plan(
         self,
         analyzer: Analyzer,
-        title: str,
+        identity: DocumentIdentity,
         language: str,
         section: OpenSection,
         chunks: Sequence[Chunk],
         limit: int,
     ) -> list[_Planned]:
+        title, name = identity.title, identity.name
         planned: list[_Planned] = []
         for chunk in chunks:
             own = section.pieces[
@@ -365,15 +381,16 @@ class Indexer:
                 own,
                 columns=columns,
                 most_pieces=limit,
+                name=name,
             )
-            lexical = lexical_form(analyzer, title, chunk.heading_path, chunk.text, language, columns)
+            lexical = lexical_form(analyzer, title, chunk.heading_path, chunk.text, language, columns, name)
             raw, start = chunk.text.encode(), chunk.byte_start
             texts = (
                 raw[vector.source.start - start : vector.source.end - start].decode()
                 for vector in vectors
                 if vector.kind is not VectorKind.WINDOW
             )
-            sequences = sequences_of(title, chunk.heading_path, texts, language, analyzer)
+            sequences = sequences_of(title, chunk.heading_path, texts, language, analyzer, name)
             words = pack(lexical.counts, sequences)
             planned.append(_Planned(chunk, lexical, vectors, words, section.instructing(chunk)))
         return planned
@@ -418,6 +435,7 @@ class Indexer:
                 headings=chunk.heading_path,
                 outline=chunk.outline,
                 places=section.places(source, section.header(chunk)),
+                name=identity.name,
             ),
             ordinal=chunk.ordinal,
             language=language,
@@ -516,18 +534,21 @@ def plan_vectors(
     *,
     columns: str = "",
     most_pieces: int = MAX_PIECES,
+    name: str = "",
 ) -> list[PlannedVector]:
     """Plan the vectors of a passage: vectors for windows that together cover the passage, and for its pieces and headings.
 
     text: the canonical text of the bytes `source`. pieces: any pieces of the document; only those within the passage are used.
     outline: see `Passage`.
     columns: the names of the columns, if the passage begins within a table. most_pieces: see `merge_pieces`.
+    name: see `Passage`.
     """
     raw = text.encode()
     own = [piece for piece in pieces if source.start <= piece.byte_start and piece.byte_end <= source.end]
     planned: list[PlannedVector] = []
     for section, headings in _sections(outline, source, own):
-        context = " > ".join(part for part in (title, *headings) if part)[:_TITLE_CHARS]
+        words = " ".join(list_new_words(name, (title, *headings)))
+        context = " > ".join(part for part in (words, title, *headings) if part)[:_TITLE_CHARS]
         if columns and section.start == source.start:
             context = f"{context}\n{plain(columns)[:_COLUMNS_CHARS]}"
         within = raw[section.start - source.start : section.end - source.start].decode()
@@ -539,6 +560,12 @@ def plan_vectors(
                 PlannedVector(_KINDS[piece.kind], ByteRange(piece.byte_start, piece.byte_end), words)
             )
     return planned
+
+
+def list_new_words(name: str, above: Sequence[str]) -> Sequence[str]:
+    """The words of a name that stand in none of these titles."""
+    known = frozenset(re.findall(r"\w+", " ".join(above).lower()))
+    return [word for word in name.split() if word.lower() not in known]
 
 
 def _sections(
@@ -602,12 +629,22 @@ def _windows(embedder: Embedder, context: str, source: ByteRange, text: str) -> 
 
 
 def lexical_form(
-    analyzer: Analyzer, title: str, headings: Sequence[str], text: str, language: str, columns: str = ""
+    analyzer: Analyzer,
+    title: str,
+    headings: Sequence[str],
+    text: str,
+    language: str,
+    columns: str = "",
+    name: str = "",
 ) -> LexicalForm:
     """The terms of a passage. The terms of the title and the headings are labelled, so that ranking can weight them differently.
 
     columns: the names of the columns, if the passage begins within a table. They count as its first row.
+    name: see `Passage`. Its terms count less than those of the title, and so only once, where the passage has them nowhere else.
     """
     above = [term for part in (title, *headings) for term in analyzer.terms(part, language)]
     body = analyzer.terms(plain(f"{columns}\n{text}" if columns else text), language)
-    return LexicalForm(tsvector_literal(above, body), Counter([*above, *body]), len(above) + len(body))
+    counts = Counter([*above, *body])
+    named = [term for term in dict.fromkeys(analyzer.terms(name, language)) if term not in counts]
+    counts.update(named)
+    return LexicalForm(tsvector_literal(above, [*body, *named]), counts, counts.total())

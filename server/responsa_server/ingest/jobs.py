@@ -58,6 +58,7 @@ from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.unexpected import note
+from responsa_server.text.file_names import name_words
 
 MAX_TITLE_BYTES: Final = MAX_BYTES["DocumentMetadata.title"]
 # The minimum number of seconds between two writes of the progress.
@@ -200,7 +201,7 @@ class Ingest:
             await self._ingestions.end_unchanged(task.claim)
             return
         begins = await self._topics.begins(parsed, self._log)
-        cut = await indexer.cut(parsed, task.chunking, file_format.media_type, begins)
+        cut = await indexer.cut(parsed, task.chunking, file_format.media_type, begins, task.usual_language)
         if not cut.passage_count:
             raise Rejected.as_empty()
         title = title_of(task.title, task.source_key, parsed)
@@ -234,7 +235,8 @@ class Ingest:
             claim.document_id,
             claim.version,
             title,
-            task.uri or task.source_key,
+            address := task.uri or task.source_key,
+            name_of(task.title, address),
         )
         loop = asyncio.get_running_loop()
         done, written = 0, float("-inf")
@@ -255,6 +257,11 @@ def title_of(title: str, source_key: str, parsed: ParsedFile) -> str:
     """The uploader's title, or else the document's own title, or else the last part of the source key."""
     title_text = title or parsed.title or PurePosixPath(source_key).name or source_key
     return title_text.encode()[:MAX_TITLE_BYTES].decode(errors="ignore")
+
+
+def name_of(title: str, address: str) -> str:
+    """See `Passage.name`. title: the uploader's; '' if there is none."""
+    return "" if title else name_words(address)
 
 
 class KnowledgeJobs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from responsa_server.domain.generations import GenerationTask
 from responsa_server.ingest.indexing import Indexers, SeenVectors
@@ -29,17 +29,14 @@ class Rebuild:
         settings do not declare a collection's model."""
         done = 0
         for tenant in await self._words.tenants():
-            for collection, model, generation in await self._passages.collections(tenant):
-                done += await self._collection(tenant, collection, model, generation)
+            for task in await self._passages.active(tenant):
+                done += await self._fill(task)
         return done
 
-    async def _collection(self, tenant: str, collection: str, model: str, generation: UUID | None) -> int:
-        indexer = await self._indexers.of_name(model)
+    async def _fill(self, task: GenerationTask) -> int:
+        indexer, tenant = await self._indexers.of_name(task.embedding), task.tenant_id
         if indexer is None:
-            raise undeclared_embedding(collection, model, self._indexers.configured)
-        task = GenerationTask(
-            tenant, uuid4(), 0, collection, 0, generation, model, activate=False, passages_done=0
-        )
+            raise undeclared_embedding(task.collection_id, task.embedding, self._indexers.configured)
         seen, done = SeenVectors(_COUNTED), 0
         after: UUID | None = None
         while passages := await self._passages.missing(task, after, _AT_ONCE):

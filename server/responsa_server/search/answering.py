@@ -33,7 +33,7 @@ from responsa_server.search.excerpts import (
     READ,
     ChosenExcerpt,
     choose,
-    distinct,
+    group_copies,
     ranking,
     with_excerpts,
 )
@@ -172,7 +172,7 @@ class LibraryEvidence:
         retrieval = self._read(evidence).retrieval
         documents, reranked = await self._rerank(
             question,
-            distinct(retrieval.passages),
+            [first for first, *_ in group_copies(retrieval.passages)],
             retrieval.kept,
         )
         documents, near = await with_surroundings(self._retriever.lexical, caller, question, documents, MOST)

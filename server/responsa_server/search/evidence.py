@@ -16,6 +16,7 @@ from responsa_formats.text.languages import has_english_letters
 from responsa_server.domain.passage_words import WantedTerms
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
 from responsa_server.search.scoring import Weights
+from responsa_server.text.dates import list_whole_dates, other_dates
 from responsa_server.text.lexical import Analyzer
 
 PASSAGE_WEIGHT: Final = 6.0
@@ -24,6 +25,9 @@ OWN_WEIGHT: Final = 0.25
 TITLED_WEIGHT: Final = 0.25
 AROUND_WEIGHT: Final = 0.5
 ORDER_WEIGHT: Final = 1.0
+
+OTHER_DATE: Final = 0.5
+"""The share that is left of the score of a table's row that has whole dates, but none of those asked for."""
 
 CALIBRATED: Final = "all-MiniLM-L6-v2/"
 """The beginning of the names of the embedding models for which the weights of cosines are fitted, here and in
@@ -41,11 +45,16 @@ def readable(text: str) -> str:
 
 
 def sequences_of(
-    title: str, headings: Sequence[str], pieces: Iterable[str], language: str, analyzer: Analyzer
+    title: str,
+    headings: Sequence[str],
+    pieces: Iterable[str],
+    language: str,
+    analyzer: Analyzer,
+    name: str = "",
 ) -> Sequence[Sequence[str]]:
     """The sequences of terms that a passage's words have; see `passage_words.py`. pieces: the texts of the pieces and
-    headings of the passage, in order."""
-    above = analyzer.terms(" ".join((title, *headings)), language)
+    headings of the passage, in order. name: see `Passage`."""
+    above = analyzer.terms(" ".join((title, *headings, name)), language)
     return [above, *(analyzer.terms(readable(piece), language) for piece in pieces)]
 
 
@@ -57,7 +66,9 @@ def sequences_of_passage(found_passage: FoundPassage, analyzer: Analyzer) -> Seq
         raw[piece.source.start - offset : piece.source.end - offset].decode()
         for piece in found_passage.pieces
     )
-    return sequences_of(passage.title, passage.headings, texts, found_passage.language, analyzer)
+    return sequences_of(
+        passage.title, passage.headings, texts, found_passage.language, analyzer, passage.name
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +172,7 @@ def judge(
 ) -> list[PieceEvidence]:
     """The passage's quotable pieces in order, each with its signals. passage_score: the score of the passage, 0 to 1."""
     above, pieces = question.terms_of(passage, analyzer)
-    before = 0
+    before, wanted_dates = 0, list_whole_dates(question.weights)
     titled = title = question.mask(above)
     judged: list[PieceEvidence] = []
     for index, (piece, terms) in enumerate(zip(passage.pieces, pieces, strict=True)):
@@ -169,9 +180,19 @@ def judge(
         if piece.kind is VectorKind.HEADING:
             titled, before = title | own, 0
             continue
-        judged.append(_evidence(question, index, piece, terms, own, titled, before, passage_score))
+        evidence = _evidence(question, index, piece, terms, own, titled, before, passage_score)
+        if piece.kind is VectorKind.ROW and other_dates(
+            _text_of(passage, piece), passage.language, wanted_dates
+        ):
+            evidence = evidence._replace(score=OTHER_DATE * evidence.score)
+        judged.append(evidence)
         before = own
     return judged
+
+
+def _text_of(passage: FoundPassage, piece: PassagePiece) -> str:
+    start = passage.passage.source.start
+    return passage.passage.text.encode()[piece.source.start - start : piece.source.end - start].decode()
 
 
 def _evidence(

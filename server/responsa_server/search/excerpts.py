@@ -32,6 +32,7 @@ from responsa_server.domain.sharing import pause
 from responsa_server.search.evidence import ParsedQuestion, PieceEvidence, judge, readable
 from responsa_server.search.parts import CUT, ExcerptPart, PassageParts
 from responsa_server.search.retrieve import ParsedQuestions, Retrieval, ScoredPassage
+from responsa_server.text.dates import is_whole_date
 from responsa_server.text.instructing import without_instructions
 from responsa_server.text.lexical import Analyzer
 
@@ -49,15 +50,19 @@ UNKNOWN: Final = 0.7
 not know say little."""
 
 
-def distinct(passages: Sequence[ScoredPassage]) -> Sequence[ScoredPassage]:
-    """The passages in the same order, without those whose text is that of an earlier one of another document."""
-    first: dict[str, UUID] = {}
-    return [
-        passage
-        for passage in passages
-        if first.setdefault(" ".join(passage.found.passage.text.split()), passage.found.passage.document_id)
-        == passage.found.passage.document_id
-    ]
+def group_copies(passages: Sequence[ScoredPassage]) -> Sequence[Sequence[ScoredPassage]]:
+    """The passages in the same order, each followed by those of other documents that have its text."""
+    groups: list[list[ScoredPassage]] = []
+    first: dict[str, list[ScoredPassage]] = {}
+    for each in passages:
+        passage = each.found.passage
+        group = first.setdefault(" ".join(passage.text.split()), [])
+        if not group or group[0].found.passage.document_id == passage.document_id:
+            groups.append(group if not group else [])
+            groups[-1].append(each)
+        else:
+            group.append(each)
+    return groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,8 +274,9 @@ def _support(
     if not cosines or not question.english or found_passage.language not in ("en", ""):
         return support(None, share)
     by_cosine = support(max(cosines), share)
-    # The cosine of a question whose language is not known may say nothing.
-    return by_cosine if question.language else max(by_cosine, support(None, share))
+    # The cosine of a question whose language is not known may say nothing, and says little of the forms of a date.
+    dated = any(map(is_whole_date, terms & question.weights.keys()))
+    return max(by_cosine, support(None, share)) if dated or not question.language else by_cosine
 
 
 BASE: Final = -8.4

@@ -11,7 +11,7 @@ from responsa_server.domain.passages import FoundPassage, LexicalIndex, PassageS
 from responsa_server.domain.people import Reader
 from responsa_server.domain.sharing import pause
 from responsa_server.search.editions import MOST, names_edition, newest_first
-from responsa_server.search.excerpts import READ, excerpts_of, show_part
+from responsa_server.search.excerpts import READ, excerpts_of, group_copies, show_part
 from responsa_server.search.parts import READ_BEFORE_BYTES
 from responsa_server.search.prompt_passages import with_pieces
 from responsa_server.search.reranking import Reranking, order, text_to_rerank
@@ -67,7 +67,10 @@ async def _read_around(
 
 
 async def _hits(
-    retrieval: Retrieval, around: Mapping[UUID, tuple[int, bytes]], analyzer: Analyzer
+    retrieval: Retrieval,
+    around: Mapping[UUID, tuple[int, bytes]],
+    copies: Mapping[UUID, Sequence[ScoredPassage]],
+    analyzer: Analyzer,
 ) -> Sequence[Hit]:
     questions = ParsedQuestions(retrieval, analyzer)
     hits: list[Hit] = []
@@ -85,6 +88,7 @@ async def _hits(
                 passage.term,
                 chosen and chosen.best.score,
                 excerpt=chosen and chosen.show({}, analyzer),
+                copies=[copy.found.passage for copy in copies[passage.found.passage.id]],
             )
         )
     return hits
@@ -101,17 +105,24 @@ class KnowledgeSearch:
     async def search(self, reader: Reader, query: SearchQuery) -> Sequence[Hit]:
         wanted = query.rerank and query.mode is not SearchMode.VECTOR
         reranking = self._reranking if wanted else None
-        retrieval = await self._retriever.retrieve(
-            RetrievalQuery(
-                reader,
-                query.terms,
-                query.collections or None,
-                top_k=query.top_k if reranking is None else max(query.top_k, reranking.limit),
-                mode=query.mode,
-                threshold=query.threshold,
-                filters=query.filters,
-            )
+        request = RetrievalQuery(
+            reader,
+            query.terms,
+            query.collections or None,
+            top_k=query.top_k if reranking is None else max(query.top_k, reranking.limit),
+            mode=query.mode,
+            threshold=query.threshold,
+            filters=query.filters,
         )
+        limit = request.top_k
+        while True:
+            retrieval = await self._retriever.retrieve(request)
+            groups = group_copies(retrieval.passages)
+            if len(groups) >= limit or len(retrieval.passages) < request.top_k:
+                break
+            request = replace(request, top_k=2 * request.top_k)  # others stand in the places of the copies
+        copies = {first.found.passage.id: others for first, *others in groups}
+        retrieval = replace(retrieval, passages=[first for first, *_ in groups[:limit]])
         passages, surroundings = await with_surroundings(
             self._retriever.lexical,
             reader,
@@ -120,7 +131,9 @@ class KnowledgeSearch:
             MOST if reranking is None else reranking.limit,
         )
         shown = replace(retrieval, passages=passages)
-        hits = await self._retriever.analyse(lambda analyzer: _hits(shown, surroundings.around, analyzer))
+        hits = await self._retriever.analyse(
+            lambda analyzer: _hits(shown, surroundings.around, copies, analyzer)
+        )
         if reranking is not None:
             texts = [text_to_rerank(hit.passage) for hit in hits]
             scores = (await reranking.scores("\n".join(query.terms), texts)).scores

@@ -54,6 +54,7 @@ from responsa_server.stores.cached import NOT_CACHED, SharedCache, reader_key
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.parts import SEARCH, took
 from responsa_server.telemetry.stages import stage
+from responsa_server.text.file_names import tell_apart
 from responsa_server.text.lexical import Analyzer
 
 Result = TypeVar("Result")
@@ -395,7 +396,7 @@ class Retriever:
         best, alone = await _read(
             index, scope.reader, shown, _best(ranked)[: query.top_k], _best(asked)[: query.top_k]
         )
-        passages = _join_lists(alone, best, query.top_k) if first_asked else best
+        passages = _tell_apart(_join_lists(alone, best, query.top_k) if first_asked else best)
         return Retrieval(
             tuple(text for text, _ in query.strings),
             [passage for passage in passages if passage.score.total >= query.threshold],
@@ -536,6 +537,18 @@ def _rename_collection(passage: FoundPassage, shown: Mapping[str, str]) -> Found
     if called == passage.passage.collection_id:
         return passage
     return replace(passage, passage=replace(passage.passage, collection_id=called))
+
+
+def _tell_apart(passages: Sequence[ScoredPassage]) -> Sequence[ScoredPassage]:
+    """The passages, with the names of the files in those titles that several documents have."""
+    plain = [each.found.passage for each in passages]
+    titles = tell_apart({passage.document_id: (passage.title, passage.uri) for passage in plain})
+    return [
+        replace(each, found=replace(each.found, passage=replace(passage, title=titles[passage.document_id])))
+        if passage.document_id in titles
+        else each
+        for each, passage in zip(passages, plain, strict=True)
+    ]
 
 
 def _promise(weights: Weights) -> float:

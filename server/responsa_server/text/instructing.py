@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Final
 
+from responsa_server.text.patterns import read_patterns
+
 NEAR_BYTES: Final = 1_200
 """How much of the text before and after a passage `instructing_ranges` reads: as much as prompts and excerpts show beside a passage."""
 OMITTED: Final = "[…]"
@@ -22,102 +24,9 @@ OMITTED: Final = "[…]"
 MOST_CHARACTERS: Final = 2_000
 """The number of characters of a sentence that are read together. A longer one is read in parts."""
 
-_MACHINE: Final = (
-    r"(?:an? |the |any |all |every )?(?:\w{1,20} )?(?:AIs?|LLMs?|chat ?bots?|bots?|language models?"
-    r"|AI (?:models?|systems?|assistants?|agents?)|assistants?)"
-)
-_RULES: Final = r"(?:instructions?|directions?|directives?|rules?|prompts?|guidelines?|orders?|commands?|restrictions?|polic(?:y|ies))"
-_OUTPUT: Final = (
-    r"(?:(?:your|all your|each of your|your next) (?:\w{1,20} )?(?:answers?|reply|replies|responses?|output|summary)"
-    r"|(?:every|the next) (?:reply|replies))"
-)
-_SAY: Final = (
-    r"(?:say|state|reply|respond|answer|tell|mention|include|add|append|insert|integrate|incorporate|embed|begin"
-    r"|start|end|finish|conclude|close|recommend|modify|rewrite|present|translate|convert"
-    r"|encode|reverse|shift|misspell|scramble|jumble|replace|substitute|introduce|advertise|promote|use|express|provide)"
-)
-_START: Final = (
-    r"^\W{0,10}(?:(?:please|now|then|also|and|always|never|you must|you should|you will|make sure to|be sure to"
-    r"|in addition),? ){0,3}"
-)
-_INSTRUCTIONS: Final = tuple(
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        # Other instructions are overturned.
-        (
-            rf"(?:^|[,;:.] |\b(?:please|must|should|now|and|then) )\W{{0,10}}(?:ignor(?:e|ing)|disregard|forget"
-            rf"|override|bypass)\b.{{0,40}}\b(?:previous|prior|earlier|preceding|above|original|system|your|any"
-            rf"|all)\b.{{0,30}}\b{_RULES}\b(?! (?:of|on|for|from|about|that|which)\b)"
-        ),
-        rf"(?:^|[,;:.] )(?:ignore|disregard|forget) the {_RULES} (?:above|before|you)\b",
-        (
-            rf"\byour (?:\w{{1,20}} ){{0,2}}{_RULES}\b.{{0,40}}\b(?:no longer apply"
-            r"|(?:are|is) (?:now )?(?:void|cancell?ed|revoked|suspended|obsolete|off))\b"
-        ),
-        rf"\b(?:do not|don't|never|stop) (?:follow|obey|heed)(?:ing)?\b.{{0,20}}\b(?:your|system) (?:\w{{1,20}} )?{_RULES}\b",
-        # A machine is addressed, or told what it must say.
-        (
-            rf"^\W{{0,10}}{_MACHINE}(?: (?:reading|processing|summari[sz]ing) this)?\s?[:,]\s.{{0,60}}\b(?:do not"
-            rf"|don't|never|ignore|must|should|please|always|{_SAY})\b"
-        ),
-        (
-            rf"^\W{{0,10}}(?:important |urgent )?(?:note|notice|message|instructions?|attention|correction|hint"
-            rf"|order)s? (?:to|for) {_MACHINE}\b"
-        ),
-        (
-            rf"\b{_MACHINE} (?:\w{{1,20}} ){{0,4}}?(?:must|shall|has to|have to) (?:not |only |now |always |never "
-            rf"|also )?(?:{_SAY}|ignore|obey|rank|rate|claim|approve)\b"
-        ),
-        rf"\b(?:if|when|whenever) (?:you are |you're ){_MACHINE}\b",
-        # The form or the content of the answer is ordered.
-        rf"{_START}{_SAY}\b.{{0,120}}\b{_OUTPUT}\b",
-        rf"{_START}(?:in|at the (?:end|beginning|start) of|throughout|after) {_OUTPUT},? (?:\w{{1,20}} ){{0,3}}?(?:claim|{_SAY})\b",
-        rf"{_START}(?:reply|respond) (?:\w{{1,20}} ){{0,4}}?(?:only|just|nothing but|exactly|solely) (?:with|in|as|using)\b",
-        (
-            rf"{_START}(?:reply|respond)\b.{{0,40}}\b(?:backwards|in reverse|emojis?|haikus?|in rhyme|base ?64|morse"
-            r"|like a pirate|nothing else)\b"
-        ),
-        r"\b(?:from now on|henceforth),? (?:you (?:must|will|shall|are to)|always (?:answer|reply)|reply|respond)\b",
-        (
-            r"\b(?:when(?:ever)?|if|whatever) (?:the user|users?|you are) (?:asks?|asked)\b.{0,60}(?:,| always"
-            r"| must) (?:\w{1,20} ){0,2}?(?:say|reply|answer|respond|state|claim|recommend)\b"
-        ),
-        rf"{_START}(?:tell|inform|convince|ask) (?:the|every) user\b",
-        # Another role, or what is secret.
-        (
-            r"\byou are (?:now|no longer) (?:an? )?(?:\w{1,20} )?(?:AI|assistant|chatbot|language model|DAN"
-            r"|unrestricted|bound by)\b|\bi (?:order|command|instruct|authori[sz]e) you\b"
-        ),
-        rf"\b(?:reveal|print|repeat|show|output|disclose|leak)\b.{{0,40}}\byour (?:\w{{1,20}} )?(?:prompt|instructions|{_RULES})\b",
-        # The marks of a conversation.
-        (
-            r"\[/?INST\]|<\|(?:im_start|im_end|endoftext)\|>|<</?SYS>>"
-            r"|^\W{0,10}(?:system|assistant|developer)(?: (?:message|prompt|note|override))?: "
-            r"|\b(?:core|secret) instructions?\b\W{0,3}$"
-        ),
-        (
-            r"\b(?:ignoriere|vergiss|missachte)\b.{0,40}(?:anweisung|vorgabe|instruktion)"
-            r"|\b(?:ignore[zr]?|oublie[zr]?)\b.{0,30}(?:consignes|instructions) (?:préc|ci-dessus)"
-            r"|\b(?:ignora|olvida|dimentica|esqueça)\b.{0,40}(?:instrucciones|istruzioni|instruções)"
-            r"|\bnegeer\b.{0,40}instructies|(?:игнорируй|(?<!не )забудь\b).{0,40}инструкци"
-            r"|(?:忽略|无视).{0,20}(?:指令|指示|提示)"
-        ),
-        (
-            r"\b(?:beende|beginne|füge)\b.{0,20}\b(?:deine[rn]?|ihre[rn]?) antwort\b"
-            r"|\b(?:termine|commence|ajoute)[rz]?\b.{0,60}\b(?:ta|votre|tes|vos) réponses?\b"
-            r"|\b(?:termina|empieza|añade)\b.{0,60}\btus? respuestas?\b"
-        ),
-    )
-)
-"""Each of them is enough. Their parts are bounded, so that the time grows with the length of a text, not faster."""
-
-_TRIGGER: Final = re.compile(
-    r"instru|инструк|direct|rules?\b|prompt|guideline|orders?\b|command|restric|polic|\bAIs?\b|LLM|bots?\b|assistant"
-    r"|\bmodels?\b|answer|antwort|repl[iy]|respon|respues|répons|consign|output"
-    r"|summar|user|henceforth|from now on|authori|istruz|anweis|vorgabe|INST\b|im_|endoftext|SYS>|^\W{0,10}(?:system|developer)|指",
-    re.IGNORECASE,
-)
-"""What each of the patterns needs; most sentences have nothing of it."""
+_PATTERNS: Final = read_patterns("instructing")
+_INSTRUCTIONS: Final = _PATTERNS["instructions"]
+[_TRIGGER] = _PATTERNS["trigger"]
 
 _QUOTED: Final = re.compile(
     r"“[^“”\n]{1,300}”|„[^„“”\n]{1,300}[“”]|«[^«»\n]{1,300}»|\"[^\"\n]{1,300}\"|`[^`\n]{1,300}`|(?<!\w)['‘][^'‘’\n]{2,300}['’](?!\w)"

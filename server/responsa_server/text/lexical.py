@@ -3,6 +3,9 @@
 A term is one of these:
 
 - a stemmed word;
+- a date, its month or its day, in whatever form it is written (`dates.py`), or a clock time;
+- a number by its value, so that 1.200,50 in German is 1,200.50 in English, or an identifier such as DE-1234/5, as a
+  whole and its parts;
 - a pair of characters, in Chinese and Japanese, which do not separate words, and in Korean, which writes particles as
   part of the word before them;
 - three characters, in scripts such as Thai's, which do not separate words and have a letter for each sound.
@@ -14,15 +17,18 @@ Passages and questions go through the same `Analyzer`. PostgreSQL therefore stor
 from __future__ import annotations
 
 import re
+import tomllib
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from itertools import chain, islice
 from sys import getsizeof
 from typing import Final
 
 from responsa_formats.text.languages import STOPWORDS, UNKNOWN
-from responsa_server.text.compounds import german_parts
+from responsa_server.text import compounds
+from responsa_server.text.dates import find_dates, find_times, to_ascii_digits
 
 MAX_TERM_CHARS: Final = 64
 """The maximum length of a term. Longer runs of characters (keys, base64) are cut, because no question contains them in
@@ -40,32 +46,9 @@ _CACHED_BYTES: Final = 4 * 1024 * 1024
 # What an entry of a dict takes besides its key and its value.
 _ENTRY_BYTES: Final = 100
 
-_STEMMERS: Final = {
+_STEMMERS: Final[Mapping[str, str]] = {
     "": "english",
-    "en": "english",
-    "ar": "arabic",
-    "ca": "catalan",
-    "cs": "czech",
-    "da": "danish",
-    "de": "german",
-    "el": "greek",
-    "es": "spanish",
-    "fi": "finnish",
-    "fr": "french",
-    "hi": "hindi",
-    "hu": "hungarian",
-    "hy": "armenian",
-    "id": "indonesian",
-    "it": "italian",
-    "nl": "dutch",
-    "no": "norwegian",
-    "pl": "polish",
-    "pt": "portuguese",
-    "ro": "romanian",
-    "ru": "russian",
-    "sv": "swedish",
-    "ta": "tamil",
-    "tr": "turkish",
+    **tomllib.loads((files("responsa_server.text") / "stemmers.toml").read_text("utf-8")),
 }
 STEMMED: Final = tuple(code for code in _STEMMERS if code)
 """Languages whose words are stemmed."""
@@ -76,7 +59,7 @@ _MARKS: Final = r"\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u09
 _UNSPACED: Final = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f\uac00-\ud7a3\u0e01-\u0e4e\u0e80-\u0eff\u1000-\u109f\u1780-\u17d3"
 _TOKEN: Final = re.compile(
     rf"(?P<unspaced>[{_UNSPACED}]+)"
-    r"|(?P<number>\d+(?:[.,٫٬]\d+)+)"
+    r"|(?P<number>\d+(?:[.,٫٬]\d+|[\u00a0\u202f]\d{3}(?!\d))+)"
     r"|(?P<initials>(?<!\w)(?:[A-Za-z]\.){2,})"
     rf"|(?P<word>(?:(?![{_UNSPACED}])[\w{_MARKS}])+)"
 )
@@ -87,10 +70,18 @@ _FAST_TOKEN: Final = re.compile(
     r"|[^\W\dA-Za-z](?!\w)"  # another letter, which never begins initials
     r"|\d(?!\w|[.,]\d)"  # a digit that begins no longer number
     r")"
-    r"|\d+(?:[.,]\d+)+"
+    r"|\d+(?:[.,]\d+|[\u00a0\u202f]\d{3}(?!\d))+"
     r"|(?<!\w)(?:[A-Za-z]\.){2,}"
     r"|\w+"
 )
+_DIGIT: Final = re.compile(r"\d")
+# Words and figures that signs join, such as DE-1234/5, but not as in 24-hour or 10-12.
+_IDENTIFIER: Final = re.compile(r"(?<![\w./-])(?=\S*\d)[^\W_]+(?:[-/_][^\W_]+)+(?![\w/-])")
+_NO_IDENTIFIER: Final = re.compile(r"^\D*$|^\d+-\d+$|[a-z]{4}")
+POINT: Final = frozenset({"", "en", "zh", "ja", "ko", "he", "th", "hi", "ta"})
+"""The languages that write a point before a fraction; the others write a comma."""
+_MARKED: Final = re.compile("[.,\u00a0\u202f]")
+_NO_FRACTION: Final = re.compile(r"[.,]00$")
 _SLOW: Final = re.compile(rf"[{_UNSPACED}{_MARKS}\u066b\u066c]")
 # Scripts with a letter for each sound, which do not separate words. A pair of letters says little.
 _LETTERS: Final = re.compile(r"[\u0e01-\u0eff\u1000-\u109f\u1780-\u17d3]")
@@ -99,9 +90,13 @@ _HIRAGANA: Final = re.compile(r"[\u3040-\u309f]+")
 _COMPOUND: Final = re.compile(r"\w_\w|[a-z][A-Z]|[A-Z]{2}[a-z]|\d[^\W\d_]|[^\W\d_]\d")
 _PARTS: Final = re.compile(r"[^\W\d_]+|\d+")
 _PLAIN_DIGITS: Final = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉", "0123456789" * 2)
-_POINTS: Final = str.maketrans("٫٬", ".,")
+_POINTS: Final = str.maketrans("٫", ".", "٬")
 # In Turkish, the small letter of I has no dot.
 _TURKISH: Final = str.maketrans({"I": "ı", "İ": "i"})
+# Letters that users leave out like diacritics, and that do not decompose.
+_LETTERS_ALIKE: Final = str.maketrans(
+    {"ø": "o", "đ": "d", "ð": "d", "ħ": "h", "ł": "l", "ß": "ss", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i"}
+)
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -134,13 +129,15 @@ class _TermCache(dict[str, tuple[str, ...]]):
         algorithm = _STEMMERS.get(language)
         # Without the stemmer's own cache, whose limit is a number of words.
         self._stemmer = None if algorithm is None else Stemmer.Stemmer(algorithm, 0)
-        self._turkish, self._german = language == "tr", language == "de"
+        self._language, self._turkish = language, language == "tr"
+        self._point = "." if language in POINT else ","
         self._budget = budget
 
     def __missing__(self, word: str) -> tuple[str, ...]:
-        terms = _terms_of(_to_ascii_digits(word), self._term)
-        if self._german and self._stemmer is not None:
-            terms = (*terms, *map(self._term, german_parts(word, self._stemmer.stemWord)))
+        terms = _terms_of(_to_ascii_digits(word), self._term, self._point)
+        if self._language in compounds.LANGUAGES and self._stemmer is not None:
+            parts = compounds.compound_parts(word, self._language, self._stemmer.stemWord)
+            terms = (*terms, *map(self._term, parts))
         if len(word) <= MAX_TERM_CHARS:
             self._budget.left -= (
                 _ENTRY_BYTES + getsizeof(word) + getsizeof(terms) + sum(map(getsizeof, terms))
@@ -159,6 +156,25 @@ class _TermCache(dict[str, tuple[str, ...]]):
         )
 
 
+def _find_stamps(text: str, language: str) -> Iterator[tuple[int, int, Sequence[str], tuple[int, int]]]:
+    """The dates, times and identifiers of a text in order: the characters [start, end) of each, its terms, and the characters
+    whose words are terms too."""
+    if not _DIGIT.search(text):
+        return
+    last = 0
+    dates = [(date.start, date.end, date.list_terms(), date.name) for date in find_dates(text, language)]
+    times = [(start, end, readings, (0, 0)) for start, end, readings in find_times(text)]
+    codes = [
+        (*match.span(), (match.group().lower()[:MAX_TERM_CHARS],), match.span())
+        for match in _IDENTIFIER.finditer(text)
+        if not _NO_IDENTIFIER.search(match.group())
+    ]
+    for stamp in sorted((*dates, *times, *codes), key=lambda stamp: stamp[0]):
+        if stamp[0] >= last:
+            last = stamp[1]
+            yield stamp
+
+
 class Analyzer:
     """Splits text into terms. Use one analyzer per thread, because the stemmers are not thread-safe."""
 
@@ -173,8 +189,19 @@ class Analyzer:
         """
         return list(self._each(text, language))
 
-    def _each(self, text: str, language: str) -> Iterator[Token]:
-        for match in _TOKEN.finditer(text):
+    def _each(self, text: str, language: str, *, bare: bool = False) -> Iterator[Token]:
+        """bare: without the names of the months of dates, which a passage may write in digits."""
+        at = 0
+        for start, end, terms, inner in _find_stamps(text, language):
+            yield from self._split(text, language, at, start)
+            yield from (Token(term, start, end) for term in terms)
+            if not bare or inner == (start, end):
+                yield from self._split(text, language, *inner)
+            at = end
+        yield from self._split(text, language, at, len(text))
+
+    def _split(self, text: str, language: str, begin: int, stop: int) -> Iterator[Token]:
+        for match in _TOKEN.finditer(text, begin, stop):
             start, end = match.span()
             if match.lastgroup == "unspaced":
                 for offset, pair in _ngrams_of(match.group()):
@@ -204,16 +231,15 @@ class Analyzer:
 
     def terms(self, text: str, language: str = UNKNOWN) -> Sequence[str]:
         """Return the same terms as `tokens`, without their positions and in much less time."""
-        if _SLOW.search(text) is None:
-            return list(
-                chain.from_iterable(map(self._words_of(language).__getitem__, _FAST_TOKEN.findall(text)))
-            )
+        if _SLOW.search(text) is not None:
+            return [token.term for token in self._each(text, language)]
         terms: list[str] = []
-        for match in _TOKEN.finditer(text):
-            if match.lastgroup == "unspaced":
-                terms.extend(pair for _, pair in _ngrams_of(match.group()))
-            else:
-                terms.extend(self._terms_of(match, language))
+        find, words, at = _FAST_TOKEN.findall, self._words_of(language).__getitem__, 0
+        for start, end, own, inner in _find_stamps(text, language):
+            terms += chain.from_iterable(map(words, find(text, at, start)))
+            terms += (*own, *chain.from_iterable(map(words, find(text, *inner))))
+            at = end
+        terms += chain.from_iterable(map(words, find(text, at)))
         return terms
 
     def query_terms(self, text: str, language: str = UNKNOWN, without: str | None = None) -> list[str]:
@@ -226,7 +252,7 @@ class Analyzer:
         content: dict[str, None] = {}
         others: dict[str, None] = {}
         begun, wanted = -1, True
-        for token in self._each(text, language):
+        for token in self._each(text, language, bare=True):
             # The parts of a compound stand at the same place, and a compound may be as long as the text.
             if token.start != begun:
                 begun, word = token.start, text[token.start : token.end]
@@ -242,21 +268,35 @@ def _to_ascii_digits(word: str) -> str:
     """The word with the digits 0 to 9 and with "." and "," in numbers, whatever digits the script of the text has."""
     if word.isascii() or not any(map(str.isdecimal, word)):
         return word
-    return "".join(f"{unicodedata.decimal(char)}" if char.isdecimal() else char for char in word).translate(
-        _POINTS
-    )
+    return to_ascii_digits(word).translate(_POINTS)
 
 
-def _terms_of(word: str, term: Callable[[str], str]) -> tuple[str, ...]:
-    """Return the term of a word or a number and, if the word is a compound, the terms of its parts."""
+def read_number(word: str, point: str) -> str:
+    """A number with a point before its fraction and without separators of thousands. point: what the language writes before a
+    fraction. What is no number, such as 3.10.2, stays but for its commas."""
+    word = word.replace("\u00a0", "").replace("\u202f", "")
+    *whole, last = re.split("[.,]", word)
+    if not whole:
+        return word
+    marks = re.findall("[.,]", word)
+    grouped = len(whole[0]) <= 3 and whole[0] != "0" and all(len(part) == 3 for part in (*whole[1:], last))
+    if len(set(marks)) > 1 and len(set(marks[:-1])) == 1:
+        word = "".join(whole) + "." + last
+    elif grouped and (len(marks) > 1 or marks[0] != point):
+        word = "".join((*whole, last))
+    elif len(marks) == 1:
+        word = f"{whole[0]}.{last}"
+    return _NO_FRACTION.sub("", word).replace(",", "")
+
+
+def _terms_of(word: str, term: Callable[[str], str], point: str) -> tuple[str, ...]:
+    """Return the term of a word or a number and, if the word is a compound, the terms of its parts. point: see `read_number`."""
     if word[0] in "'’":
         return ()
-    if "." in word or "," in word:
-        return (
-            (word.replace(",", "")[:MAX_TERM_CHARS],)
-            if word[0].isdecimal()
-            else (word.replace(".", "").lower()[:MAX_TERM_CHARS],)
-        )
+    if word[0].isdecimal() and _MARKED.search(word):
+        return (read_number(word, point)[:MAX_TERM_CHARS],)
+    if "." in word:
+        return (word.replace(".", "").lower()[:MAX_TERM_CHARS],)
     return term(word), *_compound(word, term)
 
 
@@ -264,10 +304,10 @@ def _fold(term: str) -> str:
     """Return the term without Latin, Greek and Cyrillic diacritics, because users leave diacritics out in questions."""
     if term.isascii():
         return term
-    decomposed = unicodedata.normalize("NFKD", term)
+    decomposed = unicodedata.normalize("NFKD", term).translate(_LETTERS_ALIKE)
     if not any("a" <= char <= "z" or "\u0370" <= char <= "\u04ff" for char in decomposed):
         return unicodedata.normalize("NFKC", term)
-    return "".join(char for char in decomposed if not "\u0300" <= char <= "\u036f").replace("ı", "i")
+    return "".join(char for char in decomposed if not "\u0300" <= char <= "\u036f")
 
 
 def _compound(word: str, term: Callable[[str], str]) -> list[str]:
@@ -299,10 +339,10 @@ def missing_words(term: str) -> float:
 
     A word in a text without spaces is one or two terms if it is known, but three or more if it is not, because it also
     makes some with its neighbours. Hiragana alone is mostly grammar, and a question uses other endings than
-    a passage, so it counts for nothing.
+    a passage, so it counts for nothing. A date has three terms, and an identifier those of its parts.
     """
     if _RUN.fullmatch(term) is None:
-        return 1.0
+        return 1 / 3 if "-" in term or "/" in term else 1.0
     return 0.0 if _HIRAGANA.fullmatch(term) else 1 / 3
 
 

@@ -18,42 +18,17 @@ from typing import Final, cast
 from text_to_num import alpha2digit  # pyright: ignore[reportUnknownVariableType] its package has few types
 
 from responsa_formats.text.languages import STOPWORDS
-from responsa_server.text.lexical import Analyzer
+from responsa_server.text.dates import MONTH_NAMES, Date, find_dates, find_months, find_times
+from responsa_server.text.lexical import POINT, Analyzer, read_number
 
 _in_digits: Final = cast("Callable[[str, str, float], str]", alpha2digit)
 """A text with its number words in digits. It takes the text, a language, and the least number that is an ordinal in digits."""
 _WORDS: Final = frozenset({"en", "de"})
 """The languages whose number words are read."""
-_POINT: Final = frozenset({"en", "zh", "ja", "ko", "he", "th", "hi"})
-"""The languages that write a point before a fraction; the others of those that are detected write a comma."""
 _MOST_CHARS: Final = 4_096
 _TABLE: Final = cast(
     "dict[str, list[str]]",
     tomllib.loads((files("responsa_server.text") / "measures.toml").read_text("utf-8")),
-)
-_MONTHS: Final = {name: number for number, names in enumerate(_TABLE["months"], 1) for name in names.split()}
-_MONTH: Final = "|".join(sorted(_MONTHS, key=len, reverse=True))
-_YEAR: Final = r"(?:1[5-9]|20|21)\d\d"
-_DATES: Final = (
-    re.compile(r"\b(?P<y>\d{4})-(?P<m>\d\d)-(?P<d>\d\d)\b"),
-    re.compile(rf"\b(?P<d>\d{{1,2}})\.\s?(?P<m>\d{{1,2}})\.\s?(?P<y>{_YEAR})\b"),
-    re.compile(rf"(?<![\d/])(?P<m>0?[1-9]|1[0-2])/(?P<y>{_YEAR})\b"),
-    re.compile(
-        rf"\b(?P<d>\d{{1,2}})(?:st|nd|rd|th|\.)?\s(?:of\s)?(?P<n>{_MONTH})\b\.?(?:,?\s(?P<y>{_YEAR})\b)?",
-        re.IGNORECASE,
-    ),
-    re.compile(
-        rf"\b(?P<n>{_MONTH})\b\.?\s(?:(?P<d>\d{{1,2}})(?:st|nd|rd|th|\.)?(?!\d)(?:,?\s(?P<y>{_YEAR})\b)?|(?P<y2>{_YEAR})\b)",
-        re.IGNORECASE,
-    ),
-    # The name of a month alone. "may" and "march" are other words without the capital letter.
-    re.compile(rf"\b(?P<n>{_MONTH.title()})\b"),
-)
-_HALF_DAY: Final = r"(?P<half>[ap])\.?\s?m\b\.?"
-_TIMES: Final = (
-    re.compile(rf"\b(?P<h>\d{{1,2}})(?:[:.](?P<m>\d\d))?\s?{_HALF_DAY}", re.IGNORECASE),
-    re.compile(r"\b(?P<h>\d{1,2})(?:[:.](?P<m>\d\d))?\s?(?:uhr\b|o['’]clock\b)", re.IGNORECASE),
-    re.compile(r"(?<![\d:])(?P<h>[01]?\d|2[0-4]):(?P<m>[0-5]\d)(?![\d:])"),
 )
 _FRACTIONS: Final = (
     re.compile(r"(?<![\d/.,])(?P<n>\d{1,3})\s?[/⁄]\s?(?P<of>[1-9]\d{0,2})(?![\d/])"),
@@ -70,8 +45,8 @@ _SIGNS: Final = {"½": " 1/2", "⅓": " 1/3", "⅔": " 2/3", "¼": " 1/4", "¾":
 _ORDINAL: Final = re.compile(
     r"\b(?P<n>\d{1,4})(?:st|nd|rd|th)\b|\b(?P<g>\d{1,3})\.(?=\s[^\W\d_])", re.IGNORECASE
 )
-_FORMS: Final = {"date": _DATES, "time": _TIMES, "fraction": _FRACTIONS, "ordinal": (_ORDINAL,)}
-"""How quantities other than plain numbers are written. Each is taken out of the text before the next is looked for."""
+_FORMS: Final = {"fraction": _FRACTIONS, "ordinal": (_ORDINAL,)}
+"""How quantities other than plain numbers, dates and times are written. Each is taken out of the text before the next is looked for."""
 _NUMBER: Final = re.compile(
     r"(?<![\w.])(?P<sign>[$€£¥]\s?)?(?P<digits>\d{1,3}(?:[.,'’\u00a0\u2009\u202f ]\d{3}(?!\d))+(?:[.,]\d+)?|\d+(?:[.,]\d+)?)"
     r"(?P<unit>[\s-]{0,8}(?:%|°\w?|[$€£¥]|[^\W\d_]+))?"
@@ -85,7 +60,7 @@ _UNITS: Final = {
     for name in names
 }
 """Of each name of a unit the first name of the unit, the base unit, and how many of that it is."""
-MEASURES: Final = frozenset((*_MONTHS, *_UNITS))
+MEASURES: Final = frozenset((*MONTH_NAMES, *_UNITS))
 """The words in lower case that belong to quantities: months and units."""
 _THOUSANDS: Final = re.compile(r"(?<=\d)k\b")
 _LEAST_NAME: Final = 5
@@ -156,17 +131,50 @@ def quantities(text: str, language: str, analyzer: Analyzer) -> Sequence[Quantit
         text = _in_digits(text, language or "en", 0)
     digits = text
     quantities: list[Quantity] = []
+    for find in (_dates, _times):
+        for quantity in find(text, language):
+            quantities.append(quantity)
+            text = _blank(text, *quantity.span)
     for kind, patterns in _FORMS.items():
         for pattern in patterns:
             for match in pattern.finditer(text):
                 if quantity := _read(kind, match, spelled, language, analyzer):
                     quantities.append(replace(quantity, span=match.span()))
-                    text = text[: match.start()] + " " * len(match.group()) + text[match.end() :]
+                    text = _blank(text, *match.span())
     quantities += _numbers(text, language, analyzer, spelled)
     if digits == original:
         return quantities
     places = _align(original, digits)
     return [replace(quantity, span=_map_span(places, quantity.span)) for quantity in quantities]
+
+
+def _blank(text: str, start: int, end: int) -> str:
+    return text[:start] + " " * (end - start) + text[end:]
+
+
+def _dates(text: str, language: str) -> Iterator[Quantity]:
+    """A date without a year or a day is stated by each date that has its other parts."""
+    dates = find_dates(text, language)
+    for date in dates:
+        ends = [*date.readings, *([date.until] if date.until else ())]
+        values = {value for each in ends for value in _list_parts(each)}
+        exact = "" if len(ends) > 1 else "{}-{}-{}".format(*(part or "" for part in ends[0]))
+        yield Quantity("date", frozenset(values), exact=exact, span=(date.start, date.end))
+    for month in find_months(text, language):
+        if not any(date.start <= month.start < date.end for date in dates):
+            values = frozenset(_list_parts(month.readings[0]))
+            yield Quantity("date", values, exact=next(iter(values)), span=(month.start, month.end))
+
+
+def _list_parts(date: Date) -> Iterator[str]:
+    for year in {date.year, 0}:
+        for day in {date.day, 0}:
+            yield f"{year or ''}-{date.month}-{day or ''}"
+
+
+def _times(text: str, _language: str) -> Iterator[Quantity]:
+    for start, end, readings in find_times(text):
+        yield Quantity("time", frozenset(readings), span=(start, end))
 
 
 def _align(original: str, digits: str) -> Sequence[tuple[int, int, int, int]]:
@@ -206,24 +214,6 @@ def _read(
 ) -> Quantity | None:
     caps = match.groupdict()
     match kind:
-        case "date":
-            month = _MONTHS[caps["n"].lower()] if caps.get("n") else int(caps["m"])
-            year, day = caps.get("y") or caps.get("y2"), caps.get("d")
-            if not 1 <= month <= 12 or not 1 <= int(day or 1) <= 31:
-                return None
-            # A date without a year or a day is stated by each date that has its other parts.
-            days = (f"{int(day)}", "") if day else ("",)
-            years = (year, "") if year else ("",)
-            values = frozenset(f"{y}-{month}-{d}" for y in years for d in days)
-            return Quantity(kind, values, exact=max(values, key=len))
-        case "time":
-            hour, minute, half = (int(caps["h"]), int(caps.get("m") or 0), (caps.get("half") or "").lower())
-            if hour > 24 or (half and hour > 12):
-                return None
-            hours = {hour % 12 + (12 if half == "p" else 0)} if half else {hour % 24}
-            if not half and hour <= 12 and minute == 0:
-                hours.add(hour % 12 + 12)
-            return Quantity(kind, frozenset(f"{hour}:{minute:02}" for hour in hours))
         case "ordinal":
             number = caps["n"] or caps["g"]
             near = _list_next(match.string, match.end(), language, analyzer)
@@ -300,16 +290,10 @@ def _values(digits: str, language: str) -> frozenset[str]:
     the language is not known."""
     bare = _GROUPS.sub("", digits)
     values = {bare, *_GROUPS.split(digits)} if bare != digits else {bare}
-    marks = [mark for mark in bare if mark in ".,"]
-    if marks:
-        whole, part = bare[: bare.rfind(marks[-1])], bare[bare.rfind(marks[-1]) + 1 :]
-        if len(marks) > 1 and len(set(marks)) == 1:
-            values.add(bare.replace(marks[0], ""))
-        elif len(marks) > 1 or len(part) != 3 or whole == "0" or len(whole) > 3:
-            values.add(f"{re.sub('[.,]', '', whole)}.{part}")
-        elif language:
-            point = "." if language in _POINT else ","
-            values.add(f"{whole}.{part}" if marks[0] == point else whole + part)
+    if re.search("[.,]", bare):
+        points = ("." if language in POINT else ",") if language else ".,"
+        readings = {read_number(bare, point) for point in points}
+        values |= readings if len(readings) == 1 else set[str]()
     return frozenset(_shortest(value) for value in values)
 
 

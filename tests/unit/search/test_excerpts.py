@@ -22,7 +22,7 @@ from responsa_server.domain.events import (
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.knowledge import ExcerptPlace, SourceRef
 from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, TermStatistics, VectorKind
-from responsa_server.search.excerpts import READ, choose, distinct, ranking, show_part, with_excerpts
+from responsa_server.search.excerpts import READ, choose, group_copies, ranking, show_part, with_excerpts
 from responsa_server.search.retrieve import Retrieval, ScoredPassage
 from responsa_server.search.scoring import Score, Weights, weigh
 from responsa_server.text.lexical import Analyzer
@@ -82,7 +82,7 @@ def retrieved(question: str, passages: Sequence[FoundPassage], vector: float | N
 
 def kept(*passages: FoundPassage) -> Sequence[int]:
     """The numbers of the passages that are left of these."""
-    return [one.found.passage.id.int for one in distinct(scored(passages))]
+    return [one.found.passage.id.int for [one, *_] in group_copies(scored(passages))]
 
 
 def ranked(question: str, passages: Sequence[FoundPassage], vector: float | None = 0.6) -> Ranking:

@@ -175,3 +175,19 @@ def test_a_long_compound_is_looked_at_once_and_not_once_for_each_part() -> None:
     text = Counted("aBc" * 4000)
     assert Analyzer().query_terms(text)
     assert Counted.copied <= 2 * len(text)
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "terms"),
+    [
+        ("de", "1.200,50 und 1.200 und 12,5", ["1200.50", "und", "1200", "und", "12.5"]),
+        ("en", "1,200.50 1,200 12.5 5.00 3.10.2", ["1200.50", "1200", "12.5", "5", "3.10.2"]),
+        ("fr", "12\u202f000", ["12000"]),
+        ("en", "DE-1234/5 00420", ["de-1234/5", "de", "1234", "5", "00420"]),
+        ("en", "24-hour 10-12", ["24", "hour", "10", "12"]),
+        ("da", "Smørrebrød", ["smorrebrod"]),
+        ("pl", "Łódź", ["lodz"]),
+    ],
+)
+def test_values_signs_and_letters_are_alike(language: str, text: str, terms: list[str]) -> None:
+    assert [*Analyzer().terms(text, language)] == terms

@@ -164,7 +164,7 @@ export class SearchView {
     this.#hooks.say(said);
   }
 
-  #row({ passage, score, parts, excerpt }: SearchHit, index: number, mode: SearchMode, strongest: number, term: string): HTMLElement {
+  #row({ passage, score, parts, excerpt, copies }: SearchHit, index: number, mode: SearchMode, strongest: number, term: string): HTMLElement {
     if (!passage) return element("li", { class: "excerpt" });
     const title = passage.title || t("document");
     const headings = (excerpt ?? passage).headings.filter((one) => one !== title).map((one) => element("span", WRITTEN, ` › ${one}`));
@@ -172,7 +172,7 @@ export class SearchView {
     const collection = { name: passage.collection, label: this.#label(passage.collection) };
     const ask = iconButton(MessageCircle, t("askAbout"), () => this.#hooks.ask(term, collection));
     const words = parts?.text ?? 0;
-    const notes = [placeOf(excerpt ?? passage), datedOf(passage)].filter(Boolean).map((one) => ` · ${one}`);
+    const notes = [placeOf(excerpt ?? passage), datedOf(passage), copies.length > 0 && t("andCopies", { count: copies.length })].filter(Boolean).map((one) => ` · ${one}`);
     return element(
       "li",
       { class: "excerpt" },

@@ -2526,7 +2526,10 @@ type SearchHit struct {
 	Parts *ScoreParts `protobuf:"bytes,3,opt,name=parts,proto3" json:"parts,omitempty"`
 	// What to show of the passage: its best piece with the neighbours, as an answer without a language model shows it; `collection_kind` and `grade` say nothing here. Unset
 	// if the passage is not among the ten that the search ranks first, or has nothing to show.
-	Excerpt       *v11.Excerpt `protobuf:"bytes,4,opt,name=excerpt,proto3" json:"excerpt,omitempty"`
+	Excerpt *v11.Excerpt `protobuf:"bytes,4,opt,name=excerpt,proto3" json:"excerpt,omitempty"`
+	// The versions of other documents whose passages have the same text, as far as the search finds them and the caller may read them, `documents/{uuid}/versions/{n}`.
+	// They are no hits of their own.
+	Copies        []string `protobuf:"bytes,5,rep,name=copies,proto3" json:"copies,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2585,6 +2588,13 @@ func (x *SearchHit) GetParts() *ScoreParts {
 func (x *SearchHit) GetExcerpt() *v11.Excerpt {
 	if x != nil {
 		return x.Excerpt
+	}
+	return nil
+}
+
+func (x *SearchHit) GetCopies() []string {
+	if x != nil {
+		return x.Copies
 	}
 	return nil
 }
@@ -3038,12 +3048,14 @@ const file_responsa_knowledge_v1_knowledge_service_proto_rawDesc = "" +
 	"\x12BatchSearchRequest\x12P\n" +
 	"\brequests\x18\x01 \x03(\v2$.responsa.knowledge.v1.SearchRequestB\x0e\xe2A\x01\x02\xbaH\a\x92\x01\x04\b\x01\x10@R\brequests\"Z\n" +
 	"\x13BatchSearchResponse\x12C\n" +
-	"\tresponses\x18\x01 \x03(\v2%.responsa.knowledge.v1.SearchResponseR\tresponses\"\xc9\x01\n" +
+	"\tresponses\x18\x01 \x03(\v2%.responsa.knowledge.v1.SearchResponseR\tresponses\"\x8c\x02\n" +
 	"\tSearchHit\x128\n" +
 	"\apassage\x18\x01 \x01(\v2\x1e.responsa.knowledge.v1.PassageR\apassage\x12\x14\n" +
 	"\x05score\x18\x02 \x01(\x01R\x05score\x127\n" +
 	"\x05parts\x18\x03 \x01(\v2!.responsa.knowledge.v1.ScorePartsR\x05parts\x123\n" +
-	"\aexcerpt\x18\x04 \x01(\v2\x19.responsa.chat.v1.ExcerptR\aexcerpt\"\x9f\x01\n" +
+	"\aexcerpt\x18\x04 \x01(\v2\x19.responsa.chat.v1.ExcerptR\aexcerpt\x12A\n" +
+	"\x06copies\x18\x05 \x03(\tB)\xfaA&\n" +
+	"$responsa.example.org/DocumentVersionR\x06copies\"\x9f\x01\n" +
 	"\n" +
 	"ScoreParts\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\x01R\x04text\x12\x16\n" +

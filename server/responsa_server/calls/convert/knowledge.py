@@ -324,6 +324,7 @@ def hit(value: Hit) -> knowledge_service_pb2.SearchHit:
             reranker=value.reranker_score,
         ),
         excerpt=value.excerpt and excerpt(value.excerpt),
+        copies=[names.document_version(copy.document_id, copy.version) for copy in value.copies],
     )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound, Precondition, Reason, ResponsaError
@@ -339,11 +339,16 @@ class GenerationBuildStore:
             return False
 
     @shielded
-    async def collections(self, tenant_id: str) -> Sequence[tuple[str, str, UUID | None]]:
-        """Return the tenant's collections, each with the name of its embedding model and the id of its active generation."""
+    async def active(self, tenant_id: str) -> Sequence[GenerationTask]:
+        """Return the active generation of each of the tenant's collections, as a task for `missing` and `refill` alone."""
         async with self._database.tenant(tenant_id) as connection:
             rows = await connection.execute(self._queries["embeddings"], {"tenant": tenant_id})
-            return [(id_, model, generation) async for id_, model, generation in rows]
+            return [
+                GenerationTask(
+                    tenant_id, uuid4(), 0, id_, 0, generation, model, activate=False, passages_done=0
+                )
+                async for id_, model, generation in rows
+            ]
 
     @shielded
     async def missing(
@@ -428,12 +433,13 @@ class GenerationBuildStore:
                     text,
                     tuple(headings),
                     outline=tuple(OutlinedHeading(*heading) for heading in outline or ()),
+                    name=name,
                 ),
                 language,
                 bytes(header or b"").decode(),
                 pieces.get(id_, ()),
             )
-            for id_, document, version, title, uri, start, end, text, headings, outline, language, header in rows
+            for id_, document, version, title, uri, start, end, text, headings, outline, name, language, header in rows
         ]
 
     @shielded
@@ -493,10 +499,9 @@ class GenerationBuildStore:
 
     @shielded
     async def refill(self, task: GenerationTask, passages: Sequence[PassageVectors]) -> bool:
-        """Put the vectors of passages into the `VectorStore` for a collection's active generation. Return False, and
-        put nothing, if that is another one by now. Passages that were deleted in the meantime are left out.
+        """Put the vectors of passages in the place of those that they have in a collection's active generation. Return
+        False, and put nothing, if that is another one by now. Passages that were deleted in the meantime are left out.
         """
-        assert self._vectors is not None, "only a vector store is filled again"
         values = {**_values(task), "ids": uuid_array([passage.passage_id for passage in passages])}
         async with (
             self._database.outside(self._vectors),
@@ -508,7 +513,15 @@ class GenerationBuildStore:
             rows = await (await connection.execute(self._queries["hold_passages"], values)).fetchall()
             there = {id_: version for id_, *version in rows}
             live = [passage for passage in passages if passage.passage_id in there]
-            await self._vectors.put(_by_version(task, live, there), published=True)
+            if self._vectors is not None:
+                await self._vectors.put(_by_version(task, live, there), published=True)
+            else:
+                # What is kept in memory is read again.
+                await self._passages.lock_statistics(connection, task.tenant_id, task.collection_id)
+                await connection.execute(self._queries["remove_vectors"], values)
+                await self._passages.write_vectors(
+                    connection, task.tenant_id, task.collection_id, live, task.generation_id
+                )
             return True
 
     @shielded

@@ -139,7 +139,7 @@ SELECT FROM responsa.document
 
 -- name: unembedded
 -- The header of a table: see `before` in passages.sql.
-SELECT p.id, p.document_id, p.version, p.title, p.uri, p.byte_start, p.byte_end, p.text, p.headings, p.outline, p.language,
+SELECT p.id, p.document_id, p.version, p.title, p.uri, p.byte_start, p.byte_end, p.text, p.headings, p.outline, p.name, p.language,
     CASE WHEN (p.places -> 0 ->> 1)::int < p.byte_start
     THEN substring(coalesce(v.canonical, v.original) FROM (p.places -> 0 ->> 0)::int + 1 FOR
         (p.places -> 0 ->> 1)::int - (p.places -> 0 ->> 0)::int)
@@ -171,6 +171,14 @@ ORDER BY v.passage_id, v.ordinal;
 -- These passages cannot be deleted until this transaction ends.
 SELECT id, document_id, version FROM responsa.passage
     WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s::uuid[]) AND live ORDER BY id FOR KEY SHARE;
+
+-- name: remove_vectors
+WITH first AS (
+    DELETE FROM responsa.passage_vector
+    WHERE tenant_id = %(tenant)s AND %(generation)s::uuid IS NULL AND passage_id = ANY (%(ids)s::uuid[])
+)
+DELETE FROM responsa.generation_vector
+WHERE tenant_id = %(tenant)s AND generation_id = %(generation)s::uuid AND passage_id = ANY (%(ids)s::uuid[]);
 
 -- name: hold_collection
 -- It cannot be deleted until this transaction ends.

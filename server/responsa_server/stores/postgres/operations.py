@@ -291,6 +291,7 @@ class IngestionStore:
             generation,
             original,
             earlier_parser,
+            usual_language,
         ) = row
         claim = IngestClaim(
             tenant_id, operation_id, epoch, collection_id, document_id, version, embedding, generation
@@ -313,6 +314,7 @@ class IngestionStore:
             original=None if original is None else bytes(original),
             earlier_sha256=None if earlier_sha256 is None else bytes(earlier_sha256),
             earlier_parser=earlier_parser or "",
+            usual_language=usual_language or "",
         )
 
     @shielded

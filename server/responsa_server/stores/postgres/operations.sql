@@ -91,7 +91,11 @@ RETURNING document_id, version, epoch, seq;
 SELECT d.collection_id, d.source_key, v.declared_title, v.uri, v.declared_type, v.media_type, v.size_bytes,
     c.max_tokens, c.overlap_tokens, c.embedding,
     o.canonical_sha256, c.generation_id, CASE WHEN v.size_bytes <= %(most)s THEN v.original END,
-    CASE o.chunking WHEN %(chunking)s THEN o.parser END
+    CASE o.chunking WHEN %(chunking)s THEN o.parser END,
+    -- The language of most of the collection's newest documents.
+    (SELECT mode() WITHIN GROUP (ORDER BY n.language) FILTER (WHERE n.language <> '') FROM (SELECT language FROM responsa.document
+        WHERE tenant_id = d.tenant_id AND collection_id = d.collection_id AND version > 0
+        ORDER BY create_time DESC, id DESC LIMIT 50) AS n)
 FROM responsa.document_version AS v
 JOIN responsa.document AS d ON d.tenant_id = v.tenant_id AND d.id = v.document_id
 LEFT JOIN responsa.document_version AS o ON o.tenant_id = v.tenant_id AND o.document_id = v.document_id AND o.version = v.reread_of

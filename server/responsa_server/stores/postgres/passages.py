@@ -134,6 +134,7 @@ class PassageTable:
                 "terms": new.terms,
                 "places": new.passage.places or None,
                 "outline": new.passage.outline or None,
+                "name": new.passage.name,
                 "words": f"\\x{new.words.hex()}" if new.words else None,
                 "instructing": _pack(new.instructing),
             }
@@ -346,6 +347,7 @@ class PassageAnalysis:
     instructing: Sequence[tuple[int, int]] | None
     terms: str
     length: int
+    name: str
 
 
 class PassageWordsStore:
@@ -364,12 +366,13 @@ class PassageWordsStore:
             return [id_ async for (id_,) in rows]
 
     @shielded
-    async def without(self, tenant_id: str, limit: int) -> Mapping[UUID, str]:
-        """At most `limit` of these passages, with the header of the table within which each begins, or ""."""
+    async def without(self, tenant_id: str, limit: int) -> Mapping[UUID, tuple[str, str]]:
+        """At most `limit` of these passages, each with the header of the table within which it begins, or "", and with
+        the address of its document, or "" if somebody has stated a title."""
         async with self._database.tenant(tenant_id) as connection:
             values = {"tenant": tenant_id, "most": limit}
             rows = await connection.execute(self._queries["without_words"], values)
-            return {id_: header async for id_, header in rows}
+            return {id_: (header, address) async for id_, header, address in rows}
 
     @shielded
     async def write(self, tenant_id: str, new: Mapping[UUID, PassageAnalysis | None]) -> int:
@@ -382,6 +385,7 @@ class PassageWordsStore:
             "lengths": [None if item is None else item.length for item in new.values()],
             "analysis": ANALYSIS_VERSION,
             "words": [None if item is None else item.words for item in new.values()],
+            "names": [None if item is None else item.name for item in new.values()],
             "instructing": Json([None if item is None else _pack(item.instructing) for item in new.values()]),
         }
         async with self._database.tenant(tenant_id) as connection:
@@ -622,6 +626,7 @@ def passages_of(rows: Sequence[tuple[Any, ...]]) -> dict[UUID, FoundPassage]:
                 _places(places),
                 date=date,
                 outline=tuple(OutlinedHeading(*heading) for heading in outline or ()),
+                name=name,
             ),
             language,
             (),
@@ -647,6 +652,7 @@ def passages_of(rows: Sequence[tuple[Any, ...]]) -> dict[UUID, FoundPassage]:
             words,
             instructing,
             outline,
+            name,
         ) in rows
     }
 

@@ -5,15 +5,15 @@
 INSERT INTO responsa.passage (
     id, tenant_id, collection_id, document_id, version, ordinal, byte_start, byte_end, title, uri, headings, text,
         language, tokens, length, terms,
-    places, words, instructing, outline, subject, analysis)
+    places, words, instructing, outline, name, subject, analysis)
 SELECT n.id, %(tenant)s, n.collection, n.document, n.version, n.ordinal, n.byte_start, n.byte_end, n.title, n.uri,
     n.headings, n.text, n.language, n.tokens, n.length, n.terms,
-    n.places, n.words, n.instructing, n.outline, coalesce((SELECT d.subject FROM responsa.document AS d
+    n.places, n.words, n.instructing, n.outline, n.name, coalesce((SELECT d.subject FROM responsa.document AS d
         WHERE d.tenant_id = %(tenant)s AND d.id = n.document), ''), %(analysis)s
 FROM json_to_recordset(%(rows)s::json) AS n (
     id uuid, collection text, document uuid, version int, ordinal int, byte_start int, byte_end int, title text,
         uri text, headings text[], text text, language text,
-    tokens int, length int, terms tsvector, places json, words bytea, instructing int[], outline json);
+    tokens int, length int, terms tsvector, places json, words bytea, instructing int[], outline json, name text);
 
 -- name: discard_version
 -- Deletes the rows that an unfinished attempt left for a version that is not live.
@@ -249,7 +249,7 @@ WHERE p.tenant_id = %(tenant)s
 -- name: passages
 SELECT p.id, p.collection_id, p.document_id, p.version, p.title, p.uri, p.byte_start, p.byte_end, p.text, p.headings, p.language,
     coalesce(v.media_type, ''), p.places, coalesce(to_char(v.date AT TIME ZONE 'UTC', 'YYYY-MM-DD'), ''),
-        coalesce(p.words, ''), p.instructing, p.outline
+        coalesce(p.words, ''), p.instructing, p.outline, p.name
 FROM responsa.passage AS p
 LEFT JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
 WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]) AND (p.live OR NOT %(searched)s::boolean);
@@ -258,16 +258,16 @@ WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]) AND (p.live OR N
 SELECT id FROM responsa.all_tenants() WHERE end_time IS NULL ORDER BY id;
 
 -- name: without_words
--- Passages whose analysis is not stored in the present form, and the header of the table within which each begins (see
--- `before`). The condition is that of an index.
+-- Passages whose analysis is not stored in the present form, the header of the table within which each begins (see
+-- `before`), and the address of its document if nobody has stated a title. The condition is that of an index.
 SELECT p.id, coalesce(CASE WHEN (p.places -> 0 ->> 1)::int < p.byte_start
     THEN convert_from(substring(coalesce(v.canonical, v.original)
         FROM (p.places -> 0 ->> 0)::int + 1 FOR (p.places -> 0 ->> 1)::int - (p.places -> 0 ->> 0)::int), 'UTF8') || E'\n'
-    END, '')
+    END, ''), CASE WHEN v.declared_title = '' THEN p.uri ELSE '' END
 FROM responsa.passage AS p
 LEFT JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
 WHERE p.tenant_id = %(tenant)s AND p.live AND (coalesce(get_byte(p.words, 0), 0) <> 1
-    OR coalesce(p.instructing[1], 0) <> 1 OR p.analysis <> 2)
+    OR coalesce(p.instructing[1], 0) <> 1 OR p.analysis <> 3)
 ORDER BY p.id LIMIT %(most)s;
 
 -- name: of_other_terms
@@ -297,8 +297,8 @@ WITH held AS MATERIALIZED (
 
 -- name: write_words
 -- Rows that another transaction has locked are left for later, so that no transactions wait for each other.
-UPDATE responsa.passage AS p SET words = w.words, instructing = i.instructing, analysis = %(analysis)s
-FROM unnest(%(ids)s::uuid[], %(words)s::bytea[], %(terms)s::text[]) WITH ORDINALITY AS w (id, words, terms, place)
+UPDATE responsa.passage AS p SET words = w.words, instructing = i.instructing, name = coalesce(w.name, p.name), analysis = %(analysis)s
+FROM unnest(%(ids)s::uuid[], %(words)s::bytea[], %(terms)s::text[], %(names)s::text[]) WITH ORDINALITY AS w (id, words, terms, name, place)
 CROSS JOIN LATERAL (SELECT CASE WHEN json_typeof(a) = 'array' THEN ARRAY(SELECT v::int FROM json_array_elements_text(a) AS v) END
     FROM (SELECT %(instructing)s::json -> (w.place - 1)::int) AS e (a)) AS i (instructing)
 WHERE p.id = w.id AND (w.terms IS NULL OR p.terms = w.terms::tsvector) AND p.id IN (

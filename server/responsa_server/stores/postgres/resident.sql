@@ -28,7 +28,7 @@ WHERE c.tenant_id = %(tenant)s AND c.id = %(collection)s
 -- In the order of their ids. The columns are those of `passages` in passages.sql, and the length.
 SELECT p.id, p.collection_id, p.document_id, p.version, p.title, p.uri, p.byte_start, p.byte_end, p.text, p.headings, p.language,
     coalesce(v.media_type, ''), p.places, coalesce(to_char(v.date AT TIME ZONE 'UTC', 'YYYY-MM-DD'), ''),
-        coalesce(p.words, ''), p.instructing, p.outline, p.length
+        coalesce(p.words, ''), p.instructing, p.outline, p.name, p.length
 FROM responsa.passage AS p
 LEFT JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
 WHERE p.tenant_id = %(tenant)s AND p.collection_id = %(collection)s AND p.live

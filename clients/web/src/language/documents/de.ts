@@ -176,6 +176,7 @@ export const de = {
   findIn: "In diesem Dokument suchen",
   passagesUsed: { one: "Die Suche verwendet {count} Textstelle dieses Dokuments.", other: "Die Suche verwendet {count} Textstellen dieses Dokuments." },
   noPassage: "Keine passenden Textstellen.",
+  andCopies: { one: "und {count} Kopie", other: "und {count} Kopien" },
   bestFirst: { one: "{count} Textstelle, die beste zuerst.", other: "{count} Textstellen, die beste zuerst." },
   showPassage: "Textstelle anzeigen: {text}",
   textOf: "Text des Dokuments",

@@ -177,6 +177,7 @@ export const en = {
   findIn: "Find in this document",
   passagesUsed: { one: "Searches use {count} passage of this document.", other: "Searches use {count} passages of this document." },
   noPassage: "No passages match.",
+  andCopies: { one: "and {count} copy", other: "and {count} copies" },
   bestFirst: { one: "{count} passage, best first.", other: "{count} passages, best first." },
   showPassage: "Show the passage: {text}",
   textOf: "Text of the document",

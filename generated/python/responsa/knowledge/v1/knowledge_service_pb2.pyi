@@ -1298,6 +1298,7 @@ class SearchHit(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
     EXCERPT_FIELD_NUMBER: _builtins.int
+    COPIES_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     """The score, from 0 to 1. Compare scores only between hits of one search."""
     @_builtins.property
@@ -1314,6 +1315,12 @@ class SearchHit(_message.Message):
         if the passage is not among the ten that the search ranks first, or has nothing to show.
         """
 
+    @_builtins.property
+    def copies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The versions of other documents whose passages have the same text, as far as the search finds them and the caller may read them, `documents/{uuid}/versions/{n}`.
+        They are no hits of their own.
+        """
+
     def __init__(
         self,
         *,
@@ -1321,10 +1328,11 @@ class SearchHit(_message.Message):
         score: _builtins.float = ...,
         parts: Global___ScoreParts | None = ...,
         excerpt: _excerpt_pb2.Excerpt | None = ...,
+        copies: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["excerpt", b"excerpt", "parts", b"parts", "passage", b"passage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["excerpt", b"excerpt", "parts", b"parts", "passage", b"passage", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["copies", b"copies", "excerpt", b"excerpt", "parts", b"parts", "passage", b"passage", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1300,6 +1300,14 @@ export declare type SearchHit = Message<"responsa.knowledge.v1.SearchHit"> & {
    * @generated from field: responsa.chat.v1.Excerpt excerpt = 4;
    */
   excerpt?: Excerpt | undefined;
+
+  /**
+   * The versions of other documents whose passages have the same text, as far as the search finds them and the caller may read them, `documents/{uuid}/versions/{n}`.
+   * They are no hits of their own.
+   *
+   * @generated from field: repeated string copies = 5;
+   */
+  copies: string[];
 };
 
 /**
