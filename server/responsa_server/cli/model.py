@@ -22,6 +22,17 @@ from responsa_server.domain.formatting import counted
 
 _MOST_LISTED = 200
 _NO_MODEL = "none"
+_FACTS = {
+    "window": "a prompt and its answer have room for {:,} tokens",
+    "text_calls": "it writes calls of tools as text",
+    "temperature": "it takes no temperature",
+    "max_tokens": "it takes no limit called max_tokens",
+    "max_completion_tokens": "it takes no limit called max_completion_tokens",
+    "tools": "it cannot request tools",
+    "stream_options": "it reports no usage while it writes",
+    "response_format": "it takes no JSON schema",
+    "system": "it takes no system message",
+}
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -75,17 +86,25 @@ def set_model(
             help="The provider's model for the vectors of new collections; without it, the model on the server's machine."
         ),
     ] = "",
+    window: Annotated[
+        int, typer.Option(help="The most tokens of a prompt and its answer together; 0 if unknown.")
+    ] = 0,
     skip_test: Annotated[bool, typer.Option("--skip-test", help="Store the model without a test.")] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print the ModelSettings, or the TestModelResponse, as proto-JSON.")
     ] = False,
 ) -> None:
-    """Set the model that answers by default, on all servers, without a restart. It is asked for a word first. A stored
+    """Set the model that answers by default, on all servers, without a restart. It is tested first, for at most two minutes. A stored
     key stays as long as provider and address do."""
     with reporting(json=json), open_client() as client:
         provider, _, named = ("", "", "") if model == _NO_MODEL else model.partition(":")
         wanted = model_settings_pb2.DefaultModel(
-            provider=provider, model=named, base_url=url, key_name=key_name, embedding=embedding
+            provider=provider,
+            model=named,
+            base_url=url,
+            key_name=key_name,
+            embedding=embedding,
+            window=window,
         )
         if key:
             wanted.api_key = ask_secret("Key", "key").strip()
@@ -131,6 +150,8 @@ def _print_settings(settings: model_settings_pb2.ModelSettings) -> None:
             if stored
             else f"Its key comes from {settings.key_in_use}."
         )
+    for name, value in sorted(settings.learned.items()):
+        print_text(f"Learned: {_FACTS.get(name, name).format(value)}.")
     print_text(f"{settings.embedding} makes the vectors of new collections.")
     for problem in filter(None, (settings.problem, settings.warning)):
         print_text(problem)
