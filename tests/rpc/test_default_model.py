@@ -257,7 +257,7 @@ async def test_each_vendor_lists_its_models(wire: WireServer, body: object, path
         await exchange.reply(200, json.dumps(body).encode())
 
     async with speaking(wire, handle) as model:
-        assert await model.list_models() == ["m-1"]
+        assert list(await model.list_models()) == ["m-1"]
 
     async def babble(exchange: LoopbackExchange) -> None:
         await exchange.reply(200, b'{"data": 1}')

@@ -48,7 +48,7 @@ _MESSAGE_TOKENS: Final = 8
 _LEAST_COUNTED: Final = 500
 _MOST_RATIO: Final = 3.0
 _LEAST_SHARE: Final = 0.02
-_AROUND: Final = 24
+_BEHIND: Final = 24
 # 404 and 500 are gateways' and templates' answers to what they do not take.
 _REFUSALS: Final = (400, 422, 404, 413, 500, 501)
 _TOO_LONG: Final = re.compile(
@@ -252,10 +252,10 @@ def ratio_of(prompt: ModelPrompt, counted: int, known: float) -> float:
 
 
 def _echoes(detail: str, match: re.Match[str], prompt: ModelPrompt) -> bool:
-    """Whether the words around a name in an error are a user's or a document's, so that nothing is learned from them."""
-    near = _squash(detail[max(0, match.start() - _AROUND) : match.end() + _AROUND])
+    """Whether the words behind a name in an error are a user's or a document's, so that nothing is learned from them."""
+    words = _squash(detail[match.start() : match.end() + _BEHIND])
     return any(
-        near in _squash(each.text) for each in prompt.messages if each.place is not Provenance.INSTRUCTION
+        words in _squash(each.text) for each in prompt.messages if each.place is not Provenance.INSTRUCTION
     )
 
 

@@ -49,7 +49,7 @@ class WrittenCalls:
     def end(self) -> ReadText:
         held, self._held = self._held, ""
         match = _CALL.fullmatch(held)
-        if match is None or any(match[1] in other for other in self._others):
+        if match is None or any(match[1].strip("[] \n") in other for other in self._others):
             return ReadText(held)
         try:
             whole = json.loads(match[1])

@@ -244,7 +244,10 @@ async def test_a_schema_is_strict_only_where_it_can_be(options: dict[str, Any], 
     [
         (["<think>Hm, 7.", "</think>\n\n", "It is 5."], "It is 5."),
         ([*"<think>b < c</think> d <b>."], "d <b>."),
-        (["Reasoning stands between <think> and </thi", "nk>."], "Reasoning stands between <think> and </think>."),
+        (
+            ["Reasoning stands between <think> and </thi", "nk>."],
+            "Reasoning stands between <think> and </think>.",
+        ),
         (["So <thi", "s> <"], "So <this> <"),
         (["So. <think>No end"], "So. <think>No end"),
         (
