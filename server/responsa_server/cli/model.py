@@ -22,17 +22,6 @@ from responsa_server.domain.formatting import counted
 
 _MOST_LISTED = 200
 _NO_MODEL = "none"
-_FACTS = {
-    "window": "a prompt and its answer have room for {:,} tokens",
-    "text_calls": "it writes calls of tools as text",
-    "temperature": "it takes no temperature",
-    "max_tokens": "it takes no limit called max_tokens",
-    "max_completion_tokens": "it takes no limit called max_completion_tokens",
-    "tools": "it cannot request tools",
-    "stream_options": "it reports no usage while it writes",
-    "response_format": "it takes no JSON schema",
-    "system": "it takes no system message",
-}
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -150,8 +139,10 @@ def _print_settings(settings: model_settings_pb2.ModelSettings) -> None:
             if stored
             else f"Its key comes from {settings.key_in_use}."
         )
-    for name, value in sorted(settings.learned.items()):
-        print_text(f"Learned: {_FACTS.get(name, name).format(value)}.")
+    if refused := [name for name, value in sorted(settings.learned.items()) if not value]:
+        print_text(f"Its server refuses {', '.join(refused)}; calls do without.")
+    if window := settings.learned.get("window", 0):
+        print_text(f"A prompt and its answer have room for {window:,} tokens.")
     print_text(f"{settings.embedding} makes the vectors of new collections.")
     for problem in filter(None, (settings.problem, settings.warning)):
         print_text(problem)

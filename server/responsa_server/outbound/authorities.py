@@ -26,7 +26,7 @@ _files: dict[str, str] = {}
 
 
 def trust_also(file: Path, home: Path) -> None:
-    """Trust the authorities of a PEM file from now on. home: the data folder, which gets a file with these and the system's, for programs
+    """Trust the authorities of a PEM file from now on. home: the data folder, which gets a file with all authorities, for programs
     that take one file. Raises OSError, also if the file has no certificate."""
     ssl.create_default_context(cafile=str(file))
     every = home / "authorities.pem"
@@ -54,10 +54,6 @@ def _find_system() -> str:
     return next((file for file in (chosen, *_SYSTEM) if file and Path(file).is_file()), "")
 
 
-def is_untrusted(error: BaseException | None) -> bool:
+def is_untrusted(error: BaseException) -> bool:
     """Whether a connection failed because no known authority has issued the certificate."""
-    return error is not None and (
-        isinstance(error, ssl.SSLCertVerificationError)
-        or "CERTIFICATE_VERIFY_FAILED" in str(error)
-        or is_untrusted(error.__cause__ or error.__context__)
-    )
+    return "CERTIFICATE_VERIFY_FAILED" in str(error)

@@ -43,7 +43,7 @@ from responsa_server.domain.models import (
 from responsa_server.outbound.addresses import origin_of
 from responsa_server.outbound.authorities import create_trust, is_untrusted
 from responsa_server.outbound.connector import ForbiddenRequest, GuardedTransport, ReachableHosts, look_up
-from responsa_server.providers.learned import TEST, Learned, Trial, ratio_of
+from responsa_server.providers.learned import TEST, Learned, Trial
 from responsa_server.providers.settings import CompatibleSettings, GuardedSettings
 from responsa_server.providers.written_calls import WrittenCalls
 from responsa_server.telemetry.requests import request, traceparent_for
@@ -385,10 +385,8 @@ class HttpModel(HttpServer, abc.ABC):
         given, prompt = server.model_fields_set, replace(prompt, without=without, silence_seconds=silence)
         facts = self.learned.of(self.key)
         trial = Trial(prompt, facts, given, server.window, server.completion_limit)
-        window = server.window or facts.get("window")
         while True:
-            begun, sent = False, trial.request()
-            counted = 0
+            begun, counted, sent = False, 0, trial.request()
             try:
                 async with aclosing(self._read(sent, written=bool(facts.get("text_calls")))) as pieces:
                     async for piece in pieces:
@@ -397,9 +395,8 @@ class HttpModel(HttpServer, abc.ABC):
                         elif not begun and not isinstance(piece, Alive):
                             begun = True
                             self.learned.note(self.key, trial.new)
-                        if isinstance(piece, Ended) and counted and window:
-                            ratio = ratio_of(sent, counted, facts.get("ratio", 0.0))
-                            self.learned.note(self.key, {"ratio": ratio} if ratio else {})
+                        if isinstance(piece, Ended):
+                            self.learned.note(self.key, trial.count(counted))
                         yield piece
                 return
             except ModelError as error:
@@ -426,12 +423,13 @@ class HttpModel(HttpServer, abc.ABC):
                     text = ""
                 text = calls.feed(text) if calls else text
                 if calls and isinstance(piece, Ended):
-                    for request in (read := calls.end()).requests:
+                    rest, requests = calls.end()
+                    text += rest
+                    if requests and tested:
+                        self.learned.note(self.key, {"text_calls": 1})
+                    for request in requests:
                         requested = True
                         yield request
-                    if read.requests and tested:
-                        self.learned.note(self.key, {"text_calls": 1})
-                    text += read.text
                 if text:
                     wrote = True
                     yield TextPiece(text)

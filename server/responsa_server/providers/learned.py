@@ -25,29 +25,26 @@ TOKEN: Final = re.compile(
     r" ?[A-Za-z]{1,5}| ?[0-9]{1,3}| ?[\u0080-\u07FF]{1,2}|[ \t\r\n]{1,6}|.", re.ASCII | re.DOTALL
 )
 """About a token of any script."""
+_SCHEMA: Final = r"response_?(?:format|json_?schema)|json_schema|structured.output|output_config"
+_ROLES: Final = (
+    r"system.(?:role|message|prompt|instruct)|role.{0,12}system|roles? (?:must alternate|are supported)"
+)
 FIELDS: Final = {
     "temperature": ("temperature", ""),
-    "response_format": (
-        "response_?(?:format|json_?schema)|json_schema|structured.output|output_config",
-        "structured",
-    ),
+    "response_format": (_SCHEMA, "structured"),
     "stream_options": ("stream_options|include_usage", ""),
     # A request has one of the two: the other one if one is refused, none if both are.
     "max_tokens": (r"\bmax_tokens", "completion_limit"),
     "max_completion_tokens": ("max_completion_tokens", "completion_limit"),
     "tools": (r"\btools?\b|function.call|tool_c", "tools"),
-    "system": (
-        r"system.(?:role|message|prompt|instruct)|role.{0,12}system|roles? (?:must alternate|are supported)",
-        "",
-    ),
+    "system": (_ROLES, ""),
 }
 """What a server may refuse: its words in an error, and the setting that decides instead if it is given; "" for none."""
-LIMITS: Final = ("max_tokens", "max_completion_tokens")
+_LIMITS: Final = ("max_tokens", "max_completion_tokens")
 _MOST_TRIES: Final = 4
 _MESSAGE_TOKENS: Final = 8
-_LEAST_COUNTED: Final = 500
-_MOST_RATIO: Final = 3.0
-_LEAST_SHARE: Final = 0.02
+# A ratio counts from so many estimated tokens, and up to so much.
+_LEAST_COUNTED, _MOST_RATIO = 500, 3.0
 _BEHIND: Final = 24
 # 404 and 500 are gateways' and templates' answers to what they do not take.
 _REFUSALS: Final = (400, 422, 404, 413, 500, 501)
@@ -91,7 +88,7 @@ class Learned:
 
 def limit_name(without: Collection[str], *, completion: bool) -> str:
     """The name of the limit of an answer in a request; "" for none. completion: whether the second one is preferred."""
-    return next((name for name in LIMITS[:: -1 if completion else 1] if name not in without), "")
+    return next((name for name in _LIMITS[:: -1 if completion else 1] if name not in without), "")
 
 
 def count_tokens(prompt: ModelPrompt) -> int:
@@ -118,20 +115,20 @@ def shorten(prompt: ModelPrompt, share: float) -> ModelPrompt:
     return replace(prompt, messages=kept[::-1])
 
 
-def fit(prompt: ModelPrompt, window: int, ratio: float) -> ModelPrompt:
+def _fit(prompt: ModelPrompt, window: int, ratio: float) -> ModelPrompt:
     """The prompt, so short that it has a place with its answer in a window. ratio: see Facts."""
-    most, share, shorter = min(prompt.max_tokens, window // 4), 1.0, prompt
-    while (size := int(count_tokens(shorter) * ratio)) > window - most and share:
-        share *= 0.95 * (window - most) / size
-        share = share if share > _LEAST_SHARE else 0.0
-        shorter = shorten(prompt, share)
+    most, shorter = min(prompt.max_tokens, window // 4), prompt
+    for share in (1.0, *(share / 16 for share in range(15, -1, -1))):
+        shorter = shorten(prompt, share) if share < 1 else prompt
+        if (size := int(count_tokens(shorter) * ratio)) <= window - most:
+            break
     return replace(shorter, max_tokens=max(1, min(most, window - size)))
 
 
 @dataclass(slots=True)
 class Trial:
-    """The tries of one call. given: the names of the settings that are given. completion: see `limit_name`. new: what is learned if the
-    latest try has an answer."""
+    """The tries of one call. given: the names of the settings that are given. completion: see `limit_name`. new: what is
+    learned if the latest try has an answer."""
 
     prompt: ModelPrompt
     facts: Facts
@@ -148,20 +145,26 @@ class Trial:
         """The prompt of the next try."""
         facts = {**self.facts, **self.new}
         refused = {
-            name
-            for name, (_, setting) in FIELDS.items()
-            if facts.get(name) == 0 and setting not in self.given
+            each
+            for each, (_, setting) in FIELDS.items()
+            if facts.get(each) == 0 and setting not in self.given
         }
-        self.sent = replace(self.prompt, without=frozenset(refused | self._own | self.prompt.without))
-        if "tools" in self.sent.without:
-            self.sent = without_tools(self.sent)
-        if self._share < 1:
-            self.sent = shorten(self.sent, self._share)
+        without = frozenset(refused | self._own | self.prompt.without)
+        self.sent = _leave_out(replace(self.prompt, without=without), "tools" if "tools" in without else "")
+        self.sent = shorten(self.sent, self._share) if self._share < 1 else self.sent
         if window := self.window or int(facts.get("window", 0)):
-            self.sent = fit(self.sent, window, facts.get("ratio", 1.0))
-        for name in self.sent.without:
+            self.sent = _fit(self.sent, window, facts.get("ratio", 1.0))
+        for name in without:
             self.sent = _leave_out(self.sent, name)
         return self.sent
+
+    def count(self, counted: int) -> Facts:
+        """What the usage of an answer shows. counted: the tokens of the prompt that its server reports; 0 if it does not."""
+        if not counted or not (self.window or "window" in self.facts):
+            return {}
+        estimated, known = count_tokens(self.sent), self.facts.get("ratio", 0.0)
+        ratio = round(min(counted / estimated, _MOST_RATIO), 2) if estimated >= _LEAST_COUNTED else 0.0
+        return {"ratio": ratio} if ratio > known else {}
 
     def goes_on(self, error: ModelError) -> bool:
         """Whether another try may cure the error."""
@@ -171,7 +174,7 @@ class Trial:
             return False
         if _TOO_LONG.search(error.detail):
             found = _WINDOW.search(error.detail)
-            if found and not self.window and not _echoes(error.detail, found, self.sent):
+            if found and not self.window and not self._echoes(error.detail, found):
                 self.new["window"] = int(found[1] or found[2])
             halved, self._share = self._share < 1, 0.5
             return not halved
@@ -180,41 +183,45 @@ class Trial:
         ]
         for name in sent:
             if match := re.search(FIELDS[name][0], error.detail, re.I):
-                if _echoes(error.detail, match, self.sent):
+                if self._echoes(error.detail, match):
                     self._own.add(name)
                 else:
                     self.new[name] = 0
                 return True
         if status not in _REFUSALS[:2] or self.prompt.purpose == TEST or self._own:
             return False
-        self._own.update(name for name in sent if name not in LIMITS)
+        self._own.update(name for name in sent if name not in _LIMITS)
         return bool(self._own)
 
     def _has(self, name: str) -> bool:
-        if name in LIMITS:
+        if name in _LIMITS:
             return name == limit_name(self.sent.without, completion=self.completion)
-        if name == "stream_options":
-            return name not in self.sent.without
-        return _leave_out(self.sent, name) is not self.sent
+        unsent = name in self.sent.without or _leave_out(self.sent, name) is self.sent
+        return name not in self.sent.without if name == "stream_options" else not unsent
+
+    def _echoes(self, detail: str, match: re.Match[str]) -> bool:
+        """Whether the words of an error from a name on are a user's or a document's, so that nothing is learned from them."""
+        words = _squash(detail[match.start() : match.end() + _BEHIND])
+        others = (each.text for each in self.sent.messages if each.place is not Provenance.INSTRUCTION)
+        return any(words in _squash(text) for text in others)
+
+
+def _squash(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.lower()))
 
 
 def _leave_out(prompt: ModelPrompt, name: str) -> ModelPrompt:
-    """The prompt without a field; the same object if it does not have it."""
+    """The prompt without a field; the same object if it does not have it. Without tools, calls and their results are text."""
     system = [message for message in prompt.messages if message.role is Role.SYSTEM]
     if name == "system" and system:
         # Messages of one role are joined.
         first = PromptMessage(Role.USER, "\n\n".join(message.text for message in system))
         return replace(prompt, messages=[first, *(each for each in prompt.messages if each not in system)])
     if name == "tools" and (prompt.tools or any(message.role is Role.TOOL for message in prompt.messages)):
-        return without_tools(prompt)
+        return replace(prompt, tools=(), messages=list(_plain(prompt.messages)))
     if name == "temperature" and prompt.temperature is not None:
         return replace(prompt, temperature=None)
-    return replace(prompt, schema=None) if name == "response_format" and prompt.schema is not None else prompt
-
-
-def without_tools(prompt: ModelPrompt) -> ModelPrompt:
-    """The prompt for a model that cannot request tools: earlier calls and their results are text."""
-    return replace(prompt, tools=(), messages=list(_plain(prompt.messages)))
+    return replace(prompt, schema=None) if name == "response_format" and prompt.schema else prompt
 
 
 def _plain(messages: Sequence[PromptMessage]) -> Iterator[PromptMessage]:
@@ -222,42 +229,13 @@ def _plain(messages: Sequence[PromptMessage]) -> Iterator[PromptMessage]:
     for message in messages:
         if message.role is Role.TOOL:
             call = asked.get(message.answers)
-            of = (
-                ""
-                if call is None
-                else f" {call.tool}, called with {json.dumps(dict(call.arguments), ensure_ascii=False)}"
-            )
+            arguments = "" if call is None else json.dumps(dict(call.arguments), ensure_ascii=False)
+            of = "" if call is None else f" {call.tool}, called with {arguments}"
             begin = f"The result of the tool{of}:\n\n"
             cuts = [len(begin) + cut for cut in message.cuts]
-            yield replace(
-                message,
-                role=Role.USER,
-                text=begin + message.text,
-                answers="",
-                place=Provenance.RETRIEVED,
-                cuts=cuts,
-            )
+            place, text = Provenance.RETRIEVED, begin + message.text
+            yield PromptMessage(Role.USER, text, place=place, cuts=cuts, tail=message.tail)
         elif not message.requests:
             yield message
         elif message.text:
             yield replace(message, requests=())
-
-
-def ratio_of(prompt: ModelPrompt, counted: int, known: float) -> float:
-    """The greatest ratio by now. counted: the tokens of the prompt that its server reports."""
-    estimated = count_tokens(prompt)
-    return (
-        known if estimated < _LEAST_COUNTED else max(known, round(min(counted / estimated, _MOST_RATIO), 2))
-    )
-
-
-def _echoes(detail: str, match: re.Match[str], prompt: ModelPrompt) -> bool:
-    """Whether the words behind a name in an error are a user's or a document's, so that nothing is learned from them."""
-    words = _squash(detail[match.start() : match.end() + _BEHIND])
-    return any(
-        words in _squash(each.text) for each in prompt.messages if each.place is not Provenance.INSTRUCTION
-    )
-
-
-def _squash(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.lower()))

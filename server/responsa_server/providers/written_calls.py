@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
 from responsa_server.domain.models import ModelPrompt, Role, ToolRequest
@@ -17,14 +16,6 @@ _CALL: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ReadText:
-    """The end of a text: the calls that it is, or what is left of it."""
-
-    text: str
-    requests: Sequence[ToolRequest] = ()
-
-
 class WrittenCalls:
     """Holds a text back while it may be a call. It is one only of a tool whose card permits it, and only if the text stands
     in no other message of the prompt, such as a passage."""
@@ -32,38 +23,30 @@ class WrittenCalls:
     def __init__(self, prompt: ModelPrompt) -> None:
         self._names = {card.id for card in prompt.tools if card.written}
         self._others = [message.text for message in prompt.messages if message.role is not Role.SYSTEM]
-        self._held = ""
-        self._holds = bool(self._names)
+        self._held, self._holds = "", bool(self._names)
 
     def feed(self, text: str) -> str:
         """The text that is none, as far as is known."""
-        if not self._holds:
-            return text
         self._held += text
         begun = self._held.lstrip()
-        if any(begun.startswith(mark) or mark.startswith(begun) for mark in _BEGINS):
+        self._holds &= any(begun.startswith(mark) or mark.startswith(begun) for mark in _BEGINS)
+        if self._holds:
             return ""
-        self._holds, held, self._held = False, self._held, ""
+        held, self._held = self._held, ""
         return held
 
-    def end(self) -> ReadText:
-        held, self._held = self._held, ""
-        match = _CALL.fullmatch(held)
+    def end(self) -> tuple[str, Sequence[ToolRequest]]:
+        """What is left of the text, and the calls that it was."""
+        match = _CALL.fullmatch(self._held)
         if match is None or any(match[1].strip("[] \n") in other for other in self._others):
-            return ReadText(held)
+            return self._held, []
         try:
             whole = json.loads(match[1])
-        except (ValueError, RecursionError):
-            return ReadText(held)
-        calls = cast("list[object]", whole) if isinstance(whole, list) else [whole]
-        requests = [self._request(call, number) for number, call in enumerate(calls, 1)]
-        found = [request for request in requests if request is not None]
-        return ReadText("", found) if found and len(found) == len(calls) else ReadText(held)
-
-    def _request(self, call: object, number: int) -> ToolRequest | None:
-        fields = cast("dict[str, Any]", call) if isinstance(call, dict) else {}
-        fields = fields["function"] if isinstance(fields.get("function"), dict) else fields
-        arguments = fields.get("arguments", fields.get("parameters"))
-        if fields.get("name") not in self._names or not isinstance(arguments, Mapping):
-            return None
-        return ToolRequest(f"written-{number}", fields["name"], cast("Mapping[str, object]", arguments))
+            calls = cast("list[dict[str, Any]]", whole if isinstance(whole, list) else [whole])
+            calls = [call.get("function", call) for call in calls]
+            given = [(call["name"], call.get("arguments", call.get("parameters"))) for call in calls]
+        except (ValueError, RecursionError, LookupError, AttributeError):
+            return self._held, []
+        if any(name not in self._names or not isinstance(arguments, dict) for name, arguments in given):
+            return self._held, []
+        return "", [ToolRequest(f"written-{at}", *call) for at, call in enumerate(given, 1)]
