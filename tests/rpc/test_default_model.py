@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import aclosing
 from dataclasses import replace
 
 import grpc
@@ -16,15 +17,17 @@ from responsa_server.app.models import model_table
 from responsa_server.app.settings import load
 from responsa_server.domain.errors import Precondition
 from responsa_server.domain.model_settings import DefaultModel, ModelTestOutcome
-from responsa_server.domain.models import ModelError, ModelFault
+from responsa_server.domain.models import ModelError, ModelFault, TextPiece, ToolRequest
 from responsa_server.search.settings import EMBEDDED_MODEL
 from responsa_server.stores.postgres.database import Database
 from tests.default_models import build_default_models
 from tests.rpc.served import Served, failed
+from tests.unit.providers.test_refusals import PROMPT, SCHEMA
 from tests.wire.anthropic import Anthropic
 from tests.wire.gemini import Gemini
 from tests.wire.keyed import KeyedServer
 from tests.wire.openai import OpenAi
+from tests.wire.refusing import NAMELESS, REFUSALS, Refusal, RefusingServer
 from tests.wire.speaking import KEY, Handler, Scene, WireServer, complaining, speaking, telling
 
 STRONG = pb.DefaultModel(provider="scripted", model="strong")
@@ -135,6 +138,67 @@ async def test_a_test_says_what_is_wrong_and_never_the_key(
     log = (await served.ann.ListAuditEvents(filter='action = "default_model.test"')).audit_events
     assert len(log) == 9
     assert KEY not in str(log) + str(served.lines.kept)
+
+
+@pytest.mark.parametrize("name", [*REFUSALS, "nameless"])
+async def test_a_test_that_says_yes_has_learned_what_agents_do_without(
+    served: Served, database: Database, name: str
+) -> None:
+    refusal = REFUSALS.get(name) or Refusal(
+        lambda body: "temperature" in body or "tools" in body, NAMELESS, {"temperature": 0, "tools": 0}
+    )
+    tested = RefusingServer(refusal, asks="look_up", reasons=True)
+    server = LoopbackServer(tested.handle)
+    await server.start()
+    window = 4096 if "window" in name else 0
+    wanted = pb.DefaultModel(provider="compatible", model="m", base_url=f"{server.url}/v1", window=window)
+    found = await served.ann.TestModel(default_model=wanted)
+    steps = {step.name: step.passed for step in found.steps}
+    tools = {"tool": True} if refusal.learned.get("tools") != 0 else {}
+    long = {"window": True} if window else {}
+    assert steps == {"answer": True, "prompt": True, **tools, "schema": True, **long}
+    assert found.outcome == pb.MODEL_TEST_OUTCOME_ANSWERED
+    given = {"window"} if window else set[str]()
+    assert found.learned == {key: int(value) for key, value in refusal.learned.items() if key not in given}
+
+    # Another process learns it from the database, and sends nothing that is refused.
+    stored = await served.ann.SetDefaultModel(default_model=wanted)
+    assert stored.default_model.window == window
+    refused = tested.refused
+    settings = load()
+    await build_default_models(settings, served.models, database).refresh()
+    table = model_table(settings.models)
+    other = build_default_models(settings, table, database)
+    await other.refresh()
+    assert (await other.read()).learned == found.learned
+    chain = table.chain(["default"])
+    assert chain is not None
+    async with aclosing(chain.stream(replace(PROMPT, schema=SCHEMA))) as pieces:
+        assert [piece async for piece in pieces if isinstance(piece, (TextPiece, ToolRequest))]
+    assert tested.refused == refused
+    await table.close()
+    await server.close()
+
+
+async def test_a_body_that_is_none_is_said_to_the_owner(served: Served) -> None:
+    async def page(exchange: LoopbackExchange) -> None:
+        await exchange.reply(200, b"<html>Sign in</html>", {"content-type": "text/html"})
+
+    server = LoopbackServer(page)
+    await server.start()
+    wanted = pb.DefaultModel(provider="compatible", model="m", base_url=f"{server.url}/v1")
+    found = await served.ann.TestModel(default_model=wanted)
+    await server.close()
+    assert found.outcome == pb.MODEL_TEST_OUTCOME_FAILED
+    assert "HTTP 200, text/html: <html>Sign in</html>" in found.message
+
+
+async def test_a_provider_says_the_windows_of_its_models(served: Served) -> None:
+    server = LoopbackServer(RefusingServer().handle)
+    await server.start()
+    wanted = pb.DefaultModel(provider="compatible", base_url=f"{server.url}/v1")
+    assert (await served.ann.TestModel(default_model=wanted)).windows == {"m": 4096}
+    await server.close()
 
 
 async def test_the_problem_of_a_stored_model_says_that_the_server_may_not_connect(

@@ -175,16 +175,16 @@ class RefusingServer:
 
 
 def _filled(schema: Mapping[str, Any]) -> object:
-    """A value of a schema."""
+    """A value of a schema: what leads to the documents, where there is a choice."""
     if "enum" in schema:
-        return schema["enum"][0]
+        return next((word for word in ("qa", "retrieve", "fact") if word in schema["enum"]), schema["enum"][0])
     match schema.get("type"):
         case "object":
             return {name: _filled(inner) for name, inner in schema.get("properties", {}).items()}
         case "array":
             return []
         case "boolean":
-            return False
+            return True
         case "integer" | "number":
             return 1
         case _:
