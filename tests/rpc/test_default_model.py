@@ -21,7 +21,7 @@ from responsa_server.domain.models import ModelError, ModelFault, TextPiece, Too
 from responsa_server.search.settings import EMBEDDED_MODEL
 from responsa_server.stores.postgres.database import Database
 from tests.default_models import build_default_models
-from tests.rpc.served import Served, failed
+from tests.rpc.served import MODELS, Served, failed
 from tests.unit.providers.test_refusals import PROMPT, SCHEMA
 from tests.wire.anthropic import Anthropic
 from tests.wire.gemini import Gemini
@@ -150,33 +150,35 @@ async def test_a_test_that_says_yes_has_learned_what_agents_do_without(
     tested = RefusingServer(refusal, asks="look_up", reasons=True)
     server = LoopbackServer(tested.handle)
     await server.start()
-    window = 4096 if "window" in name else 0
-    wanted = pb.DefaultModel(provider="compatible", model="m", base_url=f"{server.url}/v1", window=window)
-    found = await served.ann.TestModel(default_model=wanted)
-    steps = {step.name: step.passed for step in found.steps}
-    tools = {"tool": True} if refusal.learned.get("tools") != 0 else {}
-    long = {"window": True} if window else {}
-    assert steps == {"answer": True, "prompt": True, **tools, "schema": True, **long}
-    assert found.outcome == pb.MODEL_TEST_OUTCOME_ANSWERED
-    given = {"window"} if window else set[str]()
-    assert found.learned == {key: int(value) for key, value in refusal.learned.items() if key not in given}
+    window = int(refusal.learned.get("window", 0))
+    wanted = DefaultModel("compatible", "m", base_url=f"{server.url}/v1", window=window)
+    testing = model_table(MODELS.models)
+    models = build_default_models(MODELS, testing, database)
+    found = await models.test(served.ann.who, wanted)
+    tools = ["tool"] if refusal.learned.get("tools") != 0 else []
+    passed = ["answer", "prompt", *tools, "schema", *(["window"] if window else [])]
+    assert [step.name for step in found.steps if step.passed] == passed
+    assert (found.outcome, len(found.steps)) == (ModelTestOutcome.ANSWERED, len(passed))
+    learned = {} if window else refusal.learned
+    # The test's short prompts do not exceed a window.
+    assert found.learned == {key: value for key, value in learned.items() if key != "window"}
 
     # Another process learns it from the database, and sends nothing that is refused.
-    stored = await served.ann.SetDefaultModel(default_model=wanted)
-    assert stored.default_model.window == window
+    await models.store(served.ann.who, wanted, skip_test=True)
+    await models.refresh()
     refused = tested.refused
-    settings = load()
-    await build_default_models(settings, served.models, database).refresh()
-    table = model_table(settings.models)
-    other = build_default_models(settings, table, database)
+    table = model_table(MODELS.models)
+    other = build_default_models(MODELS, table, database)
     await other.refresh()
-    assert (await other.read()).learned == found.learned
+    shown = await other.read()
+    assert (shown.learned, shown.default_model.window) == (found.learned, window)
     chain = table.chain(["default"])
     assert chain is not None
     async with aclosing(chain.stream(replace(PROMPT, schema=SCHEMA))) as pieces:
         assert [piece async for piece in pieces if isinstance(piece, (TextPiece, ToolRequest))]
     assert tested.refused == refused
     await table.close()
+    await testing.close()
     await server.close()
 
 
@@ -189,7 +191,7 @@ async def test_a_body_that_is_none_is_said_to_the_owner(served: Served) -> None:
     wanted = pb.DefaultModel(provider="compatible", model="m", base_url=f"{server.url}/v1")
     found = await served.ann.TestModel(default_model=wanted)
     await server.close()
-    assert found.outcome == pb.MODEL_TEST_OUTCOME_FAILED
+    assert (found.outcome, list(found.steps)) == (pb.MODEL_TEST_OUTCOME_FAILED, [])
     assert "HTTP 200, text/html: <html>Sign in</html>" in found.message
 
 

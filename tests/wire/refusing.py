@@ -48,11 +48,11 @@ class Refusal:
     learned: Mapping[str, float]
 
 
-def window(size: int) -> Refusal:
+def window(size: int, error: tuple[int, object] | None = None) -> Refusal:
     message = f"The maximum context length of this model is {size} tokens, and the request has more."
     return Refusal(
         lambda body: tokens(body) > size,
-        _error(400, message, "messages", "context_length_exceeded"),
+        error or _error(400, message, "messages", "context_length_exceeded"),
         {"window": size},
     )
 
@@ -115,8 +115,46 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
         _error(400, "Conversation roles must alternate user/assistant/user/assistant/..."),
         {},
     ),
-    "Groq: a window of 4,096": window(4096),
-    "Together: a window of 8,192": window(8192),
+    "vLLM: a server without a parser of tools": Refusal(
+        lambda body: "tools" in body,
+        _error(400, '"auto" tool choice needs --enable-auto-tool-choice to be set'),
+        {"tools": 0},
+    ),
+    "Groq: a JSON schema in a stream": Refusal(
+        lambda body: "response_format" in body,
+        _error(400, "response_format is not there for streaming"),
+        {"response_format": 0},
+    ),
+    "OpenAI: a window of 8,192": window(8192),
+    "llama.cpp: a window of 4,096": window(
+        4096,
+        (
+            400,
+            {
+                "error": {
+                    "code": 400,
+                    "message": "exceeds the context size",
+                    "n_prompt_tokens": 9999,
+                    "n_ctx": 4096,
+                }
+            },
+        ),
+    ),
+    "LM Studio: a window of 4,096": window(
+        4096,
+        (400, {"error": "More tokens to keep than the context length has (n_keep: 9999>= n_ctx: 4096)."}),
+    ),
+    "Together: a window of 4,096": window(
+        4096,
+        (
+            422,
+            {
+                "error": {
+                    "message": "`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 9999 and 1024"
+                }
+            },
+        ),
+    ),
 }
 NAMELESS: Final = (400, {"error": {"message": "Bad request", "type": "invalid_request_error"}})
 
@@ -177,7 +215,9 @@ class RefusingServer:
 def _filled(schema: Mapping[str, Any]) -> object:
     """A value of a schema: what leads to the documents, where there is a choice."""
     if "enum" in schema:
-        return next((word for word in ("qa", "retrieve", "fact") if word in schema["enum"]), schema["enum"][0])
+        return next(
+            (word for word in ("qa", "retrieve", "fact") if word in schema["enum"]), schema["enum"][0]
+        )
     match schema.get("type"):
         case "object":
             return {name: _filled(inner) for name, inner in schema.get("properties", {}).items()}

@@ -38,6 +38,7 @@ FIELDS: Final = {
     "max_completion_tokens": ("max_completion_tokens", "completion_limit"),
     "tools": (r"\btools?\b|function.call|tool_c", "tools"),
     "system": (_ROLES, ""),
+    "reasoning": ("reasoning", ""),
 }
 """What a server may refuse: its words in an error, and the setting that decides instead if it is given; "" for none."""
 _LIMITS: Final = ("max_tokens", "max_completion_tokens")
@@ -54,9 +55,9 @@ _TOO_LONG: Final = re.compile(
     re.I | re.S,
 )
 _WINDOW: Final = re.compile(
-    r"(?:context (?:length|size|window)|prompt length|length of only|n_ctx|allowed|must be <=|cannot exceed|tokens >)"
-    r"[^\d.;]{0,24}(\d{3,8})|(\d{3,8}) (?:tokens? )?maximum",
-    re.I,
+    r".*n_ctx\D{0,4}(\d{3,8})|.*?(?:context (?:length|size|window)|prompt length|length of only|allowed|must be <=|cannot exceed|tokens >)"
+    r"[^\d.;]{0,24}(\d{3,8})|.*?(\d{3,8}) (?:tokens? )?maximum",
+    re.I | re.S,
 )
 
 
@@ -173,9 +174,9 @@ class Trial:
         if status not in _REFUSALS or error.fault is ModelFault.CREDENTIAL or self._tries > _MOST_TRIES:
             return False
         if _TOO_LONG.search(error.detail):
-            found = _WINDOW.search(error.detail)
+            found = _WINDOW.match(error.detail)
             if found and not self.window and not self._echoes(error.detail, found):
-                self.new["window"] = int(found[1] or found[2])
+                self.new["window"] = int(found[1] or found[2] or found[3])
             halved, self._share = self._share < 1, 0.5
             return not halved
         sent = [
@@ -201,7 +202,7 @@ class Trial:
 
     def _echoes(self, detail: str, match: re.Match[str]) -> bool:
         """Whether the words of an error from a name on are a user's or a document's, so that nothing is learned from them."""
-        words = _squash(detail[match.start() : match.end() + _BEHIND])
+        words = _squash(detail[max(match.start(), match.end() - _BEHIND) : match.end() + _BEHIND])
         others = (each.text for each in self.sent.messages if each.place is not Provenance.INSTRUCTION)
         return any(words in _squash(text) for text in others)
 
@@ -219,6 +220,14 @@ def _leave_out(prompt: ModelPrompt, name: str) -> ModelPrompt:
         return replace(prompt, messages=[first, *(each for each in prompt.messages if each not in system)])
     if name == "tools" and (prompt.tools or any(message.role is Role.TOOL for message in prompt.messages)):
         return replace(prompt, tools=(), messages=list(_plain(prompt.messages)))
+    if name == "reasoning" and any(
+        each.signature for message in prompt.messages for each in message.requests
+    ):
+        bare = [[replace(each, signature="") for each in message.requests] for message in prompt.messages]
+        messages = [
+            replace(message, requests=own) for message, own in zip(prompt.messages, bare, strict=True)
+        ]
+        return replace(prompt, messages=messages)
     if name == "temperature" and prompt.temperature is not None:
         return replace(prompt, temperature=None)
     return replace(prompt, schema=None) if name == "response_format" and prompt.schema else prompt

@@ -221,9 +221,8 @@ def complaint(body: Mapping[str, Any]) -> Complaint:
     words = ["" if status else str(fields.get("code") or ""), str(fields.get("type") or "")]
     kind = next((word for word in words if word in FAULTS), words[0] or words[1])
     # FastAPI's servers name the field in a list of details, others in `param`.
-    message = " ".join(
-        str(fields[name]) for name in ("message", "detail", "n_ctx", "param") if fields.get(name)
-    )
+    named = [f"{name}: {fields[name]}" for name in ("detail", "n_ctx", "param") if fields.get(name)]
+    message = " ".join([str(fields.get("message") or ""), *named]).strip()
     return Complaint(kind, message, status=status)
 
 
