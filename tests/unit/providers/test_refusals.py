@@ -85,7 +85,11 @@ async def test_what_a_server_refuses_is_learned_at_the_first_answer(name: str) -
 
 
 async def test_four_refusals_of_one_call_are_cured() -> None:
-    named = [each for name, each in REFUSALS.items() if name.split(":")[0] in ("OpenAI", "Mistral", "Ollama") and "window" not in name]
+    named = [
+        each
+        for name, each in REFUSALS.items()
+        if name.split(":")[0] in ("OpenAI", "Mistral", "Ollama") and "window" not in name
+    ]
     server = RefusingServer(*named)
     async with refusing(server) as model:
         assert await text_of(model) == LAKE
