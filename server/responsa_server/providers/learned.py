@@ -118,7 +118,7 @@ def shorten(prompt: ModelPrompt, share: float) -> ModelPrompt:
 
 def _fit(prompt: ModelPrompt, window: int, ratio: float) -> ModelPrompt:
     """The prompt, so short that it has a place with its answer in a window. ratio: see Facts."""
-    most, shorter = min(prompt.max_tokens, window // 4), prompt
+    most, size, shorter = min(prompt.max_tokens, window // 4), 0, prompt
     for share in (1.0, *(share / 16 for share in range(15, -1, -1))):
         shorter = shorten(prompt, share) if share < 1 else prompt
         if (size := int(count_tokens(shorter) * ratio)) <= window - most:

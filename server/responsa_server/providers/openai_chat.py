@@ -150,8 +150,8 @@ class OpenAiChat(HttpModel):
                 delta = choice.delta or _Delta()
                 for name in _REASONING:
                     part, before = getattr(delta, name), reasoning.get(name)
-                    if part and isinstance(part, (str, list)) and isinstance(part, type(before or part)):
-                        reasoning[name] = before + part if before else cast("Any", part)
+                    if part and {type(part), type(before or part)} in ({str}, {list}):
+                        reasoning[name] = before + part if before else part
                         yield Alive()
                 if (content := _text(delta.content)) and (text := echo.add(content)):
                     wrote = True

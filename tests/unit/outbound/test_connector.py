@@ -325,7 +325,6 @@ async def test_additional_authorities_are_trusted_beside_the_systems(
     match way:
         case "setting":
             authorities.trust_also(authority, tmp_path)
-            assert own.decode().strip() in Path(authorities.authorities_file()).read_text()
         case _:
             monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     for each in (settings, guarded):
@@ -342,7 +341,16 @@ async def gathered_of(model: OpenAiChat) -> list[ModelPiece]:
         return [piece async for piece in pieces]
 
 
-def test_a_file_without_a_certificate_is_refused(tmp_path: Path) -> None:
+def test_programs_get_one_file_and_a_file_without_a_certificate_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authorities, "_files", {})
+    system = authorities.authorities_file()
+    (tmp_path / "own.pem").write_bytes(certificate("localhost")[1])
+    authorities.trust_also(tmp_path / "own.pem", tmp_path)
+    every = Path(authorities.authorities_file()).read_text()
+    assert (tmp_path / "own.pem").read_text() in every
+    assert not system or Path(system).read_text() in every
     (tmp_path / "empty.pem").write_text("nothing")
     with pytest.raises(OSError, match="certificate"):
         authorities.trust_also(tmp_path / "empty.pem", tmp_path)
