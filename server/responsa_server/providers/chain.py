@@ -702,7 +702,10 @@ class ModelChain:
         error.model = member.name
         instruments.MODEL_CALLS.add(1, member.name, error.fault.value)
         log_failed(member.name, call.prompt, error)
-        if not call.wrote or error.fault is ModelFault.CREDENTIAL:
+        # A small call waits briefly: that its model is late, perhaps loading, does not mean that it is broken.
+        brief = call.prompt.loading is None and call.patience_seconds < self._patience
+        late = error.fault is ModelFault.TIMEOUT and brief
+        if (not call.wrote and not late) or error.fault is ModelFault.CREDENTIAL:
             self._circuits.note_failure(member, error, waited_seconds)
 
     def _price(self, piece: Spent, member: ChainModel) -> Spent:

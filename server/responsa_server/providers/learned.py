@@ -128,12 +128,12 @@ def _fit(prompt: ModelPrompt, window: int, ratio: float) -> ModelPrompt:
 
 @dataclass(slots=True)
 class Trial:
-    """The tries of one call. given: the names of the settings that are given. completion: see `limit_name`. new: what is
+    """The tries of one call. settings: the names of those that are given. completion: see `limit_name`. new: what is
     learned if the latest try has an answer."""
 
     prompt: ModelPrompt
     facts: Facts
-    given: Collection[str]
+    settings: Collection[str]
     window: int | None
     completion: bool
     new: dict[str, float] = field(default_factory=dict[str, float])
@@ -148,7 +148,7 @@ class Trial:
         refused = {
             each
             for each, (_, setting) in FIELDS.items()
-            if facts.get(each) == 0 and setting not in self.given
+            if facts.get(each) == 0 and setting not in self.settings
         }
         without = frozenset(refused | self._own | self.prompt.without)
         self.sent = _leave_out(replace(self.prompt, without=without), "tools" if "tools" in without else "")
@@ -180,7 +180,7 @@ class Trial:
             halved, self._share = self._share < 1, 0.5
             return not halved
         sent = [
-            name for name, (_, setting) in FIELDS.items() if setting not in self.given and self._has(name)
+            name for name, (_, setting) in FIELDS.items() if setting not in self.settings and self._has(name)
         ]
         for name in sent:
             if match := re.search(FIELDS[name][0], error.detail, re.I):

@@ -63,20 +63,20 @@ async def test_every_shipped_agent_answers_with_a_model_that_refuses(name: str, 
 
 
 @pytest.mark.parametrize("agent", AGENTS)
-@pytest.mark.parametrize("given", [4096, None])
+@pytest.mark.parametrize("size", [4096, None])
 async def test_the_prompts_of_every_shipped_agent_fit_a_window_of_4096_with_room_for_passages(
-    agent: str, given: int | None
+    agent: str, size: int | None
 ) -> None:
     server = RefusingServer(window(4096), text=ANSWER)
     shelf = Shelf(
         excerpt(LONG), *(excerpt(f"Passage {at}: {'the river is long, ' * 40}") for at in range(20))
     )
-    async with served(server.handle, **({"window": given} if given else {})) as model:
+    async with served(server.handle, **({"window": size} if size else {})) as model:
         chain = ModelChain([ChainModel("p:m", "p", model)], Free(), ModelCircuits(), patience_seconds=30.0)
         parts = parts_of(chain, shelf, classifiers=_Every(), tools=FixedTools([Does()]))
         end = answer_in(await told_by(shipped(agent, parts), task_for(agent)))
     assert end.model == "p:m"
-    assert server.refused <= (0 if given else 1)
+    assert server.refused <= (0 if size else 1)
     taken = [body for body in server.bodies if tokens(body) <= 4096]
     assert len(taken) == len(server.bodies) - server.refused
     written = str(max(taken, key=tokens)["messages"])

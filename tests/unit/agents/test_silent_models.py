@@ -65,7 +65,7 @@ async def test_a_server_that_accepts_and_says_nothing_ends_in_a_quoted_answer(
         async with asyncio.timeout(30):
             told = await told_by(agent(name, chain, 60.0), task_for(name))
     assert silent.asked.is_set()
-    assert Step.LOADING in {one.step for one in told if isinstance(one, Status)}
+    assert name == "tutor" or Step.LOADING in {one.step for one in told if isinstance(one, Status)}
     end = answer_in(told)
     assert (end.text, end.model) == (SHOWN, "passages")
     assert QUOTED in end.fallbacks
