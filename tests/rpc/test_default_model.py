@@ -154,14 +154,14 @@ async def test_a_test_that_says_yes_has_learned_what_agents_do_without(
     wanted = DefaultModel("compatible", "m", base_url=f"{server.url}/v1", window=window)
     testing = model_table(MODELS.models)
     models = build_default_models(MODELS, testing, database)
-    found = await models.test(served.ann.who, wanted)
+    tested_model = await models.test(served.ann.who, wanted)
     tools = ["tool"] if refusal.learned.get("tools") != 0 else []
     passed = ["answer", "prompt", *tools, "schema", *(["window"] if window else [])]
-    assert [step.name for step in found.steps if step.passed] == passed
-    assert (found.outcome, len(found.steps)) == (ModelTestOutcome.ANSWERED, len(passed))
+    assert [step.name for step in tested_model.steps if step.passed] == passed
+    assert (tested_model.outcome, len(found.steps)) == (ModelTestOutcome.ANSWERED, len(passed))
     learned = {} if window else refusal.learned
     # The test's short prompts do not exceed a window.
-    assert found.learned == {key: value for key, value in learned.items() if key != "window"}
+    assert tested_model.learned == {key: value for key, value in learned.items() if key != "window"}
 
     # Another process learns it from the database, and sends nothing that is refused.
     await models.store(served.ann.who, wanted, skip_test=True)
@@ -171,7 +171,7 @@ async def test_a_test_that_says_yes_has_learned_what_agents_do_without(
     other = build_default_models(MODELS, table, database)
     await other.refresh()
     shown = await other.read()
-    assert (shown.learned, shown.default_model.window) == (found.learned, window)
+    assert (shown.learned, shown.default_model.window) == (tested_model.learned, window)
     chain = table.chain(["default"])
     assert chain is not None
     async with aclosing(chain.stream(replace(PROMPT, schema=SCHEMA))) as pieces:
@@ -189,10 +189,10 @@ async def test_a_body_that_is_none_is_said_to_the_owner(served: Served) -> None:
     server = LoopbackServer(page)
     await server.start()
     wanted = pb.DefaultModel(provider="compatible", model="m", base_url=f"{server.url}/v1")
-    found = await served.ann.TestModel(default_model=wanted)
+    tested_model = await served.ann.TestModel(default_model=wanted)
     await server.close()
-    assert (found.outcome, list(found.steps)) == (pb.MODEL_TEST_OUTCOME_FAILED, [])
-    assert "HTTP 200, text/html: <html>Sign in</html>" in found.message
+    assert (tested_model.outcome, list(found.steps)) == (pb.MODEL_TEST_OUTCOME_FAILED, [])
+    assert "HTTP 200, text/html: <html>Sign in</html>" in tested_model.message
 
 
 async def test_a_provider_says_the_windows_of_its_models(served: Served) -> None:

@@ -235,14 +235,14 @@ async def test_a_batch_that_is_too_large_is_halved_and_stays_so(
         return True
 
     texts = [f"word{number}" for number in range(100)]
-    async with served(wire, before) as one:
-        vectors = await one.embedder.embed(texts)
+    async with served(wire, before) as embedding:
+        vectors = await embedding.embedder.embed(texts)
         assert np.allclose(vectors, [unit(text) for text in texts], atol=1e-6)
-        first = len(one.server.bodies)
-        assert one.embedder.texts_a_call <= most
-        await one.embedder.embed(texts)
-        sizes = [len(body.get("input", body.get("requests"))) for body in one.server.bodies[first:]]
-        assert (max(sizes), sum(sizes)) == (one.embedder.texts_a_call, 100)
+        first = len(embedding.server.bodies)
+        assert embedding.embedder.texts_a_call <= most
+        await embedding.embedder.embed(texts)
+        sizes = [len(body.get("input", body.get("requests"))) for body in embedding.server.bodies[first:]]
+        assert (max(sizes), sum(sizes)) == (embedding.embedder.texts_a_call, 100)
 
 
 async def test_a_text_that_is_refused_alone_teaches_nothing(wire: str) -> None:
@@ -252,11 +252,11 @@ async def test_a_text_that_is_refused_alone_teaches_nothing(wire: str) -> None:
         await exchange.reply(413, as_json({"error": {"message": "one input is too long"}}))
         return True
 
-    async with served(wire, before) as one:
-        error = await one.fails([f"word{number}" for number in range(16)])
+    async with served(wire, before) as embedding:
+        error = await embedding.fails([f"word{number}" for number in range(16)])
         assert "one input is too long" in str(error)
         assert 'models.embeddings."lab:m-1"' in str(error)
-        assert one.embedder.texts_a_call == 64
+        assert embedding.embedder.texts_a_call == 64
 
 
 @pytest.mark.parametrize(("status", "cause"), [(400, "refused"), (401, "credential"), (404, "refused")])
