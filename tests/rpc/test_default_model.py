@@ -158,7 +158,7 @@ async def test_a_test_that_says_yes_has_learned_what_agents_do_without(
     tools = ["tool"] if refusal.learned.get("tools") != 0 else []
     passed = ["answer", "prompt", *tools, "schema", *(["window"] if window else [])]
     assert [step.name for step in tested_model.steps if step.passed] == passed
-    assert (tested_model.outcome, len(found.steps)) == (ModelTestOutcome.ANSWERED, len(passed))
+    assert (tested_model.outcome, len(tested_model.steps)) == (ModelTestOutcome.ANSWERED, len(passed))
     learned = {} if window else refusal.learned
     # The test's short prompts do not exceed a window.
     assert tested_model.learned == {key: value for key, value in learned.items() if key != "window"}
@@ -189,10 +189,10 @@ async def test_a_body_that_is_none_is_said_to_the_owner(served: Served) -> None:
     server = LoopbackServer(page)
     await server.start()
     wanted = pb.DefaultModel(provider="compatible", model="m", base_url=f"{server.url}/v1")
-    tested_model = await served.ann.TestModel(default_model=wanted)
+    found = await served.ann.TestModel(default_model=wanted)
     await server.close()
-    assert (tested_model.outcome, list(found.steps)) == (pb.MODEL_TEST_OUTCOME_FAILED, [])
-    assert "HTTP 200, text/html: <html>Sign in</html>" in tested_model.message
+    assert (found.outcome, list(found.steps)) == (pb.MODEL_TEST_OUTCOME_FAILED, [])
+    assert "HTTP 200, text/html: <html>Sign in</html>" in found.message
 
 
 async def test_a_provider_says_the_windows_of_its_models(served: Served) -> None:
