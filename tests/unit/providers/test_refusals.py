@@ -101,13 +101,13 @@ async def test_four_refusals_of_one_call_are_cured() -> None:
 
 
 async def test_a_setting_that_is_given_wins() -> None:
-    for given, name in (
+    for options, name in (
         ({"tools": True}, "Ollama: a model without tools"),
         ({"window": 65536}, "LM Studio: a window of 4,096"),
     ):
         server = RefusingServer(REFUSALS[name])
-        async with refusing(server, **given) as model:
-            if "tools" in given:
+        async with refusing(server, **options) as model:
+            if "tools" in options:
                 assert (await raises(ModelError, answer(model, PROMPT))).fault is ModelFault.REFUSED
             else:
                 # A shorter prompt of this call alone.
