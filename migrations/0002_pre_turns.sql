@@ -530,6 +530,17 @@ CREATE TABLE responsa.default_model (
     base_url text NOT NULL CHECK (octet_length(base_url) <= 2048),
     embedding text NOT NULL CHECK (octet_length(embedding) <= 200), -- the provider's model for new collections; '': the server's own
     sealed_key bytea NOT NULL CHECK (octet_length(sealed_key) <= 2048), -- the key that an owner has entered, under the installation's secret; '': none
+    "window" integer NOT NULL CHECK ("window" BETWEEN 0 AND 10000000), -- in tokens; 0: not known
     update_time timestamptz NOT NULL DEFAULT now()
 );
 GRANT SELECT, INSERT, UPDATE ON responsa.default_model TO responsa_app;
+
+-- What was learned of models from their servers' refusals, for a day (docs/providers.md).
+CREATE TABLE responsa.learned_model (
+    base_url text NOT NULL CHECK (octet_length(base_url) <= 2048),
+    model text NOT NULL CHECK (octet_length(model) <= 200),
+    facts jsonb NOT NULL CHECK (octet_length(facts::text) <= 2048), -- numbers by name
+    learn_time timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (base_url, model)
+);
+GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.learned_model TO responsa_app;

@@ -16,6 +16,7 @@ SERVER = ROOT / "server" / "responsa_server"
 CLIENT = ROOT / "clients" / "python" / "responsa_client"
 READS_THE_ENVIRONMENT: Mapping[str, str] = {
     "app/settings.py": "the server's settings, and `environment()` for code that passes the environment on",
+    "outbound/authorities.py": "reads SSL_CERT_FILE and SSL_CERT_DIR, as OpenSSL does",
     "providers/minilm.py": "sets a variable that keeps onnxruntime silent, before onnxruntime is imported",
     "cli/main.py": (
         "sets a variable that keeps gRPC's own messages off the terminal, before gRPC is "

@@ -217,12 +217,13 @@ def rights(table: str) -> Table:
 
 
 # These tables hold no tenant's data: attempts are counted under digests of names that may not exist. Agents, the
-# default model, a pause and the last backup belong to the installation. Jobs contain ids and no payloads, and only the
-# log role uses the queue.
+# default model, what was learned of models, a pause and the last backup belong to the installation. Jobs contain ids
+# and no payloads, and only the log role uses the queue.
 OTHER_TABLES: Mapping[str, Table] = {
     "responsa.sign_in_attempt": Table(app=ALL),
     "responsa.signing_key": Table(app="SELECT INSERT DELETE"),
     "responsa.default_model": Table(app="SELECT INSERT UPDATE"),
+    "responsa.learned_model": Table(app=ALL),
     "responsa.agent_version": Table(app="SELECT INSERT", log="SELECT"),
     "responsa.agent_publication": Table(app="SELECT INSERT DELETE"),
     "responsa.agent_listing": Table(app=ALL),

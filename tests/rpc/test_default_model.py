@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import aclosing
 from dataclasses import replace
 
 import grpc
@@ -16,15 +17,17 @@ from responsa_server.app.models import model_table
 from responsa_server.app.settings import load
 from responsa_server.domain.errors import Precondition
 from responsa_server.domain.model_settings import DefaultModel, ModelTestOutcome
-from responsa_server.domain.models import ModelError, ModelFault
+from responsa_server.domain.models import ModelError, ModelFault, TextPiece, ToolRequest
 from responsa_server.search.settings import EMBEDDED_MODEL
 from responsa_server.stores.postgres.database import Database
 from tests.default_models import build_default_models
-from tests.rpc.served import Served, failed
+from tests.rpc.served import MODELS, Served, failed
+from tests.unit.providers.test_refusals import PROMPT, SCHEMA
 from tests.wire.anthropic import Anthropic
 from tests.wire.gemini import Gemini
 from tests.wire.keyed import KeyedServer
 from tests.wire.openai import OpenAi
+from tests.wire.refusing import NAMELESS, REFUSALS, Refusal, RefusingServer
 from tests.wire.speaking import KEY, Handler, Scene, WireServer, complaining, speaking, telling
 
 STRONG = pb.DefaultModel(provider="scripted", model="strong")
@@ -135,6 +138,69 @@ async def test_a_test_says_what_is_wrong_and_never_the_key(
     log = (await served.ann.ListAuditEvents(filter='action = "default_model.test"')).audit_events
     assert len(log) == 9
     assert KEY not in str(log) + str(served.lines.kept)
+
+
+@pytest.mark.parametrize("name", [*REFUSALS, "nameless"])
+async def test_a_test_that_says_yes_has_learned_what_agents_do_without(
+    served: Served, database: Database, name: str
+) -> None:
+    refusal = REFUSALS.get(name) or Refusal(
+        lambda body: "temperature" in body or "tools" in body, NAMELESS, {"temperature": 0, "tools": 0}
+    )
+    tested = RefusingServer(refusal, asks="look_up", reasons=True)
+    server = LoopbackServer(tested.handle)
+    await server.start()
+    window = int(refusal.learned.get("window", 0))
+    wanted = DefaultModel("compatible", "m", base_url=f"{server.url}/v1", window=window)
+    testing = model_table(MODELS.models)
+    models = build_default_models(MODELS, testing, database)
+    tested_model = await models.test(served.ann.who, wanted)
+    tools = ["tool"] if refusal.learned.get("tools") != 0 else []
+    passed = ["answer", "prompt", *tools, "schema", *(["window"] if window else [])]
+    assert [step.name for step in tested_model.steps if step.passed] == passed
+    assert (tested_model.outcome, len(tested_model.steps)) == (ModelTestOutcome.ANSWERED, len(passed))
+    learned = {} if window else refusal.learned
+    # The test's short prompts do not exceed a window.
+    assert tested_model.learned == {key: value for key, value in learned.items() if key != "window"}
+
+    # Another process learns it from the database, and sends nothing that is refused.
+    await models.store(served.ann.who, wanted, skip_test=True)
+    await models.refresh()
+    refused = tested.refused
+    table = model_table(MODELS.models)
+    other = build_default_models(MODELS, table, database)
+    await other.refresh()
+    shown = await other.read()
+    assert (shown.learned, shown.default_model.window) == (tested_model.learned, window)
+    chain = table.chain(["default"])
+    assert chain is not None
+    async with aclosing(chain.stream(replace(PROMPT, schema=SCHEMA))) as pieces:
+        assert [piece async for piece in pieces if isinstance(piece, (TextPiece, ToolRequest))]
+    assert tested.refused == refused
+    await table.close()
+    await testing.close()
+    await server.close()
+
+
+async def test_a_body_that_is_none_is_said_to_the_owner(served: Served) -> None:
+    async def page(exchange: LoopbackExchange) -> None:
+        await exchange.reply(200, b"<html>Sign in</html>", {"content-type": "text/html"})
+
+    server = LoopbackServer(page)
+    await server.start()
+    wanted = pb.DefaultModel(provider="compatible", model="m", base_url=f"{server.url}/v1")
+    found = await served.ann.TestModel(default_model=wanted)
+    await server.close()
+    assert (found.outcome, list(found.steps)) == (pb.MODEL_TEST_OUTCOME_FAILED, [])
+    assert "HTTP 200, text/html: <html>Sign in</html>" in found.message
+
+
+async def test_a_provider_says_the_windows_of_its_models(served: Served) -> None:
+    server = LoopbackServer(RefusingServer().handle)
+    await server.start()
+    wanted = pb.DefaultModel(provider="compatible", base_url=f"{server.url}/v1")
+    assert (await served.ann.TestModel(default_model=wanted)).windows == {"m": 4096}
+    await server.close()
 
 
 async def test_the_problem_of_a_stored_model_says_that_the_server_may_not_connect(
@@ -257,7 +323,7 @@ async def test_each_vendor_lists_its_models(wire: WireServer, body: object, path
         await exchange.reply(200, json.dumps(body).encode())
 
     async with speaking(wire, handle) as model:
-        assert await model.list_models() == ["m-1"]
+        assert list(await model.list_models()) == ["m-1"]
 
     async def babble(exchange: LoopbackExchange) -> None:
         await exchange.reply(200, b'{"data": 1}')

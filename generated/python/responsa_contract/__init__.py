@@ -321,6 +321,8 @@ class Step(StrEnum):
     """Classifying the message."""
     VERIFYING = "verifying"
     """Checking the answer against its sources."""
+    LOADING = "loading"
+    """Waiting for a model whose first word is late, because its server may be loading it."""
 
 
 class RefusalReason(StrEnum):

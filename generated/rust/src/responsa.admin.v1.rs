@@ -1069,6 +1069,9 @@ pub struct DefaultModel {
     /// language model. Empty: the model on this machine. Only for a provider with takes_embedding. Collections that exist keep theirs until ReindexCollection.
     #[prost(string, tag = "6")]
     pub embedding: ::prost::alloc::string::String,
+    /// The most tokens of a prompt and its answer together: 0 if it is not known, or from 512. The server then learns it from a refusal, if the model's server refuses what is too long.
+    #[prost(int32, tag = "7")]
+    pub window: i32,
 }
 impl ::prost::Name for DefaultModel {
     const NAME: &'static str = "DefaultModel";
@@ -1180,6 +1183,11 @@ pub struct ModelSettings {
     /// The setting of this server that fixes it, "retrieval.embedding"; empty if SetDefaultModel can change it.
     #[prost(string, tag = "11")]
     pub embedding_fixed_by: ::prost::alloc::string::String,
+    /// What was learned of the first of `models` within a day, from calls and tests on any server, by name. 0 for what its server refuses, so that calls do without it:
+    /// "temperature", "max_tokens", "max_completion_tokens", "tools", "stream_options", "response_format", "system". Otherwise "window", in tokens, and
+    /// "text_calls": 1 if the model writes calls of tools as text.
+    #[prost(map = "string, int32", tag = "12")]
+    pub learned: ::std::collections::HashMap<::prost::alloc::string::String, i32>,
 }
 impl ::prost::Name for ModelSettings {
     const NAME: &'static str = "ModelSettings";
@@ -1189,6 +1197,30 @@ impl ::prost::Name for ModelSettings {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/responsa.admin.v1.ModelSettings".into()
+    }
+}
+/// ModelTestStep is a part of a test. Each but the first sends what agents send.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ModelTestStep {
+    /// What the step sent: "answer", a short question; "prompt", a prompt as agents send it; "tool", a tool, and then its result; "schema", a JSON schema for the answer; "window", a prompt
+    /// as long as `window` allows; "embedding", a text for vectors.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Whether the model took it, perhaps without what `learned` names.
+    #[prost(bool, tag = "2")]
+    pub passed: bool,
+    /// What came instead: the status, the type and the beginning of the server's response, without keys.
+    #[prost(string, tag = "3")]
+    pub detail: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ModelTestStep {
+    const NAME: &'static str = "ModelTestStep";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ModelTestStep".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ModelTestStep".into()
     }
 }
 /// ModelTestOutcome says how a test of a model ended.
@@ -4353,7 +4385,7 @@ impl ::prost::Name for TestModelRequest {
     }
 }
 /// TestModelResponse says how the test ended.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TestModelResponse {
     /// The outcome.
     #[prost(enumeration = "ModelTestOutcome", tag = "1")]
@@ -4367,6 +4399,15 @@ pub struct TestModelResponse {
     /// The names of the provider's models, as it orders them, at most 1,000; empty if a model was tested.
     #[prost(string, repeated, tag = "4")]
     pub models: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The steps, in the order in which they were made.
+    #[prost(message, repeated, tag = "5")]
+    pub steps: ::prost::alloc::vec::Vec<ModelTestStep>,
+    /// As of ModelSettings, for the model that was tested.
+    #[prost(map = "string, int32", tag = "6")]
+    pub learned: ::std::collections::HashMap<::prost::alloc::string::String, i32>,
+    /// The windows of `models`, in tokens, of those whose provider says it.
+    #[prost(map = "string, int32", tag = "7")]
+    pub windows: ::std::collections::HashMap<::prost::alloc::string::String, i32>,
 }
 impl ::prost::Name for TestModelResponse {
     const NAME: &'static str = "TestModelResponse";

@@ -1376,6 +1376,8 @@ pub enum Step {
     Routing = 6,
     /// Checking the answer against its sources.
     Verifying = 7,
+    /// Waiting for a model whose first word is late, because its server may be loading it.
+    Loading = 8,
 }
 impl Step {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1392,6 +1394,7 @@ impl Step {
             Self::CallingTool => "STEP_CALLING_TOOL",
             Self::Routing => "STEP_ROUTING",
             Self::Verifying => "STEP_VERIFYING",
+            Self::Loading => "STEP_LOADING",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1405,6 +1408,7 @@ impl Step {
             "STEP_CALLING_TOOL" => Some(Self::CallingTool),
             "STEP_ROUTING" => Some(Self::Routing),
             "STEP_VERIFYING" => Some(Self::Verifying),
+            "STEP_LOADING" => Some(Self::Loading),
             _ => None,
         }
     }

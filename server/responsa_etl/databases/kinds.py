@@ -8,7 +8,6 @@ import re
 import ssl
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 import psycopg
@@ -48,6 +47,7 @@ from responsa_etl.domain import (
     DatabaseProblem,
     DatabaseTls,
 )
+from responsa_server.outbound.authorities import authorities_file, create_trust
 
 if TYPE_CHECKING:
     # At run time, SQLAlchemy is imported with the first connection: it would take a tenth of a second of each start.
@@ -57,12 +57,6 @@ _CONNECT_SECONDS: Final = 5
 _LOST_MILLISECONDS: Final = 3600 * 1000
 _TOO_LONG: Final = psycopg.errors.InvalidArgumentForWidthBucketFunction.sqlstate
 # The files of authorities of Debian, Red Hat, SUSE, and of Alpine and macOS.
-_AUTHORITIES: Final = (
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-)
 
 
 class Driver(Protocol):
@@ -201,7 +195,7 @@ class _Postgres:
 
         milliseconds = max(1, int(declared.seconds * 1000))
         tls = {
-            DatabaseTls.VERIFY: {"sslmode": "verify-full", "sslrootcert": _authorities()},
+            DatabaseTls.VERIFY: {"sslmode": "verify-full", "sslrootcert": authorities_file() or "system"},
             DatabaseTls.REQUIRE: {"sslmode": "require"},
             DatabaseTls.OFF: {"sslmode": "disable"},
         }[declared.tls]
@@ -395,7 +389,7 @@ class _MySql:
         if declared.tls is DatabaseTls.OFF:
             arguments["ssl_disabled"] = True
         else:
-            context = ssl.create_default_context()
+            context = create_trust()
             if declared.tls is DatabaseTls.REQUIRE:
                 context.check_hostname = False
                 context.verify_mode = ssl.CERT_NONE
@@ -498,12 +492,6 @@ def _engine(url: str, **arguments: Any) -> sqlalchemy.Engine:
     import sqlalchemy
 
     return sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, hide_parameters=True, **arguments)
-
-
-def _authorities() -> str:
-    """The file with the system's authorities. The OpenSSL in psycopg's wheels looks for them where no system has them."""
-    chosen = ssl.get_default_verify_paths().cafile  # SSL_CERT_FILE, if it is set
-    return next((file for file in (chosen, *_AUTHORITIES) if file and Path(file).is_file()), "system")
 
 
 SERVERS: Final[Mapping[DatabaseKind, Driver]] = {

@@ -35,6 +35,7 @@ from responsa_etl.sources.folders import (
     origin_of_folder,
 )
 from responsa_server.outbound.addresses import Allowed, UrlOrigin, origin_of
+from responsa_server.outbound.authorities import authorities_file
 from responsa_server.outbound.connector import ForbiddenRequest, reachable_addresses
 from responsa_server.system.launching import launcher_of
 
@@ -98,6 +99,7 @@ class GitFolders:
             "http.lowSpeedTime": "30",
             "core.hooksPath": "/dev/null",
             "pack.threads": "1",
+            **({"http.sslCAInfo": file} if (file := authorities_file()) else {}),
         }
         if folder.password:
             login = b64encode(f"{folder.user}:{folder.password}".encode()).decode()

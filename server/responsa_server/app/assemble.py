@@ -162,7 +162,7 @@ async def build_knowledge(
     embedder = await asyncio.to_thread(load_minilm, layout.data / "models", threads=threads)
     stack.callback(embedder.close)
     embedders = ConfiguredEmbedders(
-        embedder, settings.retrieval.embedding, settings.language_models, models.providers
+        embedder, settings.retrieval.embedding, settings.language_models, models.providers, models.learned
     )
     stack.push_async_callback(embedders.close)
     seconds = settings.retrieval.search_seconds
@@ -600,7 +600,7 @@ async def rebuild_vectors(settings: Settings, layout: Layout) -> int:
         stack.callback(embedder.close)
         models = open_models(settings, layout, stack)
         embedders = ConfiguredEmbedders(
-            embedder, settings.retrieval.embedding, settings.language_models, models.providers
+            embedder, settings.retrieval.embedding, settings.language_models, models.providers, models.learned
         )
         stack.push_async_callback(embedders.close)
         queue = JobQueue(urls.log, concurrency=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -29,17 +29,30 @@ from responsa_server.domain.model_settings import (
     ModelProvider,
     ModelTest,
     ModelTestOutcome,
+    ModelTestStep,
     OfferedEmbedding,
 )
-from responsa_server.domain.models import ModelError, ModelFault, ModelPrompt, PromptMessage, Role
+from responsa_server.domain.models import (
+    ChatModel,
+    ModelError,
+    ModelFault,
+    ModelPrompt,
+    PromptMessage,
+    Provenance,
+    Role,
+    ToolCard,
+    ToolRequest,
+)
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.tools import SecretPlace, ToolUnfit
 from responsa_server.identity.tokens import Secret
 from responsa_server.outbound.addresses import Allowed, OutboundError, origin_of, read_allowed
+from responsa_server.outbound.authorities import REMEDY
 from responsa_server.outbound.connector import look_up
 from responsa_server.providers.embedding import EMBEDDERS, embeddings_of
-from responsa_server.providers.http_model import NOT_ALLOWED
+from responsa_server.providers.http_model import CERTIFICATE, NOT_ALLOWED, HttpModel
+from responsa_server.providers.learned import FIELDS, TEST, Facts
 from responsa_server.providers.settings import COMPATIBLE, GuardedSettings, ModelSettings
 from responsa_server.providers.table import Provider, ProviderTable, providers
 from responsa_server.search.settings import EMBEDDED_MODEL as EMBEDDED_VECTORS
@@ -49,8 +62,8 @@ FIXED_BY: Final = "models.default"
 """The setting that fixes the default model."""
 EMBEDDING_FIXED_BY: Final = "retrieval.embedding"
 """The setting that fixes the embedding model of new collections."""
-TEST_SECONDS: Final = 20.0
-"""How long a test waits for the model."""
+TEST_SECONDS: Final = 120.0
+"""How long a test takes at most."""
 _LOOK_UP_SECONDS: Final = 3.0
 _ANSWER_SECONDS: Final = 1.5
 """How long a look at the health waits for a server of models."""
@@ -63,9 +76,36 @@ _HTTP_NOT_FOUND: Final = 404
 STORED: Final = "stored"
 """Where the key is that an owner has entered."""
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
-_PROMPT: Final = ModelPrompt(
-    [PromptMessage(Role.USER, "Answer with the word OK.")], "model-test", max_tokens=16, purpose="model_test"
+_ASKED: Final = PromptMessage(Role.USER, "Answer with the word OK.")
+_CARD: Final = ToolCard(
+    "look_up",
+    "Says at which hour a shop opens.",
+    {"type": "object", "properties": {"shop": {"type": "string"}}, "required": ["shop"]},
 )
+_PROMPT: Final = ModelPrompt(
+    [
+        PromptMessage(Role.SYSTEM, "You answer in a few words."),
+        PromptMessage(Role.USER, "Where is the shop?"),
+        PromptMessage(Role.ASSISTANT, "In the old town."),
+        PromptMessage(Role.USER, "Is it large?"),
+        PromptMessage(Role.ASSISTANT, "No."),
+        PromptMessage(Role.USER, "[1]\nThe shop sells bread and salt.", place=Provenance.RETRIEVED),
+        PromptMessage(Role.USER, "At which hour does the shop open? Use the tool."),
+    ],
+    "model-test",
+    [_CARD],
+    max_tokens=64,
+    temperature=0.2,
+    purpose=TEST,
+)
+"""As agents' prompts are."""
+_SCHEMA: Final = {
+    "type": "object",
+    "properties": {"word": {"type": "string"}},
+    "required": ["word"],
+    "additionalProperties": False,
+}
+_FILLING: Final = "The shop sells bread and salt. "
 _OUTCOMES: Final[Mapping[ModelFault, ModelTestOutcome]] = {
     ModelFault.UNREACHABLE: ModelTestOutcome.UNREACHABLE,
     ModelFault.TIMEOUT: ModelTestOutcome.TOO_SLOW,
@@ -116,6 +156,8 @@ class DefaultModels:
     async def refresh(self) -> Sequence[str]:
         """Let the table use the stored model. A model that cannot be used counts as none. Returns the models that
         `default` now stands for. Raises Unavailable."""
+        sent = self._table.learned.take_new()
+        self._table.learned.replace(await self._store.exchange(sent), sent)
         if not self._fixed:
             stored, _ = await self._store.get()
             provider, problem = await asyncio.to_thread(self._provider, stored)
@@ -149,6 +191,7 @@ class DefaultModels:
             bool(stored.sealed_key),
             self.embedders.configured,
             EMBEDDING_FIXED_BY if self._embedding_fixed else "",
+            shown_facts(self._table.facts(in_use[0])) if in_use else {},
         )
 
     async def store(self, caller: Principal, wanted: DefaultModel, *, skip_test: bool) -> None:
@@ -191,53 +234,97 @@ class DefaultModels:
         return replace(wanted, sealed_key=stored.sealed_key)
 
     async def _ask_for(self, wanted: DefaultModel, offered: ModelProvider) -> ModelTest:
-        """Ask the model for a word; if none is named, its provider for the names of its models."""
+        """Send the model what agents send; if none is named, ask its provider for the names of its models."""
         if offered.models and not wanted.model:
-            return ModelTest(ModelTestOutcome.ANSWERED, _choice_hint(offered.models), models=offered.models)
+            models = dict.fromkeys(offered.models, 0)
+            return ModelTest(ModelTestOutcome.ANSWERED, _choice_hint(offered.models), models=models)
         provider, problem = await asyncio.to_thread(self._provider, wanted)
         if problem:
             missing = ModelTestOutcome.KEY_MISSING if offered.takes_key_name else ModelTestOutcome.FAILED
             return ModelTest(missing, problem)
         began = time.monotonic()
-        models: Sequence[str] = ()
+        models: Mapping[str, int] = {}
+        steps, kind, received, key = list[ModelTestStep](), "", "", ""
         try:
             async with asyncio.timeout(TEST_SECONDS):
-                models = await self._ask(wanted, provider)
-            outcome, kind = ModelTestOutcome.ANSWERED, ""
+                models = await self._ask(wanted, provider, steps)
+            outcome = ModelTestOutcome.ANSWERED
         except TimeoutError:
-            outcome, kind = ModelTestOutcome.TOO_SLOW, ""
+            outcome = ModelTestOutcome.ANSWERED if _writes(steps) else ModelTestOutcome.TOO_SLOW
         except ModelError as error:
-            outcome, kind = _outcome(error), error.kind
+            outcome, kind, received = _outcome(error), error.kind, error.received
             self._log.info(
                 "model_test_failed", model=wanted.name, cause=error.fault.value, detail=error.detail
             )
         except ResponsaError as error:  # of the embedding model
-            return ModelTest(ModelTestOutcome.FAILED, error.message, time.monotonic() - began)
+            return ModelTest(ModelTestOutcome.FAILED, error.message, time.monotonic() - began, steps=steps)
         if outcome is ModelTestOutcome.ANSWERED and not wanted.model:
             message = _choice_hint(models)
         else:
             _, key = await asyncio.to_thread(self._find_key, wanted)
-            message = _message(outcome, wanted, offered, kind, key)
-        return ModelTest(outcome, message, time.monotonic() - began, models)
+            message = _message(outcome, wanted, offered, kind, key, received)
+        url = wanted.base_url or offered.base_url
+        learned = shown_facts(self._table.learned.of((url.rstrip("/"), wanted.model)))
+        return ModelTest(outcome, message, time.monotonic() - began, models, steps, learned)
 
-    async def _ask(self, wanted: DefaultModel, provider: Provider | None) -> Sequence[str]:
-        """The names of the provider's models if no model is named. Raises ModelError."""
+    async def _ask(
+        self, wanted: DefaultModel, provider: Provider | None, steps: list[ModelTestStep]
+    ) -> Mapping[str, int]:
+        """Ask the model step by step, or, if none is named, its provider for the models with their windows. Raises ModelError if no
+        answer can come."""
         provider = provider or self._table.providers.get(wanted.provider)
         adapter = None if provider is None else provider.adapter(wanted.model)
         model = adapter or self._table.serverless(wanted.name)
         assert model is not None, "the name was checked"
         try:
-            if adapter is not None and not wanted.model:
-                return await adapter.list_models()
-            async with aclosing(model.stream(_PROMPT)) as pieces:
-                async for _ in pieces:
-                    pass
+            if adapter is not None:
+                adapter.learned = self._table.learned
+                if not wanted.model:
+                    return await adapter.list_models()
+            bare = replace(_PROMPT, messages=[_ASKED], tools=(), temperature=None, without=frozenset(FIELDS))
+            await self._step("answer", model, bare, steps)
+            await self._step("prompt", model, _PROMPT, steps)
+            asked = [*_PROMPT.messages, PromptMessage(Role.ASSISTANT, "", steps[-1].requests)]
+            results = [
+                PromptMessage(Role.TOOL, "At nine.", answers=each.call_id) for each in steps[-1].requests
+            ]
+            if results:
+                await self._step("tool", model, replace(_PROMPT, messages=[*asked, *results]), steps)
+            await self._step("schema", model, replace(_PROMPT, tools=(), schema=_SCHEMA), steps)
+            if provider is not None and (window := provider.server.window):
+                filling = PromptMessage(
+                    Role.USER,
+                    _FILLING * window,
+                    place=Provenance.RETRIEVED,
+                    cuts=range(100, window * 30, 100),
+                )
+                long = [_PROMPT.messages[0], filling, _PROMPT.messages[-1]]
+                await self._step(
+                    "window", model, replace(_PROMPT, messages=long, max_tokens=window // 4), steps
+                )
             if provider is not None and wanted.embedding:
                 await self.embedders.test(wanted.embedding_name, provider)
-            return ()
+                steps.append(ModelTestStep("embedding", passed=True))
+            return {}
         finally:
             if adapter is not None:
                 await adapter.close()
+
+    async def _step(
+        self, name: str, model: ChatModel, prompt: ModelPrompt, steps: list[ModelTestStep]
+    ) -> None:
+        """Send a prompt. What its server refuses without a name is found by leaving out, and learned. Raises ModelError if without
+        this step no answer can come."""
+        try:
+            requests = await _send(model, prompt)
+        except ModelError as error:
+            if not (isinstance(model, HttpModel) and error.status and await _find_refused(model, prompt)):
+                if not _writes(steps):
+                    raise
+                steps.append(ModelTestStep(name, passed=False, detail=error.received))
+                return
+            requests = list[ToolRequest]()
+        steps.append(ModelTestStep(name, passed=True, requests=requests))
 
     def _list_providers(self) -> Mapping[str, ModelProvider]:
         """The providers by name. Reads files."""
@@ -340,10 +427,13 @@ class DefaultModels:
         if wanted.provider == COMPATIBLE:
             return Provider(self._guard(wanted, key)), ""
         known = providers(self._settings)[wanted.provider]
-        return replace(known, server=known.server.model_copy(update={"api_key": SecretStr(key)})), ""
+        given = {"api_key": SecretStr(key), "window": wanted.window or None}
+        return replace(known, server=known.server.model_copy(update=given)), ""
 
     def _guard(self, wanted: DefaultModel, key: str) -> GuardedSettings:
-        return GuardedSettings(url=wanted.base_url, api_key=SecretStr(key), allowed=self._allowed)
+        return GuardedSettings(
+            url=wanted.base_url, api_key=SecretStr(key), window=wanted.window or None, allowed=self._allowed
+        )
 
     async def _refusal_of(self, stored: DefaultModel) -> str:
         """Why the server may not connect to the address of the stored model; "" if it may, or if the address is not known now."""
@@ -375,12 +465,48 @@ class DefaultModels:
         return "", ""
 
 
+def _writes(steps: Sequence[ModelTestStep]) -> bool:
+    return any(step.name == "prompt" and step.passed for step in steps)
+
+
+async def _send(model: ChatModel, prompt: ModelPrompt) -> Sequence[ToolRequest]:
+    """The calls that the model requests. A model that reasons may have no word left for the answer. Raises ModelError."""
+    requests = list[ToolRequest]()
+    try:
+        async with aclosing(model.stream(prompt)) as pieces:
+            async for piece in pieces:
+                requests += [piece] if isinstance(piece, ToolRequest) else []
+    except ModelError as error:
+        if error.fault is not ModelFault.EMPTY:
+            raise
+    return requests
+
+
+async def _find_refused(model: HttpModel, prompt: ModelPrompt) -> bool:
+    """Learn what the server refuses of a prompt, by leaving all out and then adding each again. Returns whether it takes the rest."""
+    out = frozenset(FIELDS)
+    for name in ("", *FIELDS):
+        try:
+            await _send(model, replace(prompt, without=out - {name}))
+            out -= {name}
+        except ModelError:
+            if not name:
+                return False
+    model.learned.note(model.key, dict.fromkeys(out, 0))
+    return True
+
+
+def shown_facts(facts: Facts) -> Mapping[str, int]:
+    """Those facts that people are told."""
+    return {name: int(value) for name, value in facts.items() if name in (*FIELDS, "window", "text_calls")}
+
+
 def _server_of(model: DefaultModel) -> str:
     """What a stored key is for."""
     return f"{model.provider} {model.base_url.rstrip('/')}"
 
 
-def _choice_hint(models: Sequence[str]) -> str:
+def _choice_hint(models: Collection[str]) -> str:
     return "Choose one of the models." if models else "The server names no models. Enter the model's name."
 
 
@@ -409,9 +535,14 @@ def _not_allowed(url: str) -> str:
 
 
 def _message(
-    outcome: ModelTestOutcome, wanted: DefaultModel, provider: ModelProvider, kind: str, key: str
+    outcome: ModelTestOutcome,
+    wanted: DefaultModel,
+    provider: ModelProvider,
+    kind: str,
+    key: str,
+    received: str,
 ) -> str:
-    """key: the name of the key that was used; "" if it was entered now, or if there is none."""
+    """key: the name of the key that was used; "" if it was entered now, or if there is none. received: what came instead of an answer."""
     url = wanted.base_url or provider.base_url
     where = url or provider.display_name
     named = f"the key under the name {key}" if key not in ("", STORED) else "the key"
@@ -424,6 +555,8 @@ def _message(
             return f"{where} needs a key. Paste it, or enter the name of a secret file or an environment variable."
         case ModelTestOutcome.ADDRESS_NOT_ALLOWED:
             return _not_allowed(url)
+        case ModelTestOutcome.UNREACHABLE if kind == CERTIFICATE:
+            return f"The certificate of {where} is not from an authority that this server knows. {REMEDY}"
         case ModelTestOutcome.UNREACHABLE:
             return f"No HTTP server answers at {where}. Check the address, and whether the server runs."
         case ModelTestOutcome.NOT_FOUND if not wanted.model:
@@ -435,9 +568,9 @@ def _message(
         case ModelTestOutcome.BUSY:
             return f"{where} accepts no more calls at the moment. Try again in a minute."
         case _:
-            detail = f" ({kind})" if kind else ""
+            came = f" It sent: {received}" if received else ""
             return (
-                f"{where} did not answer as expected{detail}. The server's log says more (model_test_failed)."
+                f"{where} did not answer as expected.{came} The server's log says more (model_test_failed)."
             )
 
 

@@ -12,6 +12,7 @@ from responsa_server.app.settings import SettingsError
 from responsa_server.providers.chain import RetryPolicy
 from responsa_server.providers.embedding import EMBEDDERS, HttpEmbedder, describe
 from responsa_server.providers.json_server import RequestOptions
+from responsa_server.providers.learned import Learned
 from responsa_server.providers.settings import EmbeddingModelSettings, ModelSettings
 from responsa_server.providers.table import Provider
 from responsa_server.search.embedder import Embedder, unknown_embedding
@@ -22,17 +23,23 @@ class ConfiguredEmbedders:
     """Implements `Embedders`. It connects to a provider when a collection first needs one of its models. Call `close` at the end."""
 
     def __init__(
-        self, embedded: Embedder, configured: str, settings: ModelSettings, providers: Mapping[str, Provider]
+        self,
+        embedded: Embedder,
+        configured: str,
+        settings: ModelSettings,
+        providers: Mapping[str, Provider],
+        learned: Learned | None = None,
     ) -> None:
         """configured: the model for new collections, written `provider:model`, unless `chosen` names another one.
         providers: by name; the language models use the same ones, and their keys and addresses may change. Raises
-        SettingsError if the settings do not declare the model.
+        SettingsError if the settings do not declare the model. learned: the facts of all models.
         """
         self.chosen = ""
         self._configured = configured
         self._embedded = embedded
         self._settings = settings
         self._providers = providers
+        self._learned = learned or Learned()
         # Each with the provider that it was made for.
         self._made: dict[tuple[str, int | None], tuple[Provider, HttpEmbedder]] = {}
         # One for each provider: all its models share connections.
@@ -126,5 +133,5 @@ class ConfiguredEmbedders:
         return EMBEDDERS[provider.server.wire](
             provider.server,
             describe(called, self._settings.embeddings.get(called, EmbeddingModelSettings()), dimensions),
-            RequestOptions(provider.limits, RetryPolicy(self._settings.retries), http),
+            RequestOptions(provider.limits, RetryPolicy(self._settings.retries), http, self._learned),
         )

@@ -138,6 +138,7 @@ def _local_provider(settings: ModelSettings, layout: Layout) -> Provider:
         uds=str(layout.model_socket),
         # The embedded server sometimes closes a connection just as the next request arrives on it.
         keep_alive=False,
+        tools=False,
         window=embedded.window,
     )
     return Provider(server, models=frozenset({EMBEDDED_MODEL}), small=True)

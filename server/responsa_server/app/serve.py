@@ -360,6 +360,13 @@ async def serve(
             "run `responsa up`, which starts a database, or set DATABASE_URL and run `responsa migrate`",
         )
     layout.prepare()
+    if settings.authorities is not None:
+        from responsa_server.outbound.authorities import trust_also
+
+        try:
+            trust_also(settings.authorities, settings.home)
+        except OSError as error:
+            raise Fixable(f"The setting authorities cannot be used ({error})", "name a PEM file") from error
     stop: asyncio.Queue[signal.Signals] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

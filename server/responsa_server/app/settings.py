@@ -22,6 +22,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     Field,
+    FilePath,
     SecretStr,
     ValidationError,
     model_validator,
@@ -263,6 +264,13 @@ class Settings(BaseSettings):
         ge=1,
         le=65_535,
         description="The port for everything: gRPC, gRPC-Web, REST and the page.",
+    )
+    authorities: FilePath | None = Field(
+        default=None,
+        description=(
+            "A PEM file with certificate authorities to trust beside the system's, for all outbound "
+            "connections: models, sources, sign-in providers, tools, mail, webhooks. SSL_CERT_FILE and SSL_CERT_DIR add others."
+        ),
     )
     listen: str = Field(
         default="127.0.0.1",

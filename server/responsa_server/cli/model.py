@@ -75,17 +75,25 @@ def set_model(
             help="The provider's model for the vectors of new collections; without it, the model on the server's machine."
         ),
     ] = "",
+    window: Annotated[
+        int, typer.Option(help="The most tokens of a prompt and its answer together; 0 if unknown.")
+    ] = 0,
     skip_test: Annotated[bool, typer.Option("--skip-test", help="Store the model without a test.")] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print the ModelSettings, or the TestModelResponse, as proto-JSON.")
     ] = False,
 ) -> None:
-    """Set the model that answers by default, on all servers, without a restart. It is asked for a word first. A stored
+    """Set the model that answers by default, on all servers, without a restart. It is tested first, for at most two minutes. A stored
     key stays as long as provider and address do."""
     with reporting(json=json), open_client() as client:
         provider, _, named = ("", "", "") if model == _NO_MODEL else model.partition(":")
         wanted = model_settings_pb2.DefaultModel(
-            provider=provider, model=named, base_url=url, key_name=key_name, embedding=embedding
+            provider=provider,
+            model=named,
+            base_url=url,
+            key_name=key_name,
+            embedding=embedding,
+            window=window,
         )
         if key:
             wanted.api_key = ask_secret("Key", "key").strip()
@@ -131,6 +139,10 @@ def _print_settings(settings: model_settings_pb2.ModelSettings) -> None:
             if stored
             else f"Its key comes from {settings.key_in_use}."
         )
+    if refused := [name for name, value in sorted(settings.learned.items()) if not value]:
+        print_text(f"Its server refuses {', '.join(refused)}; calls do without.")
+    if window := settings.learned.get("window", 0):
+        print_text(f"A prompt and its answer have room for {window:,} tokens.")
     print_text(f"{settings.embedding} makes the vectors of new collections.")
     for problem in filter(None, (settings.problem, settings.warning)):
         print_text(problem)

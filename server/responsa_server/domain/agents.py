@@ -285,6 +285,7 @@ class Meter:
     """A turn's cost so far, and its fallbacks. The worker reads the meter when the turn ends, however it ends.
 
     over_request: whether the turn has reached the cost limit of its question, not one of the agent's own limits.
+    extra_seconds: by how much the turn may take longer, because a model is loading.
     """
 
     def __init__(self) -> None:
@@ -293,6 +294,7 @@ class Meter:
         self._embedding = self._input = self._output = self._micros = self._unpriced = 0
         self.fallbacks: Sequence[Fallback] = ()
         self.over_request = False
+        self.extra_seconds = 0.0
 
     @property
     def usage(self) -> Usage:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from responsa_contract import ModelTestOutcome
+from responsa_server.domain.models import ToolRequest
 from responsa_server.domain.people import Principal
 
 
@@ -15,8 +16,8 @@ from responsa_server.domain.people import Principal
 class DefaultModel:
     """A model, by the names that the contract gives them. provider: "" for no model. key_name: of a secret file or an
     environment variable. base_url: "" for the provider's own address. embedding: the provider's model for the vectors
-    of new collections, "" for the server's own. api_key: a key that was entered now. sealed_key:
-    the stored one, encrypted; b"" for none.
+    of new collections, "" for the server's own. window: the most tokens of a prompt and its answer together, 0 if
+    unknown. api_key: a key that was entered now. sealed_key: the stored one, encrypted; b"" for none.
     """
 
     provider: str = ""
@@ -24,6 +25,7 @@ class DefaultModel:
     key_name: str = ""
     base_url: str = ""
     embedding: str = ""
+    window: int = 0
     api_key: str = field(default="", repr=False)
     sealed_key: bytes = field(default=b"", repr=False)
 
@@ -78,17 +80,31 @@ class InstalledModels:
     key_stored: bool = False
     embedding: str = ""
     embedding_fixed_by: str = ""
+    learned: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTestStep:
+    """What a test sent, and whether the model took it; the fields are those of the contract. requests: the calls that the model
+    requested."""
+
+    name: str
+    passed: bool
+    detail: str = ""
+    requests: Sequence[ToolRequest] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ModelTest:
-    """The end of a test. message: a sentence with the remedy, without keys and texts of the provider. models: those that
-    the provider has, if it was asked for them."""
+    """The end of a test. message: a sentence with the remedy, without keys. models: those that the provider has, if it was
+    asked for them, with their windows. learned: see the contract."""
 
     outcome: ModelTestOutcome
     message: str
     seconds: float = 0.0
-    models: Sequence[str] = ()
+    models: Mapping[str, int] = field(default_factory=dict[str, int])
+    steps: Sequence[ModelTestStep] = ()
+    learned: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 class ModelAdministration(Protocol):

@@ -30,6 +30,8 @@ MARK_BEGUN: Final = (
 EMBEDDING_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,31}:[\w./@:+-]{1,200}\Z"
 """The pattern of an embedding model's name in settings, `provider:model`, for Python's `re`. Pydantic's own engine
 takes 0.1 s to compile it."""
+LOADING_SECONDS: Final = 60.0
+"""For how much longer than usual the first word of the last model of a chain is waited for, because it may be loading."""
 INDEXED_DIMENSIONS: Final = (256, 384, 512, 768, 1024, 1536, 3072)
 """The lengths of vectors for which the database has an index."""
 
@@ -40,6 +42,7 @@ class ToolCard:
 
     id: at most 63 characters of [a-z0-9_-], a letter first. title: the name that people see. parameters: a JSON Schema of the arguments,
     an object. returns: a JSON Schema of the result's data; None if results have no data, or data of any form.
+    written: whether a model may request it in its text; not if a call takes effect once.
     """
 
     id: str
@@ -47,6 +50,7 @@ class ToolCard:
     parameters: Mapping[str, object] = field(default_factory=lambda: {"type": "object"})
     title: str = ""
     returns: Mapping[str, object] | None = None
+    written: bool = field(default=True, compare=False)
 
 
 class Role(StrEnum):
@@ -100,7 +104,9 @@ class PromptMessage:
     requests: the tool calls that an ASSISTANT message requests. answers: the call_id that a TOOL message answers.
     place: USER or RETRIEVED for a USER message; one message never holds texts of both places. For every other role, the
     role determines the place, and a given place is ignored. documents: the passages of a RETRIEVED message, in the
-    order of their numbers, for an adapter whose provider cites documents itself; `text` has them too.
+    order of their numbers, for an adapter whose provider cites documents itself; `text` has them too. cuts: the lengths,
+    in ascending order, to which the text may be cut for a small window; 0 alone: the message may be left out. tail:
+    what then follows the text.
     """
 
     role: Role
@@ -109,6 +115,8 @@ class PromptMessage:
     answers: str = ""
     place: Provenance = Provenance.USER
     documents: Sequence[str] = ()
+    cuts: Sequence[int] = ()
+    tail: str = ""
 
     def __post_init__(self) -> None:
         if self.role in _PLACES:
@@ -128,7 +136,8 @@ class ModelPrompt:
     chain's default. prefix: the beginning of the answer, which the model continues; "" except for an adapter that
     `takes_prefix`. takeover: how another model takes up an answer that breaks off; None if no other model may.
     silence_seconds: for how long the server may send nothing within an answer, asked when a silence begins; None means
-    no limit beside the server's own.
+    no limit beside the server's own. without: the names of what the request leaves out (`providers/learned.py`).
+    loading: called when the first word of a chain's last model is late, which may then take LOADING_SECONDS more; None: it may not.
     """
 
     messages: Sequence[PromptMessage]
@@ -143,6 +152,8 @@ class ModelPrompt:
     prefix: str = ""
     takeover: Takeover | None = None
     silence_seconds: Callable[[], float | None] = field(default=lambda: None, compare=False)
+    without: frozenset[str] = frozenset()
+    loading: Callable[[], None] | None = field(default=None, compare=False)
 
 
 class Fit(StrEnum):
@@ -268,7 +279,8 @@ class ModelError(Exception):
     this name. passing: whether the failure is temporary and no part of an answer has arrived, so that the same request
     can succeed later. own: for a CREDENTIAL fault, whether the key is valid for other models. status: the HTTP status,
     or 0 if there was no response or the error came within an answer. kind: the provider's name for the error, or "" if
-    there is no name that may be shown. tried: the number of the attempt, from 1.
+    there is no name that may be shown. received: what came instead of an answer, for administrators; "" if an answer had begun.
+    tried: the number of the attempt, from 1.
     """
 
     def __init__(
@@ -282,6 +294,7 @@ class ModelError(Exception):
         own: bool = False,
         status: int = 0,
         kind: str = "",
+        received: str = "",
     ) -> None:
         super().__init__(f"{fault}: {detail}")
         self.fault = fault
@@ -292,6 +305,7 @@ class ModelError(Exception):
         self.own = own
         self.status = status
         self.kind = kind
+        self.received = received
         self.tried = 1
 
 
@@ -318,7 +332,12 @@ class Withdrawn:
     again: bool = False
 
 
-ModelPiece = TextPiece | ToolRequest | Spent | Switched | Withdrawn | Ended
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """The model reasons. Chains do not send it on."""
+
+
+ModelPiece = TextPiece | ToolRequest | Spent | Switched | Withdrawn | Alive | Ended
 
 
 class ChatModel(Protocol):

@@ -24,6 +24,7 @@ from responsa_server.domain.notifications import Mail, Mailer, MailFailed, MailK
 from responsa_server.identity.credentials import SecretKind, digest
 from responsa_server.identity.settings import MailSettings, MailTls
 from responsa_server.identity.tokens import Secret
+from responsa_server.outbound.authorities import create_trust
 from responsa_server.stores.postgres.mail import PostgresMailStore
 from responsa_server.telemetry import instruments
 
@@ -221,9 +222,9 @@ class SmtpMailer:
         self._context = (
             None
             if settings.tls is MailTls.NONE
-            else ssl.create_default_context(
-                cafile=None if settings.ca_file is None else str(settings.ca_file)
-            )
+            else create_trust()
+            if settings.ca_file is None
+            else ssl.create_default_context(cafile=str(settings.ca_file))
         )
 
     async def send(self, identity: UUID, email: str, text: MailText) -> None:

@@ -26,6 +26,7 @@ from responsa_server.outbound.addresses import (
     is_never,
     origin_of,
 )
+from responsa_server.outbound.authorities import create_trust
 from responsa_server.telemetry.requests import request as recorded_request
 from responsa_server.telemetry.requests import traceparent_for
 
@@ -131,7 +132,7 @@ class Connector:
     """Makes clients. One object serves all declarations of a process. Call `close` at the end."""
 
     def __init__(self, resolve: Resolve = look_up, trust: ssl.SSLContext | None = None) -> None:
-        """trust: the certificates to trust; None for those of the system."""
+        """trust: the certificates to trust; None for the usual ones."""
         self._resolve = resolve
         self._trust = trust
         self._plain = httpx2.create_ssl_context(verify=False, trust_env=False)
@@ -201,7 +202,7 @@ class Connector:
             return self._plain
         if self._trust is None:
             # Loading the certificates takes a while, so a thread does it, once.
-            self._trust = await asyncio.to_thread(httpx2.create_ssl_context, trust_env=False)
+            self._trust = await asyncio.to_thread(create_trust)
         return self._trust
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Any, Final, cast
+
+import httpx2
 
 from responsa_server.domain.events import Usage
 from responsa_server.domain.models import (
     MOST_QUOTED,
+    Alive,
     ModelError,
     ModelFault,
     ModelPiece,
@@ -21,6 +26,7 @@ from responsa_server.domain.models import (
     TextPiece,
 )
 from responsa_server.providers.http_model import (
+    MAX_SIGNATURE,
     Complaint,
     Events,
     HttpModel,
@@ -96,6 +102,8 @@ class _Delta(WireModel):
     citation: _Cited = _Cited()
     text: str = ""
     partial_json: str = ""
+    thinking: str = ""
+    signature: str = ""
     stop_reason: str | None = None
 
 
@@ -104,6 +112,9 @@ class _Block(WireModel):
     text: str = ""
     id: str = ""
     name: str = ""
+    thinking: str = ""
+    signature: str = ""
+    data: str = ""
 
 
 class _Event(WireModel):
@@ -114,6 +125,16 @@ class _Event(WireModel):
     delta: _Delta = _Delta()
     usage: _Usage | None = None
     error: Any = None
+
+
+class _Whole(WireModel):
+    content: Sequence[dict[str, Any]] = ()
+    stop_reason: str | None = None
+    error: Any = None
+
+
+def _event(kind: str, **fields: object) -> httpx2.ServerSentEvent:
+    return httpx2.ServerSentEvent(event=kind, data=json.dumps({"type": kind, **fields}))
 
 
 class AnthropicMessages(HttpModel):
@@ -140,7 +161,7 @@ class AnthropicMessages(HttpModel):
         unknown kinds of events, blocks and deltas."""
         requested, spent, reason, stopped, wrote = ToolRequests(), _Usage(), "", False, False
         model: object = None
-        cited = _Citing(active=self._cites(prompt))
+        cited, thoughts = _Citing(active=self._cites(prompt)), dict[int, dict[str, str]]()
         async for event in events:
             if not event.data or event.event not in _KINDS:
                 continue
@@ -153,12 +174,23 @@ class AnthropicMessages(HttpModel):
                     block = data.content_block
                     if block.type == "tool_use":
                         requested.add(data.index, block.id, block.name)
+                    elif block.type == "thinking":
+                        thought = {"thinking": block.thinking, "signature": block.signature}
+                        thoughts[data.index] = {"type": block.type, **thought}
+                    elif block.type == "redacted_thinking":
+                        thoughts[data.index] = {"type": block.type, "data": block.data}
                     elif block.type == "text" and block.text:
                         wrote = True
                         yield TextPiece(cited.add(block.text))
                 case "content_block_delta" if data.delta.type == "text_delta" and data.delta.text:
                     wrote = True
                     yield TextPiece(cited.add(data.delta.text))
+                case "content_block_delta" if data.index in thoughts:
+                    for name in ("thinking", "signature"):
+                        thoughts[data.index][name] = thoughts[data.index].get(name, "") + getattr(
+                            data.delta, name
+                        )
+                    yield Alive()
                 case "content_block_delta" if data.delta.type == "citations_delta":
                     cited.marks.append(data.delta.citation)
                 case "content_block_stop" if marks := cited.end():
@@ -181,8 +213,24 @@ class AnthropicMessages(HttpModel):
         if not (stopped and reason):
             raise ModelError(ModelFault.CUT, "the stream ended without message_stop")
         for request in requested.requests():
-            yield request
+            signature = json.dumps(list(thoughts.values())) if thoughts else ""
+            yield replace(request, signature=signature if len(signature) <= MAX_SIGNATURE else "")
+            thoughts.clear()
         yield ending(prompt, stop_of(reason, _STOPS), wrote=wrote or bool(requested), model=model)
+
+    async def _completion(self, whole: Any) -> Events:
+        """The events of a message that arrived whole."""
+        message = _Whole.model_validate(whole)
+        yield (
+            _event("error", error=message.error) if message.error else _event("message_start", message=whole)
+        )
+        for index, block in enumerate(message.content):
+            yield _event("content_block_start", index=index, content_block=block)
+            if block.get("input"):
+                delta = {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}
+                yield _event("content_block_delta", index=index, delta=delta)
+        yield _event("message_delta", delta={"stop_reason": message.stop_reason})
+        yield _event("message_stop")
 
     def _cites(self, prompt: ModelPrompt) -> bool:
         """Whether the passages are documents, which the model cites itself. No schema is accepted beside them."""
@@ -281,11 +329,14 @@ def _blocks(message: PromptMessage) -> list[dict[str, Any]]:
         return [{"type": "tool_result", "tool_use_id": message.answers, "content": message.text}]
     # A block of text must not be empty.
     text = [{"type": "text", "text": message.text}] if message.text.strip() else []
+    # Another vendor's signature is no list.
+    signed = [request.signature for request in message.requests if request.signature.startswith("[")]
+    thoughts = [block for signature in signed for block in json.loads(signature)]
     requests = [
         {"type": "tool_use", "id": request.call_id, "name": request.tool, "input": dict(request.arguments)}
         for request in message.requests
     ]
-    return [*text, *requests]
+    return [*thoughts, *text, *requests]
 
 
 def complaint(body: Mapping[str, Any]) -> Complaint:

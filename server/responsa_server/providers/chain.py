@@ -24,8 +24,10 @@ from aiolimiter import AsyncLimiter
 from responsa_server.domain.breakers import Breakers, CircuitOpen, Probe
 from responsa_server.domain.errors import Exhausted
 from responsa_server.domain.models import (
+    LOADING_SECONDS,
     MARK,
     MARK_BEGUN,
+    Alive,
     ChatModel,
     Ended,
     Fit,
@@ -176,7 +178,7 @@ class Retrying:
                         if isinstance(piece, Spent):
                             latest = piece = together(before, piece)
                         else:
-                            wrote = True
+                            wrote |= not isinstance(piece, Alive)
                         yield piece
                 return
             except ModelError as error:
@@ -499,8 +501,9 @@ class ModelChain:
     OVERLOADED), that model is asked once more to take its own answer up.
 
     If all models fail, it raises the error of the last one; what stands of an answer then stays. It logs each failure.
-    patience_seconds: the time that each model has to send its first word, including its retries. This limit applies to
-    the last model too, because the agent can go on without a model. A prompt's own patience is divided among the
+    patience_seconds: the time that each model has to send its first word, including its retries. It begins again while a
+    model sends its reasoning. While the last model's connection lives, a prompt with `loading` waits for it for
+    LOADING_SECONDS more. A prompt's own patience is divided among the
     members, and so is the time for which a server may send nothing within an answer.
     """
 
@@ -574,6 +577,10 @@ class ModelChain:
             error = ModelError(probed, "an earlier call failed in this way, so the model was not called")
             error.model = member.name
             raise error
+        loading, late = prompt.loading if call.members == 1 else None, None
+        if loading is not None:
+            late = asyncio.get_running_loop().call_at(begun + own, loading)
+            own += LOADING_SECONDS
         # The reader of the pieces does other things between them, so the stage is current only while the request is sent.
         recorded = stage(
             f"chat {member.name.partition(':')[2]}",
@@ -592,7 +599,9 @@ class ModelChain:
         try:
             async with aclosing(
                 member.model.stream(
-                    replace(prompt, patience_seconds=own, silence_seconds=call.silence_seconds)
+                    replace(
+                        prompt, patience_seconds=own, silence_seconds=call.silence_seconds, loading=loading
+                    )
                 )
             ) as pieces:
                 while not call.wrote:
@@ -614,6 +623,10 @@ class ModelChain:
                         case Withdrawn():
                             held = ""
                             continue
+                        case Alive():
+                            most = call.patience_seconds + LOADING_SECONDS
+                            own = max(own, min(clock() - begun + call.patience_seconds, most))
+                            continue
                         case Ended() if held and not (piece.stop is Stop.UNSAFE or prompt.tools):
                             raise ModelError(
                                 ModelFault.EMPTY, "the answer held only blanks and citation marks"
@@ -621,6 +634,8 @@ class ModelChain:
                         case _:
                             pass
                     call.wrote = True
+                    if late is not None:
+                        late.cancel()
                     first = clock() - begun
                     recorded.add(**{"gen_ai.response.time_to_first_chunk": first})
                     with recorded.current():
@@ -630,7 +645,8 @@ class ModelChain:
                     yield piece
                 async for piece in pieces:
                     self._note(recorded, piece, member, texts)
-                    yield piece
+                    if not isinstance(piece, Alive):
+                        yield piece
             instruments.MODEL_CALLS.add(1, member.name, "ok")
             return
         except TimeoutError:
@@ -642,6 +658,8 @@ class ModelChain:
             error = caught
             self._fail(member, call, error, clock() - begun)
         finally:
+            if late is not None:
+                late.cancel()
             seconds = clock() - begun
             took(member.name, seconds)
             with recorded.current():
@@ -684,7 +702,10 @@ class ModelChain:
         error.model = member.name
         instruments.MODEL_CALLS.add(1, member.name, error.fault.value)
         log_failed(member.name, call.prompt, error)
-        if not call.wrote or error.fault is ModelFault.CREDENTIAL:
+        # A small call waits briefly: that its model is late, perhaps loading, does not mean that it is broken.
+        brief = call.prompt.loading is None and call.patience_seconds < self._patience
+        late = error.fault is ModelFault.TIMEOUT and brief
+        if (not call.wrote and not late) or error.fault is ModelFault.CREDENTIAL:
             self._circuits.note_failure(member, error, waited_seconds)
 
     def _price(self, piece: Spent, member: ChainModel) -> Spent:

@@ -22,6 +22,7 @@ from responsa_server.domain.models import INDEXED_DIMENSIONS, ModelError, ModelF
 from responsa_server.providers import gemini, openai_chat
 from responsa_server.providers.http_model import ReadComplaint
 from responsa_server.providers.json_server import MAX_ANSWER_BYTES, JsonServer, RequestOptions
+from responsa_server.providers.learned import TOKEN
 from responsa_server.providers.settings import CompatibleSettings, EmbeddingModelSettings
 
 Float = npt.NDArray[np.float32]
@@ -36,9 +37,6 @@ _NUMBERS_A_CALL: Final = MAX_ANSWER_BYTES // 64
 _BYTES_A_TOKEN: Final = 6
 # Tokens that a tokenizer adds at the ends of a text, or for the space before the first word.
 _ADDED_TOKENS: Final = 3
-_TOKEN: Final = re.compile(
-    r" ?[A-Za-z]{1,5}| ?[0-9]{1,3}| ?[\u0080-\u07FF]{1,2}|[ \t\r\n]{1,6}|.", re.ASCII | re.DOTALL
-)
 _DEFAULT_MAX_TOKENS: Final = 512
 _KNOWN: Final[Mapping[str, tuple[int, int]]] = {
     "openai:text-embedding-3-small": (1536, 8191),
@@ -50,6 +48,9 @@ _KNOWN: Final[Mapping[str, tuple[int, int]]] = {
 # The length of a vector with such a number may be infinite.
 _TOO_LARGE: Final = 1e100
 _PROBE: Final = "How many numbers does a vector have?"
+# Statuses of a request that may be too large; with the last ones, the server's words say so.
+_OVERSIZED: Final = (413, 422, 400)
+_SIZE: Final = re.compile(r"^413|batch|size|larg|long|too many|most|max|exceed|limit", re.I)
 # An answer cannot be right later, or the request would have to change.
 _LASTING: Final = {ModelFault.CREDENTIAL, ModelFault.REFUSED, ModelFault.MALFORMED}
 
@@ -116,6 +117,7 @@ class HttpEmbedder(JsonServer, abc.ABC):
         """headers, complaint, faults: see `HttpServer`."""
         super().__init__(server, model.called, headers, complaint, faults, calling)
         self.model = model
+        self._key = (server.url, model.model)
 
     @property
     def name(self) -> str:
@@ -137,7 +139,8 @@ class HttpEmbedder(JsonServer, abc.ABC):
 
     @property
     def texts_a_call(self) -> int:
-        return min(self.model.texts_a_call, max(1, _NUMBERS_A_CALL // self.dimensions))
+        learned = int(self._calling.learned.of(self._key).get("texts", self.model.texts_a_call))
+        return min(self.model.texts_a_call, learned, max(1, _NUMBERS_A_CALL // self.dimensions))
 
     @property
     def languages(self) -> None:
@@ -170,7 +173,7 @@ class HttpEmbedder(JsonServer, abc.ABC):
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
         """The character range (start, end) of each estimated token, in order."""
-        return [match.span() for match in _TOKEN.finditer(text)]
+        return [match.span() for match in TOKEN.finditer(text)]
 
     @abc.abstractmethod
     def _request(self, texts: Sequence[str]) -> tuple[str, Mapping[str, object]]:
@@ -208,7 +211,17 @@ class HttpEmbedder(JsonServer, abc.ABC):
         try:
             vectors = await self._json(path, body, self._vectors, "embedding_call_failed")
         except ModelError as error:
-            raise self._public(error) from None
+            if (
+                len(texts) == 1
+                or error.status not in _OVERSIZED
+                or not _SIZE.search(f"{error.status} {error.detail}")
+            ):
+                raise self._public(error) from None
+            half = len(texts) // 2
+            vectors = [*await self._call(texts[:half]), *await self._call(texts[half:])]
+            # Both halves were taken, so no text was too long by itself.
+            known = self._calling.learned.of(self._key).get("texts", half)
+            self._calling.learned.note(self._key, {"texts": min(known, len(texts) - half)})
         if len(vectors) != len(texts):
             raise self._unusable("vector_count", f"it sent {len(vectors)} vectors for {len(texts)} texts")
         return vectors
@@ -248,8 +261,9 @@ class HttpEmbedder(JsonServer, abc.ABC):
             return Precondition(
                 Reason.EMBEDDING_FAILED,
                 f"The server of the embedding model {self.model.called} refused the request or sent an "
-                f"unexpected reply ({error.fault.value}). "
-                "Check the model's name, the server's address and its key.",
+                f"unexpected reply ({error.received or error.fault.value}). "
+                "Check the model's name, the server's address and its key; "
+                f'models.embeddings."{self.model.called}" limits a request (texts_a_call, tokens_a_call, max_tokens).',
                 {"embedding": self.model.called, "cause": error.fault.value},
             )
         return Unavailable(

@@ -214,7 +214,7 @@ def _parts(message: PromptMessage, tools: Mapping[str, str]) -> list[dict[str, A
         part: dict[str, Any] = {
             "functionCall": {"id": request.call_id, "name": request.tool, "args": dict(request.arguments)}
         }
-        if request.signature:
+        if request.signature and request.signature[0] not in "{[":  # another vendor's
             part["thoughtSignature"] = request.signature
         parts.append(part)
     return parts

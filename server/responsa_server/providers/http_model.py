@@ -15,16 +15,18 @@ import ssl
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Container, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias, cast
 
 import httpx2
-from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
+from pydantic import AliasChoices, BaseModel, Field, JsonValue, TypeAdapter, ValidationError
 
 from responsa_server.domain.models import (
+    LOADING_SECONDS,
+    Alive,
     Ended,
     ModelError,
     ModelFault,
@@ -32,22 +34,30 @@ from responsa_server.domain.models import (
     ModelPrompt,
     PromptMessage,
     Role,
+    Spent,
     Stop,
     TextPiece,
     ToolRequest,
     Withdrawn,
 )
 from responsa_server.outbound.addresses import origin_of
+from responsa_server.outbound.authorities import create_trust, is_untrusted
 from responsa_server.outbound.connector import ForbiddenRequest, GuardedTransport, ReachableHosts, look_up
+from responsa_server.providers.learned import TEST, Learned, Trial
 from responsa_server.providers.settings import CompatibleSettings, GuardedSettings
+from responsa_server.providers.written_calls import WrittenCalls
 from responsa_server.telemetry.requests import request, traceparent_for
 
 MAX_TOKENS: Final = 1_000_000_000
 _MAX_CALLS: Final = 64
 _MAX_ARGUMENTS_BYTES: Final = 16 * 1024
+MAX_SIGNATURE: Final = 128 * 1024
 _MAX_ARGUMENTS_DEPTH: Final = 16
 _ARGUMENTS: Final = TypeAdapter(dict[str, JsonValue])
 _SHOWN_BYTES: Final = 500
+_SHOWN_CHARACTERS: Final = 200
+_FIELD: Final = re.compile(rb"\s*(?:\xef\xbb\xbf)?(?::|data|event|id|retry)")
+_LONGEST_FIELD: Final = 8
 _MOST_NAME: Final = 128
 _MAX_ERROR_BYTES: Final = 16 * 1024
 # The number of seconds to wait for the end of the body after the end of the answer. A connection is used again only if
@@ -97,6 +107,8 @@ _FENCE: Final = 3
 
 NOT_ALLOWED: Final = "address_not_allowed"
 """The `kind` of the error if the server may not connect to the address."""
+CERTIFICATE: Final = "certificate_not_trusted"
+"""The `kind` of the error if no known authority has issued the certificate."""
 
 Events: TypeAlias = AsyncIterator[httpx2.ServerSentEvent]
 
@@ -109,6 +121,13 @@ class WireModel(BaseModel, defer_build=True):
 class _ListedModel(WireModel):
     id: str = ""
     name: str = ""
+    # As OpenRouter, vLLM, Mistral, Groq and Gemini say it.
+    window: object = Field(
+        None,
+        validation_alias=AliasChoices(
+            "context_length", "max_model_len", "max_context_length", "context_window", "inputTokenLimit"
+        ),
+    )
 
 
 class _ModelList(WireModel):
@@ -177,7 +196,6 @@ class HttpServer:
         # The client sets no limit, because `KeyLimits` limits the number of concurrent calls.
         self.http: Final = http or httpx2.AsyncClient(
             headers={"accept-encoding": "identity", "content-type": "application/json", **headers},
-            timeout=httpx2.Timeout(server.idle_seconds, connect=server.connect_seconds),
             transport=_transport(server),
             trust_env=False,
         )
@@ -204,12 +222,12 @@ class HttpServer:
         self,
         path: str,
         body: Mapping[str, object] | None,
-        kind: str,
         headers: Mapping[str, str] | None = None,
+        seconds: float = 0.0,
     ) -> AsyncGenerator[httpx2.Response, None]:
-        """Sends a request (a GET without a body) and yields its answer, whose body is still to be read. Errors in the block become
-        ModelError, and so do an HTTP error status and an answer of another content type than `kind`. At the end, the
-        connection is closed or kept for later requests.
+        """Sends a request (a GET without a body) and yields its answer, whose body is still to be read, whatever its content
+        type says. Errors in the block become ModelError, and so does an HTTP error status. At the end, the connection is
+        closed or kept for later requests. seconds: the longest time without data; 0 for that of the settings.
         """
         begun = False
         method, content = ("GET", None) if body is None else ("POST", json.dumps(body).encode())
@@ -217,24 +235,23 @@ class HttpServer:
         if (traceparent := traceparent_for(sent, "models", self._address[0])) is not None:
             headers = {**(headers or {}), "traceparent": traceparent}
         try:
+            times = httpx2.Timeout(seconds or self._server.idle_seconds, connect=self._server.connect_seconds)
             async with self.http.stream(
-                method, self._server.url + path, content=content, headers=headers
+                method, self._server.url + path, content=content, headers=headers, timeout=times
             ) as response:
                 begun = True
                 sent.add(**{"http.response.status_code": response.status_code})
                 if response.status_code != HTTPStatus.OK:
                     raise await self._read_refusal(response)
-                received = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-                if received != kind:
-                    raise ModelError(
-                        ModelFault.MALFORMED, f"the answer has the type {received[:_SHOWN_BYTES]!r}"
-                    )
                 yield response
         # "from None": the original exception holds the request, and the request holds the key.
         except (httpx2.SSEError, httpx2.DecodingError, ValidationError) as error:
             raise ModelError(ModelFault.MALFORMED, self._redact(repr(error))) from None
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            raise ModelError(ModelFault.UNREACHABLE, self._redact(repr(error)), passing=True) from None
+            kind = CERTIFICATE if is_untrusted(error) else ""
+            raise ModelError(
+                ModelFault.UNREACHABLE, self._redact(repr(error)), passing=not kind, kind=kind
+            ) from None
         except httpx2.TimeoutException as error:
             raise ModelError(ModelFault.TIMEOUT, self._redact(repr(error)), passing=not begun) from None
         except ForbiddenRequest as error:
@@ -246,6 +263,13 @@ class HttpServer:
             raise ModelError(fault, self._redact(repr(error)), passing=not begun) from None
         finally:
             sent.end(sys.exception())
+
+    def unread(self, response: httpx2.Response, received: bytes, why: str = "") -> ModelError:
+        """The error for an answer that is none."""
+        kind = response.headers.get("content-type", "")
+        shown = self._redact(received.decode(errors="replace"))[:_SHOWN_CHARACTERS]
+        what = f"HTTP {response.status_code}, {self._redact(kind) or 'no content type'}: {shown}"
+        return ModelError(ModelFault.MALFORMED, f"{what} {why}".strip(), received=what)
 
     def _error_of(self, body: Mapping[str, Any], status: int = HTTPStatus.OK) -> ModelError:
         """The error that a body describes. status: the HTTP status; OK if the error came within a stream."""
@@ -267,6 +291,7 @@ class HttpServer:
             own=own_word or forbidden,
             status=0 if within else status,
             kind=self._word(complaint.kind),
+            received=f"{where}: {words}"[:_SHOWN_CHARACTERS],
         )
 
     async def _read_refusal(self, response: httpx2.Response) -> ModelError:
@@ -289,7 +314,12 @@ class HttpServer:
             shown = self._redact(received.decode(errors="replace"))
             own = status == HTTPStatus.FORBIDDEN
             error = ModelError(
-                fault, f"HTTP {status}: {shown}", passing=fault in _PASSING, own=own, status=status
+                fault,
+                f"HTTP {status}: {shown}",
+                passing=fault in _PASSING,
+                own=own,
+                status=status,
+                received=self.unread(response, bytes(received)).received,
             )
         wait = retry_after(headers, datetime.now(UTC))
         error.retry_after = error.retry_after if wait is None else wait
@@ -322,6 +352,9 @@ class HttpModel(HttpServer, abc.ABC):
     ) -> None:
         super().__init__(server, {"accept": _EVENT_STREAM, **headers}, complaint, faults)
         self._model = model
+        self.learned = Learned()
+        """The facts of all models."""
+        self.key: Final = (server.url, model)
 
     @property
     def name(self) -> str:
@@ -332,10 +365,11 @@ class HttpModel(HttpServer, abc.ABC):
         """Whether the model continues the `prefix` of a prompt."""
         return False
 
-    async def list_models(self) -> Sequence[str]:
-        """The names of the server's models in its order, at most 1,000. Raises ModelError."""
+    async def list_models(self) -> Mapping[str, int]:
+        """The names of the server's models in its order, at most 1,000, with their windows in tokens; 0 for an unknown one. Raises
+        ModelError."""
         received = bytearray()
-        async with self._answer(self._models_path, None, _JSON, {"accept": _JSON}) as response:
+        async with self._answer(self._models_path, None, {"accept": _JSON}) as response:
             async for part in response.aiter_bytes():
                 received += part
                 if len(received) > _MAX_LIST_BYTES:
@@ -343,15 +377,48 @@ class HttpModel(HttpServer, abc.ABC):
         check_parts(received)
         try:
             models = _ModelList.model_validate_json(bytes(received))
-        except ValidationError as error:
-            raise ModelError(ModelFault.MALFORMED, self._redact(repr(error))) from None
-        names = [entry.id or entry.name.removeprefix("models/") for entry in (*models.data, *models.models)]
-        return list(dict.fromkeys(filter(_MODEL_NAME.fullmatch, names)))[:_MOST_MODELS]
+        except ValidationError:
+            raise self.unread(response, bytes(received)) from None
+        entries = [
+            (each.id or each.name.removeprefix("models/"), each) for each in (*models.data, *models.models)
+        ]
+        named = {name: tokens(each.window) for name, each in entries if _MODEL_NAME.fullmatch(name)}
+        return dict(list(named.items())[:_MOST_MODELS])
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+        """See `ChatModel.stream`. What the server refuses is left out of further tries, before a word is sent."""
+        server = self._server
+        without = prompt.without if server.tools else prompt.without | {"tools"}
+        waits = LOADING_SECONDS if prompt.loading is not None else 0.0
+        silence = _Silence(prompt.silence_seconds, server.idle_seconds, waits)
+        given, prompt = server.model_fields_set, replace(prompt, without=without, silence_seconds=silence)
+        facts = self.learned.of(self.key)
+        trial = Trial(prompt, facts, given, server.window, server.completion_limit)
+        while True:
+            begun, counted, sent = False, 0, trial.request()
+            try:
+                async with aclosing(self._read(sent, written=bool(facts.get("text_calls")))) as pieces:
+                    async for piece in pieces:
+                        if isinstance(piece, Spent):
+                            counted = piece.usage.input_tokens
+                        elif not begun and not isinstance(piece, Alive):
+                            begun = True
+                            self.learned.note(self.key, trial.new)
+                        if isinstance(piece, Ended):
+                            self.learned.note(self.key, trial.count(counted))
+                        yield piece
+                return
+            except ModelError as error:
+                if begun or not trial.goes_on(error):
+                    raise
+
+    async def _read(self, prompt: ModelPrompt, *, written: bool) -> AsyncGenerator[ModelPiece, None]:
+        """The pieces without reasoning. written: whether a whole text may be a call of a tool."""
         async with self._send(prompt) as events, aclosing(self._pieces(prompt, events)) as pieces:
             # A prefix is text of the answer, so the model has finished its reasoning.
             reasoning = ReasoningFilter(opened=self._server.begins_with_reasoning and not prompt.prefix)
+            tested = prompt.purpose == TEST
+            calls = WrittenCalls(prompt) if written or tested else None
             wrote, requested = False, False
             async for piece in pieces:
                 if isinstance(piece, TextPiece):
@@ -363,6 +430,15 @@ class HttpModel(HttpServer, abc.ABC):
                     text = reasoning.end()
                 else:
                     text = ""
+                text = calls.feed(text) if calls else text
+                if calls and isinstance(piece, Ended):
+                    rest, requests = calls.end()
+                    text += rest
+                    if requests and tested:
+                        self.learned.note(self.key, {"text_calls": 1})
+                    for request in requests:
+                        requested = True
+                        yield request
                 if text:
                     wrote = True
                     yield TextPiece(text)
@@ -392,15 +468,39 @@ class HttpModel(HttpServer, abc.ABC):
         ModelError. At the end, the connection is closed or kept for later requests. silence_seconds: as of a prompt;
         every byte ends a silence, also that of a ping or of the model's reasoning.
         """
-        async with self._answer(path, body, _EVENT_STREAM, headers) as response:
+        seconds = silence_seconds.first_seconds if isinstance(silence_seconds, _Silence) else 0.0
+        async with self._answer(path, body, headers, seconds) as response:
             assert isinstance(response.stream, httpx2.AsyncByteStream)
-            response.stream = _Heard(response.stream, silence_seconds)
+            heard = _Heard(response.stream, silence_seconds)
+            head, parts = b"", aiter(heard)
+            while len(head.lstrip()) < _LONGEST_FIELD and (part := await anext(parts, None)) is not None:
+                head += part
+            if head.lstrip()[:1] in (b"{", b"["):
+                async for part in parts:
+                    head += part
+                    if len(head) > _MAX_EVENT_BYTES:
+                        break
+                try:
+                    whole = json.loads(head)
+                except (ValueError, RecursionError):
+                    raise self.unread(response, head) from None
+                yield self._completion(whole)
+                return
+            if head.strip() and not _FIELD.match(head):
+                raise self.unread(response, head)
+            response.stream = _Begun(head, heard, parts)
+            response.headers["content-type"] = _EVENT_STREAM
             source = cast(
                 "AsyncGenerator[httpx2.ServerSentEvent, None]",
                 aiter(httpx2.EventSource(response, _MAX_EVENT_BYTES)),
             )
             async with contextlib.aclosing(source) as events:
                 yield events
+
+    async def _completion(self, whole: Any) -> Events:
+        """The events of an answer that arrived as one JSON value."""
+        for data in cast("list[object]", whole) if isinstance(whole, list) else [whole]:
+            yield httpx2.ServerSentEvent(data=json.dumps(data))
 
     @staticmethod
     async def _rest(events: Events) -> None:
@@ -409,6 +509,23 @@ class HttpModel(HttpServer, abc.ABC):
             async with asyncio.timeout(_REST_SECONDS):
                 async for _ in events:
                     pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Silence:
+    """For how long a server may send nothing: before the first byte, if the model may still be loading, and within an answer."""
+
+    of_prompt: Callable[[], float | None]
+    idle_seconds: float
+    waits_seconds: float
+
+    @property
+    def first_seconds(self) -> float:
+        return self.idle_seconds + self.waits_seconds
+
+    def __call__(self) -> float:
+        seconds = self.of_prompt()
+        return self.idle_seconds if seconds is None else min(self.idle_seconds, seconds)
 
 
 class _Heard(httpx2.AsyncByteStream):
@@ -435,11 +552,28 @@ class _Heard(httpx2.AsyncByteStream):
         await self._body.aclose()
 
 
+class _Begun(httpx2.AsyncByteStream):
+    """A body of which the beginning was read."""
+
+    def __init__(self, head: bytes, body: _Heard, parts: AsyncIterator[bytes]) -> None:
+        self._head = head
+        self._body = body
+        self._parts = parts
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._head
+        async for part in self._parts:
+            yield part
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
+
+
 def _transport(server: CompatibleSettings) -> httpx2.AsyncBaseTransport:
     tls = server.url.startswith("https:")
     if isinstance(server, GuardedSettings):
         reach = ReachableHosts(frozenset({origin_of(server.url)}), server.allowed)
-        trust = httpx2.create_ssl_context(verify=tls, trust_env=False)
+        trust = create_trust() if tls else httpx2.create_ssl_context(verify=False)
         return GuardedTransport(reach, look_up, trust, server.connect_seconds, "models")
     return Connections(tls=tls, most_idle=64 if server.keep_alive else 0, uds=server.uds)
 
@@ -526,7 +660,7 @@ class Connections(httpx2.AsyncBaseTransport):
         self._tick = asyncio.Event()
         self._idle: list[httpx2.AsyncHTTPTransport] = []
         self._closing: set[asyncio.Task[None]] = set()
-        self._trust: ssl.SSLContext = httpx2.create_ssl_context(verify=tls, trust_env=False)
+        self._trust: ssl.SSLContext = create_trust() if tls else httpx2.create_ssl_context(verify=False)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         single = self._idle.pop() if self._idle else await self._make()
@@ -611,7 +745,7 @@ def alternating(
     field: str,
 ) -> list[dict[str, Any]]:
     """A prompt's messages without the system message, for protocols in which roles alternate. Successive messages of
-    one role become blocks of one message.
+    one role become blocks of one message, and the first one is the user's.
 
     blocks: returns the blocks of one message; messages without blocks are left out. assistant: the protocol's name for
     the assistant's role. field: the protocol's name for the list of blocks.
@@ -620,7 +754,7 @@ def alternating(
     for message in messages:
         if message.role is Role.SYSTEM or not (parts := blocks(message)):
             continue
-        role = assistant if message.role is Role.ASSISTANT else "user"
+        role = assistant if message.role is Role.ASSISTANT and turns else "user"
         if turns and turns[-1]["role"] == role:
             turns[-1][field] += parts
         else:
@@ -663,8 +797,9 @@ class PrefixEcho:
 
 class ReasoningFilter:
     """Removes a model's reasoning, from `<think>` to `</think>` or between other marks of `_REASONING`, and the white
-    space after it, from a text that arrives in pieces. Without an end, the rest of the text is reasoning. Without a
-    beginning, all text before the end is reasoning. The marks in Markdown's code are text.
+    space after it, from a text that arrives in pieces: what begins the text. Without an end, the rest of the text is
+    reasoning. Without a beginning, all text before the first end is reasoning. Other marks are text, and so are those
+    in Markdown's code.
 
     found: whether the text had reasoning. withdraws: whether the last piece showed that the pieces before it are reasoning.
     """
@@ -680,6 +815,9 @@ class ReasoningFilter:
         # The marks of which any ends the reasoning in which the text stands; none outside of reasoning.
         self._ends: Collection[str] = _REASONING_ENDS if opened else ()
         self._behind = False
+        # Whether text stands before; whether the model writes gpt-oss's frames; and the ends of the marks that the text has opened.
+        self._wrote = self._framed = False
+        self._mentioned = set[str]()
 
     def feed(self, text: str) -> str:
         """The next piece without reasoning. What may be the beginning of a tag is held back."""
@@ -713,15 +851,20 @@ class ReasoningFilter:
                 self._end_run()
                 if part == "\n" and len(self._code) < _FENCE:
                     self._code = ""
-                if part in _REASONING and not self._code:
+                if part in _REASONING and not (self._code or self._wrote):
                     self.found, self._ends = True, {_REASONING[part]}
+                    self._framed |= part.startswith("<|channel|>")
                     continue
-                if part in _REASONING_ENDS and not (self._code or self.found):
+                if part in _REASONING and not self._code:
+                    self._mentioned.add(_REASONING[part])
+                if part in _REASONING_ENDS - self._mentioned and not (self._code or self.found):
                     self.found = self.withdraws = self._behind = True
+                    self._framed |= part.endswith("<|message|>")
                     out.clear()
                     continue
-                if part in _FRAMES and not self._code:
+                if part in _FRAMES and not self._code and (self._framed or not self._wrote):
                     continue
+            self._wrote |= not part.isspace()
             out.append(part)
         return "".join(out)
 
@@ -798,8 +941,8 @@ class ToolRequests:
         into.signature += signature
         if len(self._requests) > _MAX_CALLS:
             raise ModelError(ModelFault.MALFORMED, f"the answer calls tools more than {_MAX_CALLS} times")
-        parts = (into.call_id, into.tool, into.arguments.encode(), into.signature)
-        if max(map(len, parts)) > _MAX_ARGUMENTS_BYTES:
+        parts = (into.call_id, into.tool, into.arguments.encode())
+        if max(map(len, parts)) > _MAX_ARGUMENTS_BYTES or len(into.signature) > MAX_SIGNATURE:
             raise ModelError(
                 ModelFault.MALFORMED, f"a call of a tool has more than {_MAX_ARGUMENTS_BYTES} bytes"
             )

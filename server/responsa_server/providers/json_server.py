@@ -15,6 +15,7 @@ from pydantic_core import from_json
 from responsa_server.domain.models import ModelError, ModelFault
 from responsa_server.providers.chain import KeyLimits, RetryPolicy
 from responsa_server.providers.http_model import HttpServer, ReadComplaint, check_parts
+from responsa_server.providers.learned import Learned
 from responsa_server.providers.settings import CompatibleSettings
 
 Value = TypeVar("Value")
@@ -30,11 +31,12 @@ _RECEIVING_SECONDS: Final = 60.0
 @dataclass(frozen=True, slots=True)
 class RequestOptions:
     """How a server is called. limits: those of its key, shared with its other models. policy: the rule for repeated
-    requests. http: see `HttpServer`."""
+    requests. http: see `HttpServer`. learned: the facts of all models."""
 
     limits: KeyLimits
     policy: RetryPolicy
     http: httpx2.AsyncClient | None = None
+    learned: Learned = field(default_factory=Learned)
     sleep: Callable[[float], Awaitable[object]] = field(default=asyncio.sleep)
     chance: Callable[[], float] = field(default=random.random)
 
@@ -89,7 +91,7 @@ class JsonServer(HttpServer):
         received = bytearray()
         async with self._calling.limits.place():
             try:
-                async with asyncio.timeout(seconds), self._answer(path, body, _JSON) as response:
+                async with asyncio.timeout(seconds), self._answer(path, body) as response:
                     async for part in response.aiter_bytes():
                         received += part
                         if len(received) > MAX_ANSWER_BYTES:
@@ -105,4 +107,4 @@ class JsonServer(HttpServer):
             # Five times as fast as the module json.
             return read(from_json(bytes(received)))
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise ModelError(ModelFault.MALFORMED, self._redact(repr(error))) from None
+            raise self.unread(response, bytes(received), repr(error)) from None

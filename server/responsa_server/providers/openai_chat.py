@@ -6,22 +6,26 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Any, Final, cast
 
-from pydantic import JsonValue
+from pydantic import AliasChoices, Field, JsonValue
 
 from responsa_server.domain.events import Usage
 from responsa_server.domain.models import (
+    Alive,
     ModelError,
     ModelFault,
     ModelPiece,
     ModelPrompt,
     PromptMessage,
+    Role,
     Spent,
     Stop,
     TextPiece,
 )
 from responsa_server.providers.http_model import (
+    MAX_SIGNATURE,
     Complaint,
     Events,
     HttpModel,
@@ -34,9 +38,12 @@ from responsa_server.providers.http_model import (
     tokens,
     with_prefix,
 )
+from responsa_server.providers.learned import limit_name
 from responsa_server.providers.settings import CompatibleSettings
 
 _DONE: Final = "[DONE]"
+# The names of servers for a model's reasoning, in answers and in the messages that want it back.
+_REASONING: Final = ("reasoning_content", "reasoning", "reasoning_details")
 # OpenAI's reasons, and those of Mistral, Hugging Face's TGI and older compatible servers.
 _STOPS: Final = {
     **dict.fromkeys(("stop", "tool_calls", "function_call", "eos_token", "stop_sequence", "eos"), Stop.END),
@@ -73,10 +80,14 @@ class _Delta(WireModel):
     content: str | list[_Part] | None = None
     refusal: str | None = None
     tool_calls: list[_ToolCall] | None = None
+    reasoning_content: JsonValue = None
+    reasoning: JsonValue = None
+    reasoning_details: JsonValue = None
 
 
 class _Choice(WireModel):
-    delta: _Delta | None = None
+    # An answer that arrives whole has a message.
+    delta: _Delta | None = Field(None, validation_alias=AliasChoices("delta", "message"))
     finish_reason: str | None = None
 
 
@@ -119,6 +130,7 @@ class OpenAiChat(HttpModel):
         without usage before it, and others just end the body.
         """
         calls, finish, wrote, refused, model = _Calls(), "", False, False, None
+        reasoning = dict[str, Any]()
         echo = PrefixEcho(prompt.prefix.rstrip())
         async for event in events:
             if not event.data:
@@ -136,6 +148,11 @@ class OpenAiChat(HttpModel):
                 yield spent
             for choice in (chunk.choices or ())[:1]:
                 delta = choice.delta or _Delta()
+                for name in _REASONING:
+                    part, before = getattr(delta, name), reasoning.get(name)
+                    if part and {type(part), type(before or part)} in ({str}, {list}):
+                        reasoning[name] = before + part if before else part
+                        yield Alive()
                 if (content := _text(delta.content)) and (text := echo.add(content)):
                     wrote = True
                     yield TextPiece(text)
@@ -149,7 +166,10 @@ class OpenAiChat(HttpModel):
             wrote = True
             yield TextPiece(text)
         for request in calls.requested.requests():
-            yield request
+            # Servers want the reasoning back beside the calls that came of it.
+            signature = json.dumps(reasoning, ensure_ascii=False) if reasoning else ""
+            yield replace(request, signature=signature if len(signature) <= MAX_SIGNATURE else "")
+            reasoning.clear()
         stop = Stop.UNSAFE if refused else stop_of(finish, _STOPS)
         yield ending(prompt, stop, wrote=wrote or bool(calls.requested), model=model)
 
@@ -160,10 +180,12 @@ class OpenAiChat(HttpModel):
         body: dict[str, Any] = {
             "model": self._model,
             "stream": True,
-            "stream_options": usage,
-            "messages": [_message(message) for message in with_prefix(prompt)],
-            "max_completion_tokens" if self._server.completion_limit else "max_tokens": prompt.max_tokens,
+            "messages": _messages(with_prefix(prompt)),
         }
+        if "stream_options" not in prompt.without:
+            body["stream_options"] = usage
+        if name := limit_name(prompt.without, completion=self._server.completion_limit):
+            body[name] = prompt.max_tokens
         if prompt.prefix and self._server.prefill == "continue":
             body |= {"continue_final_message": True, "add_generation_prompt": False}
         elif prompt.prefix and self._server.prefill == "marked":
@@ -198,7 +220,10 @@ def complaint(body: Mapping[str, Any]) -> Complaint:
     status = status_of(fields.get("code"))
     words = ["" if status else str(fields.get("code") or ""), str(fields.get("type") or "")]
     kind = next((word for word in words if word in FAULTS), words[0] or words[1])
-    return Complaint(kind, str(fields.get("message", "")), status=status)
+    # FastAPI's servers name the field in a list of details, others in `param`.
+    named = [f"{name}: {fields[name]}" for name in ("detail", "n_ctx", "param") if fields.get(name)]
+    message = " ".join([str(fields.get("message") or ""), *named]).strip()
+    return Complaint(kind, message, status=status)
 
 
 def _text(content: str | Sequence[_Part] | None) -> str:
@@ -252,6 +277,20 @@ def _to_spent(usage: _Usage) -> Spent | None:
     )
 
 
+def _messages(messages: Sequence[PromptMessage]) -> list[dict[str, Any]]:
+    """The messages. Successive ones of one role are one, and the first one after the system's is the user's, because templates of
+    models refuse others."""
+    written = list[dict[str, Any]]()
+    for message in messages:
+        plain = _message(message)
+        if plain["role"] == Role.ASSISTANT and (not written or written[-1]["role"] == Role.SYSTEM):
+            plain["role"] = Role.USER.value
+        if written and written[-1]["role"] == plain["role"] != Role.TOOL and "tool_calls" not in written[-1]:
+            plain["content"] = "\n\n".join(filter(None, (written.pop()["content"], plain["content"])))
+        written.append(plain)
+    return written
+
+
 def _message(message: PromptMessage) -> dict[str, Any]:
     plain: dict[str, Any] = {"role": message.role.value, "content": message.text}
     if message.requests:
@@ -263,6 +302,10 @@ def _message(message: PromptMessage) -> dict[str, Any]:
             }
             for request in message.requests
         ]
+        # Another vendor's signature is no JSON object.
+        for request in message.requests:
+            if request.signature.startswith("{"):
+                plain |= json.loads(request.signature)
     if message.answers:
         plain["tool_call_id"] = message.answers
     return plain

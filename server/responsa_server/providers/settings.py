@@ -388,7 +388,7 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
         le=600,
         description=(
             "The longest time until a model's first word. Then the next model is asked, or the agent "
-            "goes on without."
+            "goes on without; for an answer, a minute later if the connection to the last model lives."
         ),
     )
     retries: int = Field(

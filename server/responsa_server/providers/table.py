@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections import ChainMap
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -20,9 +18,6 @@ from responsa_server.domain.models import (
     ModelPrompt,
     Price,
     PriceTable,
-    PromptMessage,
-    Provenance,
-    Role,
 )
 from responsa_server.providers.chain import (
     ChainModel,
@@ -34,44 +29,9 @@ from responsa_server.providers.chain import (
     RetryPolicy,
 )
 from responsa_server.providers.http_model import HttpModel
+from responsa_server.providers.learned import FIELDS, Facts, Learned
 from responsa_server.providers.settings import ADAPTERS, CompatibleSettings, ModelSettings
 from responsa_server.system.plugins import Group, load_rows
-
-
-class WithoutTools:
-    """A `ChatModel` that cannot request tools. It is offered none, and earlier calls and their results reach it as
-    text, because its server may refuse other messages."""
-
-    def __init__(self, model: ChatModel) -> None:
-        self._model = model
-
-    @property
-    def name(self) -> str:
-        return self._model.name
-
-    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        plain = replace(prompt, tools=(), messages=list(_plain(prompt.messages)))
-        async with aclosing(self._model.stream(plain)) as pieces:
-            async for piece in pieces:
-                yield piece
-
-
-def _plain(messages: Sequence[PromptMessage]) -> Iterator[PromptMessage]:
-    asked = {request.call_id: request for message in messages for request in message.requests}
-    for message in messages:
-        if message.role is Role.TOOL:
-            call = asked.get(message.answers)
-            of = (
-                ""
-                if call is None
-                else f" {call.tool}, called with {json.dumps(dict(call.arguments), ensure_ascii=False)}"
-            )
-            text = f"The result of the tool{of}:\n\n{message.text}"
-            yield PromptMessage(Role.USER, text, place=Provenance.RETRIEVED)
-        elif not message.requests:
-            yield message
-        elif message.text:
-            yield replace(message, requests=())
 
 
 def _is_adapter(added: Sequence[type[Any]]) -> None:
@@ -91,17 +51,13 @@ class Provider:
     """A server of models. needs_key: the name of the setting that must contain the server's key; "" if the server needs no key.
 
     models: the names of all its models; empty if unknown.
-    small: whether its models are small; see `Models.small`. Small models request no tools.
+    small: whether its models are small; see `Models.small`.
     """
 
     server: CompatibleSettings
     needs_key: str = ""
     models: frozenset[str] = frozenset()
     small: bool = False
-
-    @property
-    def tools(self) -> bool:
-        return self.server.tools and not self.small
 
     def adapter(self, model: str) -> HttpModel:
         """A new adapter for one of the provider's models. The caller closes it."""
@@ -157,6 +113,8 @@ class ProviderTable:
         self._circuits = ModelCircuits()
         self.breakers = self._circuits.breakers
         """The circuit breakers of all models."""
+        self.learned: Final = Learned()
+        """The facts of all models."""
         self._adapters: dict[str, HttpModel] = {}
         self._replaced: list[HttpModel] = []
         self._chains: dict[Sequence[str], ModelChain] = {}
@@ -258,7 +216,20 @@ class ProviderTable:
         return frozenset(name for name, provider in declared if provider is not None and provider.small)
 
     def requests_tools(self, names: Sequence[str]) -> bool:
-        return any(provider is None or provider.tools for provider in self._resolve_providers(names).values())
+        return any(
+            provider is None or (provider.server.tools and self.facts(name).get("tools") != 0)
+            for name, provider in self._resolve_providers(names).items()
+        )
+
+    def facts(self, name: str) -> Facts:
+        """What was learned of a model, `provider:model`, within a day, unless a setting decides."""
+        called, _, model = name.partition(":")
+        server = None if (provider := self.providers.get(called)) is None else provider.server
+        if server is None:
+            return {}
+        known = self.learned.of((server.url, model))
+        settled = {field for field, (_, setting) in FIELDS.items() if setting in server.model_fields_set}
+        return {field: value for field, value in known.items() if field not in settled}
 
     def _resolve_providers(self, names: Sequence[str]) -> Mapping[str, Provider | None]:
         """The resolved names with their providers. None for a model without a server."""
@@ -270,6 +241,7 @@ class ProviderTable:
             provider = self.providers.get(called)
             assert provider is not None, "chains have available models only"
             self._adapters[name] = provider.adapter(model)
+            self._adapters[name].learned = self.learned
         return self._adapters[name]
 
     def _model(self, name: str) -> ChatModel:
@@ -279,8 +251,7 @@ class ProviderTable:
         provider = self.providers.get(called)
         assert provider is not None, "chains have available models only"
         current = _Current(model, partial(self._adapter, name))
-        adapted = current if provider.tools else WithoutTools(current)
-        return Retrying(Limited(adapted, provider.limits), self._options.retry, called=name)
+        return Retrying(Limited(current, provider.limits), self._options.retry, called=name)
 
 
 def providers(settings: ModelSettings) -> dict[str, Provider]:

@@ -13,6 +13,7 @@ import logging
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http import HTTPStatus
 from typing import Any, Final, cast
 
 import httpx2
@@ -284,7 +285,7 @@ class McpSessions:
             outcome = ToolOutcome.UNKNOWN if lost else ToolOutcome.ERROR
             return ToolResult(outcome, LATE if lost else LATE_READING, error=ToolFault.TIMEOUT)
         except MCPError as error:
-            if _closed(error):
+            if _closed(error) or _forgotten(error):
                 if session is not None:
                     self._drop(tenant, session)
                 return _no_response(tool, session.fault if session is not None else ToolFault.LOST)
@@ -395,6 +396,10 @@ class _Bounded(httpx2.AsyncBaseTransport):
         if request.method == "GET":
             return httpx2.Response(405)
         response = await self._inner.handle_async_request(request)
+        if response.status_code == HTTPStatus.NOT_FOUND and "mcp-session-id" in request.headers:
+            # The session is over, whatever the body says. Without a body, so does the SDK.
+            await response.aclose()
+            return httpx2.Response(HTTPStatus.NOT_FOUND)
         if response.headers.get("content-encoding", "identity") != "identity":
             await response.aclose()
             raise httpx2.DecodingError("the response is compressed, although this was not requested")
@@ -445,7 +450,7 @@ def _unclear(error: MCPError) -> bool:
     """Whether the act may have been done although there is an error. The SDK makes errors with these codes for an HTTP
     status of 5xx, for a reply that is not JSON, and for one without a result, such as a page or “202 Accepted”.
     """
-    return error.code in (INTERNAL_ERROR, PARSE_ERROR, INVALID_REQUEST) and not _forgotten(error)
+    return error.code in (INTERNAL_ERROR, PARSE_ERROR, INVALID_REQUEST)
 
 
 def _error(content: str, fault: ToolFault) -> ToolResult:

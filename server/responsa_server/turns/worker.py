@@ -372,11 +372,11 @@ class TurnRun:
             return time_limit(turn_id, limit)
         agent = asyncio.create_task(self._consume(), name=f"turn-agent-{turn_id}")
         try:
-            await asyncio.wait(
-                cast("set[asyncio.Future[Any]]", {agent, self._stop, self._refused}),
-                timeout=left,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            awaited = cast("set[asyncio.Future[Any]]", {agent, self._stop, self._refused})
+            until = asyncio.get_running_loop().time() + left
+            while left > 0 and not any(each.done() for each in awaited):
+                await asyncio.wait(awaited, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                left = until + self._meter.extra_seconds - asyncio.get_running_loop().time()
             if not (self._stop.done() and isinstance(self._stop.result(), (TurnLost, _Withheld))):
                 if self._refused.done():
                     raise self._refused.result()

@@ -15,7 +15,7 @@ from responsa_server.agents.engine.agent import PlannedAgent, agent_options
 from responsa_server.agents.engine.asking import patience
 from responsa_server.agents.engine.graph import plan
 from responsa_server.agents.nodes.table import KINDS
-from responsa_server.domain.events import Fallback, FallbackKind, ProviderSwitched
+from responsa_server.domain.events import Fallback, FallbackKind, ProviderSwitched, Status, Step
 from responsa_server.domain.models import (
     ChatModel,
     Ended,
@@ -48,8 +48,9 @@ def agent(name: str, model: ChatModel, seconds: float) -> PlannedAgent:
 @pytest.mark.parametrize("name", AGENTS)
 @pytest.mark.parametrize("members", [1, 2])
 async def test_a_server_that_accepts_and_says_nothing_ends_in_a_quoted_answer(
-    name: str, members: int
+    name: str, members: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("responsa_server.providers.chain.LOADING_SECONDS", 0.2)
     silent = Staying([])
     async with speaking(OpenAi(), silent.handle, idle_seconds=3600.0) as model:
         chain = ModelChain(
@@ -64,6 +65,7 @@ async def test_a_server_that_accepts_and_says_nothing_ends_in_a_quoted_answer(
         async with asyncio.timeout(30):
             told = await told_by(agent(name, chain, 60.0), task_for(name))
     assert silent.asked.is_set()
+    assert name == "tutor" or Step.LOADING in {one.step for one in told if isinstance(one, Status)}
     end = answer_in(told)
     assert (end.text, end.model) == (SHOWN, "passages")
     assert QUOTED in end.fallbacks

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import httpcore2
 import httpx2
 import pytest
 
 from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
+from responsa_server.domain.models import ModelError, ModelPiece, ModelPrompt, PromptMessage, Role, TextPiece
+from responsa_server.outbound import authorities
 from responsa_server.outbound.addresses import Allowed, IpAddress, OutboundError, origin_of, read_allowed
+from responsa_server.outbound.authorities import create_trust, is_untrusted
 from responsa_server.outbound.connector import (
     Connector,
     ForbiddenRequest,
@@ -26,7 +31,11 @@ from responsa_server.outbound.connector import (
     Unreadable,
     look_up,
 )
+from responsa_server.providers.http_model import CERTIFICATE
+from responsa_server.providers.openai_chat import OpenAiChat
+from responsa_server.providers.settings import CompatibleSettings, GuardedSettings
 from tests.certificates import certificate
+from tests.raising import raises
 
 PUBLIC = "93.184.216.34"
 NAMES = {
@@ -270,10 +279,81 @@ async def test_the_certificate_must_be_the_hosts_although_the_address_was_looked
         with pytest.raises(httpx2.ConnectError):
             await connector.fetch(reach, outgoing, Times(), 100)
         assert requests == []
-    with pytest.raises(httpx2.ConnectError):  # the system does not trust this certificate
-        await Connector(Names({name: ["127.0.0.1"]})).fetch(reach, outgoing, Times(), 100)
+    plain = Connector(Names({name: ["127.0.0.1"]}))
+    with pytest.raises(httpx2.ConnectError) as refused:  # the system does not trust this certificate
+        await plain.fetch(reach, outgoing, Times(), 100)
+    assert is_untrusted(refused.value)
     server.close()
     await connector.close()
+
+
+@pytest.mark.parametrize("way", ["setting", "SSL_CERT_FILE"])
+async def test_additional_authorities_are_trusted_beside_the_systems(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, own = certificate("localhost")
+    (tmp_path / "server.pem").write_bytes(key + own)
+    authority = tmp_path / "authority.pem"
+    authority.write_bytes(own)
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(tmp_path / "server.pem")
+    # Other tests share one context.
+    monkeypatch.setattr(httpcore2, "default_ssl_context", vars(httpcore2.default_ssl_context)["__wrapped__"])
+    begun = len(create_trust().get_ca_certs())
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        found = re.search(rb"content-length: (\d+)", request)
+        length = int(found[1]) if found else 0
+        await reader.readexactly(length)
+        body = b'data: {"choices": [{"delta": {"content": "ok"}, "finish_reason": "stop"}]}\n\n'
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n" % len(body)
+        writer.write(head + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=serving)
+    url = f"https://localhost:{server.sockets[0].getsockname()[1]}/v1"
+    settings = CompatibleSettings(url=url)
+    guarded = GuardedSettings(url=url, allowed=read_allowed(["127.0.0.1", "localhost"]))
+    for each in (settings, guarded):
+        model = OpenAiChat(each, "m")
+        error = await raises(ModelError, gathered_of(model))
+        assert (error.kind, error.passing) == (CERTIFICATE, False)
+        await model.close()
+    monkeypatch.setattr(authorities, "_files", {})
+    match way:
+        case "setting":
+            authorities.trust_also(authority, tmp_path)
+        case _:
+            monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    for each in (settings, guarded):
+        model = OpenAiChat(each, "m")
+        assert TextPiece("ok") in await gathered_of(model)
+        await model.close()
+    assert len(create_trust().get_ca_certs()) >= begun
+    server.close()
+
+
+async def gathered_of(model: OpenAiChat) -> list[ModelPiece]:
+    prompt = ModelPrompt([PromptMessage(Role.USER, "Why?")], "")
+    async with aclosing(model.stream(prompt)) as pieces:
+        return [piece async for piece in pieces]
+
+
+def test_programs_get_one_file_and_a_file_without_a_certificate_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authorities, "_files", {})
+    system = authorities.authorities_file()
+    (tmp_path / "own.pem").write_bytes(certificate("localhost")[1])
+    authorities.trust_also(tmp_path / "own.pem", tmp_path)
+    every = Path(authorities.authorities_file()).read_text()
+    assert (tmp_path / "own.pem").read_text() in every
+    assert not system or Path(system).read_text() in every
+    (tmp_path / "empty.pem").write_text("nothing")
+    with pytest.raises(OSError, match="certificate"):
+        authorities.trust_also(tmp_path / "empty.pem", tmp_path)
 
 
 @pytest.mark.parametrize(

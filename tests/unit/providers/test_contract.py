@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
 from responsa_server.domain.events import Usage
 from responsa_server.domain.models import (
+    Alive,
     ChatModel,
     Ended,
     ModelError,
@@ -85,7 +86,7 @@ def finds(error: ModelError) -> tuple[ModelFault, bool]:
 
 
 def without_spending(pieces: list[ModelPiece]) -> list[ModelPiece]:
-    return [piece for piece in pieces if not isinstance(piece, Spent)]
+    return [piece for piece in pieces if not isinstance(piece, (Spent, Alive))]
 
 
 @pytest.mark.parametrize("by", [0, 1, 7])
@@ -482,7 +483,7 @@ EXPECTED: dict[type[object], str] = {
         "parameters": {"type": "object", "properties": {"text": {"type": "string"}}}}}],
     "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Before?"},
         {"role": "assistant", "content": "Yes."},
-        {"role": "user", "content": "[1] Document"}, {"role": "user", "content": "Why?"},
+        {"role": "user", "content": "[1] Document\\n\\nWhy?"},
         {"role": "assistant", "content": "", "tool_calls": [{"id": "call-7", "type": "function",
             "function": {"name": "note", "arguments": "{\\"text\\": \\"x\\"}"}}]},
         {"role": "tool", "content": "done", "tool_call_id": "call-7"}]}""",

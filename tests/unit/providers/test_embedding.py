@@ -217,6 +217,50 @@ async def test_a_server_that_stays_busy_is_unavailable(wire: str) -> None:
     assert not any(secret in str((logs, caught)) for secret in (KEY, *TEXTS))
 
 
+@pytest.mark.parametrize(
+    ("status", "most", "words"),
+    [
+        (413, 32, "batch of {} is above 32"),
+        (422, 10, "at most 10 inputs"),
+        (400, 10, "the batch size is invalid, it should not be larger than 10"),
+        (400, 1, "too many texts"),
+    ],
+)
+async def test_a_batch_that_is_too_large_is_halved_and_stays_so(
+    wire: str, status: int, most: int, words: str
+) -> None:
+    async def before(exchange: LoopbackExchange) -> bool:
+        body = json.loads(exchange.request.body)
+        if len(body.get("input", body.get("requests"))) <= most:
+            return False
+        await exchange.reply(status, as_json({"error": {"message": words}}))
+        return True
+
+    texts = [f"word{number}" for number in range(100)]
+    async with served(wire, before) as embedding:
+        vectors = await embedding.embedder.embed(texts)
+        assert np.allclose(vectors, [unit(text) for text in texts], atol=1e-6)
+        first = len(embedding.server.bodies)
+        assert embedding.embedder.texts_a_call <= most
+        await embedding.embedder.embed(texts)
+        sizes = [len(body.get("input", body.get("requests"))) for body in embedding.server.bodies[first:]]
+        assert (max(sizes), sum(sizes)) == (embedding.embedder.texts_a_call, 100)
+
+
+async def test_a_text_that_is_refused_alone_teaches_nothing(wire: str) -> None:
+    async def before(exchange: LoopbackExchange) -> bool:
+        if b"word7" not in exchange.request.body:
+            return False
+        await exchange.reply(413, as_json({"error": {"message": "one input is too long"}}))
+        return True
+
+    async with served(wire, before) as embedding:
+        error = await embedding.fails([f"word{number}" for number in range(16)])
+        assert "one input is too long" in str(error)
+        assert 'models.embeddings."lab:m-1"' in str(error)
+        assert embedding.embedder.texts_a_call == 64
+
+
 @pytest.mark.parametrize(("status", "cause"), [(400, "refused"), (401, "credential"), (404, "refused")])
 async def test_a_refusal_is_final_and_never_shows_the_key(wire: str, status: int, cause: str) -> None:
     with capture_logs() as logs:

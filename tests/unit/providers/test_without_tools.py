@@ -73,11 +73,10 @@ async def test_tools_are_chosen_by_a_prompt_for_a_model_that_requests_none() -> 
     assert (end.text, end.calls) == ("It is 40.8.", ())
     chosen, _, written = bodies
     assert "figures" in chosen["messages"][0]["content"]
-    assert written["messages"][-1] == {
-        "role": "user",
-        "content": 'The result of the tool figures, called with {"expression": "240 * 17 / 100"}:\n\n'
-        + made.results[0].content,
-    }
+    assert written["messages"][-1]["content"].endswith(
+        'The result of the tool figures, called with {"expression": "240 * 17 / 100"}:\n\n'
+        + made.results[0].content
+    )
     assert all("tools" not in body for body in bodies)
 
 

@@ -47,6 +47,7 @@ class HttpServer:
     """The server over Streamable HTTP. seen: the methods of all messages, and the HTTP methods of other requests.
     calls: the requests that call tools. keys: those of the calls. changed: see `mcp.listed`.
 
+    lost: whether the session of the next call is lost, which the server says in its own words.
     `waits` returns when `released` is set. `forgets` loses its session, and calls `forgotten`.
     """
 
@@ -59,6 +60,7 @@ class HttpServer:
         self.waiting = asyncio.Event()
         self.released = asyncio.Event()
         self.down = False
+        self.lost = False
         self.forgotten: Callable[[], None] = lambda: None
 
     async def handle(self, exchange: LoopbackExchange) -> None:
@@ -75,6 +77,13 @@ class HttpServer:
         if message.get("method") == "tools/call":
             self.calls.append(exchange.request)
             self.keys.append(message["params"]["_meta"]["responsa/idempotency-key"])
+            if self.lost:
+                self.lost = False
+                error = {"code": -32001, "message": "Unknown session"}
+                await exchange.reply(
+                    404, json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": error}).encode()
+                )
+                return
         answer = mcp.handled(message, self.changed)
         if answer is not None:
             await exchange.reply(200, json.dumps(answer).encode(), {"mcp-session-id": "s1"})
@@ -286,11 +295,26 @@ async def test_a_repeated_call_has_its_key_and_the_agreed_description(tmp_path: 
         server.forgotten = forgotten
         result = await tools["forgets"].call(request(key="k1"))
         assert (result.outcome, result.error) == (
-            (ToolOutcome.ERROR, ToolFault.STATUS)
-            if after == "nothing"
-            else (ToolOutcome.UNKNOWN, ToolFault.LOST)
+            ToolOutcome.UNKNOWN,
+            ToolFault.LOST,
         )
         assert server.keys == ["k1"] * (2 if after == "nothing" else 1)
+
+
+@pytest.mark.parametrize("effect", ["none", "idempotent", "once"])
+async def test_a_forgotten_session_is_begun_again_whatever_the_server_says(
+    tmp_path: Path, effect: str
+) -> None:
+    async with tools_on("http", tmp_path, effect=effect) as (tools, server):
+        assert (await tools["echo"].call(request({"text": "x"}))).outcome is ToolOutcome.OK
+        server.lost = True
+        result = await tools["echo"].call(request({"text": "y"}))
+        if effect == "once":
+            assert (result.outcome, result.error) == (ToolOutcome.UNKNOWN, ToolFault.LOST)
+        else:
+            assert result.content == "y"
+        assert len(server.calls) == (2 if effect == "once" else 3)
+        assert (await tools["echo"].call(request({"text": "z"}))).content == "z"
 
 
 async def test_a_call_goes_on_while_another_one_of_its_session_fails(

@@ -5,7 +5,7 @@ import { recently } from "../account/recent.js";
 import type { Api } from "../server/api.js";
 import { failureOf } from "../server/errors.js";
 import type { Administrator } from "../server/people.js";
-import { t } from "../language/administration/texts.js";
+import { t, type Key } from "../language/administration/texts.js";
 import { moment, money } from "../text/facts.js";
 import { button, element, mixed, replace, WRITTEN } from "../widgets/dom.js";
 import { choiceEntry, Entry, lacking, placed, textEntry } from "../widgets/fields.js";
@@ -14,11 +14,31 @@ import { offerReindexing } from "./reindexing.js";
 
 const PLAIN = { spellcheck: "false", autocapitalize: "none" } as const;
 
-type Field = "provider" | "model" | "embedding" | "api_key" | "key_name" | "base_url";
+type Field = "provider" | "model" | "window" | "embedding" | "api_key" | "key_name" | "base_url";
+
+/** The words for the steps of a test and for what is learned of a model, by their names in the contract. */
+const STEPS: Readonly<Record<string, Key>> = { answer: "stepAnswer", prompt: "stepPrompt", tool: "stepTool", schema: "stepSchema", window: "stepWindow", embedding: "stepEmbedding" };
+const FACTS: Readonly<Record<string, Key>> = {
+  temperature: "factTemperature",
+  max_tokens: "factMaxTokens",
+  max_completion_tokens: "factMaxCompletionTokens",
+  tools: "factTools",
+  stream_options: "factStreamOptions",
+  response_format: "factResponseFormat",
+  system: "factSystem",
+  window: "factWindow",
+  text_calls: "factTextCalls",
+};
+
+function factsOf(learned: Readonly<Record<string, number>>): HTMLElement[] {
+  const words = Object.entries(learned).flatMap(([name, count]) => (FACTS[name] ? [t(FACTS[name], { count })] : []));
+  return words.length > 0 ? [element("p", { class: "note" }, t("learnedOfModel"), " ", words.join(" "))] : [];
+}
 
 export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Administrator, say: (text: string) => void): Part {
   const state = element("div", { class: "stack", "aria-live": "polite" });
   const result = element("p", { role: "status" });
+  const tested = element("div", { class: "stack" });
   const reindexing = element("div", { class: "stack" });
   const form = element("form", { class: "sheet narrow", novalidate: true, "aria-label": t("defaultModel") });
   let providers: readonly ModelProvider[] = [];
@@ -26,12 +46,13 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
   let entries: Readonly<Record<Field, Entry>> | undefined;
 
   const tell = (text: string, kind = "note") => {
+    replace(tested);
     result.className = kind;
     result.textContent = text;
   };
   const wanted = () => {
     const value = (name: Field) => (entries && form.contains(entries[name].root) ? entries[name].control.value.trim() : "");
-    return { provider: value("provider"), model: value("model"), embedding: value("embedding"), apiKey: value("api_key"), keyName: value("key_name"), baseUrl: value("base_url") };
+    return { provider: value("provider"), model: value("model"), embedding: value("embedding"), apiKey: value("api_key"), keyName: value("key_name"), baseUrl: value("base_url"), window: Number(value("window")) };
   };
   const act = async (meanwhile: string, does: () => Promise<void>) => {
     const all = entries;
@@ -47,12 +68,14 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
     }
   };
   const test = async () => {
-    const { outcome, message, models } = await recently(api, me, () => api.admin.testModel({ defaultModel: wanted() }));
+    const { outcome, message, models, windows, steps, learned } = await recently(api, me, () => api.admin.testModel({ defaultModel: wanted() }));
     if (models.length > 0) {
-      fill(wanted(), models);
+      fill(wanted(), models, windows);
       entries?.model.control.focus();
     }
     tell(message, outcome === ModelTestOutcome.ANSWERED ? "badge good" : "problem");
+    const lines = steps.map(({ name, passed, detail }) => element("li", passed ? {} : { class: "problem" }, t(passed ? "stepPassed" : "stepFailed", { step: STEPS[name] ? t(STEPS[name]) : name, detail })));
+    replace(tested, ...(lines.length > 0 ? [element("ol", WRITTEN, ...lines)] : []), ...factsOf(learned));
   };
   const save = async () => {
     const now = await recently(api, me, () => api.admin.setDefaultModel({ defaultModel: wanted() }));
@@ -60,8 +83,8 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
     tell("");
     say(t(now.models.length > 0 ? "modelSaved" : "passagesSaved"));
   };
-  /** Draw the fields that the provider takes. `listed`: the models that it says it has. */
-  const fill = (now: Partial<Pick<DefaultModel, "provider" | "model" | "embedding" | "apiKey" | "keyName" | "baseUrl">> = {}, listed: readonly string[] = []) => {
+  /** Draw the fields that the provider takes. `listed`: the models that it says it has, `windows`: with their windows. */
+  const fill = (now: Partial<Pick<DefaultModel, "provider" | "model" | "embedding" | "apiKey" | "keyName" | "baseUrl" | "window">> = {}, listed: readonly string[] = [], windows: Readonly<Record<string, number>> = {}) => {
     const chosen = providers.find((one) => one.name === now.provider);
     const provider = choiceEntry(t("provider"), [["", t("noProvider")], ...providers.map((one) => [one.name, one.displayName] as const)]);
     provider.control.value = chosen?.name ?? "";
@@ -73,6 +96,14 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
     const known = (listed.length > 0 ? listed : chosen?.models ?? []).map((one) => [one, one] as const);
     const model = known.length > 0 ? choiceEntry(t("model"), known) : textEntry(t("model"), { maxlength: "200", ...PLAIN }, t("modelNote"));
     if (now.model && (known.length === 0 || known.some(([one]) => one === now.model))) model.control.value = now.model;
+    const window = textEntry(t("window"), { inputmode: "numeric", pattern: "[0-9]*", maxlength: "8" }, t("windowNote"));
+    window.control.value = now.window ? String(now.window) : "";
+    const fillWindow = () => {
+      const known = windows[model.control.value];
+      if (known) window.control.value = String(known);
+    };
+    model.control.addEventListener("change", fillWindow);
+    fillWindow();
     const own = chosen?.keyName ?? "";
     const keeps = stored?.keyStored && stored.defaultModel?.provider === now.provider;
     const key = textEntry(t("apiKey"), { type: "password", maxlength: "1024", ...PLAIN }, t(chosen?.keyFound ? "keyFound" : keeps ? "keyKept" : "keyNote", { key: own }));
@@ -86,9 +117,9 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
     const embedding = priced.length > 0 ? choiceEntry(t("embeddingOf"), [["", t("ownEmbedding")], ...priced], t("embeddingOfNote")) : textEntry(t("embeddingOf"), { maxlength: "200", placeholder: t("ownEmbedding"), ...PLAIN }, t("embeddingOfNote"));
     if (now.embedding && priced.length > 0 && !priced.some(([name]) => name === now.embedding)) embedding.control.append(element("option", { value: now.embedding }, now.embedding));
     embedding.control.value = now.embedding ?? "";
-    entries = { provider, base_url: url, api_key: key, key_name: named, model, embedding };
+    entries = { provider, base_url: url, api_key: key, key_name: named, model, window, embedding };
     const vectors = chosen?.takesEmbedding && !stored?.embeddingFixedBy ? [embedding] : [];
-    const fields = [provider, ...(chosen ? [...(chosen.takesBaseUrl ? [url] : []), ...(chosen.takesKeyName ? [key] : []), model, ...vectors] : [])];
+    const fields = [provider, ...(chosen ? [...(chosen.takesBaseUrl ? [url] : []), ...(chosen.takesKeyName ? [key] : []), model, ...(chosen.takesKeyName ? [window] : []), ...vectors] : [])];
     const host = element("p", { class: "note" });
     const tellHost = () => {
       const address = chosen?.takesBaseUrl ? url.control.value.trim() : chosen?.baseUrl ?? "";
@@ -97,7 +128,7 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
     url.control.addEventListener("input", tellHost);
     tellHost();
     const buttons = [element("button", { type: "submit" }, t("save")), ...(chosen ? [button(t("test"), () => void act(t("askingModel"), test), { class: "quiet" })] : [])];
-    replace(form, ...fields.map((one) => one.root), ...(chosen?.takesKeyName ? [elsewhere] : []), host, element("div", { class: "row wrap" }, ...buttons), result);
+    replace(form, ...fields.map((one) => one.root), ...(chosen?.takesKeyName ? [elsewhere] : []), host, element("div", { class: "row wrap" }, ...buttons), result, tested);
   };
   const draw = (found: ModelSettings) => {
     const { models, fixedBy, problem, warning, updateTime, keyInUse } = found;
@@ -108,7 +139,7 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
       : element("p", {}, t("noModelInUse"));
     const from = models.length > 0 && keyInUse ? [element("p", { class: "note" }, keyInUse === "stored" ? t("keyStored") : t("keyNamed", { key: keyInUse }))] : [];
     const fixed = element("p", { class: "access" }, ...mixed(t("modelFixed", { setting: "\0" }), element("code", {}, fixedBy)));
-    replace(state, inUse, ...from, ...[problem, warning].filter(Boolean).map((one) => element("p", { class: "warning", ...WRITTEN }, one)), ...(fixedBy ? [fixed] : []));
+    replace(state, inUse, ...from, ...factsOf(found.learned), ...[problem, warning].filter(Boolean).map((one) => element("p", { class: "warning", ...WRITTEN }, one)), ...(fixedBy ? [fixed] : []));
     form.hidden = fixedBy !== "";
     providers = found.providers;
     fill(found.defaultModel);

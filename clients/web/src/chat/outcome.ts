@@ -218,6 +218,7 @@ const STEPS: Partial<Record<Step, Key>> = {
   [Step.CALLING_TOOL]: "callingATool",
   [Step.ROUTING]: "routing",
   [Step.VERIFYING]: "verifying",
+  [Step.LOADING]: "modelLoading",
 };
 
 /** The sentence for a step: the message of its status, which is usually English, or a fixed sentence. */

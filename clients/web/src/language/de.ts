@@ -188,6 +188,7 @@ export const de: Messages = {
   callingTool: "Das Werkzeug {tool} wird aufgerufen …",
   toolFinished: "Das Werkzeug {tool} ist fertig …",
   askingModel: "{model} wird gefragt …",
+  modelLoading: "Das Modell wird geladen …",
   modelSwitched: "{source} war nicht verfügbar{why}; {target} wird gefragt",
   modelUsed: { one: "{model} hat {count} Token gelesen und {written} geschrieben", other: "{model} hat {count} Token gelesen und {written} geschrieben" },
   attemptRestarted: "Die Antwort wurde unterbrochen; ein anderer Worker oder ein anderes Modell setzt sie fort",

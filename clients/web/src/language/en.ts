@@ -187,6 +187,7 @@ export const en = {
   callingTool: "Calling the tool {tool}…",
   toolFinished: "The tool {tool} has finished…",
   askingModel: "Asking {model}…",
+  modelLoading: "The model is loading…",
   modelSwitched: "{source} was not available{why}; calling {target}",
   modelUsed: { one: "{model} read {count} token and wrote {written}", other: "{model} read {count} tokens and wrote {written}" },
   attemptRestarted: "The answer was interrupted, and another worker or model continues it",

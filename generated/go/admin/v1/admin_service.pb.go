@@ -6261,7 +6261,13 @@ type TestModelResponse struct {
 	// How long the test took.
 	Duration *durationpb.Duration `protobuf:"bytes,3,opt,name=duration,proto3" json:"duration,omitempty"`
 	// The names of the provider's models, as it orders them, at most 1,000; empty if a model was tested.
-	Models        []string `protobuf:"bytes,4,rep,name=models,proto3" json:"models,omitempty"`
+	Models []string `protobuf:"bytes,4,rep,name=models,proto3" json:"models,omitempty"`
+	// The steps, in the order in which they were made.
+	Steps []*ModelTestStep `protobuf:"bytes,5,rep,name=steps,proto3" json:"steps,omitempty"`
+	// As of ModelSettings, for the model that was tested.
+	Learned map[string]int32 `protobuf:"bytes,6,rep,name=learned,proto3" json:"learned,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// The windows of `models`, in tokens, of those whose provider says it.
+	Windows       map[string]int32 `protobuf:"bytes,7,rep,name=windows,proto3" json:"windows,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6320,6 +6326,27 @@ func (x *TestModelResponse) GetDuration() *durationpb.Duration {
 func (x *TestModelResponse) GetModels() []string {
 	if x != nil {
 		return x.Models
+	}
+	return nil
+}
+
+func (x *TestModelResponse) GetSteps() []*ModelTestStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *TestModelResponse) GetLearned() map[string]int32 {
+	if x != nil {
+		return x.Learned
+	}
+	return nil
+}
+
+func (x *TestModelResponse) GetWindows() map[string]int32 {
+	if x != nil {
+		return x.Windows
 	}
 	return nil
 }
@@ -7417,12 +7444,21 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\xe2A\x01\x02\xbaH\x03\xc8\x01\x01R\fdefaultModel\x12!\n" +
 	"\tskip_test\x18\x02 \x01(\bB\x04\xe2A\x01\x01R\bskipTest\"^\n" +
 	"\x10TestModelRequest\x12J\n" +
-	"\rdefault_model\x18\x01 \x01(\v2\x1f.responsa.admin.v1.DefaultModelB\x04\xe2A\x01\x02R\fdefaultModel\"\xbb\x01\n" +
+	"\rdefault_model\x18\x01 \x01(\v2\x1f.responsa.admin.v1.DefaultModelB\x04\xe2A\x01\x02R\fdefaultModel\"\x85\x04\n" +
 	"\x11TestModelResponse\x12=\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2#.responsa.admin.v1.ModelTestOutcomeR\aoutcome\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x125\n" +
 	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bduration\x12\x16\n" +
-	"\x06models\x18\x04 \x03(\tR\x06models\"\xb3\x02\n" +
+	"\x06models\x18\x04 \x03(\tR\x06models\x126\n" +
+	"\x05steps\x18\x05 \x03(\v2 .responsa.admin.v1.ModelTestStepR\x05steps\x12K\n" +
+	"\alearned\x18\x06 \x03(\v21.responsa.admin.v1.TestModelResponse.LearnedEntryR\alearned\x12K\n" +
+	"\awindows\x18\a \x03(\v21.responsa.admin.v1.TestModelResponse.WindowsEntryR\awindows\x1a:\n" +
+	"\fLearnedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\x1a:\n" +
+	"\fWindowsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\"\xb3\x02\n" +
 	"\x12CreateGroupRequest\x12\xc0\x01\n" +
 	"\x05group\x18\x01 \x01(\v2\x18.responsa.admin.v1.GroupB\x8f\x01\xe2A\x01\x02\xbaH\x87\x01\xba\x01\x80\x01\n" +
 	"\x12group.display_name\x12Edisplay_name must have at least one character that is not white space\x1a#this.display_name.matches('[^\\\\s]')\xc8\x01\x01R\x05group\x12*\n" +
@@ -7595,7 +7631,7 @@ func file_responsa_admin_v1_admin_service_proto_rawDescGZIP() []byte {
 	return file_responsa_admin_v1_admin_service_proto_rawDescData
 }
 
-var file_responsa_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 120)
+var file_responsa_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 122)
 var file_responsa_admin_v1_admin_service_proto_goTypes = []any{
 	(*GetSystemStatusRequest)(nil),            // 0: responsa.admin.v1.GetSystemStatusRequest
 	(*CreateTeacherRequest)(nil),              // 1: responsa.admin.v1.CreateTeacherRequest
@@ -7717,312 +7753,318 @@ var file_responsa_admin_v1_admin_service_proto_goTypes = []any{
 	(*RemoveGroupMembersRequest)(nil),         // 117: responsa.admin.v1.RemoveGroupMembersRequest
 	(*ListGroupMembersRequest)(nil),           // 118: responsa.admin.v1.ListGroupMembersRequest
 	(*ListGroupMembersResponse)(nil),          // 119: responsa.admin.v1.ListGroupMembersResponse
-	(*Teacher)(nil),                           // 120: responsa.admin.v1.Teacher
-	(*fieldmaskpb.FieldMask)(nil),             // 121: google.protobuf.FieldMask
-	(*Program)(nil),                           // 122: responsa.admin.v1.Program
-	(*Source)(nil),                            // 123: responsa.admin.v1.Source
-	(*PreviewedRow)(nil),                      // 124: responsa.admin.v1.PreviewedRow
-	(*Delivery)(nil),                          // 125: responsa.admin.v1.Delivery
-	(*longrunningpb.Operation)(nil),           // 126: google.longrunning.Operation
-	(*FailedRow)(nil),                         // 127: responsa.admin.v1.FailedRow
-	(*v1.ToolProblem)(nil),                    // 128: responsa.chat.v1.ToolProblem
-	(*v1.AgentVersion)(nil),                   // 129: responsa.chat.v1.AgentVersion
-	(*v1.Agent)(nil),                          // 130: responsa.chat.v1.Agent
-	(*Experiment)(nil),                        // 131: responsa.admin.v1.Experiment
-	(*v11.User)(nil),                          // 132: responsa.auth.v1.User
-	(*UserQuota)(nil),                         // 133: responsa.admin.v1.UserQuota
-	(*UserLimits)(nil),                        // 134: responsa.admin.v1.UserLimits
-	(*ServiceGrant)(nil),                      // 135: responsa.admin.v1.ServiceGrant
-	(*Tenant)(nil),                            // 136: responsa.admin.v1.Tenant
-	(*timestamppb.Timestamp)(nil),             // 137: google.protobuf.Timestamp
-	(*v11.ApiKey)(nil),                        // 138: responsa.auth.v1.ApiKey
-	(*v11.Session)(nil),                       // 139: responsa.auth.v1.Session
-	(*AuditEvent)(nil),                        // 140: responsa.admin.v1.AuditEvent
-	(v11.UsageGranularity)(0),                 // 141: responsa.auth.v1.UsageGranularity
-	(v11.UsageDimension)(0),                   // 142: responsa.auth.v1.UsageDimension
-	(*v11.UsageRow)(nil),                      // 143: responsa.auth.v1.UsageRow
-	(*GivenFeedback)(nil),                     // 144: responsa.admin.v1.GivenFeedback
-	(FeedbackState)(0),                        // 145: responsa.admin.v1.FeedbackState
-	(*FeedbackCount)(nil),                     // 146: responsa.admin.v1.FeedbackCount
-	(*Quality)(nil),                           // 147: responsa.admin.v1.Quality
-	(*TenantTurn)(nil),                        // 148: responsa.admin.v1.TenantTurn
-	(QuestionOutcome)(0),                      // 149: responsa.admin.v1.QuestionOutcome
-	(*QuestionPattern)(nil),                   // 150: responsa.admin.v1.QuestionPattern
-	(*InsightSettings)(nil),                   // 151: responsa.admin.v1.InsightSettings
-	(*DefaultModel)(nil),                      // 152: responsa.admin.v1.DefaultModel
-	(ModelTestOutcome)(0),                     // 153: responsa.admin.v1.ModelTestOutcome
-	(*durationpb.Duration)(nil),               // 154: google.protobuf.Duration
-	(*Group)(nil),                             // 155: responsa.admin.v1.Group
-	(*GroupMember)(nil),                       // 156: responsa.admin.v1.GroupMember
-	(*SystemStatus)(nil),                      // 157: responsa.admin.v1.SystemStatus
-	(*emptypb.Empty)(nil),                     // 158: google.protobuf.Empty
-	(*ExperimentReport)(nil),                  // 159: responsa.admin.v1.ExperimentReport
-	(*v11.DeletionReceipt)(nil),               // 160: responsa.auth.v1.DeletionReceipt
-	(*ShownExchange)(nil),                     // 161: responsa.admin.v1.ShownExchange
-	(*ModelSettings)(nil),                     // 162: responsa.admin.v1.ModelSettings
+	nil,                                       // 120: responsa.admin.v1.TestModelResponse.LearnedEntry
+	nil,                                       // 121: responsa.admin.v1.TestModelResponse.WindowsEntry
+	(*Teacher)(nil),                           // 122: responsa.admin.v1.Teacher
+	(*fieldmaskpb.FieldMask)(nil),             // 123: google.protobuf.FieldMask
+	(*Program)(nil),                           // 124: responsa.admin.v1.Program
+	(*Source)(nil),                            // 125: responsa.admin.v1.Source
+	(*PreviewedRow)(nil),                      // 126: responsa.admin.v1.PreviewedRow
+	(*Delivery)(nil),                          // 127: responsa.admin.v1.Delivery
+	(*longrunningpb.Operation)(nil),           // 128: google.longrunning.Operation
+	(*FailedRow)(nil),                         // 129: responsa.admin.v1.FailedRow
+	(*v1.ToolProblem)(nil),                    // 130: responsa.chat.v1.ToolProblem
+	(*v1.AgentVersion)(nil),                   // 131: responsa.chat.v1.AgentVersion
+	(*v1.Agent)(nil),                          // 132: responsa.chat.v1.Agent
+	(*Experiment)(nil),                        // 133: responsa.admin.v1.Experiment
+	(*v11.User)(nil),                          // 134: responsa.auth.v1.User
+	(*UserQuota)(nil),                         // 135: responsa.admin.v1.UserQuota
+	(*UserLimits)(nil),                        // 136: responsa.admin.v1.UserLimits
+	(*ServiceGrant)(nil),                      // 137: responsa.admin.v1.ServiceGrant
+	(*Tenant)(nil),                            // 138: responsa.admin.v1.Tenant
+	(*timestamppb.Timestamp)(nil),             // 139: google.protobuf.Timestamp
+	(*v11.ApiKey)(nil),                        // 140: responsa.auth.v1.ApiKey
+	(*v11.Session)(nil),                       // 141: responsa.auth.v1.Session
+	(*AuditEvent)(nil),                        // 142: responsa.admin.v1.AuditEvent
+	(v11.UsageGranularity)(0),                 // 143: responsa.auth.v1.UsageGranularity
+	(v11.UsageDimension)(0),                   // 144: responsa.auth.v1.UsageDimension
+	(*v11.UsageRow)(nil),                      // 145: responsa.auth.v1.UsageRow
+	(*GivenFeedback)(nil),                     // 146: responsa.admin.v1.GivenFeedback
+	(FeedbackState)(0),                        // 147: responsa.admin.v1.FeedbackState
+	(*FeedbackCount)(nil),                     // 148: responsa.admin.v1.FeedbackCount
+	(*Quality)(nil),                           // 149: responsa.admin.v1.Quality
+	(*TenantTurn)(nil),                        // 150: responsa.admin.v1.TenantTurn
+	(QuestionOutcome)(0),                      // 151: responsa.admin.v1.QuestionOutcome
+	(*QuestionPattern)(nil),                   // 152: responsa.admin.v1.QuestionPattern
+	(*InsightSettings)(nil),                   // 153: responsa.admin.v1.InsightSettings
+	(*DefaultModel)(nil),                      // 154: responsa.admin.v1.DefaultModel
+	(ModelTestOutcome)(0),                     // 155: responsa.admin.v1.ModelTestOutcome
+	(*durationpb.Duration)(nil),               // 156: google.protobuf.Duration
+	(*ModelTestStep)(nil),                     // 157: responsa.admin.v1.ModelTestStep
+	(*Group)(nil),                             // 158: responsa.admin.v1.Group
+	(*GroupMember)(nil),                       // 159: responsa.admin.v1.GroupMember
+	(*SystemStatus)(nil),                      // 160: responsa.admin.v1.SystemStatus
+	(*emptypb.Empty)(nil),                     // 161: google.protobuf.Empty
+	(*ExperimentReport)(nil),                  // 162: responsa.admin.v1.ExperimentReport
+	(*v11.DeletionReceipt)(nil),               // 163: responsa.auth.v1.DeletionReceipt
+	(*ShownExchange)(nil),                     // 164: responsa.admin.v1.ShownExchange
+	(*ModelSettings)(nil),                     // 165: responsa.admin.v1.ModelSettings
 }
 var file_responsa_admin_v1_admin_service_proto_depIdxs = []int32{
-	120, // 0: responsa.admin.v1.CreateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
-	120, // 1: responsa.admin.v1.ListTeachersResponse.teachers:type_name -> responsa.admin.v1.Teacher
-	120, // 2: responsa.admin.v1.UpdateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
-	121, // 3: responsa.admin.v1.UpdateTeacherRequest.update_mask:type_name -> google.protobuf.FieldMask
-	122, // 4: responsa.admin.v1.CreateProgramRequest.program:type_name -> responsa.admin.v1.Program
-	122, // 5: responsa.admin.v1.ListProgramsResponse.programs:type_name -> responsa.admin.v1.Program
-	123, // 6: responsa.admin.v1.CreateSourceRequest.source:type_name -> responsa.admin.v1.Source
-	123, // 7: responsa.admin.v1.ListSourcesResponse.sources:type_name -> responsa.admin.v1.Source
-	123, // 8: responsa.admin.v1.UpdateSourceRequest.source:type_name -> responsa.admin.v1.Source
-	121, // 9: responsa.admin.v1.UpdateSourceRequest.update_mask:type_name -> google.protobuf.FieldMask
-	124, // 10: responsa.admin.v1.PreviewSourceResponse.rows:type_name -> responsa.admin.v1.PreviewedRow
-	125, // 11: responsa.admin.v1.ListDeliveriesResponse.deliveries:type_name -> responsa.admin.v1.Delivery
-	126, // 12: responsa.admin.v1.NotifySubjectChangedResponse.operations:type_name -> google.longrunning.Operation
-	127, // 13: responsa.admin.v1.ListFailedRowsResponse.failed_rows:type_name -> responsa.admin.v1.FailedRow
+	122, // 0: responsa.admin.v1.CreateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
+	122, // 1: responsa.admin.v1.ListTeachersResponse.teachers:type_name -> responsa.admin.v1.Teacher
+	122, // 2: responsa.admin.v1.UpdateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
+	123, // 3: responsa.admin.v1.UpdateTeacherRequest.update_mask:type_name -> google.protobuf.FieldMask
+	124, // 4: responsa.admin.v1.CreateProgramRequest.program:type_name -> responsa.admin.v1.Program
+	124, // 5: responsa.admin.v1.ListProgramsResponse.programs:type_name -> responsa.admin.v1.Program
+	125, // 6: responsa.admin.v1.CreateSourceRequest.source:type_name -> responsa.admin.v1.Source
+	125, // 7: responsa.admin.v1.ListSourcesResponse.sources:type_name -> responsa.admin.v1.Source
+	125, // 8: responsa.admin.v1.UpdateSourceRequest.source:type_name -> responsa.admin.v1.Source
+	123, // 9: responsa.admin.v1.UpdateSourceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	126, // 10: responsa.admin.v1.PreviewSourceResponse.rows:type_name -> responsa.admin.v1.PreviewedRow
+	127, // 11: responsa.admin.v1.ListDeliveriesResponse.deliveries:type_name -> responsa.admin.v1.Delivery
+	128, // 12: responsa.admin.v1.NotifySubjectChangedResponse.operations:type_name -> google.longrunning.Operation
+	129, // 13: responsa.admin.v1.ListFailedRowsResponse.failed_rows:type_name -> responsa.admin.v1.FailedRow
 	32,  // 14: responsa.admin.v1.ReloadAgentsResponse.agents:type_name -> responsa.admin.v1.AgentReload
-	128, // 15: responsa.admin.v1.ReloadAgentsResponse.tool_problems:type_name -> responsa.chat.v1.ToolProblem
+	130, // 15: responsa.admin.v1.ReloadAgentsResponse.tool_problems:type_name -> responsa.chat.v1.ToolProblem
 	33,  // 16: responsa.admin.v1.AgentReload.problems:type_name -> responsa.admin.v1.AgentProblem
-	129, // 17: responsa.admin.v1.ListAgentVersionsResponse.agent_versions:type_name -> responsa.chat.v1.AgentVersion
-	129, // 18: responsa.admin.v1.CreateAgentVersionRequest.agent_version:type_name -> responsa.chat.v1.AgentVersion
-	130, // 19: responsa.admin.v1.UpdateAgentRequest.agent:type_name -> responsa.chat.v1.Agent
-	121, // 20: responsa.admin.v1.UpdateAgentRequest.update_mask:type_name -> google.protobuf.FieldMask
-	131, // 21: responsa.admin.v1.CreateExperimentRequest.experiment:type_name -> responsa.admin.v1.Experiment
-	131, // 22: responsa.admin.v1.ListExperimentsResponse.experiments:type_name -> responsa.admin.v1.Experiment
-	132, // 23: responsa.admin.v1.CreateUserRequest.user:type_name -> responsa.auth.v1.User
-	132, // 24: responsa.admin.v1.ListUsersResponse.users:type_name -> responsa.auth.v1.User
-	132, // 25: responsa.admin.v1.UpdateUserRequest.user:type_name -> responsa.auth.v1.User
-	121, // 26: responsa.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
-	133, // 27: responsa.admin.v1.UpdateUserQuotaRequest.user_quota:type_name -> responsa.admin.v1.UserQuota
-	121, // 28: responsa.admin.v1.UpdateUserQuotaRequest.update_mask:type_name -> google.protobuf.FieldMask
-	134, // 29: responsa.admin.v1.UpdateUserLimitsRequest.user_limits:type_name -> responsa.admin.v1.UserLimits
-	121, // 30: responsa.admin.v1.UpdateUserLimitsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	135, // 31: responsa.admin.v1.CreateServiceGrantRequest.service_grant:type_name -> responsa.admin.v1.ServiceGrant
-	135, // 32: responsa.admin.v1.ListServiceGrantsResponse.service_grants:type_name -> responsa.admin.v1.ServiceGrant
-	136, // 33: responsa.admin.v1.CreateTenantResponse.tenant:type_name -> responsa.admin.v1.Tenant
-	137, // 34: responsa.admin.v1.CreateTenantResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
-	132, // 35: responsa.admin.v1.CreateTenantResponse.administrator:type_name -> responsa.auth.v1.User
-	137, // 36: responsa.admin.v1.InviteTenantAdministratorResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
-	136, // 37: responsa.admin.v1.ListTenantsResponse.tenants:type_name -> responsa.admin.v1.Tenant
-	138, // 38: responsa.admin.v1.CreateServiceApiKeyRequest.api_key:type_name -> responsa.auth.v1.ApiKey
-	138, // 39: responsa.admin.v1.CreateServiceApiKeyResponse.api_key:type_name -> responsa.auth.v1.ApiKey
-	138, // 40: responsa.admin.v1.ListTenantApiKeysResponse.api_keys:type_name -> responsa.auth.v1.ApiKey
-	139, // 41: responsa.admin.v1.ListTenantSessionsResponse.sessions:type_name -> responsa.auth.v1.Session
-	140, // 42: responsa.admin.v1.ListAuditEventsResponse.audit_events:type_name -> responsa.admin.v1.AuditEvent
-	137, // 43: responsa.admin.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
-	137, // 44: responsa.admin.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
-	141, // 45: responsa.admin.v1.QueryUsageRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
-	142, // 46: responsa.admin.v1.QueryUsageRequest.group_by:type_name -> responsa.auth.v1.UsageDimension
-	143, // 47: responsa.admin.v1.QueryUsageResponse.rows:type_name -> responsa.auth.v1.UsageRow
-	137, // 48: responsa.admin.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
-	144, // 49: responsa.admin.v1.ListFeedbackResponse.feedback:type_name -> responsa.admin.v1.GivenFeedback
-	145, // 50: responsa.admin.v1.ResolveFeedbackRequest.state:type_name -> responsa.admin.v1.FeedbackState
-	137, // 51: responsa.admin.v1.GetFeedbackStatsRequest.start_time:type_name -> google.protobuf.Timestamp
-	137, // 52: responsa.admin.v1.GetFeedbackStatsRequest.end_time:type_name -> google.protobuf.Timestamp
-	146, // 53: responsa.admin.v1.GetFeedbackStatsResponse.counts:type_name -> responsa.admin.v1.FeedbackCount
-	137, // 54: responsa.admin.v1.GetFeedbackStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	137, // 55: responsa.admin.v1.GetQualityStatsRequest.start_time:type_name -> google.protobuf.Timestamp
-	137, // 56: responsa.admin.v1.GetQualityStatsRequest.end_time:type_name -> google.protobuf.Timestamp
-	141, // 57: responsa.admin.v1.GetQualityStatsRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
-	147, // 58: responsa.admin.v1.GetQualityStatsResponse.qualities:type_name -> responsa.admin.v1.Quality
-	137, // 59: responsa.admin.v1.GetQualityStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	147, // 60: responsa.admin.v1.GetQualityStatsResponse.periods:type_name -> responsa.admin.v1.Quality
-	137, // 61: responsa.admin.v1.ListTenantTurnsRequest.start_time:type_name -> google.protobuf.Timestamp
-	137, // 62: responsa.admin.v1.ListTenantTurnsRequest.end_time:type_name -> google.protobuf.Timestamp
-	148, // 63: responsa.admin.v1.ListTenantTurnsResponse.turns:type_name -> responsa.admin.v1.TenantTurn
-	137, // 64: responsa.admin.v1.ListQuestionPatternsRequest.start_time:type_name -> google.protobuf.Timestamp
-	137, // 65: responsa.admin.v1.ListQuestionPatternsRequest.end_time:type_name -> google.protobuf.Timestamp
-	149, // 66: responsa.admin.v1.ListQuestionPatternsRequest.outcome:type_name -> responsa.admin.v1.QuestionOutcome
-	150, // 67: responsa.admin.v1.ListQuestionPatternsResponse.question_patterns:type_name -> responsa.admin.v1.QuestionPattern
-	137, // 68: responsa.admin.v1.ListQuestionPatternsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	150, // 69: responsa.admin.v1.UpdateQuestionPatternRequest.question_pattern:type_name -> responsa.admin.v1.QuestionPattern
-	121, // 70: responsa.admin.v1.UpdateQuestionPatternRequest.update_mask:type_name -> google.protobuf.FieldMask
-	151, // 71: responsa.admin.v1.UpdateInsightSettingsRequest.insight_settings:type_name -> responsa.admin.v1.InsightSettings
-	121, // 72: responsa.admin.v1.UpdateInsightSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	152, // 73: responsa.admin.v1.SetDefaultModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
-	152, // 74: responsa.admin.v1.TestModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
-	153, // 75: responsa.admin.v1.TestModelResponse.outcome:type_name -> responsa.admin.v1.ModelTestOutcome
-	154, // 76: responsa.admin.v1.TestModelResponse.duration:type_name -> google.protobuf.Duration
-	155, // 77: responsa.admin.v1.CreateGroupRequest.group:type_name -> responsa.admin.v1.Group
-	155, // 78: responsa.admin.v1.ListGroupsResponse.groups:type_name -> responsa.admin.v1.Group
-	155, // 79: responsa.admin.v1.UpdateGroupRequest.group:type_name -> responsa.admin.v1.Group
-	121, // 80: responsa.admin.v1.UpdateGroupRequest.update_mask:type_name -> google.protobuf.FieldMask
-	156, // 81: responsa.admin.v1.ListGroupMembersResponse.group_members:type_name -> responsa.admin.v1.GroupMember
-	0,   // 82: responsa.admin.v1.AdminService.GetSystemStatus:input_type -> responsa.admin.v1.GetSystemStatusRequest
-	1,   // 83: responsa.admin.v1.AdminService.CreateTeacher:input_type -> responsa.admin.v1.CreateTeacherRequest
-	2,   // 84: responsa.admin.v1.AdminService.GetTeacher:input_type -> responsa.admin.v1.GetTeacherRequest
-	3,   // 85: responsa.admin.v1.AdminService.ListTeachers:input_type -> responsa.admin.v1.ListTeachersRequest
-	5,   // 86: responsa.admin.v1.AdminService.UpdateTeacher:input_type -> responsa.admin.v1.UpdateTeacherRequest
-	6,   // 87: responsa.admin.v1.AdminService.DeleteTeacher:input_type -> responsa.admin.v1.DeleteTeacherRequest
-	7,   // 88: responsa.admin.v1.AdminService.CreateProgram:input_type -> responsa.admin.v1.CreateProgramRequest
-	8,   // 89: responsa.admin.v1.AdminService.ListPrograms:input_type -> responsa.admin.v1.ListProgramsRequest
-	10,  // 90: responsa.admin.v1.AdminService.DeleteProgram:input_type -> responsa.admin.v1.DeleteProgramRequest
-	11,  // 91: responsa.admin.v1.AdminService.CreateSource:input_type -> responsa.admin.v1.CreateSourceRequest
-	12,  // 92: responsa.admin.v1.AdminService.GetSource:input_type -> responsa.admin.v1.GetSourceRequest
-	13,  // 93: responsa.admin.v1.AdminService.ListSources:input_type -> responsa.admin.v1.ListSourcesRequest
-	15,  // 94: responsa.admin.v1.AdminService.UpdateSource:input_type -> responsa.admin.v1.UpdateSourceRequest
-	16,  // 95: responsa.admin.v1.AdminService.DeleteSource:input_type -> responsa.admin.v1.DeleteSourceRequest
-	17,  // 96: responsa.admin.v1.AdminService.PreviewSource:input_type -> responsa.admin.v1.PreviewSourceRequest
-	19,  // 97: responsa.admin.v1.AdminService.SyncSource:input_type -> responsa.admin.v1.SyncSourceRequest
-	20,  // 98: responsa.admin.v1.AdminService.RetryFailedRows:input_type -> responsa.admin.v1.RetryFailedRowsRequest
-	21,  // 99: responsa.admin.v1.AdminService.ListDeliveries:input_type -> responsa.admin.v1.ListDeliveriesRequest
-	23,  // 100: responsa.admin.v1.AdminService.RedeliverDelivery:input_type -> responsa.admin.v1.RedeliverDeliveryRequest
-	24,  // 101: responsa.admin.v1.AdminService.NotifySubjectChanged:input_type -> responsa.admin.v1.NotifySubjectChangedRequest
-	26,  // 102: responsa.admin.v1.AdminService.ListFailedRows:input_type -> responsa.admin.v1.ListFailedRowsRequest
-	28,  // 103: responsa.admin.v1.AdminService.ListConnections:input_type -> responsa.admin.v1.ListConnectionsRequest
-	30,  // 104: responsa.admin.v1.AdminService.ReloadAgents:input_type -> responsa.admin.v1.ReloadAgentsRequest
-	34,  // 105: responsa.admin.v1.AdminService.ListAgentVersions:input_type -> responsa.admin.v1.ListAgentVersionsRequest
-	46,  // 106: responsa.admin.v1.AdminService.GetAgentVersion:input_type -> responsa.admin.v1.GetAgentVersionRequest
-	36,  // 107: responsa.admin.v1.AdminService.CreateAgentVersion:input_type -> responsa.admin.v1.CreateAgentVersionRequest
-	37,  // 108: responsa.admin.v1.AdminService.PublishAgentVersion:input_type -> responsa.admin.v1.PublishAgentVersionRequest
-	39,  // 109: responsa.admin.v1.AdminService.RollbackAgentVersion:input_type -> responsa.admin.v1.RollbackAgentVersionRequest
-	38,  // 110: responsa.admin.v1.AdminService.UpdateAgent:input_type -> responsa.admin.v1.UpdateAgentRequest
-	40,  // 111: responsa.admin.v1.AdminService.CreateExperiment:input_type -> responsa.admin.v1.CreateExperimentRequest
-	41,  // 112: responsa.admin.v1.AdminService.GetExperiment:input_type -> responsa.admin.v1.GetExperimentRequest
-	44,  // 113: responsa.admin.v1.AdminService.ListExperiments:input_type -> responsa.admin.v1.ListExperimentsRequest
-	42,  // 114: responsa.admin.v1.AdminService.StopExperiment:input_type -> responsa.admin.v1.StopExperimentRequest
-	43,  // 115: responsa.admin.v1.AdminService.GetExperimentReport:input_type -> responsa.admin.v1.GetExperimentReportRequest
-	47,  // 116: responsa.admin.v1.AdminService.CreateUser:input_type -> responsa.admin.v1.CreateUserRequest
-	48,  // 117: responsa.admin.v1.AdminService.GetUser:input_type -> responsa.admin.v1.GetUserRequest
-	49,  // 118: responsa.admin.v1.AdminService.LookupUser:input_type -> responsa.admin.v1.LookupUserRequest
-	50,  // 119: responsa.admin.v1.AdminService.ListUsers:input_type -> responsa.admin.v1.ListUsersRequest
-	52,  // 120: responsa.admin.v1.AdminService.UpdateUser:input_type -> responsa.admin.v1.UpdateUserRequest
-	55,  // 121: responsa.admin.v1.AdminService.GetUserLimits:input_type -> responsa.admin.v1.GetUserLimitsRequest
-	56,  // 122: responsa.admin.v1.AdminService.UpdateUserLimits:input_type -> responsa.admin.v1.UpdateUserLimitsRequest
-	57,  // 123: responsa.admin.v1.AdminService.DisableUser:input_type -> responsa.admin.v1.DisableUserRequest
-	58,  // 124: responsa.admin.v1.AdminService.EnableUser:input_type -> responsa.admin.v1.EnableUserRequest
-	59,  // 125: responsa.admin.v1.AdminService.RevokeCredentials:input_type -> responsa.admin.v1.RevokeCredentialsRequest
-	61,  // 126: responsa.admin.v1.AdminService.DeleteUser:input_type -> responsa.admin.v1.DeleteUserRequest
-	62,  // 127: responsa.admin.v1.AdminService.GrantOwnership:input_type -> responsa.admin.v1.GrantOwnershipRequest
-	63,  // 128: responsa.admin.v1.AdminService.RevokeOwnership:input_type -> responsa.admin.v1.RevokeOwnershipRequest
-	64,  // 129: responsa.admin.v1.AdminService.CreateServiceGrant:input_type -> responsa.admin.v1.CreateServiceGrantRequest
-	65,  // 130: responsa.admin.v1.AdminService.ListServiceGrants:input_type -> responsa.admin.v1.ListServiceGrantsRequest
-	67,  // 131: responsa.admin.v1.AdminService.DeleteServiceGrant:input_type -> responsa.admin.v1.DeleteServiceGrantRequest
-	68,  // 132: responsa.admin.v1.AdminService.CreateTenant:input_type -> responsa.admin.v1.CreateTenantRequest
-	70,  // 133: responsa.admin.v1.AdminService.InviteTenantAdministrator:input_type -> responsa.admin.v1.InviteTenantAdministratorRequest
-	72,  // 134: responsa.admin.v1.AdminService.GetTenant:input_type -> responsa.admin.v1.GetTenantRequest
-	73,  // 135: responsa.admin.v1.AdminService.ListTenants:input_type -> responsa.admin.v1.ListTenantsRequest
-	75,  // 136: responsa.admin.v1.AdminService.SuspendTenant:input_type -> responsa.admin.v1.SuspendTenantRequest
-	76,  // 137: responsa.admin.v1.AdminService.ResumeTenant:input_type -> responsa.admin.v1.ResumeTenantRequest
-	77,  // 138: responsa.admin.v1.AdminService.EraseTenant:input_type -> responsa.admin.v1.EraseTenantRequest
-	53,  // 139: responsa.admin.v1.AdminService.GetUserQuota:input_type -> responsa.admin.v1.GetUserQuotaRequest
-	54,  // 140: responsa.admin.v1.AdminService.UpdateUserQuota:input_type -> responsa.admin.v1.UpdateUserQuotaRequest
-	78,  // 141: responsa.admin.v1.AdminService.CreateServiceApiKey:input_type -> responsa.admin.v1.CreateServiceApiKeyRequest
-	80,  // 142: responsa.admin.v1.AdminService.ListTenantApiKeys:input_type -> responsa.admin.v1.ListTenantApiKeysRequest
-	82,  // 143: responsa.admin.v1.AdminService.RevokeTenantApiKey:input_type -> responsa.admin.v1.RevokeTenantApiKeyRequest
-	83,  // 144: responsa.admin.v1.AdminService.ListTenantSessions:input_type -> responsa.admin.v1.ListTenantSessionsRequest
-	85,  // 145: responsa.admin.v1.AdminService.RevokeTenantSessions:input_type -> responsa.admin.v1.RevokeTenantSessionsRequest
-	87,  // 146: responsa.admin.v1.AdminService.ListAuditEvents:input_type -> responsa.admin.v1.ListAuditEventsRequest
-	89,  // 147: responsa.admin.v1.AdminService.QueryUsage:input_type -> responsa.admin.v1.QueryUsageRequest
-	91,  // 148: responsa.admin.v1.AdminService.ListFeedback:input_type -> responsa.admin.v1.ListFeedbackRequest
-	93,  // 149: responsa.admin.v1.AdminService.ResolveFeedback:input_type -> responsa.admin.v1.ResolveFeedbackRequest
-	94,  // 150: responsa.admin.v1.AdminService.GetShownExchange:input_type -> responsa.admin.v1.GetShownExchangeRequest
-	95,  // 151: responsa.admin.v1.AdminService.GetFeedbackStats:input_type -> responsa.admin.v1.GetFeedbackStatsRequest
-	97,  // 152: responsa.admin.v1.AdminService.GetQualityStats:input_type -> responsa.admin.v1.GetQualityStatsRequest
-	99,  // 153: responsa.admin.v1.AdminService.ListTenantTurns:input_type -> responsa.admin.v1.ListTenantTurnsRequest
-	101, // 154: responsa.admin.v1.AdminService.ListQuestionPatterns:input_type -> responsa.admin.v1.ListQuestionPatternsRequest
-	103, // 155: responsa.admin.v1.AdminService.UpdateQuestionPattern:input_type -> responsa.admin.v1.UpdateQuestionPatternRequest
-	104, // 156: responsa.admin.v1.AdminService.GetInsightSettings:input_type -> responsa.admin.v1.GetInsightSettingsRequest
-	105, // 157: responsa.admin.v1.AdminService.UpdateInsightSettings:input_type -> responsa.admin.v1.UpdateInsightSettingsRequest
-	106, // 158: responsa.admin.v1.AdminService.GetModels:input_type -> responsa.admin.v1.GetModelsRequest
-	107, // 159: responsa.admin.v1.AdminService.SetDefaultModel:input_type -> responsa.admin.v1.SetDefaultModelRequest
-	108, // 160: responsa.admin.v1.AdminService.TestModel:input_type -> responsa.admin.v1.TestModelRequest
-	110, // 161: responsa.admin.v1.AdminService.CreateGroup:input_type -> responsa.admin.v1.CreateGroupRequest
-	111, // 162: responsa.admin.v1.AdminService.GetGroup:input_type -> responsa.admin.v1.GetGroupRequest
-	112, // 163: responsa.admin.v1.AdminService.ListGroups:input_type -> responsa.admin.v1.ListGroupsRequest
-	114, // 164: responsa.admin.v1.AdminService.UpdateGroup:input_type -> responsa.admin.v1.UpdateGroupRequest
-	115, // 165: responsa.admin.v1.AdminService.DeleteGroup:input_type -> responsa.admin.v1.DeleteGroupRequest
-	116, // 166: responsa.admin.v1.AdminService.AddGroupMembers:input_type -> responsa.admin.v1.AddGroupMembersRequest
-	117, // 167: responsa.admin.v1.AdminService.RemoveGroupMembers:input_type -> responsa.admin.v1.RemoveGroupMembersRequest
-	118, // 168: responsa.admin.v1.AdminService.ListGroupMembers:input_type -> responsa.admin.v1.ListGroupMembersRequest
-	157, // 169: responsa.admin.v1.AdminService.GetSystemStatus:output_type -> responsa.admin.v1.SystemStatus
-	120, // 170: responsa.admin.v1.AdminService.CreateTeacher:output_type -> responsa.admin.v1.Teacher
-	120, // 171: responsa.admin.v1.AdminService.GetTeacher:output_type -> responsa.admin.v1.Teacher
-	4,   // 172: responsa.admin.v1.AdminService.ListTeachers:output_type -> responsa.admin.v1.ListTeachersResponse
-	120, // 173: responsa.admin.v1.AdminService.UpdateTeacher:output_type -> responsa.admin.v1.Teacher
-	158, // 174: responsa.admin.v1.AdminService.DeleteTeacher:output_type -> google.protobuf.Empty
-	122, // 175: responsa.admin.v1.AdminService.CreateProgram:output_type -> responsa.admin.v1.Program
-	9,   // 176: responsa.admin.v1.AdminService.ListPrograms:output_type -> responsa.admin.v1.ListProgramsResponse
-	158, // 177: responsa.admin.v1.AdminService.DeleteProgram:output_type -> google.protobuf.Empty
-	123, // 178: responsa.admin.v1.AdminService.CreateSource:output_type -> responsa.admin.v1.Source
-	123, // 179: responsa.admin.v1.AdminService.GetSource:output_type -> responsa.admin.v1.Source
-	14,  // 180: responsa.admin.v1.AdminService.ListSources:output_type -> responsa.admin.v1.ListSourcesResponse
-	123, // 181: responsa.admin.v1.AdminService.UpdateSource:output_type -> responsa.admin.v1.Source
-	158, // 182: responsa.admin.v1.AdminService.DeleteSource:output_type -> google.protobuf.Empty
-	18,  // 183: responsa.admin.v1.AdminService.PreviewSource:output_type -> responsa.admin.v1.PreviewSourceResponse
-	126, // 184: responsa.admin.v1.AdminService.SyncSource:output_type -> google.longrunning.Operation
-	126, // 185: responsa.admin.v1.AdminService.RetryFailedRows:output_type -> google.longrunning.Operation
-	22,  // 186: responsa.admin.v1.AdminService.ListDeliveries:output_type -> responsa.admin.v1.ListDeliveriesResponse
-	125, // 187: responsa.admin.v1.AdminService.RedeliverDelivery:output_type -> responsa.admin.v1.Delivery
-	25,  // 188: responsa.admin.v1.AdminService.NotifySubjectChanged:output_type -> responsa.admin.v1.NotifySubjectChangedResponse
-	27,  // 189: responsa.admin.v1.AdminService.ListFailedRows:output_type -> responsa.admin.v1.ListFailedRowsResponse
-	29,  // 190: responsa.admin.v1.AdminService.ListConnections:output_type -> responsa.admin.v1.ListConnectionsResponse
-	31,  // 191: responsa.admin.v1.AdminService.ReloadAgents:output_type -> responsa.admin.v1.ReloadAgentsResponse
-	35,  // 192: responsa.admin.v1.AdminService.ListAgentVersions:output_type -> responsa.admin.v1.ListAgentVersionsResponse
-	129, // 193: responsa.admin.v1.AdminService.GetAgentVersion:output_type -> responsa.chat.v1.AgentVersion
-	129, // 194: responsa.admin.v1.AdminService.CreateAgentVersion:output_type -> responsa.chat.v1.AgentVersion
-	130, // 195: responsa.admin.v1.AdminService.PublishAgentVersion:output_type -> responsa.chat.v1.Agent
-	130, // 196: responsa.admin.v1.AdminService.RollbackAgentVersion:output_type -> responsa.chat.v1.Agent
-	130, // 197: responsa.admin.v1.AdminService.UpdateAgent:output_type -> responsa.chat.v1.Agent
-	131, // 198: responsa.admin.v1.AdminService.CreateExperiment:output_type -> responsa.admin.v1.Experiment
-	131, // 199: responsa.admin.v1.AdminService.GetExperiment:output_type -> responsa.admin.v1.Experiment
-	45,  // 200: responsa.admin.v1.AdminService.ListExperiments:output_type -> responsa.admin.v1.ListExperimentsResponse
-	131, // 201: responsa.admin.v1.AdminService.StopExperiment:output_type -> responsa.admin.v1.Experiment
-	159, // 202: responsa.admin.v1.AdminService.GetExperimentReport:output_type -> responsa.admin.v1.ExperimentReport
-	132, // 203: responsa.admin.v1.AdminService.CreateUser:output_type -> responsa.auth.v1.User
-	132, // 204: responsa.admin.v1.AdminService.GetUser:output_type -> responsa.auth.v1.User
-	132, // 205: responsa.admin.v1.AdminService.LookupUser:output_type -> responsa.auth.v1.User
-	51,  // 206: responsa.admin.v1.AdminService.ListUsers:output_type -> responsa.admin.v1.ListUsersResponse
-	132, // 207: responsa.admin.v1.AdminService.UpdateUser:output_type -> responsa.auth.v1.User
-	134, // 208: responsa.admin.v1.AdminService.GetUserLimits:output_type -> responsa.admin.v1.UserLimits
-	134, // 209: responsa.admin.v1.AdminService.UpdateUserLimits:output_type -> responsa.admin.v1.UserLimits
-	132, // 210: responsa.admin.v1.AdminService.DisableUser:output_type -> responsa.auth.v1.User
-	132, // 211: responsa.admin.v1.AdminService.EnableUser:output_type -> responsa.auth.v1.User
-	60,  // 212: responsa.admin.v1.AdminService.RevokeCredentials:output_type -> responsa.admin.v1.RevokeCredentialsResponse
-	160, // 213: responsa.admin.v1.AdminService.DeleteUser:output_type -> responsa.auth.v1.DeletionReceipt
-	132, // 214: responsa.admin.v1.AdminService.GrantOwnership:output_type -> responsa.auth.v1.User
-	132, // 215: responsa.admin.v1.AdminService.RevokeOwnership:output_type -> responsa.auth.v1.User
-	135, // 216: responsa.admin.v1.AdminService.CreateServiceGrant:output_type -> responsa.admin.v1.ServiceGrant
-	66,  // 217: responsa.admin.v1.AdminService.ListServiceGrants:output_type -> responsa.admin.v1.ListServiceGrantsResponse
-	158, // 218: responsa.admin.v1.AdminService.DeleteServiceGrant:output_type -> google.protobuf.Empty
-	69,  // 219: responsa.admin.v1.AdminService.CreateTenant:output_type -> responsa.admin.v1.CreateTenantResponse
-	71,  // 220: responsa.admin.v1.AdminService.InviteTenantAdministrator:output_type -> responsa.admin.v1.InviteTenantAdministratorResponse
-	136, // 221: responsa.admin.v1.AdminService.GetTenant:output_type -> responsa.admin.v1.Tenant
-	74,  // 222: responsa.admin.v1.AdminService.ListTenants:output_type -> responsa.admin.v1.ListTenantsResponse
-	136, // 223: responsa.admin.v1.AdminService.SuspendTenant:output_type -> responsa.admin.v1.Tenant
-	136, // 224: responsa.admin.v1.AdminService.ResumeTenant:output_type -> responsa.admin.v1.Tenant
-	136, // 225: responsa.admin.v1.AdminService.EraseTenant:output_type -> responsa.admin.v1.Tenant
-	133, // 226: responsa.admin.v1.AdminService.GetUserQuota:output_type -> responsa.admin.v1.UserQuota
-	133, // 227: responsa.admin.v1.AdminService.UpdateUserQuota:output_type -> responsa.admin.v1.UserQuota
-	79,  // 228: responsa.admin.v1.AdminService.CreateServiceApiKey:output_type -> responsa.admin.v1.CreateServiceApiKeyResponse
-	81,  // 229: responsa.admin.v1.AdminService.ListTenantApiKeys:output_type -> responsa.admin.v1.ListTenantApiKeysResponse
-	138, // 230: responsa.admin.v1.AdminService.RevokeTenantApiKey:output_type -> responsa.auth.v1.ApiKey
-	84,  // 231: responsa.admin.v1.AdminService.ListTenantSessions:output_type -> responsa.admin.v1.ListTenantSessionsResponse
-	86,  // 232: responsa.admin.v1.AdminService.RevokeTenantSessions:output_type -> responsa.admin.v1.RevokeTenantSessionsResponse
-	88,  // 233: responsa.admin.v1.AdminService.ListAuditEvents:output_type -> responsa.admin.v1.ListAuditEventsResponse
-	90,  // 234: responsa.admin.v1.AdminService.QueryUsage:output_type -> responsa.admin.v1.QueryUsageResponse
-	92,  // 235: responsa.admin.v1.AdminService.ListFeedback:output_type -> responsa.admin.v1.ListFeedbackResponse
-	144, // 236: responsa.admin.v1.AdminService.ResolveFeedback:output_type -> responsa.admin.v1.GivenFeedback
-	161, // 237: responsa.admin.v1.AdminService.GetShownExchange:output_type -> responsa.admin.v1.ShownExchange
-	96,  // 238: responsa.admin.v1.AdminService.GetFeedbackStats:output_type -> responsa.admin.v1.GetFeedbackStatsResponse
-	98,  // 239: responsa.admin.v1.AdminService.GetQualityStats:output_type -> responsa.admin.v1.GetQualityStatsResponse
-	100, // 240: responsa.admin.v1.AdminService.ListTenantTurns:output_type -> responsa.admin.v1.ListTenantTurnsResponse
-	102, // 241: responsa.admin.v1.AdminService.ListQuestionPatterns:output_type -> responsa.admin.v1.ListQuestionPatternsResponse
-	150, // 242: responsa.admin.v1.AdminService.UpdateQuestionPattern:output_type -> responsa.admin.v1.QuestionPattern
-	151, // 243: responsa.admin.v1.AdminService.GetInsightSettings:output_type -> responsa.admin.v1.InsightSettings
-	151, // 244: responsa.admin.v1.AdminService.UpdateInsightSettings:output_type -> responsa.admin.v1.InsightSettings
-	162, // 245: responsa.admin.v1.AdminService.GetModels:output_type -> responsa.admin.v1.ModelSettings
-	162, // 246: responsa.admin.v1.AdminService.SetDefaultModel:output_type -> responsa.admin.v1.ModelSettings
-	109, // 247: responsa.admin.v1.AdminService.TestModel:output_type -> responsa.admin.v1.TestModelResponse
-	155, // 248: responsa.admin.v1.AdminService.CreateGroup:output_type -> responsa.admin.v1.Group
-	155, // 249: responsa.admin.v1.AdminService.GetGroup:output_type -> responsa.admin.v1.Group
-	113, // 250: responsa.admin.v1.AdminService.ListGroups:output_type -> responsa.admin.v1.ListGroupsResponse
-	155, // 251: responsa.admin.v1.AdminService.UpdateGroup:output_type -> responsa.admin.v1.Group
-	158, // 252: responsa.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
-	155, // 253: responsa.admin.v1.AdminService.AddGroupMembers:output_type -> responsa.admin.v1.Group
-	155, // 254: responsa.admin.v1.AdminService.RemoveGroupMembers:output_type -> responsa.admin.v1.Group
-	119, // 255: responsa.admin.v1.AdminService.ListGroupMembers:output_type -> responsa.admin.v1.ListGroupMembersResponse
-	169, // [169:256] is the sub-list for method output_type
-	82,  // [82:169] is the sub-list for method input_type
-	82,  // [82:82] is the sub-list for extension type_name
-	82,  // [82:82] is the sub-list for extension extendee
-	0,   // [0:82] is the sub-list for field type_name
+	131, // 17: responsa.admin.v1.ListAgentVersionsResponse.agent_versions:type_name -> responsa.chat.v1.AgentVersion
+	131, // 18: responsa.admin.v1.CreateAgentVersionRequest.agent_version:type_name -> responsa.chat.v1.AgentVersion
+	132, // 19: responsa.admin.v1.UpdateAgentRequest.agent:type_name -> responsa.chat.v1.Agent
+	123, // 20: responsa.admin.v1.UpdateAgentRequest.update_mask:type_name -> google.protobuf.FieldMask
+	133, // 21: responsa.admin.v1.CreateExperimentRequest.experiment:type_name -> responsa.admin.v1.Experiment
+	133, // 22: responsa.admin.v1.ListExperimentsResponse.experiments:type_name -> responsa.admin.v1.Experiment
+	134, // 23: responsa.admin.v1.CreateUserRequest.user:type_name -> responsa.auth.v1.User
+	134, // 24: responsa.admin.v1.ListUsersResponse.users:type_name -> responsa.auth.v1.User
+	134, // 25: responsa.admin.v1.UpdateUserRequest.user:type_name -> responsa.auth.v1.User
+	123, // 26: responsa.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
+	135, // 27: responsa.admin.v1.UpdateUserQuotaRequest.user_quota:type_name -> responsa.admin.v1.UserQuota
+	123, // 28: responsa.admin.v1.UpdateUserQuotaRequest.update_mask:type_name -> google.protobuf.FieldMask
+	136, // 29: responsa.admin.v1.UpdateUserLimitsRequest.user_limits:type_name -> responsa.admin.v1.UserLimits
+	123, // 30: responsa.admin.v1.UpdateUserLimitsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	137, // 31: responsa.admin.v1.CreateServiceGrantRequest.service_grant:type_name -> responsa.admin.v1.ServiceGrant
+	137, // 32: responsa.admin.v1.ListServiceGrantsResponse.service_grants:type_name -> responsa.admin.v1.ServiceGrant
+	138, // 33: responsa.admin.v1.CreateTenantResponse.tenant:type_name -> responsa.admin.v1.Tenant
+	139, // 34: responsa.admin.v1.CreateTenantResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
+	134, // 35: responsa.admin.v1.CreateTenantResponse.administrator:type_name -> responsa.auth.v1.User
+	139, // 36: responsa.admin.v1.InviteTenantAdministratorResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
+	138, // 37: responsa.admin.v1.ListTenantsResponse.tenants:type_name -> responsa.admin.v1.Tenant
+	140, // 38: responsa.admin.v1.CreateServiceApiKeyRequest.api_key:type_name -> responsa.auth.v1.ApiKey
+	140, // 39: responsa.admin.v1.CreateServiceApiKeyResponse.api_key:type_name -> responsa.auth.v1.ApiKey
+	140, // 40: responsa.admin.v1.ListTenantApiKeysResponse.api_keys:type_name -> responsa.auth.v1.ApiKey
+	141, // 41: responsa.admin.v1.ListTenantSessionsResponse.sessions:type_name -> responsa.auth.v1.Session
+	142, // 42: responsa.admin.v1.ListAuditEventsResponse.audit_events:type_name -> responsa.admin.v1.AuditEvent
+	139, // 43: responsa.admin.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
+	139, // 44: responsa.admin.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
+	143, // 45: responsa.admin.v1.QueryUsageRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
+	144, // 46: responsa.admin.v1.QueryUsageRequest.group_by:type_name -> responsa.auth.v1.UsageDimension
+	145, // 47: responsa.admin.v1.QueryUsageResponse.rows:type_name -> responsa.auth.v1.UsageRow
+	139, // 48: responsa.admin.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
+	146, // 49: responsa.admin.v1.ListFeedbackResponse.feedback:type_name -> responsa.admin.v1.GivenFeedback
+	147, // 50: responsa.admin.v1.ResolveFeedbackRequest.state:type_name -> responsa.admin.v1.FeedbackState
+	139, // 51: responsa.admin.v1.GetFeedbackStatsRequest.start_time:type_name -> google.protobuf.Timestamp
+	139, // 52: responsa.admin.v1.GetFeedbackStatsRequest.end_time:type_name -> google.protobuf.Timestamp
+	148, // 53: responsa.admin.v1.GetFeedbackStatsResponse.counts:type_name -> responsa.admin.v1.FeedbackCount
+	139, // 54: responsa.admin.v1.GetFeedbackStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	139, // 55: responsa.admin.v1.GetQualityStatsRequest.start_time:type_name -> google.protobuf.Timestamp
+	139, // 56: responsa.admin.v1.GetQualityStatsRequest.end_time:type_name -> google.protobuf.Timestamp
+	143, // 57: responsa.admin.v1.GetQualityStatsRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
+	149, // 58: responsa.admin.v1.GetQualityStatsResponse.qualities:type_name -> responsa.admin.v1.Quality
+	139, // 59: responsa.admin.v1.GetQualityStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	149, // 60: responsa.admin.v1.GetQualityStatsResponse.periods:type_name -> responsa.admin.v1.Quality
+	139, // 61: responsa.admin.v1.ListTenantTurnsRequest.start_time:type_name -> google.protobuf.Timestamp
+	139, // 62: responsa.admin.v1.ListTenantTurnsRequest.end_time:type_name -> google.protobuf.Timestamp
+	150, // 63: responsa.admin.v1.ListTenantTurnsResponse.turns:type_name -> responsa.admin.v1.TenantTurn
+	139, // 64: responsa.admin.v1.ListQuestionPatternsRequest.start_time:type_name -> google.protobuf.Timestamp
+	139, // 65: responsa.admin.v1.ListQuestionPatternsRequest.end_time:type_name -> google.protobuf.Timestamp
+	151, // 66: responsa.admin.v1.ListQuestionPatternsRequest.outcome:type_name -> responsa.admin.v1.QuestionOutcome
+	152, // 67: responsa.admin.v1.ListQuestionPatternsResponse.question_patterns:type_name -> responsa.admin.v1.QuestionPattern
+	139, // 68: responsa.admin.v1.ListQuestionPatternsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	152, // 69: responsa.admin.v1.UpdateQuestionPatternRequest.question_pattern:type_name -> responsa.admin.v1.QuestionPattern
+	123, // 70: responsa.admin.v1.UpdateQuestionPatternRequest.update_mask:type_name -> google.protobuf.FieldMask
+	153, // 71: responsa.admin.v1.UpdateInsightSettingsRequest.insight_settings:type_name -> responsa.admin.v1.InsightSettings
+	123, // 72: responsa.admin.v1.UpdateInsightSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	154, // 73: responsa.admin.v1.SetDefaultModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
+	154, // 74: responsa.admin.v1.TestModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
+	155, // 75: responsa.admin.v1.TestModelResponse.outcome:type_name -> responsa.admin.v1.ModelTestOutcome
+	156, // 76: responsa.admin.v1.TestModelResponse.duration:type_name -> google.protobuf.Duration
+	157, // 77: responsa.admin.v1.TestModelResponse.steps:type_name -> responsa.admin.v1.ModelTestStep
+	120, // 78: responsa.admin.v1.TestModelResponse.learned:type_name -> responsa.admin.v1.TestModelResponse.LearnedEntry
+	121, // 79: responsa.admin.v1.TestModelResponse.windows:type_name -> responsa.admin.v1.TestModelResponse.WindowsEntry
+	158, // 80: responsa.admin.v1.CreateGroupRequest.group:type_name -> responsa.admin.v1.Group
+	158, // 81: responsa.admin.v1.ListGroupsResponse.groups:type_name -> responsa.admin.v1.Group
+	158, // 82: responsa.admin.v1.UpdateGroupRequest.group:type_name -> responsa.admin.v1.Group
+	123, // 83: responsa.admin.v1.UpdateGroupRequest.update_mask:type_name -> google.protobuf.FieldMask
+	159, // 84: responsa.admin.v1.ListGroupMembersResponse.group_members:type_name -> responsa.admin.v1.GroupMember
+	0,   // 85: responsa.admin.v1.AdminService.GetSystemStatus:input_type -> responsa.admin.v1.GetSystemStatusRequest
+	1,   // 86: responsa.admin.v1.AdminService.CreateTeacher:input_type -> responsa.admin.v1.CreateTeacherRequest
+	2,   // 87: responsa.admin.v1.AdminService.GetTeacher:input_type -> responsa.admin.v1.GetTeacherRequest
+	3,   // 88: responsa.admin.v1.AdminService.ListTeachers:input_type -> responsa.admin.v1.ListTeachersRequest
+	5,   // 89: responsa.admin.v1.AdminService.UpdateTeacher:input_type -> responsa.admin.v1.UpdateTeacherRequest
+	6,   // 90: responsa.admin.v1.AdminService.DeleteTeacher:input_type -> responsa.admin.v1.DeleteTeacherRequest
+	7,   // 91: responsa.admin.v1.AdminService.CreateProgram:input_type -> responsa.admin.v1.CreateProgramRequest
+	8,   // 92: responsa.admin.v1.AdminService.ListPrograms:input_type -> responsa.admin.v1.ListProgramsRequest
+	10,  // 93: responsa.admin.v1.AdminService.DeleteProgram:input_type -> responsa.admin.v1.DeleteProgramRequest
+	11,  // 94: responsa.admin.v1.AdminService.CreateSource:input_type -> responsa.admin.v1.CreateSourceRequest
+	12,  // 95: responsa.admin.v1.AdminService.GetSource:input_type -> responsa.admin.v1.GetSourceRequest
+	13,  // 96: responsa.admin.v1.AdminService.ListSources:input_type -> responsa.admin.v1.ListSourcesRequest
+	15,  // 97: responsa.admin.v1.AdminService.UpdateSource:input_type -> responsa.admin.v1.UpdateSourceRequest
+	16,  // 98: responsa.admin.v1.AdminService.DeleteSource:input_type -> responsa.admin.v1.DeleteSourceRequest
+	17,  // 99: responsa.admin.v1.AdminService.PreviewSource:input_type -> responsa.admin.v1.PreviewSourceRequest
+	19,  // 100: responsa.admin.v1.AdminService.SyncSource:input_type -> responsa.admin.v1.SyncSourceRequest
+	20,  // 101: responsa.admin.v1.AdminService.RetryFailedRows:input_type -> responsa.admin.v1.RetryFailedRowsRequest
+	21,  // 102: responsa.admin.v1.AdminService.ListDeliveries:input_type -> responsa.admin.v1.ListDeliveriesRequest
+	23,  // 103: responsa.admin.v1.AdminService.RedeliverDelivery:input_type -> responsa.admin.v1.RedeliverDeliveryRequest
+	24,  // 104: responsa.admin.v1.AdminService.NotifySubjectChanged:input_type -> responsa.admin.v1.NotifySubjectChangedRequest
+	26,  // 105: responsa.admin.v1.AdminService.ListFailedRows:input_type -> responsa.admin.v1.ListFailedRowsRequest
+	28,  // 106: responsa.admin.v1.AdminService.ListConnections:input_type -> responsa.admin.v1.ListConnectionsRequest
+	30,  // 107: responsa.admin.v1.AdminService.ReloadAgents:input_type -> responsa.admin.v1.ReloadAgentsRequest
+	34,  // 108: responsa.admin.v1.AdminService.ListAgentVersions:input_type -> responsa.admin.v1.ListAgentVersionsRequest
+	46,  // 109: responsa.admin.v1.AdminService.GetAgentVersion:input_type -> responsa.admin.v1.GetAgentVersionRequest
+	36,  // 110: responsa.admin.v1.AdminService.CreateAgentVersion:input_type -> responsa.admin.v1.CreateAgentVersionRequest
+	37,  // 111: responsa.admin.v1.AdminService.PublishAgentVersion:input_type -> responsa.admin.v1.PublishAgentVersionRequest
+	39,  // 112: responsa.admin.v1.AdminService.RollbackAgentVersion:input_type -> responsa.admin.v1.RollbackAgentVersionRequest
+	38,  // 113: responsa.admin.v1.AdminService.UpdateAgent:input_type -> responsa.admin.v1.UpdateAgentRequest
+	40,  // 114: responsa.admin.v1.AdminService.CreateExperiment:input_type -> responsa.admin.v1.CreateExperimentRequest
+	41,  // 115: responsa.admin.v1.AdminService.GetExperiment:input_type -> responsa.admin.v1.GetExperimentRequest
+	44,  // 116: responsa.admin.v1.AdminService.ListExperiments:input_type -> responsa.admin.v1.ListExperimentsRequest
+	42,  // 117: responsa.admin.v1.AdminService.StopExperiment:input_type -> responsa.admin.v1.StopExperimentRequest
+	43,  // 118: responsa.admin.v1.AdminService.GetExperimentReport:input_type -> responsa.admin.v1.GetExperimentReportRequest
+	47,  // 119: responsa.admin.v1.AdminService.CreateUser:input_type -> responsa.admin.v1.CreateUserRequest
+	48,  // 120: responsa.admin.v1.AdminService.GetUser:input_type -> responsa.admin.v1.GetUserRequest
+	49,  // 121: responsa.admin.v1.AdminService.LookupUser:input_type -> responsa.admin.v1.LookupUserRequest
+	50,  // 122: responsa.admin.v1.AdminService.ListUsers:input_type -> responsa.admin.v1.ListUsersRequest
+	52,  // 123: responsa.admin.v1.AdminService.UpdateUser:input_type -> responsa.admin.v1.UpdateUserRequest
+	55,  // 124: responsa.admin.v1.AdminService.GetUserLimits:input_type -> responsa.admin.v1.GetUserLimitsRequest
+	56,  // 125: responsa.admin.v1.AdminService.UpdateUserLimits:input_type -> responsa.admin.v1.UpdateUserLimitsRequest
+	57,  // 126: responsa.admin.v1.AdminService.DisableUser:input_type -> responsa.admin.v1.DisableUserRequest
+	58,  // 127: responsa.admin.v1.AdminService.EnableUser:input_type -> responsa.admin.v1.EnableUserRequest
+	59,  // 128: responsa.admin.v1.AdminService.RevokeCredentials:input_type -> responsa.admin.v1.RevokeCredentialsRequest
+	61,  // 129: responsa.admin.v1.AdminService.DeleteUser:input_type -> responsa.admin.v1.DeleteUserRequest
+	62,  // 130: responsa.admin.v1.AdminService.GrantOwnership:input_type -> responsa.admin.v1.GrantOwnershipRequest
+	63,  // 131: responsa.admin.v1.AdminService.RevokeOwnership:input_type -> responsa.admin.v1.RevokeOwnershipRequest
+	64,  // 132: responsa.admin.v1.AdminService.CreateServiceGrant:input_type -> responsa.admin.v1.CreateServiceGrantRequest
+	65,  // 133: responsa.admin.v1.AdminService.ListServiceGrants:input_type -> responsa.admin.v1.ListServiceGrantsRequest
+	67,  // 134: responsa.admin.v1.AdminService.DeleteServiceGrant:input_type -> responsa.admin.v1.DeleteServiceGrantRequest
+	68,  // 135: responsa.admin.v1.AdminService.CreateTenant:input_type -> responsa.admin.v1.CreateTenantRequest
+	70,  // 136: responsa.admin.v1.AdminService.InviteTenantAdministrator:input_type -> responsa.admin.v1.InviteTenantAdministratorRequest
+	72,  // 137: responsa.admin.v1.AdminService.GetTenant:input_type -> responsa.admin.v1.GetTenantRequest
+	73,  // 138: responsa.admin.v1.AdminService.ListTenants:input_type -> responsa.admin.v1.ListTenantsRequest
+	75,  // 139: responsa.admin.v1.AdminService.SuspendTenant:input_type -> responsa.admin.v1.SuspendTenantRequest
+	76,  // 140: responsa.admin.v1.AdminService.ResumeTenant:input_type -> responsa.admin.v1.ResumeTenantRequest
+	77,  // 141: responsa.admin.v1.AdminService.EraseTenant:input_type -> responsa.admin.v1.EraseTenantRequest
+	53,  // 142: responsa.admin.v1.AdminService.GetUserQuota:input_type -> responsa.admin.v1.GetUserQuotaRequest
+	54,  // 143: responsa.admin.v1.AdminService.UpdateUserQuota:input_type -> responsa.admin.v1.UpdateUserQuotaRequest
+	78,  // 144: responsa.admin.v1.AdminService.CreateServiceApiKey:input_type -> responsa.admin.v1.CreateServiceApiKeyRequest
+	80,  // 145: responsa.admin.v1.AdminService.ListTenantApiKeys:input_type -> responsa.admin.v1.ListTenantApiKeysRequest
+	82,  // 146: responsa.admin.v1.AdminService.RevokeTenantApiKey:input_type -> responsa.admin.v1.RevokeTenantApiKeyRequest
+	83,  // 147: responsa.admin.v1.AdminService.ListTenantSessions:input_type -> responsa.admin.v1.ListTenantSessionsRequest
+	85,  // 148: responsa.admin.v1.AdminService.RevokeTenantSessions:input_type -> responsa.admin.v1.RevokeTenantSessionsRequest
+	87,  // 149: responsa.admin.v1.AdminService.ListAuditEvents:input_type -> responsa.admin.v1.ListAuditEventsRequest
+	89,  // 150: responsa.admin.v1.AdminService.QueryUsage:input_type -> responsa.admin.v1.QueryUsageRequest
+	91,  // 151: responsa.admin.v1.AdminService.ListFeedback:input_type -> responsa.admin.v1.ListFeedbackRequest
+	93,  // 152: responsa.admin.v1.AdminService.ResolveFeedback:input_type -> responsa.admin.v1.ResolveFeedbackRequest
+	94,  // 153: responsa.admin.v1.AdminService.GetShownExchange:input_type -> responsa.admin.v1.GetShownExchangeRequest
+	95,  // 154: responsa.admin.v1.AdminService.GetFeedbackStats:input_type -> responsa.admin.v1.GetFeedbackStatsRequest
+	97,  // 155: responsa.admin.v1.AdminService.GetQualityStats:input_type -> responsa.admin.v1.GetQualityStatsRequest
+	99,  // 156: responsa.admin.v1.AdminService.ListTenantTurns:input_type -> responsa.admin.v1.ListTenantTurnsRequest
+	101, // 157: responsa.admin.v1.AdminService.ListQuestionPatterns:input_type -> responsa.admin.v1.ListQuestionPatternsRequest
+	103, // 158: responsa.admin.v1.AdminService.UpdateQuestionPattern:input_type -> responsa.admin.v1.UpdateQuestionPatternRequest
+	104, // 159: responsa.admin.v1.AdminService.GetInsightSettings:input_type -> responsa.admin.v1.GetInsightSettingsRequest
+	105, // 160: responsa.admin.v1.AdminService.UpdateInsightSettings:input_type -> responsa.admin.v1.UpdateInsightSettingsRequest
+	106, // 161: responsa.admin.v1.AdminService.GetModels:input_type -> responsa.admin.v1.GetModelsRequest
+	107, // 162: responsa.admin.v1.AdminService.SetDefaultModel:input_type -> responsa.admin.v1.SetDefaultModelRequest
+	108, // 163: responsa.admin.v1.AdminService.TestModel:input_type -> responsa.admin.v1.TestModelRequest
+	110, // 164: responsa.admin.v1.AdminService.CreateGroup:input_type -> responsa.admin.v1.CreateGroupRequest
+	111, // 165: responsa.admin.v1.AdminService.GetGroup:input_type -> responsa.admin.v1.GetGroupRequest
+	112, // 166: responsa.admin.v1.AdminService.ListGroups:input_type -> responsa.admin.v1.ListGroupsRequest
+	114, // 167: responsa.admin.v1.AdminService.UpdateGroup:input_type -> responsa.admin.v1.UpdateGroupRequest
+	115, // 168: responsa.admin.v1.AdminService.DeleteGroup:input_type -> responsa.admin.v1.DeleteGroupRequest
+	116, // 169: responsa.admin.v1.AdminService.AddGroupMembers:input_type -> responsa.admin.v1.AddGroupMembersRequest
+	117, // 170: responsa.admin.v1.AdminService.RemoveGroupMembers:input_type -> responsa.admin.v1.RemoveGroupMembersRequest
+	118, // 171: responsa.admin.v1.AdminService.ListGroupMembers:input_type -> responsa.admin.v1.ListGroupMembersRequest
+	160, // 172: responsa.admin.v1.AdminService.GetSystemStatus:output_type -> responsa.admin.v1.SystemStatus
+	122, // 173: responsa.admin.v1.AdminService.CreateTeacher:output_type -> responsa.admin.v1.Teacher
+	122, // 174: responsa.admin.v1.AdminService.GetTeacher:output_type -> responsa.admin.v1.Teacher
+	4,   // 175: responsa.admin.v1.AdminService.ListTeachers:output_type -> responsa.admin.v1.ListTeachersResponse
+	122, // 176: responsa.admin.v1.AdminService.UpdateTeacher:output_type -> responsa.admin.v1.Teacher
+	161, // 177: responsa.admin.v1.AdminService.DeleteTeacher:output_type -> google.protobuf.Empty
+	124, // 178: responsa.admin.v1.AdminService.CreateProgram:output_type -> responsa.admin.v1.Program
+	9,   // 179: responsa.admin.v1.AdminService.ListPrograms:output_type -> responsa.admin.v1.ListProgramsResponse
+	161, // 180: responsa.admin.v1.AdminService.DeleteProgram:output_type -> google.protobuf.Empty
+	125, // 181: responsa.admin.v1.AdminService.CreateSource:output_type -> responsa.admin.v1.Source
+	125, // 182: responsa.admin.v1.AdminService.GetSource:output_type -> responsa.admin.v1.Source
+	14,  // 183: responsa.admin.v1.AdminService.ListSources:output_type -> responsa.admin.v1.ListSourcesResponse
+	125, // 184: responsa.admin.v1.AdminService.UpdateSource:output_type -> responsa.admin.v1.Source
+	161, // 185: responsa.admin.v1.AdminService.DeleteSource:output_type -> google.protobuf.Empty
+	18,  // 186: responsa.admin.v1.AdminService.PreviewSource:output_type -> responsa.admin.v1.PreviewSourceResponse
+	128, // 187: responsa.admin.v1.AdminService.SyncSource:output_type -> google.longrunning.Operation
+	128, // 188: responsa.admin.v1.AdminService.RetryFailedRows:output_type -> google.longrunning.Operation
+	22,  // 189: responsa.admin.v1.AdminService.ListDeliveries:output_type -> responsa.admin.v1.ListDeliveriesResponse
+	127, // 190: responsa.admin.v1.AdminService.RedeliverDelivery:output_type -> responsa.admin.v1.Delivery
+	25,  // 191: responsa.admin.v1.AdminService.NotifySubjectChanged:output_type -> responsa.admin.v1.NotifySubjectChangedResponse
+	27,  // 192: responsa.admin.v1.AdminService.ListFailedRows:output_type -> responsa.admin.v1.ListFailedRowsResponse
+	29,  // 193: responsa.admin.v1.AdminService.ListConnections:output_type -> responsa.admin.v1.ListConnectionsResponse
+	31,  // 194: responsa.admin.v1.AdminService.ReloadAgents:output_type -> responsa.admin.v1.ReloadAgentsResponse
+	35,  // 195: responsa.admin.v1.AdminService.ListAgentVersions:output_type -> responsa.admin.v1.ListAgentVersionsResponse
+	131, // 196: responsa.admin.v1.AdminService.GetAgentVersion:output_type -> responsa.chat.v1.AgentVersion
+	131, // 197: responsa.admin.v1.AdminService.CreateAgentVersion:output_type -> responsa.chat.v1.AgentVersion
+	132, // 198: responsa.admin.v1.AdminService.PublishAgentVersion:output_type -> responsa.chat.v1.Agent
+	132, // 199: responsa.admin.v1.AdminService.RollbackAgentVersion:output_type -> responsa.chat.v1.Agent
+	132, // 200: responsa.admin.v1.AdminService.UpdateAgent:output_type -> responsa.chat.v1.Agent
+	133, // 201: responsa.admin.v1.AdminService.CreateExperiment:output_type -> responsa.admin.v1.Experiment
+	133, // 202: responsa.admin.v1.AdminService.GetExperiment:output_type -> responsa.admin.v1.Experiment
+	45,  // 203: responsa.admin.v1.AdminService.ListExperiments:output_type -> responsa.admin.v1.ListExperimentsResponse
+	133, // 204: responsa.admin.v1.AdminService.StopExperiment:output_type -> responsa.admin.v1.Experiment
+	162, // 205: responsa.admin.v1.AdminService.GetExperimentReport:output_type -> responsa.admin.v1.ExperimentReport
+	134, // 206: responsa.admin.v1.AdminService.CreateUser:output_type -> responsa.auth.v1.User
+	134, // 207: responsa.admin.v1.AdminService.GetUser:output_type -> responsa.auth.v1.User
+	134, // 208: responsa.admin.v1.AdminService.LookupUser:output_type -> responsa.auth.v1.User
+	51,  // 209: responsa.admin.v1.AdminService.ListUsers:output_type -> responsa.admin.v1.ListUsersResponse
+	134, // 210: responsa.admin.v1.AdminService.UpdateUser:output_type -> responsa.auth.v1.User
+	136, // 211: responsa.admin.v1.AdminService.GetUserLimits:output_type -> responsa.admin.v1.UserLimits
+	136, // 212: responsa.admin.v1.AdminService.UpdateUserLimits:output_type -> responsa.admin.v1.UserLimits
+	134, // 213: responsa.admin.v1.AdminService.DisableUser:output_type -> responsa.auth.v1.User
+	134, // 214: responsa.admin.v1.AdminService.EnableUser:output_type -> responsa.auth.v1.User
+	60,  // 215: responsa.admin.v1.AdminService.RevokeCredentials:output_type -> responsa.admin.v1.RevokeCredentialsResponse
+	163, // 216: responsa.admin.v1.AdminService.DeleteUser:output_type -> responsa.auth.v1.DeletionReceipt
+	134, // 217: responsa.admin.v1.AdminService.GrantOwnership:output_type -> responsa.auth.v1.User
+	134, // 218: responsa.admin.v1.AdminService.RevokeOwnership:output_type -> responsa.auth.v1.User
+	137, // 219: responsa.admin.v1.AdminService.CreateServiceGrant:output_type -> responsa.admin.v1.ServiceGrant
+	66,  // 220: responsa.admin.v1.AdminService.ListServiceGrants:output_type -> responsa.admin.v1.ListServiceGrantsResponse
+	161, // 221: responsa.admin.v1.AdminService.DeleteServiceGrant:output_type -> google.protobuf.Empty
+	69,  // 222: responsa.admin.v1.AdminService.CreateTenant:output_type -> responsa.admin.v1.CreateTenantResponse
+	71,  // 223: responsa.admin.v1.AdminService.InviteTenantAdministrator:output_type -> responsa.admin.v1.InviteTenantAdministratorResponse
+	138, // 224: responsa.admin.v1.AdminService.GetTenant:output_type -> responsa.admin.v1.Tenant
+	74,  // 225: responsa.admin.v1.AdminService.ListTenants:output_type -> responsa.admin.v1.ListTenantsResponse
+	138, // 226: responsa.admin.v1.AdminService.SuspendTenant:output_type -> responsa.admin.v1.Tenant
+	138, // 227: responsa.admin.v1.AdminService.ResumeTenant:output_type -> responsa.admin.v1.Tenant
+	138, // 228: responsa.admin.v1.AdminService.EraseTenant:output_type -> responsa.admin.v1.Tenant
+	135, // 229: responsa.admin.v1.AdminService.GetUserQuota:output_type -> responsa.admin.v1.UserQuota
+	135, // 230: responsa.admin.v1.AdminService.UpdateUserQuota:output_type -> responsa.admin.v1.UserQuota
+	79,  // 231: responsa.admin.v1.AdminService.CreateServiceApiKey:output_type -> responsa.admin.v1.CreateServiceApiKeyResponse
+	81,  // 232: responsa.admin.v1.AdminService.ListTenantApiKeys:output_type -> responsa.admin.v1.ListTenantApiKeysResponse
+	140, // 233: responsa.admin.v1.AdminService.RevokeTenantApiKey:output_type -> responsa.auth.v1.ApiKey
+	84,  // 234: responsa.admin.v1.AdminService.ListTenantSessions:output_type -> responsa.admin.v1.ListTenantSessionsResponse
+	86,  // 235: responsa.admin.v1.AdminService.RevokeTenantSessions:output_type -> responsa.admin.v1.RevokeTenantSessionsResponse
+	88,  // 236: responsa.admin.v1.AdminService.ListAuditEvents:output_type -> responsa.admin.v1.ListAuditEventsResponse
+	90,  // 237: responsa.admin.v1.AdminService.QueryUsage:output_type -> responsa.admin.v1.QueryUsageResponse
+	92,  // 238: responsa.admin.v1.AdminService.ListFeedback:output_type -> responsa.admin.v1.ListFeedbackResponse
+	146, // 239: responsa.admin.v1.AdminService.ResolveFeedback:output_type -> responsa.admin.v1.GivenFeedback
+	164, // 240: responsa.admin.v1.AdminService.GetShownExchange:output_type -> responsa.admin.v1.ShownExchange
+	96,  // 241: responsa.admin.v1.AdminService.GetFeedbackStats:output_type -> responsa.admin.v1.GetFeedbackStatsResponse
+	98,  // 242: responsa.admin.v1.AdminService.GetQualityStats:output_type -> responsa.admin.v1.GetQualityStatsResponse
+	100, // 243: responsa.admin.v1.AdminService.ListTenantTurns:output_type -> responsa.admin.v1.ListTenantTurnsResponse
+	102, // 244: responsa.admin.v1.AdminService.ListQuestionPatterns:output_type -> responsa.admin.v1.ListQuestionPatternsResponse
+	152, // 245: responsa.admin.v1.AdminService.UpdateQuestionPattern:output_type -> responsa.admin.v1.QuestionPattern
+	153, // 246: responsa.admin.v1.AdminService.GetInsightSettings:output_type -> responsa.admin.v1.InsightSettings
+	153, // 247: responsa.admin.v1.AdminService.UpdateInsightSettings:output_type -> responsa.admin.v1.InsightSettings
+	165, // 248: responsa.admin.v1.AdminService.GetModels:output_type -> responsa.admin.v1.ModelSettings
+	165, // 249: responsa.admin.v1.AdminService.SetDefaultModel:output_type -> responsa.admin.v1.ModelSettings
+	109, // 250: responsa.admin.v1.AdminService.TestModel:output_type -> responsa.admin.v1.TestModelResponse
+	158, // 251: responsa.admin.v1.AdminService.CreateGroup:output_type -> responsa.admin.v1.Group
+	158, // 252: responsa.admin.v1.AdminService.GetGroup:output_type -> responsa.admin.v1.Group
+	113, // 253: responsa.admin.v1.AdminService.ListGroups:output_type -> responsa.admin.v1.ListGroupsResponse
+	158, // 254: responsa.admin.v1.AdminService.UpdateGroup:output_type -> responsa.admin.v1.Group
+	161, // 255: responsa.admin.v1.AdminService.DeleteGroup:output_type -> google.protobuf.Empty
+	158, // 256: responsa.admin.v1.AdminService.AddGroupMembers:output_type -> responsa.admin.v1.Group
+	158, // 257: responsa.admin.v1.AdminService.RemoveGroupMembers:output_type -> responsa.admin.v1.Group
+	119, // 258: responsa.admin.v1.AdminService.ListGroupMembers:output_type -> responsa.admin.v1.ListGroupMembersResponse
+	172, // [172:259] is the sub-list for method output_type
+	85,  // [85:172] is the sub-list for method input_type
+	85,  // [85:85] is the sub-list for extension type_name
+	85,  // [85:85] is the sub-list for extension extendee
+	0,   // [0:85] is the sub-list for field type_name
 }
 
 func init() { file_responsa_admin_v1_admin_service_proto_init() }
@@ -8069,7 +8111,7 @@ func file_responsa_admin_v1_admin_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_admin_v1_admin_service_proto_rawDesc), len(file_responsa_admin_v1_admin_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   120,
+			NumMessages:   122,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -383,8 +383,8 @@ type AdminServiceClient interface {
 	// while the setting models.default of the server names models. Only owners of the installation may make this call. If the caller uses a session, its sign-in
 	// must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, MODEL_FIXED, MODEL_TEST_FAILED.
 	SetDefaultModel(ctx context.Context, in *SetDefaultModelRequest, opts ...grpc.CallOption) (*ModelSettings, error)
-	// TestModel asks a model for one word, with a key and an address that need not be stored, and waits at most 20 seconds. Without a model, it asks the provider which models
-	// it has. The stored key is sent only to the stored address. The call succeeds if the test fails; the outcome says why. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors:
+	// TestModel sends a model what agents send, step by step, with a key and an address that need not be stored, for at most two minutes. What the model's server refuses is learned for all
+	// servers. The test fails only if no answer can come. Without a model, it asks the provider which models it has. The stored key is sent only to the stored address. The call succeeds if the test fails; the outcome says why. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors:
 	// ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD.
 	TestModel(ctx context.Context, in *TestModelRequest, opts ...grpc.CallOption) (*TestModelResponse, error)
 	// CreateGroup creates a group without members. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another group has the group_id).
@@ -1560,8 +1560,8 @@ type AdminServiceServer interface {
 	// while the setting models.default of the server names models. Only owners of the installation may make this call. If the caller uses a session, its sign-in
 	// must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, MODEL_FIXED, MODEL_TEST_FAILED.
 	SetDefaultModel(context.Context, *SetDefaultModelRequest) (*ModelSettings, error)
-	// TestModel asks a model for one word, with a key and an address that need not be stored, and waits at most 20 seconds. Without a model, it asks the provider which models
-	// it has. The stored key is sent only to the stored address. The call succeeds if the test fails; the outcome says why. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors:
+	// TestModel sends a model what agents send, step by step, with a key and an address that need not be stored, for at most two minutes. What the model's server refuses is learned for all
+	// servers. The test fails only if no answer can come. Without a model, it asks the provider which models it has. The stored key is sent only to the stored address. The call succeeds if the test fails; the outcome says why. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors:
 	// ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD.
 	TestModel(context.Context, *TestModelRequest) (*TestModelResponse, error)
 	// CreateGroup creates a group without members. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another group has the group_id).

@@ -121,7 +121,9 @@ type DefaultModel struct {
 	ApiKey string `protobuf:"bytes,5,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
 	// What the provider calls the embedding model that makes the vectors of new collections, e.g. "text-embedding-3-small"; the key and the address are those of the
 	// language model. Empty: the model on this machine. Only for a provider with takes_embedding. Collections that exist keep theirs until ReindexCollection.
-	Embedding     string `protobuf:"bytes,6,opt,name=embedding,proto3" json:"embedding,omitempty"`
+	Embedding string `protobuf:"bytes,6,opt,name=embedding,proto3" json:"embedding,omitempty"`
+	// The most tokens of a prompt and its answer together: 0 if it is not known, or from 512. The server then learns it from a refusal, if the model's server refuses what is too long.
+	Window        int32 `protobuf:"varint,7,opt,name=window,proto3" json:"window,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -196,6 +198,13 @@ func (x *DefaultModel) GetEmbedding() string {
 		return x.Embedding
 	}
 	return ""
+}
+
+func (x *DefaultModel) GetWindow() int32 {
+	if x != nil {
+		return x.Window
+	}
+	return 0
 }
 
 // ModelProvider is a provider whose models can be the default model.
@@ -405,8 +414,12 @@ type ModelSettings struct {
 	Embedding string `protobuf:"bytes,10,opt,name=embedding,proto3" json:"embedding,omitempty"`
 	// The setting of this server that fixes it, "retrieval.embedding"; empty if SetDefaultModel can change it.
 	EmbeddingFixedBy string `protobuf:"bytes,11,opt,name=embedding_fixed_by,json=embeddingFixedBy,proto3" json:"embedding_fixed_by,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// What was learned of the first of `models` within a day, from calls and tests on any server, by name. 0 for what its server refuses, so that calls do without it:
+	// "temperature", "max_tokens", "max_completion_tokens", "tools", "stream_options", "response_format", "system". Otherwise "window", in tokens, and
+	// "text_calls": 1 if the model writes calls of tools as text.
+	Learned       map[string]int32 `protobuf:"bytes,12,rep,name=learned,proto3" json:"learned,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ModelSettings) Reset() {
@@ -516,18 +529,91 @@ func (x *ModelSettings) GetEmbeddingFixedBy() string {
 	return ""
 }
 
+func (x *ModelSettings) GetLearned() map[string]int32 {
+	if x != nil {
+		return x.Learned
+	}
+	return nil
+}
+
+// ModelTestStep is a part of a test. Each but the first sends what agents send.
+type ModelTestStep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the step sent: "answer", a short question; "prompt", a prompt as agents send it; "tool", a tool, and then its result; "schema", a JSON schema for the answer; "window", a prompt
+	// as long as `window` allows; "embedding", a text for vectors.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Whether the model took it, perhaps without what `learned` names.
+	Passed bool `protobuf:"varint,2,opt,name=passed,proto3" json:"passed,omitempty"`
+	// What came instead: the status, the type and the beginning of the server's response, without keys.
+	Detail        string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModelTestStep) Reset() {
+	*x = ModelTestStep{}
+	mi := &file_responsa_admin_v1_model_settings_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModelTestStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModelTestStep) ProtoMessage() {}
+
+func (x *ModelTestStep) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_model_settings_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModelTestStep.ProtoReflect.Descriptor instead.
+func (*ModelTestStep) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_model_settings_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ModelTestStep) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ModelTestStep) GetPassed() bool {
+	if x != nil {
+		return x.Passed
+	}
+	return false
+}
+
+func (x *ModelTestStep) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
 var File_responsa_admin_v1_model_settings_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_model_settings_proto_rawDesc = "" +
 	"\n" +
-	"&responsa/admin/v1/model_settings.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x03\n" +
+	"&responsa/admin/v1/model_settings.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb1\x03\n" +
 	"\fDefaultModel\x12C\n" +
 	"\bprovider\x18\x01 \x01(\tB'\xe2A\x01\x01\xbaH r\x1b2\x19^[a-z0-9][a-z0-9-]{0,31}$\xd8\x01\x01R\bprovider\x12?\n" +
 	"\x05model\x18\x02 \x01(\tB)\xe2A\x01\x01\xbaH\"r\x1d2\x1b^[A-Za-z0-9_./@:+-]{1,200}$\xd8\x01\x01R\x05model\x12G\n" +
 	"\bkey_name\x18\x03 \x01(\tB,\xe2A\x01\x01\xbaH%r 2\x1e^[A-Z][A-Z0-9_]{0,55}_API_KEY$\xd8\x01\x01R\akeyName\x12'\n" +
 	"\bbase_url\x18\x04 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\abaseUrl\x122\n" +
 	"\aapi_key\x18\x05 \x01(\tB\x19\xe2A\x01\x04\xbaH\x12r\r(\x80\b2\b^[!-~]+$\xd8\x01\x01R\x06apiKey\x12G\n" +
-	"\tembedding\x18\x06 \x01(\tB)\xe2A\x01\x01\xbaH\"r\x1d2\x1b^[A-Za-z0-9_./@:+-]{1,200}$\xd8\x01\x01R\tembedding\"\xa7\x03\n" +
+	"\tembedding\x18\x06 \x01(\tB)\xe2A\x01\x01\xbaH\"r\x1d2\x1b^[A-Za-z0-9_./@:+-]{1,200}$\xd8\x01\x01R\tembedding\x12,\n" +
+	"\x06window\x18\a \x01(\x05B\x14\xe2A\x01\x01\xbaH\r\x1a\b\x18\x80\xad\xe2\x04(\x80\x04\xd8\x01\x01R\x06window\"\xa7\x03\n" +
 	"\rModelProvider\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12'\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\vdisplayName\x12\x1f\n" +
@@ -544,7 +630,7 @@ const file_responsa_admin_v1_model_settings_proto_rawDesc = "" +
 	"embeddings\"v\n" +
 	"\x10OfferedEmbedding\x12\x1a\n" +
 	"\x05model\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x05model\x12F\n" +
-	"\x1dusd_micros_per_million_tokens\x18\x02 \x01(\x03B\x04\xe2A\x01\x03R\x19usdMicrosPerMillionTokens\"\x84\x04\n" +
+	"\x1dusd_micros_per_million_tokens\x18\x02 \x01(\x03B\x04\xe2A\x01\x03R\x19usdMicrosPerMillionTokens\"\x8f\x05\n" +
 	"\rModelSettings\x12\x1c\n" +
 	"\x06models\x18\x01 \x03(\tB\x04\xe2A\x01\x03R\x06models\x12\x1f\n" +
 	"\bfixed_by\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\afixedBy\x12J\n" +
@@ -560,7 +646,15 @@ const file_responsa_admin_v1_model_settings_proto_rawDesc = "" +
 	"key_stored\x18\t \x01(\bB\x04\xe2A\x01\x03R\tkeyStored\x12\"\n" +
 	"\tembedding\x18\n" +
 	" \x01(\tB\x04\xe2A\x01\x03R\tembedding\x122\n" +
-	"\x12embedding_fixed_by\x18\v \x01(\tB\x04\xe2A\x01\x03R\x10embeddingFixedBy*\xee\x02\n" +
+	"\x12embedding_fixed_by\x18\v \x01(\tB\x04\xe2A\x01\x03R\x10embeddingFixedBy\x12M\n" +
+	"\alearned\x18\f \x03(\v2-.responsa.admin.v1.ModelSettings.LearnedEntryB\x04\xe2A\x01\x03R\alearned\x1a:\n" +
+	"\fLearnedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\"e\n" +
+	"\rModelTestStep\x12\x18\n" +
+	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12\x1c\n" +
+	"\x06passed\x18\x02 \x01(\bB\x04\xe2A\x01\x03R\x06passed\x12\x1c\n" +
+	"\x06detail\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\x06detail*\xee\x02\n" +
 	"\x10ModelTestOutcome\x12\"\n" +
 	"\x1eMODEL_TEST_OUTCOME_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bMODEL_TEST_OUTCOME_ANSWERED\x10\x01\x12\"\n" +
@@ -586,25 +680,28 @@ func file_responsa_admin_v1_model_settings_proto_rawDescGZIP() []byte {
 }
 
 var file_responsa_admin_v1_model_settings_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_responsa_admin_v1_model_settings_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_responsa_admin_v1_model_settings_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_responsa_admin_v1_model_settings_proto_goTypes = []any{
 	(ModelTestOutcome)(0),         // 0: responsa.admin.v1.ModelTestOutcome
 	(*DefaultModel)(nil),          // 1: responsa.admin.v1.DefaultModel
 	(*ModelProvider)(nil),         // 2: responsa.admin.v1.ModelProvider
 	(*OfferedEmbedding)(nil),      // 3: responsa.admin.v1.OfferedEmbedding
 	(*ModelSettings)(nil),         // 4: responsa.admin.v1.ModelSettings
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
+	(*ModelTestStep)(nil),         // 5: responsa.admin.v1.ModelTestStep
+	nil,                           // 6: responsa.admin.v1.ModelSettings.LearnedEntry
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
 }
 var file_responsa_admin_v1_model_settings_proto_depIdxs = []int32{
 	3, // 0: responsa.admin.v1.ModelProvider.embeddings:type_name -> responsa.admin.v1.OfferedEmbedding
 	1, // 1: responsa.admin.v1.ModelSettings.default_model:type_name -> responsa.admin.v1.DefaultModel
-	5, // 2: responsa.admin.v1.ModelSettings.update_time:type_name -> google.protobuf.Timestamp
+	7, // 2: responsa.admin.v1.ModelSettings.update_time:type_name -> google.protobuf.Timestamp
 	2, // 3: responsa.admin.v1.ModelSettings.providers:type_name -> responsa.admin.v1.ModelProvider
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	6, // 4: responsa.admin.v1.ModelSettings.learned:type_name -> responsa.admin.v1.ModelSettings.LearnedEntry
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_responsa_admin_v1_model_settings_proto_init() }
@@ -618,7 +715,7 @@ func file_responsa_admin_v1_model_settings_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_admin_v1_model_settings_proto_rawDesc), len(file_responsa_admin_v1_model_settings_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   4,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -121,6 +121,8 @@ const (
 	Step_STEP_ROUTING Step = 6
 	// Checking the answer against its sources.
 	Step_STEP_VERIFYING Step = 7
+	// Waiting for a model whose first word is late, because its server may be loading it.
+	Step_STEP_LOADING Step = 8
 )
 
 // Enum value maps for Step.
@@ -134,6 +136,7 @@ var (
 		5: "STEP_CALLING_TOOL",
 		6: "STEP_ROUTING",
 		7: "STEP_VERIFYING",
+		8: "STEP_LOADING",
 	}
 	Step_value = map[string]int32{
 		"STEP_UNSPECIFIED":  0,
@@ -144,6 +147,7 @@ var (
 		"STEP_CALLING_TOOL": 5,
 		"STEP_ROUTING":      6,
 		"STEP_VERIFYING":    7,
+		"STEP_LOADING":      8,
 	}
 )
 
@@ -2430,7 +2434,7 @@ const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"\x12TURN_STATE_REFUSED\x10\x04\x12\x15\n" +
 	"\x11TURN_STATE_FAILED\x10\x05\x12\x15\n" +
 	"\x11TURN_STATE_QUEUED\x10\x06\x12\x18\n" +
-	"\x14TURN_STATE_CANCELLED\x10\a*\xa9\x01\n" +
+	"\x14TURN_STATE_CANCELLED\x10\a*\xbb\x01\n" +
 	"\x04Step\x12\x14\n" +
 	"\x10STEP_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eSTEP_REWRITING\x10\x01\x12\x13\n" +
@@ -2439,7 +2443,8 @@ const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"\x0fSTEP_GENERATING\x10\x04\x12\x15\n" +
 	"\x11STEP_CALLING_TOOL\x10\x05\x12\x10\n" +
 	"\fSTEP_ROUTING\x10\x06\x12\x12\n" +
-	"\x0eSTEP_VERIFYING\x10\a*\xa3\x02\n" +
+	"\x0eSTEP_VERIFYING\x10\a\x12\x10\n" +
+	"\fSTEP_LOADING\x10\b*\xa3\x02\n" +
 	"\rRefusalReason\x12\x1e\n" +
 	"\x1aREFUSAL_REASON_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19REFUSAL_REASON_NO_SUPPORT\x10\x01\x12\x1f\n" +

@@ -186,6 +186,7 @@ class PlannedAgent:
             earlier=read_before,
             pause=task.pause,
             most_tokens=task.question.max_output_tokens,
+            meter=task.meter,
         )
         if self.asks_models:
             context.read(read_before)  # a model reads the history

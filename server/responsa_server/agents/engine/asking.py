@@ -38,9 +38,13 @@ from responsa_server.domain.events import (
     FallbackKind,
     ModelUsed,
     ProviderSwitched,
+    Status,
+    Step,
     Usage,
 )
 from responsa_server.domain.models import (
+    LOADING_SECONDS,
+    Alive,
     ChatModel,
     Ended,
     ModelError,
@@ -61,6 +65,7 @@ from responsa_server.telemetry import instruments
 
 # The share of the turn's remaining time that one call may take. The rest is for a later call or for a fallback.
 _SHARE: Final = 0.5
+_LOADING: Final = "The model is loading..."
 FREE: Final = Price(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
 _PIECE: Final = Usage(output_tokens=1)
 _UNPRICED_PIECE: Final = Usage(output_tokens=1, unpriced_tokens=1)
@@ -121,7 +126,9 @@ def patience(run: Run, limit: float = inf) -> float | None:
     """How many seconds a model may take for its first word, or be silent within its answer: half of the turn's remaining
     time, at most `limit`; None for no limit.
     """
-    left = min(limit, _SHARE * max(0.0, run.until - asyncio.get_running_loop().time()))
+    left = min(
+        limit, _SHARE * max(0.0, run.until + run.meter.extra_seconds - asyncio.get_running_loop().time())
+    )
     return None if left == inf else left
 
 
@@ -130,7 +137,8 @@ class ModelCall:
 
     model: the model that is currently writing, as `provider:model`. reports: whether the cost is also sent as an event
     (it is always counted). shows: whether the text so far was sent to the reader. If not, a model that takes the answer
-    up writes it again, because nobody misses what it replaces.
+    up writes it again, because nobody misses what it replaces. waits: whether a model that is loading is waited for, beyond the
+    turn's deadline.
     """
 
     def __init__(
@@ -142,15 +150,22 @@ class ModelCall:
         *,
         reports: bool = True,
         shows: Callable[[], bool] = lambda: False,
+        waits: bool = False,
     ) -> None:
         self._model = model
-        self._prompt = replace(prompt, silence_seconds=partial(patience, run))
+        self._prompt = replace(
+            prompt, silence_seconds=partial(patience, run), loading=self._load if waits else None
+        )
         self._run = run
         self._price = price
         self._spending = _Spending(run, prompt.messages, price(model.name))
         self._reports = reports
         self._shows = shows
         self.model = model.name
+
+    def _load(self) -> None:
+        self._run.meter.extra_seconds = LOADING_SECONDS
+        self._run.emit(Status(Step.LOADING, _LOADING))
 
     def keeps(self, text: str, *, prefix: bool) -> int:
         return to_keep(text, prefix=prefix) if self._shows() else 0
@@ -207,6 +222,8 @@ class ModelCall:
                             self._run.fell_back(
                                 Fallback(FallbackKind.PROVIDER, piece.source, piece.target, piece.fault.value)
                             )
+                        case Alive():
+                            pass
                         case _:
                             yield piece
         except ModelError as error:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from responsa_server.domain.agents import Barrier, DocumentsRead, Milestone, Withdrawal
+from responsa_server.domain.agents import Barrier, DocumentsRead, Meter, Milestone, Withdrawal
 from responsa_server.domain.answers import Evidence, Ranking
 from responsa_server.domain.events import (
     Cited,
@@ -225,7 +225,7 @@ class Run:
     called for each fallback. nonce: the number in the marks around untrusted text, the same in every attempt. until:
     the end of the turn's time limit, by the event loop's clock. earlier: what the turns of the history have read.
     pause: see `AnswerTask`. most_tokens: the most tokens that a model may write for the answer's text in one
-    call; 0 for the agent's own limit.
+    call; 0 for the agent's own limit. meter: the turn's.
     """
 
     caller: Principal
@@ -245,6 +245,7 @@ class Run:
     earlier: Sequence[VersionRead] = ()
     pause: Pause = NOT_PAUSED
     most_tokens: int = 0
+    meter: Meter = field(default_factory=Meter)
 
     def read(self, versions: Iterable[VersionRead | None]) -> None:
         """Record what a model is about to read, or what the answer is drawn from. None stands for a text that comes from no document."""

@@ -72,7 +72,7 @@ from responsa_server.domain.models import (
     ToolRequest,
     Withdrawn,
 )
-from responsa_server.domain.tools import ToolCard
+from responsa_server.domain.tools import Effect, ToolCard
 from responsa_server.text.instructing import without_instructions
 
 GENERATING: Final = Announcement(Step.GENERATING, "Generating response...")
@@ -89,6 +89,8 @@ _LONGEST_SECONDS: Final = 3600.0
 HELD_SECONDS: Final = 15.0
 """The maximum number of seconds for which a small model's text is held back while the model writes."""
 _LATE_MARK: Final = "late_mark"
+_CUT_EVERY: Final = 500
+"""At every so many characters, the result of a tool may be cut for a small window."""
 
 
 class PromptOptions(NodeOptions):
@@ -230,6 +232,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
             self._parts.price,
             reports=self._reports_usage,
             shows=lambda: text.shown,
+            waits=True,
         )
         holding = self._parts.small if self._checks(passages, cards, inputs) else frozenset[str]()
         calls = list[CallModel]()
@@ -280,7 +283,8 @@ class Prompt(Node[PromptInput, PromptOutput]):
         """The cards of the tools that the model may request."""
         if not self._options.tools or not requests_tools(self._parts):
             return []
-        return [tool.card for tool in self._parts.list_granted(run.caller)]
+        tools = self._parts.list_granted(run.caller)
+        return [replace(tool.card, written=tool.effect is not Effect.ONCE) for tool in tools]
 
     async def _read(
         self, call: ModelCall, run: Run, text: AnswerWriter, calls: list[CallModel], holding: frozenset[str]
@@ -456,7 +460,7 @@ def prompt_messages(inputs: PromptInput, *, cites: bool = False) -> Sequence[Pro
     for message in inputs.history:
         asked = message.speaker is Speaker.USER
         role, origin = (Role.USER, Provenance.USER) if asked else (Role.ASSISTANT, Provenance.MODEL)
-        messages.append(PromptMessage(role, message.text, place=origin))
+        messages.append(PromptMessage(role, message.text, place=origin, cuts=(0,)))
     messages.append(PromptMessage(Role.USER, inputs.standalone_question or inputs.question))
     return [*messages, *turn_messages(inputs, shown=0 if cites else None)]
 
@@ -479,7 +483,11 @@ def turn_messages(inputs: PromptInput, mark: str = "", shown: int | None = None)
     for result in results:
         content = _with_sources(result, numbers, mark)
         content = content if result.outcome is ToolOutcome.OK else f"{result.outcome}: {content}"
-        messages.append(PromptMessage(Role.TOOL, content, answers=result.call.call_id, place=Provenance.TOOL))
+        # The first mark that ends data ends the result itself.
+        end = f"\n⟦end {mark}⟧" if mark else ""
+        inner = content.find(end) if mark else len(content)
+        cuts = [*range(_CUT_EVERY, inner, _CUT_EVERY), inner]
+        messages.append(PromptMessage(Role.TOOL, content, answers=result.call.call_id, cuts=cuts, tail=end))
     return messages
 
 

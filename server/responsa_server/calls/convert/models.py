@@ -13,7 +13,13 @@ from responsa_server.domain.model_settings import DefaultModel, InstalledModels,
 def to_default_model(model: pb.DefaultModel) -> DefaultModel:
     """Read the model of a request."""
     return DefaultModel(
-        model.provider, model.model, model.key_name, model.base_url, model.embedding, model.api_key
+        model.provider,
+        model.model,
+        model.key_name,
+        model.base_url,
+        model.embedding,
+        model.window,
+        model.api_key,
     )
 
 
@@ -40,5 +46,11 @@ def test(model_test: ModelTest) -> admin_service_pb2.TestModelResponse:
     duration.FromMilliseconds(round(model_test.seconds * 1000))
     outcome = enums.MODEL_TEST_OUTCOME.number(model_test.outcome)
     return admin_service_pb2.TestModelResponse(
-        outcome=outcome, message=model_test.message, duration=duration, models=model_test.models
+        outcome=outcome,
+        message=model_test.message,
+        duration=duration,
+        models=model_test.models,
+        steps=[messages.message(pb.ModelTestStep, step) for step in model_test.steps],
+        learned=model_test.learned,
+        windows={name: window for name, window in model_test.models.items() if window},
     )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Final
+
+from psycopg.types.json import Jsonb
 
 from responsa_server.domain.model_settings import DefaultModel
 from responsa_server.domain.people import AuditEvent
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import Database, Queries, shielded
-from responsa_server.stores.postgres.rows import build, one_row
+from responsa_server.stores.postgres.rows import all_rows, build, one_row
 
 _QUERIES: Final = Queries("default_model.sql")
 
@@ -37,6 +40,21 @@ class PostgresDefaultModel:
         async with self._database.tenant(event.tenant_id) as connection:
             await connection.execute(_QUERIES["put"], {**asdict(model), "api_key": None})
             await self._log.write(connection, event)
+
+    @shielded
+    async def exchange(
+        self, new: Mapping[tuple[str, str], Mapping[str, float]]
+    ) -> dict[tuple[str, str], Mapping[str, float]]:
+        """Store what was learned of models, by address and name, and return what all servers have learned within a day.
+        Raises Unavailable."""
+        async with self._database.no_tenant_statements() as connection:
+            if new:
+                await connection.execute(_QUERIES["forget"])
+            for (url, model), facts in new.items():
+                row = {"base_url": url, "model": model, "facts": Jsonb(facts)}
+                await connection.execute(_QUERIES["learn"], row)
+            rows = await all_rows(connection, _QUERIES["learned"], {})
+        return {(row["base_url"], row["model"]): row["facts"] for row in rows}
 
     @shielded
     async def record(self, event: AuditEvent) -> None:

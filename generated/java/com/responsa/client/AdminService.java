@@ -1240,10 +1240,11 @@ public final class AdminService {
     }
 
     /**
-     * TestModel asks a model for one word, with a key and an address that need not be stored, and waits at most 20 seconds. Without a
-     * model, it asks the provider which models it has. The stored key is sent only to the stored address. The call succeeds if the test
-     * fails; the outcome says why. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be
-     * at most ten minutes old.
+     * TestModel sends a model what agents send, step by step, with a key and an address that need not be stored, for at most two
+     * minutes. What the model's server refuses is learned for all servers. The test fails only if no answer can come. Without a model,
+     * it asks the provider which models it has. The stored key is sent only to the stored address. The call succeeds if the test fails;
+     * the outcome says why. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at
+     * most ten minutes old.
      *
      * <p>Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD.
      */

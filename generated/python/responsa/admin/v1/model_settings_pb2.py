@@ -26,7 +26,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&responsa/admin/v1/model_settings.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcd\x02\n\x0c\x44\x65\x66\x61ultModel\x12\x39\n\x08provider\x18\x01 \x01(\tB\'\xe2\x41\x01\x01\xbaH r\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,31}$\xd8\x01\x01\x12\x38\n\x05model\x18\x02 \x01(\tB)\xe2\x41\x01\x01\xbaH\"r\x1d\x32\x1b^[A-Za-z0-9_./@:+-]{1,200}$\xd8\x01\x01\x12>\n\x08key_name\x18\x03 \x01(\tB,\xe2\x41\x01\x01\xbaH%r 2\x1e^[A-Z][A-Z0-9_]{0,55}_API_KEY$\xd8\x01\x01\x12\x1e\n\x08\x62\x61se_url\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12*\n\x07\x61pi_key\x18\x05 \x01(\tB\x19\xe2\x41\x01\x04\xbaH\x12r\r(\x80\x08\x32\x08^[!-~]+$\xd8\x01\x01\x12<\n\tembedding\x18\x06 \x01(\tB)\xe2\x41\x01\x01\xbaH\"r\x1d\x32\x1b^[A-Za-z0-9_./@:+-]{1,200}$\xd8\x01\x01\"\xb8\x02\n\rModelProvider\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08key_name\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x17\n\tkey_found\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0etakes_key_name\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0etakes_base_url\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08\x62\x61se_url\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06models\x18\x08 \x03(\tB\x04\xe2\x41\x01\x03\x12\x1d\n\x0ftakes_embedding\x18\t \x01(\x08\x42\x04\xe2\x41\x01\x03\x12=\n\nembeddings\x18\n \x03(\x0b\x32#.responsa.admin.v1.OfferedEmbeddingB\x04\xe2\x41\x01\x03\"T\n\x10OfferedEmbedding\x12\x13\n\x05model\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12+\n\x1dusd_micros_per_million_tokens\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\"\x8a\x03\n\rModelSettings\x12\x14\n\x06models\x18\x01 \x03(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08\x66ixed_by\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12<\n\rdefault_model\x18\x03 \x01(\x0b\x32\x1f.responsa.admin.v1.DefaultModelB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x07problem\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07warning\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x39\n\tproviders\x18\x06 \x03(\x0b\x32 .responsa.admin.v1.ModelProviderB\x04\xe2\x41\x01\x03\x12\x18\n\nkey_in_use\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nkey_stored\x18\t \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x17\n\tembedding\x18\n \x01(\tB\x04\xe2\x41\x01\x03\x12 \n\x12\x65mbedding_fixed_by\x18\x0b \x01(\tB\x04\xe2\x41\x01\x03*\xee\x02\n\x10ModelTestOutcome\x12\"\n\x1eMODEL_TEST_OUTCOME_UNSPECIFIED\x10\x00\x12\x1f\n\x1bMODEL_TEST_OUTCOME_ANSWERED\x10\x01\x12\"\n\x1eMODEL_TEST_OUTCOME_KEY_MISSING\x10\x02\x12\"\n\x1eMODEL_TEST_OUTCOME_KEY_REFUSED\x10\x03\x12*\n&MODEL_TEST_OUTCOME_ADDRESS_NOT_ALLOWED\x10\x04\x12\"\n\x1eMODEL_TEST_OUTCOME_UNREACHABLE\x10\x05\x12 \n\x1cMODEL_TEST_OUTCOME_NOT_FOUND\x10\x06\x12\x1f\n\x1bMODEL_TEST_OUTCOME_TOO_SLOW\x10\x07\x12\x1b\n\x17MODEL_TEST_OUTCOME_BUSY\x10\x08\x12\x1d\n\x19MODEL_TEST_OUTCOME_FAILED\x10\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&responsa/admin/v1/model_settings.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf3\x02\n\x0c\x44\x65\x66\x61ultModel\x12\x39\n\x08provider\x18\x01 \x01(\tB\'\xe2\x41\x01\x01\xbaH r\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,31}$\xd8\x01\x01\x12\x38\n\x05model\x18\x02 \x01(\tB)\xe2\x41\x01\x01\xbaH\"r\x1d\x32\x1b^[A-Za-z0-9_./@:+-]{1,200}$\xd8\x01\x01\x12>\n\x08key_name\x18\x03 \x01(\tB,\xe2\x41\x01\x01\xbaH%r 2\x1e^[A-Z][A-Z0-9_]{0,55}_API_KEY$\xd8\x01\x01\x12\x1e\n\x08\x62\x61se_url\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12*\n\x07\x61pi_key\x18\x05 \x01(\tB\x19\xe2\x41\x01\x04\xbaH\x12r\r(\x80\x08\x32\x08^[!-~]+$\xd8\x01\x01\x12<\n\tembedding\x18\x06 \x01(\tB)\xe2\x41\x01\x01\xbaH\"r\x1d\x32\x1b^[A-Za-z0-9_./@:+-]{1,200}$\xd8\x01\x01\x12$\n\x06window\x18\x07 \x01(\x05\x42\x14\xe2\x41\x01\x01\xbaH\r\x1a\x08\x18\x80\xad\xe2\x04(\x80\x04\xd8\x01\x01\"\xb8\x02\n\rModelProvider\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08key_name\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x17\n\tkey_found\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0etakes_key_name\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0etakes_base_url\x18\x06 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08\x62\x61se_url\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06models\x18\x08 \x03(\tB\x04\xe2\x41\x01\x03\x12\x1d\n\x0ftakes_embedding\x18\t \x01(\x08\x42\x04\xe2\x41\x01\x03\x12=\n\nembeddings\x18\n \x03(\x0b\x32#.responsa.admin.v1.OfferedEmbeddingB\x04\xe2\x41\x01\x03\"T\n\x10OfferedEmbedding\x12\x13\n\x05model\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12+\n\x1dusd_micros_per_million_tokens\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\"\x80\x04\n\rModelSettings\x12\x14\n\x06models\x18\x01 \x03(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08\x66ixed_by\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12<\n\rdefault_model\x18\x03 \x01(\x0b\x32\x1f.responsa.admin.v1.DefaultModelB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x07problem\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07warning\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x39\n\tproviders\x18\x06 \x03(\x0b\x32 .responsa.admin.v1.ModelProviderB\x04\xe2\x41\x01\x03\x12\x18\n\nkey_in_use\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nkey_stored\x18\t \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x17\n\tembedding\x18\n \x01(\tB\x04\xe2\x41\x01\x03\x12 \n\x12\x65mbedding_fixed_by\x18\x0b \x01(\tB\x04\xe2\x41\x01\x03\x12\x44\n\x07learned\x18\x0c \x03(\x0b\x32-.responsa.admin.v1.ModelSettings.LearnedEntryB\x04\xe2\x41\x01\x03\x1a.\n\x0cLearnedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"O\n\rModelTestStep\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06passed\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06\x64\x65tail\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03*\xee\x02\n\x10ModelTestOutcome\x12\"\n\x1eMODEL_TEST_OUTCOME_UNSPECIFIED\x10\x00\x12\x1f\n\x1bMODEL_TEST_OUTCOME_ANSWERED\x10\x01\x12\"\n\x1eMODEL_TEST_OUTCOME_KEY_MISSING\x10\x02\x12\"\n\x1eMODEL_TEST_OUTCOME_KEY_REFUSED\x10\x03\x12*\n&MODEL_TEST_OUTCOME_ADDRESS_NOT_ALLOWED\x10\x04\x12\"\n\x1eMODEL_TEST_OUTCOME_UNREACHABLE\x10\x05\x12 \n\x1cMODEL_TEST_OUTCOME_NOT_FOUND\x10\x06\x12\x1f\n\x1bMODEL_TEST_OUTCOME_TOO_SLOW\x10\x07\x12\x1b\n\x17MODEL_TEST_OUTCOME_BUSY\x10\x08\x12\x1d\n\x19MODEL_TEST_OUTCOME_FAILED\x10\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,6 +45,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DEFAULTMODEL'].fields_by_name['api_key']._serialized_options = b'\342A\001\004\272H\022r\r(\200\0102\010^[!-~]+$\330\001\001'
   _globals['_DEFAULTMODEL'].fields_by_name['embedding']._loaded_options = None
   _globals['_DEFAULTMODEL'].fields_by_name['embedding']._serialized_options = b'\342A\001\001\272H\"r\0352\033^[A-Za-z0-9_./@:+-]{1,200}$\330\001\001'
+  _globals['_DEFAULTMODEL'].fields_by_name['window']._loaded_options = None
+  _globals['_DEFAULTMODEL'].fields_by_name['window']._serialized_options = b'\342A\001\001\272H\r\032\010\030\200\255\342\004(\200\004\330\001\001'
   _globals['_MODELPROVIDER'].fields_by_name['name']._loaded_options = None
   _globals['_MODELPROVIDER'].fields_by_name['name']._serialized_options = b'\342A\001\003'
   _globals['_MODELPROVIDER'].fields_by_name['display_name']._loaded_options = None
@@ -69,6 +71,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OFFEREDEMBEDDING'].fields_by_name['model']._serialized_options = b'\342A\001\003'
   _globals['_OFFEREDEMBEDDING'].fields_by_name['usd_micros_per_million_tokens']._loaded_options = None
   _globals['_OFFEREDEMBEDDING'].fields_by_name['usd_micros_per_million_tokens']._serialized_options = b'\342A\001\003'
+  _globals['_MODELSETTINGS_LEARNEDENTRY']._loaded_options = None
+  _globals['_MODELSETTINGS_LEARNEDENTRY']._serialized_options = b'8\001'
   _globals['_MODELSETTINGS'].fields_by_name['models']._loaded_options = None
   _globals['_MODELSETTINGS'].fields_by_name['models']._serialized_options = b'\342A\001\003'
   _globals['_MODELSETTINGS'].fields_by_name['fixed_by']._loaded_options = None
@@ -91,14 +95,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELSETTINGS'].fields_by_name['embedding']._serialized_options = b'\342A\001\003'
   _globals['_MODELSETTINGS'].fields_by_name['embedding_fixed_by']._loaded_options = None
   _globals['_MODELSETTINGS'].fields_by_name['embedding_fixed_by']._serialized_options = b'\342A\001\003'
-  _globals['_MODELTESTOUTCOME']._serialized_start=1262
-  _globals['_MODELTESTOUTCOME']._serialized_end=1628
+  _globals['_MODELSETTINGS'].fields_by_name['learned']._loaded_options = None
+  _globals['_MODELSETTINGS'].fields_by_name['learned']._serialized_options = b'\342A\001\003'
+  _globals['_MODELTESTSTEP'].fields_by_name['name']._loaded_options = None
+  _globals['_MODELTESTSTEP'].fields_by_name['name']._serialized_options = b'\342A\001\003'
+  _globals['_MODELTESTSTEP'].fields_by_name['passed']._loaded_options = None
+  _globals['_MODELTESTSTEP'].fields_by_name['passed']._serialized_options = b'\342A\001\003'
+  _globals['_MODELTESTSTEP'].fields_by_name['detail']._loaded_options = None
+  _globals['_MODELTESTSTEP'].fields_by_name['detail']._serialized_options = b'\342A\001\003'
+  _globals['_MODELTESTOUTCOME']._serialized_start=1499
+  _globals['_MODELTESTOUTCOME']._serialized_end=1865
   _globals['_DEFAULTMODEL']._serialized_start=128
-  _globals['_DEFAULTMODEL']._serialized_end=461
-  _globals['_MODELPROVIDER']._serialized_start=464
-  _globals['_MODELPROVIDER']._serialized_end=776
-  _globals['_OFFEREDEMBEDDING']._serialized_start=778
-  _globals['_OFFEREDEMBEDDING']._serialized_end=862
-  _globals['_MODELSETTINGS']._serialized_start=865
-  _globals['_MODELSETTINGS']._serialized_end=1259
+  _globals['_DEFAULTMODEL']._serialized_end=499
+  _globals['_MODELPROVIDER']._serialized_start=502
+  _globals['_MODELPROVIDER']._serialized_end=814
+  _globals['_OFFEREDEMBEDDING']._serialized_start=816
+  _globals['_OFFEREDEMBEDDING']._serialized_end=900
+  _globals['_MODELSETTINGS']._serialized_start=903
+  _globals['_MODELSETTINGS']._serialized_end=1415
+  _globals['_MODELSETTINGS_LEARNEDENTRY']._serialized_start=1369
+  _globals['_MODELSETTINGS_LEARNEDENTRY']._serialized_end=1415
+  _globals['_MODELTESTSTEP']._serialized_start=1417
+  _globals['_MODELTESTSTEP']._serialized_end=1496
 # @@protoc_insertion_point(module_scope)

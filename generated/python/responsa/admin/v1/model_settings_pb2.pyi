@@ -84,6 +84,7 @@ class DefaultModel(_message.Message):
     BASE_URL_FIELD_NUMBER: _builtins.int
     API_KEY_FIELD_NUMBER: _builtins.int
     EMBEDDING_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """The name of a provider of ModelSettings, e.g. "openai". Only if there is no model, so that answers show passages, this and all other fields are empty."""
     model: _builtins.str
@@ -102,6 +103,8 @@ class DefaultModel(_message.Message):
     """What the provider calls the embedding model that makes the vectors of new collections, e.g. "text-embedding-3-small"; the key and the address are those of the
     language model. Empty: the model on this machine. Only for a provider with takes_embedding. Collections that exist keep theirs until ReindexCollection.
     """
+    window: _builtins.int
+    """The most tokens of a prompt and its answer together: 0 if it is not known, or from 512. The server then learns it from a refusal, if the model's server refuses what is too long."""
     def __init__(
         self,
         *,
@@ -111,10 +114,11 @@ class DefaultModel(_message.Message):
         base_url: _builtins.str = ...,
         api_key: _builtins.str = ...,
         embedding: _builtins.str = ...,
+        window: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "base_url", b"base_url", "embedding", b"embedding", "key_name", b"key_name", "model", b"model", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "base_url", b"base_url", "embedding", b"embedding", "key_name", b"key_name", "model", b"model", "provider", b"provider", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -214,6 +218,26 @@ class ModelSettings(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LearnedEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     MODELS_FIELD_NUMBER: _builtins.int
     FIXED_BY_FIELD_NUMBER: _builtins.int
     DEFAULT_MODEL_FIELD_NUMBER: _builtins.int
@@ -225,6 +249,7 @@ class ModelSettings(_message.Message):
     KEY_STORED_FIELD_NUMBER: _builtins.int
     EMBEDDING_FIELD_NUMBER: _builtins.int
     EMBEDDING_FIXED_BY_FIELD_NUMBER: _builtins.int
+    LEARNED_FIELD_NUMBER: _builtins.int
     fixed_by: _builtins.str
     """The setting of this server that fixes the models, "models.default"; empty if SetDefaultModel can change them."""
     problem: _builtins.str
@@ -255,6 +280,13 @@ class ModelSettings(_message.Message):
     def providers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelProvider]:
         """The providers, ordered as people look for them."""
 
+    @_builtins.property
+    def learned(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """What was learned of the first of `models` within a day, from calls and tests on any server, by name. 0 for what its server refuses, so that calls do without it:
+        "temperature", "max_tokens", "max_completion_tokens", "tools", "stream_options", "response_format", "system". Otherwise "window", in tokens, and
+        "text_calls": 1 if the model writes calls of tools as text.
+        """
+
     def __init__(
         self,
         *,
@@ -269,11 +301,44 @@ class ModelSettings(_message.Message):
         key_stored: _builtins.bool = ...,
         embedding: _builtins.str = ...,
         embedding_fixed_by: _builtins.str = ...,
+        learned: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["default_model", b"default_model", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_model", b"default_model", "embedding", b"embedding", "embedding_fixed_by", b"embedding_fixed_by", "fixed_by", b"fixed_by", "key_in_use", b"key_in_use", "key_stored", b"key_stored", "models", b"models", "problem", b"problem", "providers", b"providers", "update_time", b"update_time", "warning", b"warning"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_model", b"default_model", "embedding", b"embedding", "embedding_fixed_by", b"embedding_fixed_by", "fixed_by", b"fixed_by", "key_in_use", b"key_in_use", "key_stored", b"key_stored", "learned", b"learned", "models", b"models", "problem", b"problem", "providers", b"providers", "update_time", b"update_time", "warning", b"warning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ModelSettings: _TypeAlias = ModelSettings  # noqa: Y015
+
+@_typing.final
+class ModelTestStep(_message.Message):
+    """ModelTestStep is a part of a test. Each but the first sends what agents send."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PASSED_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What the step sent: "answer", a short question; "prompt", a prompt as agents send it; "tool", a tool, and then its result; "schema", a JSON schema for the answer; "window", a prompt
+    as long as `window` allows; "embedding", a text for vectors.
+    """
+    passed: _builtins.bool
+    """Whether the model took it, perhaps without what `learned` names."""
+    detail: _builtins.str
+    """What came instead: the status, the type and the beginning of the server's response, without keys."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        passed: _builtins.bool = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "name", b"name", "passed", b"passed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelTestStep: _TypeAlias = ModelTestStep  # noqa: Y015

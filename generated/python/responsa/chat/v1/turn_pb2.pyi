@@ -95,6 +95,8 @@ class _StepEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Step.ValueType],
     """Classifying the message."""
     STEP_VERIFYING: _Step.ValueType  # 7
     """Checking the answer against its sources."""
+    STEP_LOADING: _Step.ValueType  # 8
+    """Waiting for a model whose first word is late, because its server may be loading it."""
 
 class Step(_Step, metaclass=_StepEnumTypeWrapper):
     """Step is the current work on a turn."""
@@ -115,6 +117,8 @@ STEP_ROUTING: Step.ValueType  # 6
 """Classifying the message."""
 STEP_VERIFYING: Step.ValueType  # 7
 """Checking the answer against its sources."""
+STEP_LOADING: Step.ValueType  # 8
+"""Waiting for a model whose first word is late, because its server may be loading it."""
 Global___Step: _TypeAlias = Step  # noqa: Y015
 
 class _RefusalReason:

@@ -23,7 +23,7 @@ import type { Session } from "../../auth/v1/session_pb.js";
 import type { AuditEvent } from "./audit_event_pb.js";
 import type { UsageDimension, UsageGranularity, UsageRow } from "../../auth/v1/usage_report_pb.js";
 import type { FeedbackCount, FeedbackState, GivenFeedback, GivenFeedbackSchema, InsightSettings, InsightSettingsSchema, Quality, QuestionOutcome, QuestionPattern, QuestionPatternSchema, ShownExchangeSchema, TenantTurn } from "./insight_pb.js";
-import type { DefaultModel, ModelSettingsSchema, ModelTestOutcome } from "./model_settings_pb.js";
+import type { DefaultModel, ModelSettingsSchema, ModelTestOutcome, ModelTestStep } from "./model_settings_pb.js";
 import type { Group, GroupMember, GroupSchema } from "./group_pb.js";
 import type { SystemStatusSchema } from "./system_status_pb.js";
 import type { DeletionReceiptSchema } from "../../auth/v1/deletion_receipt_pb.js";
@@ -3198,6 +3198,27 @@ export declare type TestModelResponse = Message<"responsa.admin.v1.TestModelResp
    * @generated from field: repeated string models = 4;
    */
   models: string[];
+
+  /**
+   * The steps, in the order in which they were made.
+   *
+   * @generated from field: repeated responsa.admin.v1.ModelTestStep steps = 5;
+   */
+  steps: ModelTestStep[];
+
+  /**
+   * As of ModelSettings, for the model that was tested.
+   *
+   * @generated from field: map<string, int32> learned = 6;
+   */
+  learned: { [key: string]: number };
+
+  /**
+   * The windows of `models`, in tokens, of those whose provider says it.
+   *
+   * @generated from field: map<string, int32> windows = 7;
+   */
+  windows: { [key: string]: number };
 };
 
 /**
@@ -4412,8 +4433,8 @@ export declare const AdminService: GenService<{
     output: typeof ModelSettingsSchema;
   },
   /**
-   * TestModel asks a model for one word, with a key and an address that need not be stored, and waits at most 20 seconds. Without a model, it asks the provider which models
-   * it has. The stored key is sent only to the stored address. The call succeeds if the test fails; the outcome says why. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors:
+   * TestModel sends a model what agents send, step by step, with a key and an address that need not be stored, for at most two minutes. What the model's server refuses is learned for all
+   * servers. The test fails only if no answer can come. Without a model, it asks the provider which models it has. The stored key is sent only to the stored address. The call succeeds if the test fails; the outcome says why. Only owners of the installation may make this call. If the caller uses a session, its sign-in must be at most ten minutes old. Errors:
    * ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD.
    *
    * @generated from rpc responsa.admin.v1.AdminService.TestModel

@@ -61,6 +61,13 @@ export declare type DefaultModel = Message<"responsa.admin.v1.DefaultModel"> & {
    * @generated from field: string embedding = 6;
    */
   embedding: string;
+
+  /**
+   * The most tokens of a prompt and its answer together: 0 if it is not known, or from 512. The server then learns it from a refusal, if the model's server refuses what is too long.
+   *
+   * @generated from field: int32 window = 7;
+   */
+  window: number;
 };
 
 /**
@@ -261,6 +268,15 @@ export declare type ModelSettings = Message<"responsa.admin.v1.ModelSettings"> &
    * @generated from field: string embedding_fixed_by = 11;
    */
   embeddingFixedBy: string;
+
+  /**
+   * What was learned of the first of `models` within a day, from calls and tests on any server, by name. 0 for what its server refuses, so that calls do without it:
+   * "temperature", "max_tokens", "max_completion_tokens", "tools", "stream_options", "response_format", "system". Otherwise "window", in tokens, and
+   * "text_calls": 1 if the model writes calls of tools as text.
+   *
+   * @generated from field: map<string, int32> learned = 12;
+   */
+  learned: { [key: string]: number };
 };
 
 /**
@@ -268,6 +284,41 @@ export declare type ModelSettings = Message<"responsa.admin.v1.ModelSettings"> &
  * Use `create(ModelSettingsSchema)` to create a new message.
  */
 export declare const ModelSettingsSchema: GenMessage<ModelSettings>;
+
+/**
+ * ModelTestStep is a part of a test. Each but the first sends what agents send.
+ *
+ * @generated from message responsa.admin.v1.ModelTestStep
+ */
+export declare type ModelTestStep = Message<"responsa.admin.v1.ModelTestStep"> & {
+  /**
+   * What the step sent: "answer", a short question; "prompt", a prompt as agents send it; "tool", a tool, and then its result; "schema", a JSON schema for the answer; "window", a prompt
+   * as long as `window` allows; "embedding", a text for vectors.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Whether the model took it, perhaps without what `learned` names.
+   *
+   * @generated from field: bool passed = 2;
+   */
+  passed: boolean;
+
+  /**
+   * What came instead: the status, the type and the beginning of the server's response, without keys.
+   *
+   * @generated from field: string detail = 3;
+   */
+  detail: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ModelTestStep.
+ * Use `create(ModelTestStepSchema)` to create a new message.
+ */
+export declare const ModelTestStepSchema: GenMessage<ModelTestStep>;
 
 /**
  * ModelTestOutcome says how a test of a model ended.

@@ -1126,6 +1126,13 @@ export enum Step {
    * @generated from enum value: STEP_VERIFYING = 7;
    */
   VERIFYING = 7,
+
+  /**
+   * Waiting for a model whose first word is late, because its server may be loading it.
+   *
+   * @generated from enum value: STEP_LOADING = 8;
+   */
+  LOADING = 8,
 }
 
 /**

@@ -1,0 +1,59 @@
+"""The certificate authorities that outbound connections trust: the system's, those of SSL_CERT_FILE and SSL_CERT_DIR, and those
+of the setting `authorities`."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from pathlib import Path
+from typing import Final
+
+import httpx2
+
+REMEDY: Final = (
+    "If the authority is the organisation's own, the operator names a file with its certificate in the setting "
+    "authorities (RESPONSA_AUTHORITIES)."
+)
+"""What to do about a certificate that is not trusted."""
+_SYSTEM: Final = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+# The files beyond the system's, and the one with all.
+_files: dict[str, str] = {}
+
+
+def trust_also(file: Path, home: Path) -> None:
+    """Trust the authorities of a PEM file from now on. home: the data folder, which gets a file with all authorities, for programs
+    that take one file. Raises OSError, also if the file has no certificate."""
+    ssl.create_default_context(cafile=str(file))
+    every = home / "authorities.pem"
+    every.write_text("\n".join(Path(each).read_text() for each in filter(None, (_find_system(), str(file)))))
+    _files.update(own=str(file), every=str(every))
+
+
+def create_trust() -> ssl.SSLContext:
+    """A context for outbound connections. Loading the certificates takes a while."""
+    context = httpx2.create_ssl_context(trust_env=False)
+    for file in filter(None, (os.environ.get("SSL_CERT_FILE"), _files.get("own"))):
+        context.load_verify_locations(cafile=file)
+    if folder := os.environ.get("SSL_CERT_DIR"):
+        context.load_verify_locations(capath=folder)
+    return context
+
+
+def authorities_file() -> str:
+    """A file with all authorities, for git and the drivers of databases; "" if the system has none."""
+    return _files.get("every") or _find_system()
+
+
+def _find_system() -> str:
+    chosen = ssl.get_default_verify_paths().cafile  # SSL_CERT_FILE, if it is set
+    return next((file for file in (chosen, *_SYSTEM) if file and Path(file).is_file()), "")
+
+
+def is_untrusted(error: BaseException) -> bool:
+    """Whether a connection failed because no known authority has issued the certificate."""
+    return "CERTIFICATE_VERIFY_FAILED" in str(error)

@@ -1,0 +1,250 @@
+"""What models do not take, and how requests do without it. It is learned from refusals, by the server's address and the
+model, and kept for a day."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeAlias
+
+import structlog
+
+from responsa_server.domain.models import ModelError, ModelFault, ModelPrompt, PromptMessage, Provenance, Role
+
+Facts: TypeAlias = Mapping[str, float]
+"""What was learned of a model: 0 for each name of FIELDS that its server refuses; `window`, in tokens; `ratio`, the greatest
+of the tokens that the server counts to those of `count_tokens`; `texts`, the most in a request for vectors; `text_calls`,
+1 if it writes calls of tools as text."""
+Key: TypeAlias = tuple[str, str]
+"""A server's address, and its name of the model."""
+TEST: Final = "model_test"
+"""The purpose of prompts without texts of users. Of these, nothing is left out that an error does not name."""
+TOKEN: Final = re.compile(
+    r" ?[A-Za-z]{1,5}| ?[0-9]{1,3}| ?[\u0080-\u07FF]{1,2}|[ \t\r\n]{1,6}|.", re.ASCII | re.DOTALL
+)
+"""About a token of any script."""
+_SCHEMA: Final = r"response_?(?:format|json_?schema)|json_schema|structured.output|output_config"
+_ROLES: Final = (
+    r"system.(?:role|message|prompt|instruct)|role.{0,12}system|roles? (?:must alternate|are supported)"
+)
+FIELDS: Final = {
+    "temperature": ("temperature", ""),
+    "response_format": (_SCHEMA, "structured"),
+    "stream_options": ("stream_options|include_usage", ""),
+    # A request has one of the two: the other one if one is refused, none if both are.
+    "max_tokens": (r"\bmax_tokens", "completion_limit"),
+    "max_completion_tokens": ("max_completion_tokens", "completion_limit"),
+    "tools": (r"\btools?\b|function.call|tool_c", "tools"),
+    "system": (_ROLES, ""),
+    "reasoning": ("reasoning", ""),
+}
+"""What a server may refuse: its words in an error, and the setting that decides instead if it is given; "" for none."""
+_LIMITS: Final = ("max_tokens", "max_completion_tokens")
+_MOST_TRIES: Final = 4
+_MESSAGE_TOKENS: Final = 8
+# A ratio counts from so many estimated tokens, and up to so much.
+_LEAST_COUNTED, _MOST_RATIO = 500, 3.0
+_BEHIND: Final = 24
+# 404 and 500 are gateways' and templates' answers to what they do not take.
+_REFUSALS: Final = (400, 422, 404, 413, 500, 501)
+_TOO_LONG: Final = re.compile(
+    r"context.?(?:length|size|window)|too many (?:input )?tokens|(?:prompt|input) is too long|reduce the length|"
+    r"maximum (?:prompt length|number of tokens|context)|inputs`? tokens|tokens? .{0,40}exceed|exceed.{0,40} tokens",
+    re.I | re.S,
+)
+_WINDOW: Final = re.compile(
+    r".*n_ctx\D{0,4}(\d{3,8})|.*?(?:context (?:length|size|window)|prompt length|length of only|allowed|must be <=|cannot exceed|tokens >)"
+    r"[^\d.;]{0,24}(\d{3,8})|.*?(\d{3,8}) (?:tokens? )?maximum",
+    re.I | re.S,
+)
+
+
+class Learned:
+    """The facts of all models, for one process. `take_new` and `replace` exchange them with the other ones."""
+
+    def __init__(self) -> None:
+        self._facts: Mapping[Key, Facts] = {}
+        self._new: dict[Key, Facts] = {}
+
+    def of(self, key: Key) -> Facts:
+        return {**self._facts.get(key, {}), **self._new.get(key, {})}
+
+    def note(self, key: Key, facts: Facts) -> None:
+        known = self.of(key)
+        if new := {name: value for name, value in facts.items() if known.get(name) != value}:
+            self._new[key] = {**self._new.get(key, {}), **new}
+            structlog.get_logger("models").info("model_learned", model=key[1], **new)
+
+    def take_new(self) -> Mapping[Key, Facts]:
+        """What is to be stored. It stays until `replace`."""
+        return dict(self._new)
+
+    def replace(self, stored: Mapping[Key, Facts], sent: Mapping[Key, Facts]) -> None:
+        """Take what is stored. sent: what was taken before, and is stored by now."""
+        self._facts = stored
+        self._new = {key: facts for key, facts in self._new.items() if sent.get(key) is not facts}
+
+
+def limit_name(without: Collection[str], *, completion: bool) -> str:
+    """The name of the limit of an answer in a request; "" for none. completion: whether the second one is preferred."""
+    return next((name for name in _LIMITS[:: -1 if completion else 1] if name not in without), "")
+
+
+def count_tokens(prompt: ModelPrompt) -> int:
+    """An estimate of the tokens of a prompt with its tools and its schema."""
+    texts = [*(message.text for message in prompt.messages), prompt.prefix]
+    texts += [f"{card.id} {card.description} {json.dumps(dict(card.parameters))}" for card in prompt.tools]
+    texts += [json.dumps(dict(call.arguments)) for message in prompt.messages for call in message.requests]
+    texts += [json.dumps(dict(prompt.schema))] if prompt.schema else []
+    return sum(len(TOKEN.findall(text)) + _MESSAGE_TOKENS for text in texts if text)
+
+
+def shorten(prompt: ModelPrompt, share: float) -> ModelPrompt:
+    """The prompt with about this share of its history, the latest, and of its passages and results of tools, the first."""
+    left = share * sum(len(message.text) for message in prompt.messages if 0 in message.cuts)
+    kept = list[PromptMessage]()
+    for message in reversed(prompt.messages):
+        left -= len(message.text) if 0 in message.cuts else 0
+        if message.cuts and 0 not in message.cuts:
+            fits = max(1, sum(cut <= share * len(message.text) for cut in message.cuts))
+            text, documents = message.text[: message.cuts[fits - 1]] + message.tail, message.documents[:fits]
+            kept.append(replace(message, text=text, cuts=message.cuts[:fits], documents=documents))
+        elif left >= 0 or not message.cuts:
+            kept.append(message)
+    return replace(prompt, messages=kept[::-1])
+
+
+def _fit(prompt: ModelPrompt, window: int, ratio: float) -> ModelPrompt:
+    """The prompt, so short that it has a place with its answer in a window. ratio: see Facts."""
+    most, size, shorter = min(prompt.max_tokens, window // 4), 0, prompt
+    for share in (1.0, *(share / 16 for share in range(15, -1, -1))):
+        shorter = shorten(prompt, share) if share < 1 else prompt
+        if (size := int(count_tokens(shorter) * ratio)) <= window - most:
+            break
+    return replace(shorter, max_tokens=max(1, min(most, window - size)))
+
+
+@dataclass(slots=True)
+class Trial:
+    """The tries of one call. settings: the names of those that are given. completion: see `limit_name`. new: what is
+    learned if the latest try has an answer."""
+
+    prompt: ModelPrompt
+    facts: Facts
+    settings: Collection[str]
+    window: int | None
+    completion: bool
+    new: dict[str, float] = field(default_factory=dict[str, float])
+    sent: ModelPrompt = field(init=False)
+    _own: set[str] = field(default_factory=set[str])
+    _tries: int = 0
+    _share: float = 1.0
+
+    def request(self) -> ModelPrompt:
+        """The prompt of the next try."""
+        facts = {**self.facts, **self.new}
+        refused = {
+            each
+            for each, (_, setting) in FIELDS.items()
+            if facts.get(each) == 0 and setting not in self.settings
+        }
+        without = frozenset(refused | self._own | self.prompt.without)
+        self.sent = _leave_out(replace(self.prompt, without=without), "tools" if "tools" in without else "")
+        self.sent = shorten(self.sent, self._share) if self._share < 1 else self.sent
+        if window := self.window or int(facts.get("window", 0)):
+            self.sent = _fit(self.sent, window, facts.get("ratio", 1.0))
+        for name in without:
+            self.sent = _leave_out(self.sent, name)
+        return self.sent
+
+    def count(self, counted: int) -> Facts:
+        """What the usage of an answer shows. counted: the tokens of the prompt that its server reports; 0 if it does not."""
+        if not counted or not (self.window or "window" in self.facts):
+            return {}
+        estimated, known = count_tokens(self.sent), self.facts.get("ratio", 0.0)
+        ratio = round(min(counted / estimated, _MOST_RATIO), 2) if estimated >= _LEAST_COUNTED else 0.0
+        return {"ratio": ratio} if ratio > known else {}
+
+    def goes_on(self, error: ModelError) -> bool:
+        """Whether another try may cure the error."""
+        status = error.status or (_REFUSALS[0] if error.fault is ModelFault.REFUSED else 0)
+        self._tries += 1
+        if status not in _REFUSALS or error.fault is ModelFault.CREDENTIAL or self._tries > _MOST_TRIES:
+            return False
+        if _TOO_LONG.search(error.detail):
+            found = _WINDOW.match(error.detail)
+            if found and not self.window and not self._echoes(error.detail, found):
+                self.new["window"] = int(found[1] or found[2] or found[3])
+            halved, self._share = self._share < 1, 0.5
+            return not halved
+        sent = [
+            name for name, (_, setting) in FIELDS.items() if setting not in self.settings and self._has(name)
+        ]
+        for name in sent:
+            if match := re.search(FIELDS[name][0], error.detail, re.I):
+                if self._echoes(error.detail, match):
+                    self._own.add(name)
+                else:
+                    self.new[name] = 0
+                return True
+        if status not in _REFUSALS[:2] or self.prompt.purpose == TEST or self._own:
+            return False
+        self._own.update(name for name in sent if name not in _LIMITS)
+        return bool(self._own)
+
+    def _has(self, name: str) -> bool:
+        if name in _LIMITS:
+            return name == limit_name(self.sent.without, completion=self.completion)
+        unsent = name in self.sent.without or _leave_out(self.sent, name) is self.sent
+        return name not in self.sent.without if name == "stream_options" else not unsent
+
+    def _echoes(self, detail: str, match: re.Match[str]) -> bool:
+        """Whether the words of an error from a name on are a user's or a document's, so that nothing is learned from them."""
+        words = _squash(detail[max(match.start(), match.end() - _BEHIND) : match.end() + _BEHIND])
+        others = (each.text for each in self.sent.messages if each.place is not Provenance.INSTRUCTION)
+        return any(words in _squash(text) for text in others)
+
+
+def _squash(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.lower()))
+
+
+def _leave_out(prompt: ModelPrompt, name: str) -> ModelPrompt:
+    """The prompt without a field; the same object if it does not have it. Without tools, calls and their results are text."""
+    system = [message for message in prompt.messages if message.role is Role.SYSTEM]
+    if name == "system" and system:
+        # Messages of one role are joined.
+        first = PromptMessage(Role.USER, "\n\n".join(message.text for message in system))
+        return replace(prompt, messages=[first, *(each for each in prompt.messages if each not in system)])
+    if name == "tools" and (prompt.tools or any(message.role is Role.TOOL for message in prompt.messages)):
+        return replace(prompt, tools=(), messages=list(_plain(prompt.messages)))
+    if name == "reasoning" and any(
+        each.signature for message in prompt.messages for each in message.requests
+    ):
+        bare = [[replace(each, signature="") for each in message.requests] for message in prompt.messages]
+        messages = [
+            replace(message, requests=own) for message, own in zip(prompt.messages, bare, strict=True)
+        ]
+        return replace(prompt, messages=messages)
+    if name == "temperature" and prompt.temperature is not None:
+        return replace(prompt, temperature=None)
+    return replace(prompt, schema=None) if name == "response_format" and prompt.schema else prompt
+
+
+def _plain(messages: Sequence[PromptMessage]) -> Iterator[PromptMessage]:
+    asked = {request.call_id: request for message in messages for request in message.requests}
+    for message in messages:
+        if message.role is Role.TOOL:
+            call = asked.get(message.answers)
+            arguments = "" if call is None else json.dumps(dict(call.arguments), ensure_ascii=False)
+            of = "" if call is None else f" {call.tool}, called with {arguments}"
+            begin = f"The result of the tool{of}:\n\n"
+            cuts = [len(begin) + cut for cut in message.cuts]
+            place, text = Provenance.RETRIEVED, begin + message.text
+            yield PromptMessage(Role.USER, text, place=place, cuts=cuts, tail=message.tail)
+        elif not message.requests:
+            yield message
+        elif message.text:
+            yield replace(message, requests=())
