@@ -374,7 +374,8 @@ class _Crawl:
             delay = self._connection.delay
             if robots:
                 rules = await self._rules(origin)
-                if not rules.can_fetch(address, USER_AGENT):
+                # A site may have very many rules.
+                if not await asyncio.to_thread(rules.can_fetch, address, USER_AGENT):
                     raise _PageProblem("The site's robots.txt does not allow Responsa to read this page.")
                 delay = max(delay, min(_MOST_DELAY, rules.crawl_delay(USER_AGENT) or 0.0))
             headers = conditional[1] if conditional[0] == address else dict[str, str]()
