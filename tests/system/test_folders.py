@@ -288,7 +288,7 @@ def test_a_run_that_is_cancelled_or_whose_source_is_deleted_leaves_its_server(
             assert desk.call("AdminService/DeleteSource", {"name": "sources/endless"}).problem is None
         else:
             assert desk.call("Operations/CancelOperation", {"name": run}).problem is None
-        asked = endless.requests, len(repository.requests)
+        requests = endless.requests, len(repository.requests)
         eventually(lambda: held.left, "the run to leave its server")
         held.holding = False
         # A further run of this tenant begins and ends; the first one has asked for nothing meanwhile.
@@ -296,7 +296,7 @@ def test_a_run_that_is_cancelled_or_whose_source_is_deleted_leaves_its_server(
         assert "1 created" in desk.run(
             "sources", "add", str(desk.folder), "--collection", "handbook", "--id", "b"
         )
-        assert (endless.requests, len(repository.requests)) == asked
+        assert (endless.requests, len(repository.requests)) == requests
         ended = desk.call("Operations/GetOperation", {"name": run}).message
         reason = "RESOURCE_NOT_FOUND" if deleted else "OPERATION_CANCELLED"
         assert ended["error"]["details"][0]["reason"] == reason
