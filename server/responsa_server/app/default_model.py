@@ -283,21 +283,13 @@ class DefaultModels:
                     return await adapter.list_models()
             bare = replace(_PROMPT, messages=[_ASKED], tools=(), temperature=None, without=frozenset(FIELDS))
             await self._step("answer", model, bare, steps)
-            await self._step("prompt", model, _PROMPT, steps)
-            asked = [*_PROMPT.messages, PromptMessage(Role.ASSISTANT, "", steps[-1].requests)]
-            results = [
-                PromptMessage(Role.TOOL, "At nine.", answers=each.call_id) for each in steps[-1].requests
-            ]
-            if results:
-                await self._step("tool", model, replace(_PROMPT, messages=[*asked, *results]), steps)
+            if requests := await self._step("prompt", model, _PROMPT, steps):
+                results = [PromptMessage(Role.TOOL, "At nine.", answers=each.call_id) for each in requests]
+                turns = [*_PROMPT.messages, PromptMessage(Role.ASSISTANT, "", requests), *results]
+                await self._step("tool", model, replace(_PROMPT, messages=turns), steps)
             await self._step("schema", model, replace(_PROMPT, tools=(), schema=_SCHEMA), steps)
             if provider is not None and (window := provider.server.window):
-                filling = PromptMessage(
-                    Role.USER,
-                    _FILLING * window,
-                    place=Provenance.RETRIEVED,
-                    cuts=range(100, window * 30, 100),
-                )
+                filling = PromptMessage(Role.USER, _FILLING * window, place=Provenance.RETRIEVED)
                 long = [_PROMPT.messages[0], filling, _PROMPT.messages[-1]]
                 await self._step(
                     "window", model, replace(_PROMPT, messages=long, max_tokens=window // 4), steps
@@ -312,19 +304,20 @@ class DefaultModels:
 
     async def _step(
         self, name: str, model: ChatModel, prompt: ModelPrompt, steps: list[ModelTestStep]
-    ) -> None:
-        """Send a prompt. What its server refuses without a name is found by leaving out, and learned. Raises ModelError if without
-        this step no answer can come."""
+    ) -> Sequence[ToolRequest]:
+        """Send a prompt, and return the calls that the model requests. What its server refuses without a name is found by leaving
+        out, and learned. Raises ModelError if without this step no answer can come."""
+        requests: Sequence[ToolRequest] = ()
+        passed, detail = True, ""
         try:
             requests = await _send(model, prompt)
         except ModelError as error:
-            if not (isinstance(model, HttpModel) and error.status and await _find_refused(model, prompt)):
-                if not _writes(steps):
-                    raise
-                steps.append(ModelTestStep(name, passed=False, detail=error.received))
-                return
-            requests = list[ToolRequest]()
-        steps.append(ModelTestStep(name, passed=True, requests=requests))
+            found = isinstance(model, HttpModel) and error.status and await _find_refused(model, prompt)
+            if not (found or _writes(steps)):
+                raise
+            passed, detail = bool(found), "" if found else error.received
+        steps.append(ModelTestStep(name, passed=passed, detail=detail))
+        return requests
 
     def _list_providers(self) -> Mapping[str, ModelProvider]:
         """The providers by name. Reads files."""

@@ -186,15 +186,16 @@ class Retrying:
                 pause = self._policy.pause(error, tried, self._chance())
                 if wrote or pause is None or clock() + pause >= until:
                     raise
-                log_failed(self._called, prompt, error)
+                log_failed(self._called, error)
             before = latest
             await self._sleep(pause)
 
 
-def log_failed(model: str, prompt: ModelPrompt, error: ModelError) -> None:
-    """Logs a failed try with its cause, but without any part of the prompt or the answer. model: the name `provider:model`."""
+def log_failed(model: str, error: ModelError, event: str = "model_call_failed") -> None:
+    """Logs a failed try with its cause, but without any part of the prompt or the answer. model: the name `provider:model`.
+    event: the name of the failure in the log."""
     structlog.get_logger("models").warning(
-        "model_call_failed",
+        event,
         model=model,
         cause=error.fault.value,
         http_status=error.status or None,
@@ -701,7 +702,7 @@ class ModelChain:
     def _fail(self, member: ChainModel, call: _ModelCall, error: ModelError, waited_seconds: float) -> None:
         error.model = member.name
         instruments.MODEL_CALLS.add(1, member.name, error.fault.value)
-        log_failed(member.name, call.prompt, error)
+        log_failed(member.name, error)
         # A small call waits briefly: that its model is late, perhaps loading, does not mean that it is broken.
         brief = call.prompt.loading is None and call.patience_seconds < self._patience
         late = error.fault is ModelFault.TIMEOUT and brief

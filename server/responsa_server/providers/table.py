@@ -29,7 +29,7 @@ from responsa_server.providers.chain import (
     RetryPolicy,
 )
 from responsa_server.providers.http_model import HttpModel
-from responsa_server.providers.learned import FIELDS, Facts, Learned
+from responsa_server.providers.learned import Facts, Learned
 from responsa_server.providers.settings import ADAPTERS, CompatibleSettings, ModelSettings
 from responsa_server.system.plugins import Group, load_rows
 
@@ -206,11 +206,6 @@ class ProviderTable:
     def price(self, model: str) -> Price | None:
         return self.prices.price(model, datetime.now(UTC).date())
 
-    def window(self, names: Sequence[str]) -> int | None:
-        providers = self._resolve_providers(names).values()
-        windows = [provider.server.window for provider in providers if provider is not None]
-        return min((window for window in windows if window is not None), default=None)
-
     def small(self, names: Sequence[str]) -> frozenset[str]:
         declared = self._resolve_providers(names).items()
         return frozenset(name for name, provider in declared if provider is not None and provider.small)
@@ -227,9 +222,7 @@ class ProviderTable:
         server = None if (provider := self.providers.get(called)) is None else provider.server
         if server is None:
             return {}
-        known = self.learned.of((server.url, model))
-        settled = {field for field, (_, setting) in FIELDS.items() if setting in server.model_fields_set}
-        return {field: value for field, value in known.items() if field not in settled}
+        return self.learned.of((server.url, model), server.model_fields_set)
 
     def _resolve_providers(self, names: Sequence[str]) -> Mapping[str, Provider | None]:
         """The resolved names with their providers. None for a model without a server."""
