@@ -308,8 +308,10 @@ class HttpServer:
         except (ValueError, RecursionError):
             body = None
         named = isinstance(body, dict)
-        words = body if named else {"error": received.decode(errors="replace")}
-        error = self._error_of(cast("dict[str, Any]", words), response.status_code)
+        words: Mapping[str, Any] = (
+            cast("dict[str, Any]", body) if named else {"error": received.decode(errors="replace")}
+        )
+        error = self._error_of(words, response.status_code)
         error.received = error.received if named else self.unread(response, bytes(received)).received
         wait = retry_after(headers, datetime.now(UTC))
         error.retry_after = error.retry_after if wait is None else wait

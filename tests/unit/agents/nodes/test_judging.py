@@ -90,10 +90,10 @@ class Judge:
 
     async def handle(self, exchange: LoopbackExchange) -> None:
         body = OpenAi().check(exchange)
-        shown_texts, sentences = (one["content"] for one in body["messages"][1:])
+        (shown,) = (message["content"] for message in body["messages"][1:])
         fence = r"⟦data {} (q\w+)⟧\n(.*?)\n⟦end \1⟧"
-        read = [text for _, text in re.findall(fence.format("passage"), shown_texts, re.DOTALL)]
-        ((_, lines),) = re.findall(fence.format("sentences"), sentences, re.DOTALL)
+        read = [text for _, text in re.findall(fence.format("passage"), shown, re.DOTALL)]
+        ((_, lines),) = re.findall(fence.format("sentences"), shown, re.DOTALL)
         pairs = [
             ([read[int(number) - 1] for number in found[1].split(", ")], found[2])
             for found in re.findall(r"(?m)^(\d+)\. \[([\d, ]+)\] (.*)$", lines)
