@@ -381,10 +381,10 @@ class HttpModel(HttpServer, abc.ABC):
         """See `ChatModel.stream`. What the server refuses is left out of further tries, before a word is sent."""
         server = self._server
         without = prompt.without if server.tools else prompt.without | {"tools"}
-        given = server.model_fields_set
-        facts = self.learned.of(self.key, given)
+        settings = server.model_fields_set
+        facts = self.learned.of(self.key, settings)
         prompt = replace(prompt, without=without)
-        trial = Trial(prompt, facts, given, server.window, server.completion_limit)
+        trial = Trial(prompt, facts, settings, server.window, server.completion_limit)
         while True:
             begun, counted, sent = False, 0, trial.request()
             try:
@@ -927,16 +927,15 @@ class ToolRequests:
             requests[0] = replace(requests[0], signature=signature)
         return requests
 
-    def _request(self, partial_request: _PartialRequest) -> ToolRequest:
+    def _request(self, parts: _PartialRequest) -> ToolRequest:
         arguments, problem = dict[str, JsonValue](), ""
         try:
-            arguments = _ARGUMENTS.validate_json(partial_request.arguments or "{}")
+            arguments = _ARGUMENTS.validate_json(parts.arguments or "{}")
         except ValidationError:
             problem = "they are not a JSON object"
         if not _sendable(arguments, _MAX_ARGUMENTS_DEPTH):
             arguments, problem = {}, "they are nested too deep, or hold a number that is not finite"
-        made = partial_request
-        return ToolRequest(made.call_id, made.tool, dict(arguments), made.signature, problem)
+        return ToolRequest(parts.call_id, parts.tool, dict(arguments), parts.signature, problem)
 
 
 def _sendable(value: object, depth: int) -> bool:

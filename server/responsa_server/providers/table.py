@@ -110,11 +110,11 @@ class ProviderTable:
         self.prices = prices
         """The prices of all models."""
         self._options = options
-        self._circuits = ModelCircuits()
-        self.breakers = self._circuits.breakers
-        """The circuit breakers of all models."""
         self.learned: Final = Learned()
         """The facts of all models."""
+        self._circuits = ModelCircuits(learned=self.learned)
+        self.breakers = self._circuits.breakers
+        """The circuit breakers of all models."""
         self._adapters: dict[str, HttpModel] = {}
         self._replaced: list[HttpModel] = []
         self._chains: dict[Sequence[str], ModelChain] = {}

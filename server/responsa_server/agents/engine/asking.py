@@ -361,7 +361,7 @@ class _Spending:
         return Usage(input_tokens=read, output_tokens=pieces, cost_micros=int(cost))
 
 
-_FAULTS: Final[Mapping[ModelFault, str]] = {
+FAULTS: Final[Mapping[ModelFault, str]] = {
     ModelFault.UNREACHABLE: "could not be reached",
     ModelFault.TIMEOUT: "fell silent",
     ModelFault.REFUSED: "rejected the request",
@@ -372,12 +372,13 @@ _FAULTS: Final[Mapping[ModelFault, str]] = {
     ModelFault.OVERLOADED: "is overloaded",
     ModelFault.EMPTY: "sent an answer without text",
 }
+"""What its server did if a model failed."""
 
 
 def model_unavailable(error: ModelError, model: str) -> Unavailable:
     """What a caller is told of a failed call. model: the chain's name, if the error names no model."""
     model = error.model or model
-    message = f"The server of the model {model} {_FAULTS[error.fault]}; ask again."
+    message = f"The server of the model {model} {FAULTS[error.fault]}; ask again."
     metadata = {"model": model, "cause": error.fault.value}
     return Unavailable(Reason.MODEL_UNAVAILABLE, message, metadata, retry_after=error.retry_after or 1.0)
 
