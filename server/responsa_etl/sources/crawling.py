@@ -248,10 +248,10 @@ class _Crawl:
         # In the order of reading; indexes add to it on the way.
         sitemaps = list(dict.fromkeys(_normal(address) for address in self._table.sitemaps))
         noted = set(sitemaps)
-        most = min(_MOST_SITEMAPS, self._budget.limits.requests // 2)  # the other half is for pages
+        limit = min(_MOST_SITEMAPS, self._budget.limits.requests // 2)  # the other half is for pages
         for number, address in enumerate(sitemaps):
-            if number == most:
-                raise BudgetSpent(f"{most} sitemaps")
+            if number == limit:
+                raise BudgetSpent(f"{limit} sitemaps")
             entries = await self._sitemap(address)
             await self._budget.spend(entries=len(entries))
             for entry in entries:

@@ -112,12 +112,12 @@ class LocalFolder:
         except OSError as error:
             raise FileProblem(f"The file cannot be read: {error.strerror}.") from None
 
-    def _scan(self, below: Path, most: int) -> Sequence[tuple[Path, FolderFile | None]]:
+    def _scan(self, below: Path, limit: int) -> Sequence[tuple[Path, FolderFile | None]]:
         """The files, and the folders that are not hidden (None), among the first entries of a folder, by name. Raises OSError."""
         descriptor, scanned = _open_folder(self._path / below), list[tuple[Path, FolderFile | None]]()
         try:
             with os.scandir(descriptor) as entries:
-                for entry in islice(entries, most):
+                for entry in islice(entries, limit):
                     path = below / entry.name
                     if entry.is_dir(follow_symlinks=False):
                         if not entry.name.startswith(".") and self._path / path != self._home:

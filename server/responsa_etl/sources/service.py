@@ -129,9 +129,9 @@ class SourceAdministration:
     async def delete(self, caller: Principal, source_id: str, etag: str, *, documents: bool) -> None:
         """Delete a source. documents: whether to delete those that it made, too. Raises NotFound, Conflict."""
         if documents:
-            made = await self.sources.documents(caller, source_id, etag)
+            ids = await self.sources.documents(caller, source_id, etag)
             await self._end_runs(caller, source_id)
-            for document_id in made:
+            for document_id in ids:
                 with suppress(NotFound):  # somebody else may have deleted it
                     await self._library.delete_document(caller, document_id)
         await self.sources.delete(caller, source_id, etag)

@@ -417,9 +417,9 @@ class Sync:
                 ):
                     refused |= {document.subject} & together
         if spent is not None:
-            kept = f"What was read until then is kept ({counted(len(order), 'document')}), and nothing was deleted."
+            outcome = f"What was read until then is kept ({counted(len(order), 'document')}), and nothing was deleted."
             remedy = "Connect less, or ask the operator for a larger budget (sources.files, sources.run_seconds, sources.run_bytes)."
-            message = f"The run ended by its budget, {spent}. {kept} {remedy}"
+            message = f"The run ended by its budget, {spent}. {outcome} {remedy}"
             raise unreadable(task.source.connection, "", DatabaseFault.BUDGET, message)
 
     async def _read(

@@ -219,10 +219,9 @@ class ProviderTable:
     def facts(self, name: str) -> Facts:
         """What was learned of a model, `provider:model`, within a day, unless a setting decides."""
         called, _, model = name.partition(":")
-        server = None if (provider := self.providers.get(called)) is None else provider.server
-        if server is None:
+        if (provider := self.providers.get(called)) is None:
             return {}
-        return self.learned.of((server.url, model), server.model_fields_set)
+        return self.learned.of((provider.server.url, model), provider.server.model_fields_set)
 
     def _resolve_providers(self, names: Sequence[str]) -> Mapping[str, Provider | None]:
         """The resolved names with their providers. None for a model without a server."""
@@ -230,21 +229,20 @@ class ProviderTable:
 
     def _adapter(self, name: str) -> HttpModel:
         if name not in self._adapters:
-            called, _, model = name.partition(":")
-            provider = self.providers.get(called)
-            assert provider is not None, "chains have available models only"
-            self._adapters[name] = provider.adapter(model)
+            self._adapters[name] = self._provider(name).adapter(name.partition(":")[2])
             self._adapters[name].learned = self.learned
         return self._adapters[name]
+
+    def _provider(self, name: str) -> Provider:
+        provider = self.providers.get(name.partition(":")[0])
+        assert provider is not None, "chains have available models only"
+        return provider
 
     def _model(self, name: str) -> ChatModel:
         if name in self._options.serverless:
             return self._options.serverless[name]
-        called, _, model = name.partition(":")
-        provider = self.providers.get(called)
-        assert provider is not None, "chains have available models only"
-        current = _Current(model, partial(self._adapter, name))
-        return Retrying(Limited(current, provider.limits), self._options.retry, called=name)
+        current = _Current(name.partition(":")[2], partial(self._adapter, name))
+        return Retrying(Limited(current, self._provider(name).limits), self._options.retry, called=name)
 
 
 def providers(settings: ModelSettings) -> dict[str, Provider]:
