@@ -56,7 +56,6 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS: Final = 5
 _LOST_MILLISECONDS: Final = 3600 * 1000
 _TOO_LONG: Final = psycopg.errors.InvalidArgumentForWidthBucketFunction.sqlstate
-# The files of authorities of Debian, Red Hat, SUSE, and of Alpine and macOS.
 
 
 class Driver(Protocol):

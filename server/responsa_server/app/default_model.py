@@ -16,6 +16,7 @@ import structlog
 from cryptography.exceptions import InvalidTag
 from pydantic import SecretStr, ValidationError
 
+from responsa_server.agents.engine.asking import FAULTS
 from responsa_server.app.embedders import ConfiguredEmbedders
 from responsa_server.app.models import EMBEDDED, EMBEDDED_MODEL, SCRIPTED, list_models, warn_of_spending
 from responsa_server.app.settings import Settings, environment
@@ -115,6 +116,15 @@ _OUTCOMES: Final[Mapping[ModelFault, ModelTestOutcome]] = {
     # A model that thinks may have no word left for the answer.
     ModelFault.EMPTY: ModelTestOutcome.ANSWERED,
 }
+_REMEDIES: Final[Mapping[ModelFault, str]] = {
+    ModelFault.UNREACHABLE: "Check its address, and that it runs.",
+    ModelFault.TIMEOUT: "Choose a faster model, or raise models.patience_seconds.",
+    ModelFault.CREDENTIAL: "Check its key, and the credit of its account.",
+    **dict.fromkeys(
+        (ModelFault.RATE_LIMITED, ModelFault.OVERLOADED), "Ask for higher limits, or add a second model."
+    ),
+}
+_OTHER_REMEDY: Final = "Test the model: the test says what its server does not take."
 
 
 class DefaultModels:
@@ -176,6 +186,7 @@ class DefaultModels:
         stored, update_time = await self._store.get()
         offered = await asyncio.to_thread(self._list_providers)
         refused = "" if self._fixed or self._problem else await self._refusal_of(stored)
+        failing = " ".join(sentence for name, sentence in tell_failing(self._table) if name in self._in_use)
         in_use = () if refused else self._in_use
         spending = warn_of_spending(self._whole, in_use)
         _, key_in_use = await asyncio.to_thread(self._find_key, stored)
@@ -184,14 +195,14 @@ class DefaultModels:
             FIXED_BY if self._fixed else "",
             stored,
             update_time,
-            self._problem or refused,
+            self._problem or refused or failing,
             f"{spending[0]}: {spending[1]}." if spending else "",
             list(offered.values()),
             key_in_use,
             bool(stored.sealed_key),
             self.embedders.configured,
             EMBEDDING_FIXED_BY if self._embedding_fixed else "",
-            shown_facts(self._table.facts(in_use[0])) if in_use else {},
+            list_shown(self._table.facts(in_use[0])) if in_use else {},
         )
 
     async def store(self, caller: Principal, wanted: DefaultModel, *, skip_test: bool) -> None:
@@ -264,7 +275,7 @@ class DefaultModels:
             _, key = await asyncio.to_thread(self._find_key, wanted)
             message = _message(outcome, wanted, offered, kind, key, received)
         url = wanted.base_url or offered.base_url
-        learned = shown_facts(self._table.learned.of((url.rstrip("/"), wanted.model)))
+        learned = list_shown(self._table.learned.of((url.rstrip("/"), wanted.model)))
         return ModelTest(outcome, message, time.monotonic() - began, models, steps, learned)
 
     async def _ask(
@@ -283,21 +294,13 @@ class DefaultModels:
                     return await adapter.list_models()
             bare = replace(_PROMPT, messages=[_ASKED], tools=(), temperature=None, without=frozenset(FIELDS))
             await self._step("answer", model, bare, steps)
-            await self._step("prompt", model, _PROMPT, steps)
-            asked = [*_PROMPT.messages, PromptMessage(Role.ASSISTANT, "", steps[-1].requests)]
-            results = [
-                PromptMessage(Role.TOOL, "At nine.", answers=each.call_id) for each in steps[-1].requests
-            ]
-            if results:
-                await self._step("tool", model, replace(_PROMPT, messages=[*asked, *results]), steps)
+            if requests := await self._step("prompt", model, _PROMPT, steps):
+                results = [PromptMessage(Role.TOOL, "At nine.", answers=each.call_id) for each in requests]
+                turns = [*_PROMPT.messages, PromptMessage(Role.ASSISTANT, "", requests), *results]
+                await self._step("tool", model, replace(_PROMPT, messages=turns), steps)
             await self._step("schema", model, replace(_PROMPT, tools=(), schema=_SCHEMA), steps)
             if provider is not None and (window := provider.server.window):
-                filling = PromptMessage(
-                    Role.USER,
-                    _FILLING * window,
-                    place=Provenance.RETRIEVED,
-                    cuts=range(100, window * 30, 100),
-                )
+                filling = PromptMessage(Role.USER, _FILLING * window, place=Provenance.RETRIEVED)
                 long = [_PROMPT.messages[0], filling, _PROMPT.messages[-1]]
                 await self._step(
                     "window", model, replace(_PROMPT, messages=long, max_tokens=window // 4), steps
@@ -312,19 +315,20 @@ class DefaultModels:
 
     async def _step(
         self, name: str, model: ChatModel, prompt: ModelPrompt, steps: list[ModelTestStep]
-    ) -> None:
-        """Send a prompt. What its server refuses without a name is found by leaving out, and learned. Raises ModelError if without
-        this step no answer can come."""
+    ) -> Sequence[ToolRequest]:
+        """Send a prompt, and return the calls that the model requests. What its server refuses without a name is cured by leaving
+        out, and learned. Raises ModelError if without this step no answer can come."""
+        requests: Sequence[ToolRequest] = ()
+        passed, detail = True, ""
         try:
             requests = await _send(model, prompt)
         except ModelError as error:
-            if not (isinstance(model, HttpModel) and error.status and await _find_refused(model, prompt)):
-                if not _writes(steps):
-                    raise
-                steps.append(ModelTestStep(name, passed=False, detail=error.received))
-                return
-            requests = list[ToolRequest]()
-        steps.append(ModelTestStep(name, passed=True, requests=requests))
+            cured = isinstance(model, HttpModel) and error.status and await _find_refused(model, prompt)
+            if not (cured or _writes(steps)):
+                raise
+            passed, detail = bool(cured), "" if cured else error.received
+        steps.append(ModelTestStep(name, passed=passed, detail=detail))
+        return requests
 
     def _list_providers(self) -> Mapping[str, ModelProvider]:
         """The providers by name. Reads files."""
@@ -427,8 +431,8 @@ class DefaultModels:
         if wanted.provider == COMPATIBLE:
             return Provider(self._guard(wanted, key)), ""
         known = providers(self._settings)[wanted.provider]
-        given = {"api_key": SecretStr(key), "window": wanted.window or None}
-        return replace(known, server=known.server.model_copy(update=given)), ""
+        fields = {"api_key": SecretStr(key), "window": wanted.window or None}
+        return replace(known, server=known.server.model_copy(update=fields)), ""
 
     def _guard(self, wanted: DefaultModel, key: str) -> GuardedSettings:
         return GuardedSettings(
@@ -496,7 +500,18 @@ async def _find_refused(model: HttpModel, prompt: ModelPrompt) -> bool:
     return True
 
 
-def shown_facts(facts: Facts) -> Mapping[str, int]:
+def tell_failing(models: ProviderTable) -> Sequence[tuple[str, str]]:
+    """Each model that has failed three times in a row for one cause, and a sentence with the cause and the remedy."""
+    return [
+        (
+            name,
+            f"The model {name} has failed three times in a row: its server {FAULTS[fault]}. {_REMEDIES.get(fault, _OTHER_REMEDY)}",
+        )
+        for name, fault in models.learned.list_failing().items()
+    ]
+
+
+def list_shown(facts: Facts) -> Mapping[str, int]:
     """Those facts that people are told."""
     return {name: int(value) for name, value in facts.items() if name in (*FIELDS, "window", "text_calls")}
 
@@ -606,6 +621,7 @@ class ModelsPart:
                 for name, why in zip(names, away, strict=True)
                 if why
             ),
+            *(sentence for _, sentence in tell_failing(self._models)),
         ]
         return PartReport(Health.DEGRADED, detail="\n".join(lines)) if lines else PartReport(Health.OK)
 

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Protocol
 
 from responsa_contract import ModelTestOutcome
-from responsa_server.domain.models import ToolRequest
 from responsa_server.domain.people import Principal
 
 
@@ -85,13 +84,11 @@ class InstalledModels:
 
 @dataclass(frozen=True, slots=True)
 class ModelTestStep:
-    """What a test sent, and whether the model took it; the fields are those of the contract. requests: the calls that the model
-    requested."""
+    """What a test sent, and whether the model took it; the fields are those of the contract."""
 
     name: str
     passed: bool
     detail: str = ""
-    requests: Sequence[ToolRequest] = ()
 
 
 @dataclass(frozen=True, slots=True)

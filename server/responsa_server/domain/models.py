@@ -104,9 +104,8 @@ class PromptMessage:
     requests: the tool calls that an ASSISTANT message requests. answers: the call_id that a TOOL message answers.
     place: USER or RETRIEVED for a USER message; one message never holds texts of both places. For every other role, the
     role determines the place, and a given place is ignored. documents: the passages of a RETRIEVED message, in the
-    order of their numbers, for an adapter whose provider cites documents itself; `text` has them too. cuts: the lengths,
-    in ascending order, to which the text may be cut for a small window; 0 alone: the message may be left out. tail:
-    what then follows the text.
+    order of their numbers, for an adapter whose provider cites documents itself; `text` has them too. history: whether it is an
+    earlier message, which may be left out for a small window. Texts of the places RETRIEVED and TOOL may be cut for one.
     """
 
     role: Role
@@ -115,8 +114,7 @@ class PromptMessage:
     answers: str = ""
     place: Provenance = Provenance.USER
     documents: Sequence[str] = ()
-    cuts: Sequence[int] = ()
-    tail: str = ""
+    history: bool = False
 
     def __post_init__(self) -> None:
         if self.role in _PLACES:
@@ -412,12 +410,6 @@ class Models(Protocol):
 
     def requests_tools(self, names: Sequence[str]) -> bool:
         """Whether a model of this chain can request tools. Raises KeyError as `chain` does."""
-        ...
-
-    def window(self, names: Sequence[str]) -> int | None:
-        """Return the smallest configured window of this chain's models (the maximum number of tokens of a prompt and
-        its answer together), or None if no window is configured. Raises KeyError as `chain` does.
-        """
         ...
 
 

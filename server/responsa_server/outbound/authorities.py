@@ -15,29 +15,31 @@ REMEDY: Final = (
     "authorities (RESPONSA_AUTHORITIES)."
 )
 """What to do about a certificate that is not trusted."""
+_FILE: Final = "SSL_CERT_FILE"
+# The files of authorities of Debian, Red Hat, SUSE, and of Alpine and macOS.
 _SYSTEM: Final = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 )
-# The files beyond the system's, and the one with all.
-_files: dict[str, str] = {}
 
 
 def trust_also(file: Path, home: Path) -> None:
-    """Trust the authorities of a PEM file from now on. home: the data folder, which gets a file with all authorities, for programs
-    that take one file. Raises OSError, also if the file has no certificate."""
+    """Trust the authorities of a PEM file from now on, in this process and in those that it starts: SSL_CERT_FILE names a file
+    with all authorities. home: the data folder, which gets that file. Raises OSError, also if the file has no certificate."""
     ssl.create_default_context(cafile=str(file))
     every = home / "authorities.pem"
-    every.write_text("\n".join(Path(each).read_text() for each in filter(None, (_find_system(), str(file)))))
-    _files.update(own=str(file), every=str(every))
+    every.write_text(
+        "\n".join(Path(each).read_text() for each in filter(None, (authorities_file(), str(file))))
+    )
+    os.environ[_FILE] = str(every)
 
 
 def create_trust() -> ssl.SSLContext:
     """A context for outbound connections. Loading the certificates takes a while."""
     context = httpx2.create_ssl_context(trust_env=False)
-    for file in filter(None, (os.environ.get("SSL_CERT_FILE"), _files.get("own"))):
+    if file := os.environ.get(_FILE):
         context.load_verify_locations(cafile=file)
     if folder := os.environ.get("SSL_CERT_DIR"):
         context.load_verify_locations(capath=folder)
@@ -46,10 +48,6 @@ def create_trust() -> ssl.SSLContext:
 
 def authorities_file() -> str:
     """A file with all authorities, for git and the drivers of databases; "" if the system has none."""
-    return _files.get("every") or _find_system()
-
-
-def _find_system() -> str:
     chosen = ssl.get_default_verify_paths().cafile  # SSL_CERT_FILE, if it is set
     return next((file for file in (chosen, *_SYSTEM) if file and Path(file).is_file()), "")
 

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 from typing import Any, Final, cast
 
 import httpx2
@@ -26,7 +25,6 @@ from responsa_server.domain.models import (
     TextPiece,
 )
 from responsa_server.providers.http_model import (
-    MAX_SIGNATURE,
     Complaint,
     Events,
     HttpModel,
@@ -69,6 +67,8 @@ _UNMARKED: Final = (
     "Only results of tools have marks."
 )
 _QUOTED_WORDS: Final = 12
+# The kinds of blocks with reasoning, and the fields that travel back.
+_THOUGHTS: Final = {"thinking": ("thinking", "signature"), "redacted_thinking": ("data",)}
 _FAULTS: Final = {
     "authentication_error": ModelFault.CREDENTIAL,
     "permission_error": ModelFault.CREDENTIAL,
@@ -112,25 +112,23 @@ class _Block(WireModel):
     text: str = ""
     id: str = ""
     name: str = ""
+    input: Any = None
     thinking: str = ""
     signature: str = ""
     data: str = ""
 
 
 class _Event(WireModel):
-    type: str
+    type: str = ""
     index: int = 0
     message: _Message = _Message()
     content_block: _Block | None = None
     delta: _Delta = _Delta()
     usage: _Usage | None = None
     error: Any = None
-
-
-class _Whole(WireModel):
+    # Of a message that arrives whole.
     content: Sequence[dict[str, Any]] = ()
     stop_reason: str | None = None
-    error: Any = None
 
 
 def _event(kind: str, **fields: object) -> httpx2.ServerSentEvent:
@@ -154,7 +152,7 @@ class AnthropicMessages(HttpModel):
         return self._server.prefill != "none" or _TAKES_PREFIX.match(self._model) is not None
 
     def _send(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
-        return self._events("/messages", self._body(prompt), None, prompt.silence_seconds)
+        return self._events(prompt, "/messages", self._body(prompt))
 
     async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
         """The pieces in the events. An answer ends with a stop reason and then `message_stop`. The adapter skips
@@ -173,12 +171,11 @@ class AnthropicMessages(HttpModel):
                 case "content_block_start" if data.content_block is not None:
                     block = data.content_block
                     if block.type == "tool_use":
-                        requested.add(data.index, block.id, block.name)
-                    elif block.type == "thinking":
-                        thought = {"thinking": block.thinking, "signature": block.signature}
-                        thoughts[data.index] = {"type": block.type, **thought}
-                    elif block.type == "redacted_thinking":
-                        thoughts[data.index] = {"type": block.type, "data": block.data}
+                        requested.add(
+                            data.index, block.id, block.name, json.dumps(block.input) if block.input else ""
+                        )
+                    elif fields := _THOUGHTS.get(block.type):
+                        thoughts[data.index] = {name: getattr(block, name) for name in ("type", *fields)}
                     elif block.type == "text" and block.text:
                         wrote = True
                         yield TextPiece(cited.add(block.text))
@@ -186,10 +183,12 @@ class AnthropicMessages(HttpModel):
                     wrote = True
                     yield TextPiece(cited.add(data.delta.text))
                 case "content_block_delta" if data.index in thoughts:
-                    for name in ("thinking", "signature"):
-                        thoughts[data.index][name] = thoughts[data.index].get(name, "") + getattr(
-                            data.delta, name
-                        )
+                    thought = thoughts[data.index]
+                    thought |= {
+                        name: thought[name] + getattr(data.delta, name, "")
+                        for name in thought
+                        if name != "type"
+                    }
                     yield Alive()
                 case "content_block_delta" if data.delta.type == "citations_delta":
                     cited.marks.append(data.delta.citation)
@@ -212,23 +211,18 @@ class AnthropicMessages(HttpModel):
                     pass
         if not (stopped and reason):
             raise ModelError(ModelFault.CUT, "the stream ended without message_stop")
-        for request in requested.requests():
-            signature = json.dumps(list(thoughts.values())) if thoughts else ""
-            yield replace(request, signature=signature if len(signature) <= MAX_SIGNATURE else "")
-            thoughts.clear()
+        for request in requested.requests(list(thoughts.values())):
+            yield request
         yield ending(prompt, stop_of(reason, _STOPS), wrote=wrote or bool(requested), model=model)
 
     async def _completion(self, whole: Any) -> Events:
         """The events of a message that arrived whole."""
-        message = _Whole.model_validate(whole)
-        yield (
-            _event("error", error=message.error) if message.error else _event("message_start", message=whole)
-        )
+        message = _Event.model_validate(whole)
+        yield _event("message_start", message=whole)
+        if message.error:
+            yield _event("error", error=message.error)
         for index, block in enumerate(message.content):
             yield _event("content_block_start", index=index, content_block=block)
-            if block.get("input"):
-                delta = {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}
-                yield _event("content_block_delta", index=index, delta=delta)
         yield _event("message_delta", delta={"stop_reason": message.stop_reason})
         yield _event("message_stop")
 

@@ -45,6 +45,7 @@ from responsa_server.domain.models import (
     Withdrawn,
 )
 from responsa_server.domain.sharing import Scheduler
+from responsa_server.providers.learned import Learned
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.models import model_attributes
 from responsa_server.telemetry.parts import took
@@ -186,15 +187,16 @@ class Retrying:
                 pause = self._policy.pause(error, tried, self._chance())
                 if wrote or pause is None or clock() + pause >= until:
                     raise
-                log_failed(self._called, prompt, error)
+                log_failed(self._called, error)
             before = latest
             await self._sleep(pause)
 
 
-def log_failed(model: str, prompt: ModelPrompt, error: ModelError) -> None:
-    """Logs a failed try with its cause, but without any part of the prompt or the answer. model: the name `provider:model`."""
+def log_failed(model: str, error: ModelError, event: str = "model_call_failed") -> None:
+    """Logs a failed try with its cause, but without any part of the prompt or the answer. model: the name `provider:model`.
+    event: the name of the failure in the log."""
     structlog.get_logger("models").warning(
-        "model_call_failed",
+        event,
         model=model,
         cause=error.fault.value,
         http_status=error.status or None,
@@ -240,8 +242,10 @@ class ModelCircuits:
     costs no time and the server may be back the next moment.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, learned: Learned | None = None) -> None:
+        """learned: counts the failures in a row."""
         self.breakers = Breakers(clock)
+        self.learned: Final = learned or Learned()
 
     def admit(self, member: ChainModel) -> ModelFault | Sequence[str]:
         """The circuits that the call probes; or, if the model is barred, the fault that caused it."""
@@ -272,6 +276,7 @@ class ModelCircuits:
 
     def note_answer(self, member: ChainModel) -> None:
         """Records that the answer to a call has begun."""
+        self.learned.note_call(member.name, None)
         for name in _circuits(member):
             self.breakers.record_success(name)
 
@@ -576,6 +581,7 @@ class ModelChain:
         if isinstance(probed, ModelFault):
             error = ModelError(probed, "an earlier call failed in this way, so the model was not called")
             error.model = member.name
+            self._circuits.learned.note_call(member.name, probed)
             raise error
         loading, late = prompt.loading if call.members == 1 else None, None
         if loading is not None:
@@ -624,8 +630,8 @@ class ModelChain:
                             held = ""
                             continue
                         case Alive():
-                            most = call.patience_seconds + LOADING_SECONDS
-                            own = max(own, min(clock() - begun + call.patience_seconds, most))
+                            limit = call.patience_seconds + LOADING_SECONDS
+                            own = max(own, min(clock() - begun + call.patience_seconds, limit))
                             continue
                         case Ended() if held and not (piece.stop is Stop.UNSAFE or prompt.tools):
                             raise ModelError(
@@ -701,7 +707,8 @@ class ModelChain:
     def _fail(self, member: ChainModel, call: _ModelCall, error: ModelError, waited_seconds: float) -> None:
         error.model = member.name
         instruments.MODEL_CALLS.add(1, member.name, error.fault.value)
-        log_failed(member.name, call.prompt, error)
+        log_failed(member.name, error)
+        self._circuits.learned.note_call(member.name, error.fault)
         # A small call waits briefly: that its model is late, perhaps loading, does not mean that it is broken.
         brief = call.prompt.loading is None and call.patience_seconds < self._patience
         late = error.fault is ModelFault.TIMEOUT and brief

@@ -134,7 +134,7 @@ class Gemini(HttpModel):
         )
 
     def _send(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
-        return self._events(self._path, body_of(prompt), None, prompt.silence_seconds)
+        return self._events(prompt, self._path, body_of(prompt))
 
     async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
         """The pieces in the chunks. An answer is complete if a finish reason came before the body ended. Usage may

@@ -51,7 +51,7 @@ from responsa_server.telemetry.requests import request, traceparent_for
 MAX_TOKENS: Final = 1_000_000_000
 _MAX_CALLS: Final = 64
 _MAX_ARGUMENTS_BYTES: Final = 16 * 1024
-MAX_SIGNATURE: Final = 128 * 1024
+_MAX_SIGNATURE: Final = 128 * 1024
 _MAX_ARGUMENTS_DEPTH: Final = 16
 _ARGUMENTS: Final = TypeAdapter(dict[str, JsonValue])
 _SHOWN_BYTES: Final = 500
@@ -280,7 +280,7 @@ class HttpServer:
         fault = fault_of(status)
         if named is not None and (status == HTTPStatus.OK or named in _refinements(status)):
             fault = named
-        words = self._redact(f"{complaint.kind}: {complaint.message}")
+        words = self._redact(": ".join(filter(None, (complaint.kind, complaint.message))))
         where = "in its stream" if within else f"HTTP {status}"
         forbidden = status == HTTPStatus.FORBIDDEN and named is not ModelFault.CREDENTIAL
         return ModelError(
@@ -302,25 +302,17 @@ class HttpServer:
                 received += part
                 if len(received) > _MAX_ERROR_BYTES:
                     break
-        status, headers = response.status_code, response.headers
+        headers = response.headers
         try:
             body = json.loads(received)
         except (ValueError, RecursionError):
             body = None
-        if isinstance(body, dict):
-            error = self._error_of(cast("dict[str, Any]", body), status)
-        else:
-            fault = fault_of(status)
-            shown = self._redact(received.decode(errors="replace"))
-            own = status == HTTPStatus.FORBIDDEN
-            error = ModelError(
-                fault,
-                f"HTTP {status}: {shown}",
-                passing=fault in _PASSING,
-                own=own,
-                status=status,
-                received=self.unread(response, bytes(received)).received,
-            )
+        named = isinstance(body, dict)
+        words: Mapping[str, Any] = (
+            cast("dict[str, Any]", body) if named else {"error": received.decode(errors="replace")}
+        )
+        error = self._error_of(words, response.status_code)
+        error.received = error.received if named else self.unread(response, bytes(received)).received
         wait = retry_after(headers, datetime.now(UTC))
         error.retry_after = error.retry_after if wait is None else wait
         error.passing &= headers.get("x-should-retry", "").lower() != "false"
@@ -389,11 +381,10 @@ class HttpModel(HttpServer, abc.ABC):
         """See `ChatModel.stream`. What the server refuses is left out of further tries, before a word is sent."""
         server = self._server
         without = prompt.without if server.tools else prompt.without | {"tools"}
-        waits = LOADING_SECONDS if prompt.loading is not None else 0.0
-        silence = _Silence(prompt.silence_seconds, server.idle_seconds, waits)
-        given, prompt = server.model_fields_set, replace(prompt, without=without, silence_seconds=silence)
-        facts = self.learned.of(self.key)
-        trial = Trial(prompt, facts, given, server.window, server.completion_limit)
+        settings = server.model_fields_set
+        facts = self.learned.of(self.key, settings)
+        prompt = replace(prompt, without=without)
+        trial = Trial(prompt, facts, settings, server.window, server.completion_limit)
         while True:
             begun, counted, sent = False, 0, trial.request()
             try:
@@ -459,36 +450,34 @@ class HttpModel(HttpServer, abc.ABC):
     @contextlib.asynccontextmanager
     async def _events(
         self,
+        prompt: ModelPrompt,
         path: str,
         body: Mapping[str, object],
         headers: Mapping[str, str] | None = None,
-        silence_seconds: Callable[[], float | None] = lambda: None,
     ) -> AsyncGenerator[Events, None]:
         """Sends a request and yields the events of its answer. Errors that occur while the events are read become
-        ModelError. At the end, the connection is closed or kept for later requests. silence_seconds: as of a prompt;
-        every byte ends a silence, also that of a ping or of the model's reasoning.
+        ModelError. At the end, the connection is closed or kept for later requests. Every byte ends a silence of the server,
+        also that of a ping or of the model's reasoning.
         """
-        seconds = silence_seconds.first_seconds if isinstance(silence_seconds, _Silence) else 0.0
-        async with self._answer(path, body, headers, seconds) as response:
+        idle = self._server.idle_seconds
+        waits = LOADING_SECONDS if prompt.loading is not None else 0.0
+        async with self._answer(path, body, headers, idle + waits) as response:
             assert isinstance(response.stream, httpx2.AsyncByteStream)
-            heard = _Heard(response.stream, silence_seconds)
-            head, parts = b"", aiter(heard)
-            while len(head.lstrip()) < _LONGEST_FIELD and (part := await anext(parts, None)) is not None:
-                head += part
-            if head.lstrip()[:1] in (b"{", b"["):
-                async for part in parts:
-                    head += part
-                    if len(head) > _MAX_EVENT_BYTES:
-                        break
+            heard = _Heard(response.stream, idle, prompt.silence_seconds)
+            while len(heard.head.lstrip()) < _LONGEST_FIELD and await heard.read():
+                pass
+            if heard.head.lstrip()[:1] in (b"{", b"["):
+                while len(heard.head) <= _MAX_EVENT_BYTES and await heard.read():
+                    pass
                 try:
-                    whole = json.loads(head)
+                    whole = json.loads(heard.head)
                 except (ValueError, RecursionError):
-                    raise self.unread(response, head) from None
+                    raise self.unread(response, heard.head) from None
                 yield self._completion(whole)
                 return
-            if head.strip() and not _FIELD.match(head):
-                raise self.unread(response, head)
-            response.stream = _Begun(head, heard, parts)
+            if heard.head.strip() and not _FIELD.match(heard.head):
+                raise self.unread(response, heard.head)
+            response.stream = heard
             response.headers["content-type"] = _EVENT_STREAM
             source = cast(
                 "AsyncGenerator[httpx2.ServerSentEvent, None]",
@@ -511,59 +500,41 @@ class HttpModel(HttpServer, abc.ABC):
                     pass
 
 
-@dataclass(frozen=True, slots=True)
-class _Silence:
-    """For how long a server may send nothing: before the first byte, if the model may still be loading, and within an answer."""
-
-    of_prompt: Callable[[], float | None]
-    idle_seconds: float
-    waits_seconds: float
-
-    @property
-    def first_seconds(self) -> float:
-        return self.idle_seconds + self.waits_seconds
-
-    def __call__(self) -> float:
-        seconds = self.of_prompt()
-        return self.idle_seconds if seconds is None else min(self.idle_seconds, seconds)
-
-
 class _Heard(httpx2.AsyncByteStream):
-    """The body of an answer. Raises ReadTimeout after too long a silence."""
+    """The body of an answer. Raises ReadTimeout after too long a silence. head: what was read of it so far."""
 
-    def __init__(self, body: httpx2.AsyncByteStream, silence_seconds: Callable[[], float | None]) -> None:
+    def __init__(
+        self,
+        body: httpx2.AsyncByteStream,
+        idle_seconds: float,
+        silence_seconds: Callable[[], float | None],
+    ) -> None:
+        """idle_seconds, silence_seconds: the longest silence is the shorter one of the two."""
+        self.head = b""
         self._body = body
+        self._parts = aiter(body)
+        self._idle_seconds = idle_seconds
         self._silence_seconds = silence_seconds
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        parts = aiter(self._body)
-        while True:
-            seconds = self._silence_seconds()
-            try:
-                async with asyncio.timeout(seconds):
-                    part = await anext(parts)
-            except StopAsyncIteration:
-                return
-            except TimeoutError:
-                raise httpx2.ReadTimeout(f"the server sent nothing for {seconds:g} s") from None
-            yield part
-
-    async def aclose(self) -> None:
-        await self._body.aclose()
-
-
-class _Begun(httpx2.AsyncByteStream):
-    """A body of which the beginning was read."""
-
-    def __init__(self, head: bytes, body: _Heard, parts: AsyncIterator[bytes]) -> None:
-        self._head = head
-        self._body = body
-        self._parts = parts
+    async def read(self) -> bool:
+        """Adds the next part to the head. Returns whether there was one."""
+        seconds = self._silence_seconds()
+        seconds = self._idle_seconds if seconds is None else min(self._idle_seconds, seconds)
+        try:
+            async with asyncio.timeout(seconds):
+                self.head += await anext(self._parts)
+        except StopAsyncIteration:
+            return False
+        except TimeoutError:
+            raise httpx2.ReadTimeout(f"the server sent nothing for {seconds:g} s") from None
+        return True
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._head
-        async for part in self._parts:
-            yield part
+        yield self.head
+        self.head = b""
+        while await self.read():
+            yield self.head
+            self.head = b""
 
     async def aclose(self) -> None:
         await self._body.aclose()
@@ -942,37 +913,29 @@ class ToolRequests:
         if len(self._requests) > _MAX_CALLS:
             raise ModelError(ModelFault.MALFORMED, f"the answer calls tools more than {_MAX_CALLS} times")
         parts = (into.call_id, into.tool, into.arguments.encode())
-        if max(map(len, parts)) > _MAX_ARGUMENTS_BYTES or len(into.signature) > MAX_SIGNATURE:
+        if max(map(len, parts)) > _MAX_ARGUMENTS_BYTES or len(into.signature) > _MAX_SIGNATURE:
             raise ModelError(
                 ModelFault.MALFORMED, f"a call of a tool has more than {_MAX_ARGUMENTS_BYTES} bytes"
             )
 
-    def requests(self) -> Sequence[ToolRequest]:
-        """All requests, ordered by index. A request whose arguments are not a JSON object, or that no event can carry, has a `problem`."""
-        return [self._request(self._requests[index]) for index in sorted(self._requests)]
+    def requests(self, reasoning: object = None) -> Sequence[ToolRequest]:
+        """All requests, ordered by index. A request whose arguments are not a JSON object, or that no event can carry, has a `problem`.
+        reasoning: what the server wants back beside the calls that came of it, unless it is empty."""
+        requests = [self._request(self._requests[index]) for index in sorted(self._requests)]
+        signature = json.dumps(reasoning, ensure_ascii=False) if reasoning else ""
+        if requests and 0 < len(signature) <= _MAX_SIGNATURE:
+            requests[0] = replace(requests[0], signature=signature)
+        return requests
 
-    def _request(self, partial_request: _PartialRequest) -> ToolRequest:
+    def _request(self, parts: _PartialRequest) -> ToolRequest:
+        arguments, problem = dict[str, JsonValue](), ""
         try:
-            arguments = _ARGUMENTS.validate_json(partial_request.arguments or "{}")
+            arguments = _ARGUMENTS.validate_json(parts.arguments or "{}")
         except ValidationError:
-            return ToolRequest(
-                partial_request.call_id,
-                partial_request.tool,
-                {},
-                partial_request.signature,
-                "they are not a JSON object",
-            )
-        if not _sendable(dict(arguments), _MAX_ARGUMENTS_DEPTH):
-            problem = "they are nested too deep, or hold a number that is not finite"
-            return ToolRequest(
-                partial_request.call_id, partial_request.tool, {}, partial_request.signature, problem
-            )
-        return ToolRequest(
-            partial_request.call_id,
-            partial_request.tool,
-            cast("Mapping[str, object]", arguments),
-            partial_request.signature,
-        )
+            problem = "they are not a JSON object"
+        if not _sendable(arguments, _MAX_ARGUMENTS_DEPTH):
+            arguments, problem = {}, "they are nested too deep, or hold a number that is not finite"
+        return ToolRequest(parts.call_id, parts.tool, dict(arguments), parts.signature, problem)
 
 
 def _sendable(value: object, depth: int) -> bool:

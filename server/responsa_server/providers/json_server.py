@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 import httpx2
-import structlog
 from pydantic_core import from_json
 
 from responsa_server.domain.models import ModelError, ModelFault
-from responsa_server.providers.chain import KeyLimits, RetryPolicy
+from responsa_server.providers.chain import KeyLimits, RetryPolicy, log_failed
 from responsa_server.providers.http_model import HttpServer, ReadComplaint, check_parts
 from responsa_server.providers.learned import Learned
 from responsa_server.providers.settings import CompatibleSettings
@@ -74,14 +73,7 @@ class JsonServer(HttpServer):
             except ModelError as error:
                 error.tried = tried
                 pause = self._calling.policy.pause(error, tried, self._calling.chance())
-                structlog.get_logger("models").warning(
-                    event,
-                    model=self._called,
-                    cause=error.fault.value,
-                    http_status=error.status or None,
-                    provider_error=error.kind or None,
-                    attempt=tried,
-                )
+                log_failed(self._called, error, event)
                 if pause is None:
                     raise
             await self._calling.sleep(pause)

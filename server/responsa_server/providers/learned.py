@@ -16,9 +16,10 @@ from responsa_server.domain.models import ModelError, ModelFault, ModelPrompt, P
 Facts: TypeAlias = Mapping[str, float]
 """What was learned of a model: 0 for each name of FIELDS that its server refuses; `window`, in tokens; `ratio`, the greatest
 of the tokens that the server counts to those of `count_tokens`; `texts`, the most in a request for vectors; `text_calls`,
-1 if it writes calls of tools as text."""
+1 if it writes calls of tools as text. By the provider's name instead of the address: `failures`, the calls that have failed in
+a row, up to three, and `cause`, the place of their ModelFault."""
 Key: TypeAlias = tuple[str, str]
-"""A server's address, and its name of the model."""
+"""A server's address, or a provider's name; and its name of the model."""
 TEST: Final = "model_test"
 """The purpose of prompts without texts of users. Of these, nothing is left out that an error does not name."""
 TOKEN: Final = re.compile(
@@ -47,6 +48,10 @@ _MESSAGE_TOKENS: Final = 8
 # A ratio counts from so many estimated tokens, and up to so much.
 _LEAST_COUNTED, _MOST_RATIO = 500, 3.0
 _BEHIND: Final = 24
+_IN_A_ROW: Final = 3
+_FAULTS: Final = tuple(ModelFault)
+# A last line that is no longer may end the marks around a text, so it is not cut off.
+_LONGEST_MARK: Final = 80
 # 404 and 500 are gateways' and templates' answers to what they do not take.
 _REFUSALS: Final = (400, 422, 404, 413, 500, 501)
 _TOO_LONG: Final = re.compile(
@@ -68,14 +73,37 @@ class Learned:
         self._facts: Mapping[Key, Facts] = {}
         self._new: dict[Key, Facts] = {}
 
-    def of(self, key: Key) -> Facts:
-        return {**self._facts.get(key, {}), **self._new.get(key, {})}
+    def of(self, key: Key, settings: Collection[str] = ()) -> Facts:
+        """The facts of a model, without those that settings decide. settings: the names of those that are given."""
+        known = {**self._facts.get(key, {}), **self._new.get(key, {})}
+        return {name: value for name, value in known.items() if FIELDS.get(name, ("", ""))[1] not in settings}
 
     def note(self, key: Key, facts: Facts) -> None:
         known = self.of(key)
         if new := {name: value for name, value in facts.items() if known.get(name) != value}:
             self._new[key] = {**self._new.get(key, {}), **new}
-            structlog.get_logger("models").info("model_learned", model=key[1], **new)
+            if "failures" not in facts:
+                structlog.get_logger("models").info("model_learned", model=key[1], **new)
+
+    def note_call(self, name: str, fault: ModelFault | None) -> None:
+        """Count a call of `provider:model` that has failed; with another fault than before, the count begins again. fault: None for a
+        call that has not failed."""
+        provider, _, model = name.partition(":")
+        known = self.of((provider, model))
+        cause = known.get("cause", 0.0) if fault is None else float(_FAULTS.index(fault))
+        count = known.get("failures", 0.0) if known.get("cause") == cause else 0.0
+        if fault is not None or count:
+            failures = 0.0 if fault is None else min(count + 1, _IN_A_ROW)
+            self.note((provider, model), {"failures": failures, "cause": cause})
+
+    def list_failing(self) -> Mapping[str, ModelFault]:
+        """The models that have failed three times in a row, as `provider:model`, with the cause."""
+        known = {key: self.of(key) for key in {**self._facts, **self._new}}
+        return {
+            ":".join(key): _FAULTS[int(facts["cause"])]
+            for key, facts in sorted(known.items())
+            if facts.get("failures", 0.0) >= _IN_A_ROW
+        }
 
     def take_new(self) -> Mapping[Key, Facts]:
         """What is to be stored. It stays until `replace`."""
@@ -103,27 +131,29 @@ def count_tokens(prompt: ModelPrompt) -> int:
 
 def shorten(prompt: ModelPrompt, share: float) -> ModelPrompt:
     """The prompt with about this share of its history, the latest, and of its passages and results of tools, the first."""
-    left = share * sum(len(message.text) for message in prompt.messages if 0 in message.cuts)
-    kept = list[PromptMessage]()
+    left = share * sum(len(message.text) for message in prompt.messages if message.history)
+    messages = list[PromptMessage]()
     for message in reversed(prompt.messages):
-        left -= len(message.text) if 0 in message.cuts else 0
-        if message.cuts and 0 not in message.cuts:
-            fits = max(1, sum(cut <= share * len(message.text) for cut in message.cuts))
-            text, documents = message.text[: message.cuts[fits - 1]] + message.tail, message.documents[:fits]
-            kept.append(replace(message, text=text, cuts=message.cuts[:fits], documents=documents))
-        elif left >= 0 or not message.cuts:
-            kept.append(message)
-    return replace(prompt, messages=kept[::-1])
+        left -= len(message.text) if message.history else 0
+        if message.place in (Provenance.RETRIEVED, Provenance.TOOL):
+            last = message.text[max(0, message.text.rfind("\n")) :]
+            last = last if len(last) <= _LONGEST_MARK else ""
+            text = message.text[: min(int(share * len(message.text)), len(message.text) - len(last))] + last
+            documents = message.documents[: max(1, int(share * len(message.documents)))]
+            messages.append(replace(message, text=text, documents=documents))
+        elif left >= 0 or not message.history:
+            messages.append(message)
+    return replace(prompt, messages=messages[::-1])
 
 
 def _fit(prompt: ModelPrompt, window: int, ratio: float) -> ModelPrompt:
     """The prompt, so short that it has a place with its answer in a window. ratio: see Facts."""
-    most, size, shorter = min(prompt.max_tokens, window // 4), 0, prompt
-    for share in (1.0, *(share / 16 for share in range(15, -1, -1))):
+    reserve, size, shorter = min(prompt.max_tokens, window // 4), 0, prompt
+    for share in (1.0, *(0.8**step for step in range(1, 20)), 0.0):
         shorter = shorten(prompt, share) if share < 1 else prompt
-        if (size := int(count_tokens(shorter) * ratio)) <= window - most:
+        if (size := int(count_tokens(shorter) * ratio)) <= window - reserve:
             break
-    return replace(shorter, max_tokens=max(1, min(most, window - size)))
+    return replace(shorter, max_tokens=max(1, min(reserve, window - size)))
 
 
 @dataclass(slots=True)
@@ -145,18 +175,14 @@ class Trial:
     def request(self) -> ModelPrompt:
         """The prompt of the next try."""
         facts = {**self.facts, **self.new}
-        refused = {
-            each
-            for each, (_, setting) in FIELDS.items()
-            if facts.get(each) == 0 and setting not in self.settings
-        }
+        refused = {name for name in FIELDS if facts.get(name) == 0}
         without = frozenset(refused | self._own | self.prompt.without)
-        self.sent = _leave_out(replace(self.prompt, without=without), "tools" if "tools" in without else "")
+        self.sent = replace(self.prompt, without=without)
+        for name in without:
+            self.sent = _leave_out(self.sent, name)
         self.sent = shorten(self.sent, self._share) if self._share < 1 else self.sent
         if window := self.window or int(facts.get("window", 0)):
             self.sent = _fit(self.sent, window, facts.get("ratio", 1.0))
-        for name in without:
-            self.sent = _leave_out(self.sent, name)
         return self.sent
 
     def count(self, counted: int) -> Facts:
@@ -174,9 +200,9 @@ class Trial:
         if status not in _REFUSALS or error.fault is ModelFault.CREDENTIAL or self._tries > _MOST_TRIES:
             return False
         if _TOO_LONG.search(error.detail):
-            found = _WINDOW.match(error.detail)
-            if found and not self.window and not self._echoes(error.detail, found):
-                self.new["window"] = int(found[1] or found[2] or found[3])
+            window = _WINDOW.match(error.detail)
+            if window and not self.window and not self._echoes(error.detail, window):
+                self.new["window"] = int(window[1] or window[2] or window[3])
             halved, self._share = self._share < 1, 0.5
             return not halved
         sent = [
@@ -197,8 +223,8 @@ class Trial:
     def _has(self, name: str) -> bool:
         if name in _LIMITS:
             return name == limit_name(self.sent.without, completion=self.completion)
-        unsent = name in self.sent.without or _leave_out(self.sent, name) is self.sent
-        return name not in self.sent.without if name == "stream_options" else not unsent
+        sent = name == "stream_options" or _leave_out(self.sent, name) is not self.sent
+        return sent and name not in self.sent.without
 
     def _echoes(self, detail: str, match: re.Match[str]) -> bool:
         """Whether the words of an error from a name on are a user's or a document's, so that nothing is learned from them."""
@@ -240,10 +266,8 @@ def _plain(messages: Sequence[PromptMessage]) -> Iterator[PromptMessage]:
             call = asked.get(message.answers)
             arguments = "" if call is None else json.dumps(dict(call.arguments), ensure_ascii=False)
             of = "" if call is None else f" {call.tool}, called with {arguments}"
-            begin = f"The result of the tool{of}:\n\n"
-            cuts = [len(begin) + cut for cut in message.cuts]
-            place, text = Provenance.RETRIEVED, begin + message.text
-            yield PromptMessage(Role.USER, text, place=place, cuts=cuts, tail=message.tail)
+            text = f"The result of the tool{of}:\n\n{message.text}"
+            yield PromptMessage(Role.USER, text, place=Provenance.RETRIEVED)
         elif not message.requests:
             yield message
         elif message.text:

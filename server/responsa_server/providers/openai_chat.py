@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 from typing import Any, Final, cast
 
 from pydantic import AliasChoices, Field, JsonValue
@@ -25,7 +24,6 @@ from responsa_server.domain.models import (
     TextPiece,
 )
 from responsa_server.providers.http_model import (
-    MAX_SIGNATURE,
     Complaint,
     Events,
     HttpModel,
@@ -123,7 +121,7 @@ class OpenAiChat(HttpModel):
 
     def _send(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
         label = {"x-client-request-id": prompt.label} if prompt.label else None
-        return self._events("/chat/completions", self._body(prompt), label, prompt.silence_seconds)
+        return self._events(prompt, "/chat/completions", self._body(prompt), label)
 
     async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
         """The pieces in the chunks. An answer is complete after a finish reason. Then some servers send `[DONE]`, with or
@@ -165,11 +163,8 @@ class OpenAiChat(HttpModel):
         if text := echo.end():
             wrote = True
             yield TextPiece(text)
-        for request in calls.requested.requests():
-            # Servers want the reasoning back beside the calls that came of it.
-            signature = json.dumps(reasoning, ensure_ascii=False) if reasoning else ""
-            yield replace(request, signature=signature if len(signature) <= MAX_SIGNATURE else "")
-            reasoning.clear()
+        for request in calls.requested.requests(reasoning):
+            yield request
         stop = Stop.UNSAFE if refused else stop_of(finish, _STOPS)
         yield ending(prompt, stop, wrote=wrote or bool(calls.requested), model=model)
 

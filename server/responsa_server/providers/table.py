@@ -29,7 +29,7 @@ from responsa_server.providers.chain import (
     RetryPolicy,
 )
 from responsa_server.providers.http_model import HttpModel
-from responsa_server.providers.learned import FIELDS, Facts, Learned
+from responsa_server.providers.learned import Facts, Learned
 from responsa_server.providers.settings import ADAPTERS, CompatibleSettings, ModelSettings
 from responsa_server.system.plugins import Group, load_rows
 
@@ -110,11 +110,11 @@ class ProviderTable:
         self.prices = prices
         """The prices of all models."""
         self._options = options
-        self._circuits = ModelCircuits()
-        self.breakers = self._circuits.breakers
-        """The circuit breakers of all models."""
         self.learned: Final = Learned()
         """The facts of all models."""
+        self._circuits = ModelCircuits(learned=self.learned)
+        self.breakers = self._circuits.breakers
+        """The circuit breakers of all models."""
         self._adapters: dict[str, HttpModel] = {}
         self._replaced: list[HttpModel] = []
         self._chains: dict[Sequence[str], ModelChain] = {}
@@ -206,11 +206,6 @@ class ProviderTable:
     def price(self, model: str) -> Price | None:
         return self.prices.price(model, datetime.now(UTC).date())
 
-    def window(self, names: Sequence[str]) -> int | None:
-        providers = self._resolve_providers(names).values()
-        windows = [provider.server.window for provider in providers if provider is not None]
-        return min((window for window in windows if window is not None), default=None)
-
     def small(self, names: Sequence[str]) -> frozenset[str]:
         declared = self._resolve_providers(names).items()
         return frozenset(name for name, provider in declared if provider is not None and provider.small)
@@ -224,12 +219,9 @@ class ProviderTable:
     def facts(self, name: str) -> Facts:
         """What was learned of a model, `provider:model`, within a day, unless a setting decides."""
         called, _, model = name.partition(":")
-        server = None if (provider := self.providers.get(called)) is None else provider.server
-        if server is None:
+        if (provider := self.providers.get(called)) is None:
             return {}
-        known = self.learned.of((server.url, model))
-        settled = {field for field, (_, setting) in FIELDS.items() if setting in server.model_fields_set}
-        return {field: value for field, value in known.items() if field not in settled}
+        return self.learned.of((provider.server.url, model), provider.server.model_fields_set)
 
     def _resolve_providers(self, names: Sequence[str]) -> Mapping[str, Provider | None]:
         """The resolved names with their providers. None for a model without a server."""
@@ -237,21 +229,20 @@ class ProviderTable:
 
     def _adapter(self, name: str) -> HttpModel:
         if name not in self._adapters:
-            called, _, model = name.partition(":")
-            provider = self.providers.get(called)
-            assert provider is not None, "chains have available models only"
-            self._adapters[name] = provider.adapter(model)
+            self._adapters[name] = self._provider(name).adapter(name.partition(":")[2])
             self._adapters[name].learned = self.learned
         return self._adapters[name]
+
+    def _provider(self, name: str) -> Provider:
+        provider = self.providers.get(name.partition(":")[0])
+        assert provider is not None, "chains have available models only"
+        return provider
 
     def _model(self, name: str) -> ChatModel:
         if name in self._options.serverless:
             return self._options.serverless[name]
-        called, _, model = name.partition(":")
-        provider = self.providers.get(called)
-        assert provider is not None, "chains have available models only"
-        current = _Current(model, partial(self._adapter, name))
-        return Retrying(Limited(current, provider.limits), self._options.retry, called=name)
+        current = _Current(name.partition(":")[2], partial(self._adapter, name))
+        return Retrying(Limited(current, self._provider(name).limits), self._options.retry, called=name)
 
 
 def providers(settings: ModelSettings) -> dict[str, Provider]:

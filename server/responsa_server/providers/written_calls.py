@@ -44,9 +44,9 @@ class WrittenCalls:
             whole = json.loads(match[1])
             calls = cast("list[dict[str, Any]]", whole if isinstance(whole, list) else [whole])
             calls = [call.get("function", call) for call in calls]
-            given = [(call["name"], call.get("arguments", call.get("parameters"))) for call in calls]
+            pairs = [(call["name"], call.get("arguments", call.get("parameters"))) for call in calls]
         except (ValueError, RecursionError, LookupError, AttributeError):
             return self._held, []
-        if any(name not in self._names or not isinstance(arguments, dict) for name, arguments in given):
+        if any(name not in self._names or not isinstance(arguments, dict) for name, arguments in pairs):
             return self._held, []
-        return "", [ToolRequest(f"written-{at}", *call) for at, call in enumerate(given, 1)]
+        return "", [ToolRequest(f"written-{at}", *call) for at, call in enumerate(pairs, 1)]

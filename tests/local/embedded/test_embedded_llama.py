@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, asynccontextmanager
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -58,9 +59,10 @@ CHOICE = {
 }
 
 
-def asking(text: str = "What is the capital of France?", **options: object) -> ModelPrompt:
+def asking(text: str = "What is the capital of France?", **options: Any) -> ModelPrompt:
     messages = [PromptMessage(Role.SYSTEM, "Answer in one sentence."), PromptMessage(Role.USER, text)]
-    return ModelPrompt(messages, "turns/1", **{"max_tokens": 40, **options})
+    given: dict[str, Any] = {"max_tokens": 40, **options}
+    return ModelPrompt(messages, "turns/1", **given)
 
 
 ENDLESS = asking(schema={**NODE, "$defs": {"Node": NODE}}, max_tokens=4000)
@@ -137,7 +139,6 @@ async def test_what_is_longer_than_its_window_is_refused(part: EmbeddedLlama) ->
         with pytest.raises(ModelError) as caught:
             await answer(model, asking("word " * 6000))
     assert caught.value.fault is ModelFault.REFUSED
-    assert model_table(SETTINGS, part.layout).window([NAME]) == 4096
 
 
 def test_it_counts_as_small(part: EmbeddedLlama) -> None:

@@ -321,7 +321,7 @@ async def test_additional_authorities_are_trusted_beside_the_systems(
         error = await raises(ModelError, gathered_of(model))
         assert (error.kind, error.passing) == (CERTIFICATE, False)
         await model.close()
-    monkeypatch.setattr(authorities, "_files", {})
+    monkeypatch.setenv("SSL_CERT_FILE", "")  # and back at the end
     match way:
         case "setting":
             authorities.trust_also(authority, tmp_path)
@@ -344,7 +344,7 @@ async def gathered_of(model: OpenAiChat) -> list[ModelPiece]:
 def test_programs_get_one_file_and_a_file_without_a_certificate_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(authorities, "_files", {})
+    monkeypatch.setenv("SSL_CERT_FILE", "")  # and back at the end
     system = authorities.authorities_file()
     (tmp_path / "own.pem").write_bytes(certificate("localhost")[1])
     authorities.trust_also(tmp_path / "own.pem", tmp_path)

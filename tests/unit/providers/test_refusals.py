@@ -37,15 +37,10 @@ PASSAGES = "\n\n".join(f"[{number}]\n{'The lake is 12 km long. ' * 60}" for numb
 PROMPT = ModelPrompt(
     [
         PromptMessage(Role.SYSTEM, "You answer from passages. Instructions are long. " * 20),
-        PromptMessage(Role.ASSISTANT, "Hello.", cuts=(0,)),
-        PromptMessage(Role.USER, "What is the temperature of the lake?", cuts=(0,)),
-        PromptMessage(Role.ASSISTANT, "Nine degrees.", cuts=(0,)),
-        PromptMessage(
-            Role.USER,
-            PASSAGES,
-            place=Provenance.RETRIEVED,
-            cuts=[PASSAGES.find(f"\n\n[{number}]") for number in range(2, 21)],
-        ),
+        PromptMessage(Role.ASSISTANT, "Hello.", history=True),
+        PromptMessage(Role.USER, "What is the temperature of the lake?", history=True),
+        PromptMessage(Role.ASSISTANT, "Nine degrees.", history=True),
+        PromptMessage(Role.USER, PASSAGES, place=Provenance.RETRIEVED),
         PromptMessage(Role.USER, "How long is the lake?"),
     ],
     "turns/1",
@@ -147,12 +142,12 @@ async def test_results_of_tools_and_history_are_shortened_too() -> None:
     text = f"⟦data result q1⟧\n{'word ' * 4000}"
     results = [
         PromptMessage(Role.ASSISTANT, "", [ToolRequest("a", "look_up", {})]),
-        PromptMessage(Role.TOOL, text + mark, answers="a", cuts=range(500, len(text), 500), tail=mark),
+        PromptMessage(Role.TOOL, text + mark, answers="a"),
     ]
     shorter = shorten(replace(PROMPT, messages=[*PROMPT.messages, *results]), 0.3)
-    assert shorter.messages[-1].text.endswith(f"word{mark}") or shorter.messages[-1].text.endswith(mark)
+    assert shorter.messages[-1].text.endswith(mark)
     assert len(shorter.messages[-1].text) < 0.31 * len(text)
-    assert [message.text for message in shorter.messages if 0 in message.cuts] == ["Nine degrees."]
+    assert [message.text for message in shorter.messages if message.history] == ["Nine degrees."]
 
 
 async def test_the_greatest_ratio_that_a_server_counts_corrects_the_estimate() -> None:

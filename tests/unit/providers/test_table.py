@@ -106,18 +106,6 @@ def test_the_models_of_a_small_provider_are_small_also_behind_default() -> None:
         models.small(["attic:m"])
 
 
-def test_the_window_of_a_chain_is_its_smallest_known_one() -> None:
-    windows = {"large": {"window": 32_768}, "small": {"window": 4096}, "unknown": {}}
-    servers = {name: {"url": "http://127.0.0.1:9/v1", **window} for name, window in windows.items()}
-    declared = providers(ModelSettings.model_validate({"servers": servers}))
-    models = ProviderTable(
-        declared, Prices(load_shipped()), replace(OPTIONS, default=["unknown:m", "small:m"])
-    )
-    assert models.window(["large:m", "default", "passages"]) == 4096
-    assert models.window(["unknown:m", "large:m"]) == 32_768
-    assert models.window(["unknown:m"]) is models.window(["passages"]) is None
-
-
 async def test_models_behind_one_key_share_its_places_and_a_busy_server_is_asked_again() -> None:
     wire, calls, most, running = OpenAi(), 0, 0, 0
 

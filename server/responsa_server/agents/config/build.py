@@ -191,9 +191,8 @@ def build(content: Content, context: BuildContext) -> BuiltVersion:
         trained = classifiers(content.examples, context.trainer)
         model = models.chain(content.chain)
         small = models.small(content.chain)
-        config = _fit(
-            AgentConfig.model_validate(content.config), models.window(content.chain), small=bool(small)
-        )
+        config = AgentConfig.model_validate(content.config)
+        config = _limit_reading(config) if small else config
         parts = replace(
             context.parts,
             model=model,
@@ -259,28 +258,18 @@ def dearest(models: Models, chain: Sequence[str]) -> Price | None:
     )
 
 
-_SHARE: Final = 2
-"""The passages take at most this share of a model's window: one in two."""
-_SMALL_SHARE: Final = 8
-"""The passages take at most one in eight of a small model's window. Small models run on this machine's processor, which
+_SMALL_TOKENS: Final = 512
+"""The most tokens of passages, and of earlier messages, for a small model. Small models run on this machine's processor, which
 reads a few hundred tokens a second."""
 
 
-def _fit(config: AgentConfig, window: int | None, *, small: bool) -> AgentConfig:
-    """The configuration with limits that fit a model's window. window: the maximum number of tokens that the model can
-    read and write together; None for no limit. small: whether the chain has a small model.
-    """
-    if window is None:
-        return config
-    model, history, retrieval = config.model, config.history, config.retrieval
-    tokens = min(history.tokens, window // 8) if history.tokens else window // 8
-    output, context = (
-        min(model.max_output_tokens, window // 4),
-        min(retrieval.context_tokens, window // (_SMALL_SHARE if small else _SHARE)),
-    )
+def _limit_reading(config: AgentConfig) -> AgentConfig:
+    """The configuration with limits that fit a small model."""
+    history, retrieval = config.history, config.retrieval
+    tokens = min(history.tokens or _SMALL_TOKENS, _SMALL_TOKENS)
+    context = min(retrieval.context_tokens, _SMALL_TOKENS)
     return config.model_copy(
         update={
-            "model": model.model_copy(update={"max_output_tokens": output}),
             "history": history.model_copy(update={"tokens": tokens}),
             "retrieval": retrieval.model_copy(update={"context_tokens": context}),
         }

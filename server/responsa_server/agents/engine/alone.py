@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
@@ -25,14 +24,10 @@ from responsa_server.domain.errors import Exhausted, Reason
 from responsa_server.domain.events import MAX_ANSWER_BYTES
 from responsa_server.domain.models import (
     ChatModel,
-    Ended,
     ModelError,
     ModelFault,
     ModelPrompt,
     PromptMessage,
-    Stop,
-    TextPiece,
-    Withdrawn,
 )
 from responsa_server.domain.people import Principal
 from responsa_server.domain.quotas import Demand, Grant
@@ -99,13 +94,14 @@ class TextGenerator:
                 purpose="generate_text",
             )
             with stage("generate_text"):
-                written = await self._generate(ModelCall(self.model, prompt, run, self.price))
+                call = ModelCall(self.model, prompt, run, self.price)
+                text, complete = await call.read_whole(_SECONDS, MAX_ANSWER_BYTES)
+            text = text.encode()[:MAX_ANSWER_BYTES].decode(errors="ignore")
             if schema is None:
-                sources = [message.text for message in messages]
-                return replace(written, text=disarm(written.text, sources, most_bytes=MAX_ANSWER_BYTES))
-            if not written.complete:
-                return written
-            return replace(written, text=json_object_of(written.text))
+                text = disarm(text, [message.text for message in messages], most_bytes=MAX_ANSWER_BYTES)
+            elif complete:
+                text = json_object_of(text)
+            return GeneratedText(text, call.model, complete)
         except StructuredInvalid as error:
             fault = ModelError(ModelFault.MALFORMED, str(error))
             raise model_unavailable(fault, self.model.name) from error
@@ -120,30 +116,3 @@ class TextGenerator:
 
     def _most(self, requested: int) -> int:
         return min(requested or self.most_tokens, self.most_tokens, MAX_ANSWER_BYTES // BYTES_A_TOKEN)
-
-    async def _generate(self, call: ModelCall) -> GeneratedText:
-        text, complete = "", True
-        try:
-            async with asyncio.timeout(_SECONDS), aclosing(call.pieces()) as pieces:
-                async for piece in pieces:
-                    match piece:
-                        case TextPiece():
-                            text += piece.text
-                            if len(text.encode()) > MAX_ANSWER_BYTES:
-                                text = text.encode()[:MAX_ANSWER_BYTES].decode(errors="ignore")
-                                complete = False
-                                break
-                        case Withdrawn():
-                            text = text[: piece.keep]
-                        case Ended():
-                            complete = piece.complete
-                            if piece.stop is Stop.UNSAFE:
-                                raise ModelError(ModelFault.REFUSED, "the model refuses", model=call.model)
-                        case _:
-                            pass
-        except TimeoutError:
-            raise ModelError(ModelFault.TIMEOUT, f"no end within {_SECONDS:g} s", model=call.model) from None
-        text = text.replace("\x00", "\ufffd").strip()
-        if not text:
-            raise ModelError(ModelFault.EMPTY, "no text", model=call.model)
-        return GeneratedText(text, call.model, complete)

@@ -239,6 +239,34 @@ class ModelCall:
                 if self._reports:
                     self._run.emit(ModelUsed(self.model, usage))
 
+    async def read_whole(self, seconds: float, most_bytes: int) -> tuple[str, bool]:
+        """The whole text, within so many seconds, and whether it is complete. It breaks off with the piece that makes it longer
+        than `most_bytes`. Raises ModelError, also if there is no text."""
+        text, complete = "", True
+        try:
+            async with asyncio.timeout(seconds), aclosing(self.pieces()) as pieces:
+                async for piece in pieces:
+                    match piece:
+                        case TextPiece():
+                            text += piece.text
+                            if len(text.encode()) > most_bytes:
+                                complete = False
+                                break
+                        case Withdrawn():
+                            text = text[: piece.keep]
+                        case Ended():
+                            complete = piece.complete
+                            if piece.stop is Stop.UNSAFE:
+                                raise ModelError(ModelFault.REFUSED, "the model refuses", model=self.model)
+                        case _:
+                            pass
+        except TimeoutError:
+            raise ModelError(ModelFault.TIMEOUT, f"no end within {seconds:g} s", model=self.model) from None
+        text = text.replace("\x00", "\ufffd").strip()
+        if not text:
+            raise ModelError(ModelFault.EMPTY, "no text", model=self.model)
+        return text, complete
+
 
 class _Spending:
     """Counts the cost of a call while the call runs, so that the cost of a cancelled call is known, too. Uses the price of the
@@ -333,7 +361,7 @@ class _Spending:
         return Usage(input_tokens=read, output_tokens=pieces, cost_micros=int(cost))
 
 
-_FAULTS: Final[Mapping[ModelFault, str]] = {
+FAULTS: Final[Mapping[ModelFault, str]] = {
     ModelFault.UNREACHABLE: "could not be reached",
     ModelFault.TIMEOUT: "fell silent",
     ModelFault.REFUSED: "rejected the request",
@@ -344,12 +372,13 @@ _FAULTS: Final[Mapping[ModelFault, str]] = {
     ModelFault.OVERLOADED: "is overloaded",
     ModelFault.EMPTY: "sent an answer without text",
 }
+"""What its server did if a model failed."""
 
 
 def model_unavailable(error: ModelError, model: str) -> Unavailable:
     """What a caller is told of a failed call. model: the chain's name, if the error names no model."""
     model = error.model or model
-    message = f"The server of the model {model} {_FAULTS[error.fault]}; ask again."
+    message = f"The server of the model {model} {FAULTS[error.fault]}; ask again."
     metadata = {"model": model, "cause": error.fault.value}
     return Unavailable(Reason.MODEL_UNAVAILABLE, message, metadata, retry_after=error.retry_after or 1.0)
 
@@ -478,35 +507,14 @@ class Asker:
 
     async def raw(self, prompt: ModelPrompt, run: Run, most_seconds: float = PATIENCE_SECONDS) -> str:
         """The whole answer as the model wrote it, within `most_seconds` and half of the turn's remaining time. Raises ModelError."""
-        pieces_read, size = list[str](), 0
         seconds = patience(run, most_seconds) or 0.0
         # A silent model is abandoned a little before the call's time limit, so that some time is left for the next
         # model of the chain.
         prompt = replace(prompt, patience_seconds=_FIRST_WORD * seconds)
-        try:
-            async with (
-                asyncio.timeout(seconds),
-                aclosing(ModelCall(self.model, prompt, run, self.price).pieces()) as pieces,
-            ):
-                async for piece in pieces:
-                    if isinstance(piece, TextPiece):
-                        pieces_read.append(piece.text)
-                        size += len(piece.text.encode())
-                        if size > _MAX_BYTES:
-                            raise ModelError(
-                                ModelFault.MALFORMED, "more than the prompt requested", model=self.model.name
-                            )
-                    elif isinstance(piece, Withdrawn):
-                        pieces_read, size = ["".join(pieces_read)[: piece.keep]], 0
-                    elif isinstance(piece, Ended) and piece.stop is Stop.UNSAFE:
-                        raise ModelError(ModelFault.REFUSED, "the model refuses", model=self.model.name)
-        except TimeoutError as error:
-            raise ModelError(
-                ModelFault.TIMEOUT, f"no end within {seconds:g} s", model=self.model.name
-            ) from error
-        text = "".join(pieces_read).replace("\x00", "\ufffd").strip()
-        if not text:
-            raise ModelError(ModelFault.EMPTY, "no text", model=self.model.name)
+        call = ModelCall(self.model, prompt, run, self.price)
+        text, _ = await call.read_whole(seconds, _MAX_BYTES)
+        if len(text.encode()) > _MAX_BYTES:
+            raise ModelError(ModelFault.MALFORMED, "more than the prompt requested", model=call.model)
         return text
 
 

@@ -188,8 +188,7 @@ class RetrievalTable(Table):
         ge=100,
         le=100_000,
         description=(
-            "The most tokens of passages in a prompt, at four bytes a token; at most half of the "
-            "model's window, and an eighth of a small one's."
+            "The most tokens of passages in a prompt, at four bytes a token; at most 512 for a small model."
         ),
     )
 

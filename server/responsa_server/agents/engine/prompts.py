@@ -15,7 +15,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -218,7 +217,6 @@ comes from the node (`formats`).
 """
 HISTORY: Final = "history"
 PASSAGES: Final = "passages"
-_BETWEEN: Final = "\n\n"
 _FUEL: Final = 500_000
 MOST_STEPS: Final = 10_000
 """The maximum number of steps in which a prompt is filled in. A pass of a short loop takes about ten."""
@@ -510,18 +508,16 @@ class PromptSet:
         if HISTORY not in self.variables(name).user:
             messages += [_to_message(message, mark) for message in untrusted.history]
         if untrusted.passages:
-            numbered = [
+            numbered = (
                 f"[{number}]\n{fence('passage', passage, mark)}"
                 for number, passage in enumerate(untrusted.passages, 1)
-            ]
-            lengths = accumulate(len(passage) + len(_BETWEEN) for passage in numbered)
+            )
             messages.append(
                 PromptMessage(
                     Role.USER,
-                    _BETWEEN.join(numbered),
+                    "\n\n".join(numbered),
                     place=Provenance.RETRIEVED,
                     documents=[neutral(passage) for passage in untrusted.passages],
-                    cuts=[length - len(_BETWEEN) for length in lengths],
                 )
             )
         question = fence("question", untrusted.question, mark)
@@ -752,11 +748,9 @@ def _prompt_error(part: _TemplatePart, error: minijinja.TemplateError) -> Prompt
 def _to_message(message: StateMessage, mark: str) -> PromptMessage:
     if message.speaker is Speaker.USER:
         # The user's earlier messages are as untrusted as the question.
-        return PromptMessage(
-            Role.USER, fence("message", message.text, mark), place=Provenance.USER, cuts=(0,)
-        )
+        return PromptMessage(Role.USER, fence("message", message.text, mark), history=True)
     # Answers quote documents, and documents may contain instructions.
-    return PromptMessage(Role.ASSISTANT, fence("answer", message.text, mark), cuts=(0,))
+    return PromptMessage(Role.ASSISTANT, fence("answer", message.text, mark), history=True)
 
 
 def _plain(file: str, key: str, value: object) -> object:

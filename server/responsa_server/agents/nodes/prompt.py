@@ -89,8 +89,6 @@ _LONGEST_SECONDS: Final = 3600.0
 HELD_SECONDS: Final = 15.0
 """The maximum number of seconds for which a small model's text is held back while the model writes."""
 _LATE_MARK: Final = "late_mark"
-_CUT_EVERY: Final = 500
-"""At every so many characters, the result of a tool may be cut for a small window."""
 
 
 class PromptOptions(NodeOptions):
@@ -458,9 +456,8 @@ def prompt_messages(inputs: PromptInput, *, cites: bool = False) -> Sequence[Pro
     """The messages for a model without a prompt: the history, the question, and the text and tool calls of this turn so far."""
     messages: list[PromptMessage] = []
     for message in inputs.history:
-        asked = message.speaker is Speaker.USER
-        role, origin = (Role.USER, Provenance.USER) if asked else (Role.ASSISTANT, Provenance.MODEL)
-        messages.append(PromptMessage(role, message.text, place=origin, cuts=(0,)))
+        role = Role.USER if message.speaker is Speaker.USER else Role.ASSISTANT
+        messages.append(PromptMessage(role, message.text, history=True))
     messages.append(PromptMessage(Role.USER, inputs.standalone_question or inputs.question))
     return [*messages, *turn_messages(inputs, shown=0 if cites else None)]
 
@@ -483,11 +480,7 @@ def turn_messages(inputs: PromptInput, mark: str = "", shown: int | None = None)
     for result in results:
         content = _with_sources(result, numbers, mark)
         content = content if result.outcome is ToolOutcome.OK else f"{result.outcome}: {content}"
-        # The first mark that ends data ends the result itself.
-        end = f"\n⟦end {mark}⟧" if mark else ""
-        inner = content.find(end) if mark else len(content)
-        cuts = [*range(_CUT_EVERY, inner, _CUT_EVERY), inner]
-        messages.append(PromptMessage(Role.TOOL, content, answers=result.call.call_id, cuts=cuts, tail=end))
+        messages.append(PromptMessage(Role.TOOL, content, answers=result.call.call_id))
     return messages
 
 

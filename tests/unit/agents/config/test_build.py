@@ -71,9 +71,6 @@ class Known:
     def requests_tools(self, names: Sequence[str]) -> bool:
         return True
 
-    def window(self, names: Sequence[str]) -> int | None:
-        return None
-
 
 def content(folder: Path, limit: int) -> Content:
     limits = ("agent.toml", "limits = { seconds = 30,", f"limits = {{ cost_micros = {limit}, seconds = 30,")
