@@ -44,20 +44,20 @@ class CommandGroup:
     def show(
         self, name: str, json_help: str, line: Callable[[Item], str]
     ) -> Callable[[Callable[..., Item | Iterable[Item]]], None]:
-        """Make a function a command that prints what it returns or yields, each item as soon as it is there, and reports
-        a failure. If the function has the parameter `client`, it gets a client.
-
-        Args:
-            name: the word of the command.
-            json_help: the help of the option --json, which prints the items as JSON; "" for a command without it.
-            line: the text of an item for people.
-        """
-        return lambda work: self.add(name)(_make_command(work, json_help, line))
+        """Make a function a command of the group: see `make_command`."""
+        return lambda work: self.add(name)(make_command(work, json_help, line))
 
 
-def _make_command(
+def make_command(
     work: Callable[..., Item | Iterable[Item]], json_help: str, line: Callable[[Item], str]
 ) -> Callable[..., None]:
+    """Make a command that prints what a function returns or yields, each item as soon as it is there, and reports a
+    failure. If the function has the parameter `client`, it gets a client.
+
+    Args:
+        json_help: the help of the option --json, which prints the items as JSON; "" for a command without it.
+        line: the text of an item for people.
+    """
     signature = inspect.signature(work, eval_str=True)
     parameters = dict(signature.parameters)
     takes_client = parameters.pop("client", None) is not None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -33,6 +33,7 @@ from responsa_server.cli.output import (
     reporting,
 )
 from responsa_server.cli.progress import Progress
+from responsa_server.cli.resources import CommandGroup, Made, text_of
 from responsa_server.cli.session import agents_folder, open_async_client
 from responsa_server.cli.sources import Target, entries
 from responsa_server.domain.formatting import counted
@@ -87,18 +88,7 @@ class LoadOutcome:
     left_out: int = 0
 
 
-def register(app: typer.Typer, name: str) -> None:
-    """Add the group."""
-    group = typer.Typer(
-        no_args_is_help=True,
-        help="List and load the sample documents and teachers of agents.",
-        rich_markup_mode=None,
-    )
-    group.command("list")(list_samples)
-    group.command("load")(load)
-    app.add_typer(group, name=name)
-
-
+register: Final = CommandGroup("List and load the sample documents and teachers of agents.")
 From = Annotated[
     Path | None,
     typer.Option(
@@ -112,39 +102,28 @@ From = Annotated[
 ]
 
 
-def list_samples(
-    folder: From = None,
-    json: Annotated[
-        bool,
-        typer.Option("--json", help="Print one JSON object per agent (agent, documents, teachers)."),
-    ] = False,
-) -> None:
+@register.show("list", "Print one JSON object per agent (agent, documents, teachers).", text_of)
+def list_samples(folder: From = None) -> Iterator[Made]:
     """List the agents that have samples, with the numbers of their documents and teachers."""
-    with reporting(json=json):
-        for name, path in sample_folders(folder or OF_CHECKOUT).items():
-            samples = read(name, path)
-            documents, teachers = len(samples.documents), len(samples.teachers)
-            if json:
-                print_json({"agent": name, "documents": documents, "teachers": teachers})
-            else:
-                with_teachers = f", {counted(teachers, 'teacher')}" if teachers else ""
-                print_text(f"{name}  {counted(documents, 'document')}{with_teachers}")
+    for name, path in sample_folders(folder or OF_CHECKOUT).items():
+        samples = read(name, path)
+        documents, teachers = len(samples.documents), len(samples.teachers)
+        with_teachers = f", {counted(teachers, 'teacher')}" if teachers else ""
+        plain = {"agent": name, "documents": documents, "teachers": teachers}
+        yield plain, f"{name}  {counted(documents, 'document')}{with_teachers}"
 
 
+@register.add("load")
 def load(
     agents: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[SAMPLES]...",
-            help="The ids of agents. Default: all.",
-        ),
+        typer.Argument(metavar="[SAMPLES]...", help="The ids of agents. Default: all."),
     ] = None,
     folder: From = None,
     json: Annotated[
         bool,
         typer.Option(
-            "--json",
-            help="Print one JSON object per agent (agent, collection, documents, teachers).",
+            "--json", help="Print one JSON object per agent (agent, collection, documents, teachers)."
         ),
     ] = False,
 ) -> None:
