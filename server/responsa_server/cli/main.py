@@ -164,9 +164,11 @@ def build(chosen: str | None, subcommand: str | None = None) -> typer.Typer:
 
 def _add(app: typer.Typer, command: Command, name: str, *, chosen: bool) -> None:
     if not chosen:
-        app.command(name, help=command.help)(_not_loaded(command))
+        app.command(name, help=command.help)(_never_called)
     elif command.extra and not extras.installed(command.extra, command.distribution):
-        app.command(name, context_settings=_ANYTHING)(_make_refusal(command))
+        app.command(name, context_settings=_ANYTHING)(
+            lambda: need(command.name, command.extra, command.distribution)
+        )
     else:
         importlib.import_module(command.module).register(app, name)
 
@@ -301,15 +303,5 @@ def _options(
     pass
 
 
-def _not_loaded(command: Command):
-    def never_called() -> None:
-        raise AssertionError(f"{command.name} was not loaded")
-
-    return never_called
-
-
-def _make_refusal(command: Command):
-    def refuse() -> None:
-        need(command.name, command.extra, command.distribution)
-
-    return refuse
+def _never_called() -> None:
+    raise AssertionError("A command was not loaded.")

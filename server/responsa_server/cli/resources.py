@@ -19,9 +19,9 @@ Made = tuple[Mapping[str, Json], str]
 Item = TypeVar("Item", bound=Message | Made | str)
 
 
-def text_of(made: Made) -> str:
+def text_of(pair: Made) -> str:
     """The text for people."""
-    return made[1]
+    return pair[1]
 
 
 class CommandGroup:
@@ -69,9 +69,9 @@ def make_command(
 
     def command(*, json: bool = False, **arguments: Any) -> None:
         with reporting(json=json), open_client() if takes_client else nullcontext() as client:
-            made = work(**({"client": client} if takes_client else {}), **arguments)
-            single = isinstance(made, (Message, tuple, str))
-            for item in cast("Iterable[Item]", [made] if single else made):
+            result = work(**({"client": client} if takes_client else {}), **arguments)
+            single = isinstance(result, (Message, tuple, str))
+            for item in cast("Iterable[Item]", [result] if single else result):
                 if json and not isinstance(item, str):
                     print_json(item[0] if isinstance(item, tuple) else item)
                 else:
