@@ -2,84 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Final
 
 import typer
 
-from responsa.admin.v1 import admin_service_pb2
+from responsa.admin.v1.admin_service_pb2 import AgentProblem, AgentReload
 from responsa.chat.v1 import agent_pb2, tool_pb2
-from responsa_server.cli.output import EXIT_USAGE, one_line, print_json, print_text, reporting
+from responsa_client import Responsa
+from responsa_server.cli.output import EXIT_USAGE, one_line
 from responsa_server.cli.parameters import describe, parameters
-from responsa_server.cli.session import open_client
+from responsa_server.cli.resources import CommandGroup
 from responsa_server.domain.formatting import counted
 
-_AsJson = Annotated[bool, typer.Option("--json", help="Print one Agent per line, as proto-JSON.")]
+register: Final = CommandGroup("Show and reload agents, and check their files.")
 
 
-def register(app: typer.Typer, name: str) -> None:
-    """Add the group."""
-    group = typer.Typer(
-        no_args_is_help=True, help="Show and reload agents, and check their files.", rich_markup_mode=None
-    )
-    group.command("list")(list_agents)
-    group.command("show")(show_agent)
-    group.command("reload")(reload_agents)
-    app.add_typer(group, name=name)
+def _line(agent: agent_pb2.Agent) -> str:
+    default = " (default)" if agent.is_default else ""
+    about = one_line(agent.description or agent.display_name, 100)
+    unlisted = "" if agent.listed else " (not listed)"
+    return f"{_id(agent):<16} {about}{default}{unlisted}{_note_published(agent)}"
 
 
-def list_agents(json: _AsJson = False) -> None:
+@register.show("list", "Print one Agent per line, as proto-JSON.", _line)
+def list_agents(client: Responsa) -> Iterable[agent_pb2.Agent]:
     """List the server's agents."""
-    with reporting(json=json), open_client() as client:
-        for agent in client.agents():
-            if json:
-                print_json(agent)
-                continue
-            default = " (default)" if agent.is_default else ""
-            about = one_line(agent.description or agent.display_name, 100)
-            unlisted = "" if agent.listed else " (not listed)"
-            print_text(f"{_id(agent):<16} {about}{default}{unlisted}{_note_published(agent)}")
-
-
-def show_agent(
-    agent: Annotated[str, typer.Argument(help="The agent's id.")],
-    json: Annotated[bool, typer.Option("--json", help="Print the Agent, as proto-JSON.")] = False,
-) -> None:
-    """Show one agent: its version, models, documents, parameters and sample questions."""
-    with reporting(json=json), open_client() as client:
-        details = client.agent(agent)
-        if json:
-            print_json(details)
-        else:
-            print_text(_page(details))
-
-
-def reload_agents(
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one AgentReload or ToolProblem per line, as proto-JSON.")
-    ] = False,
-) -> None:
-    """Have the server read the files of all tools and agents again. This command is for owners of the installation.
-
-    An agent or a tool with a mistake in its files keeps its previous version; a tool that lacks something, for example
-    a secret, is not available. Exit codes: 0 all are up to date, 2 at least one has problems.
-    """
-    with reporting(json=json), open_client() as client:
-        reloaded = client.reload()
-        outcomes = reloaded.agents
-        for outcome in outcomes:
-            if json:
-                print_json(outcome)
-                continue
-            print_text(_reload_line(outcome))
-            for problem in outcome.problems:
-                print_text(f"  {_problem(outcome, problem)}")
-        for problem in reloaded.tool_problems:
-            if json:
-                print_json(problem)
-            else:
-                print_text(f"tools/{_problem_line(problem)}")
-    if reloaded.tool_problems or any(outcome.problems for outcome in outcomes):
-        raise typer.Exit(EXIT_USAGE)
+    return client.agents()
 
 
 def _note_published(agent: agent_pb2.Agent) -> str:
@@ -108,29 +57,45 @@ def _page(agent: agent_pb2.Agent) -> str:
     return "\n".join(lines)
 
 
-def _reload_line(outcome: admin_service_pb2.AgentReload) -> str:
+@register.show("show", "Print the Agent, as proto-JSON.", _page)
+def show_agent(
+    client: Responsa, agent: Annotated[str, typer.Argument(help="The agent's id.")]
+) -> agent_pb2.Agent:
+    """Show one agent: its version, models, documents, parameters and sample questions."""
+    return client.agent(agent)
+
+
+def _outcome(outcome: AgentReload | tool_pb2.ToolProblem) -> str:
+    if isinstance(outcome, tool_pb2.ToolProblem):
+        return f"tools/{_problem(outcome)}"
     identity, number = outcome.agent.removeprefix("agents/"), outcome.version.rpartition("/")[2]
     if not outcome.problems:
         return f"{identity:<16} version {number}, {'new' if outcome.changed else 'unchanged'}"
-    return (
-        f"{identity:<16} {f'still version {number}' if number else 'not in service'}, its files are broken:"
-    )
+    state = f"still version {number}" if number else "not in service"
+    problems = (f"  {identity}/{_problem(problem)}" for problem in outcome.problems)
+    return "\n".join((f"{identity:<16} {state}, its files are broken:", *problems))
 
 
-def _problem(outcome: admin_service_pb2.AgentReload, problem: admin_service_pb2.AgentProblem) -> str:
-    where = f"{outcome.agent.removeprefix('agents/')}/{problem.file}"
-    where += f":{problem.line}" if problem.line else ""
-    key = f" {problem.key}:" if problem.key else ""
-    meant = f" Did you mean “{problem.suggestion}”?" if problem.suggestion else ""
-    return f"{where}:{key} {problem.message}.{meant}"
-
-
-def _problem_line(problem: tool_pb2.ToolProblem) -> str:
+def _problem(problem: AgentProblem | tool_pb2.ToolProblem) -> str:
     """A problem as one line: file, line, key, message and suggestion."""
-    place = f"{problem.file}{f':{problem.line}' if problem.line else ''}:"
+    line = f":{problem.line}" if problem.line else ""
     key = f" {problem.key}:" if problem.key else ""
     meant = f" Did you mean “{problem.suggestion}”?" if problem.suggestion else ""
-    return f"{place}{key} {problem.message.rstrip('.')}.{meant}"
+    return f"{problem.file}{line}:{key} {problem.message.rstrip('.')}.{meant}"
+
+
+@register.show("reload", "Print one AgentReload or ToolProblem per line, as proto-JSON.", _outcome)
+def reload_agents(client: Responsa) -> Iterator[AgentReload | tool_pb2.ToolProblem]:
+    """Have the server read the files of all tools and agents again. This command is for owners of the installation.
+
+    An agent or a tool with a mistake in its files keeps its previous version; a tool that lacks something, for example
+    a secret, is not available. Exit codes: 0 all are up to date, 2 at least one has problems.
+    """
+    reloaded = client.reload()
+    yield from reloaded.agents
+    yield from reloaded.tool_problems
+    if reloaded.tool_problems or any(outcome.problems for outcome in reloaded.agents):
+        raise typer.Exit(EXIT_USAGE)
 
 
 def _id(agent: agent_pb2.Agent) -> str:

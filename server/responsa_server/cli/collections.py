@@ -2,74 +2,64 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterable
+from typing import Annotated, Final
 
 import typer
 
 from responsa.auth.v1 import user_pb2
 from responsa.knowledge.v1 import collection_pb2, reader_pb2
+from responsa_client import Responsa
 from responsa_client.errors import FailedPrecondition
 from responsa_server.cli.groups import find_group
-from responsa_server.cli.output import (
-    EXIT_USAGE,
-    CommandFailed,
-    one_line,
-    person,
-    print_json,
-    print_text,
-    reporting,
-    valid_text,
-)
+from responsa_server.cli.output import EXIT_USAGE, CommandFailed, as_json, one_line, person, valid_text
+from responsa_server.cli.resources import CommandGroup, Made, text_of
 from responsa_server.cli.session import open_client
 from responsa_server.cli.users import AccountRole
 from responsa_server.domain.formatting import counted
 
-Collection = Annotated[
-    str,
-    typer.Argument(help="The collection, as collections/{id} or as the id alone."),
+Collection = Annotated[str, typer.Argument(help="The collection, as collections/{id} or as the id alone.")]
+User = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--user",
+        help="A user, as users/{uuid}, as the UUID alone, or as the e-mail address; may be repeated.",
+    ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the Collection as proto-JSON.")]
+ForGroup = Annotated[
+    list[str] | None,
+    typer.Option("--group", help="The members of a group: its name, or groups/{uuid}; may be repeated."),
+]
+ForRole = Annotated[
+    list[AccountRole] | None, typer.Option("--role", help="All users with this role; may be repeated.")
+]
+_COLLECTION: Final = "Print the Collection as proto-JSON."
+register: Final = CommandGroup("List, create, share and delete collections.")
 
 
-def register(app: typer.Typer, name: str) -> None:
-    """Add the group `collections`."""
-    group = typer.Typer(
-        no_args_is_help=True,
-        help="List, create, share and delete collections.",
-        rich_markup_mode=None,
-    )
-    group.command("list")(list_collections)
-    group.command("create")(create)
-    group.command("share")(share)
-    group.command("unshare")(unshare)
-    group.command("delete")(delete)
-    app.add_typer(group, name=name)
+def _line(collection: collection_pb2.Collection) -> str:
+    size = _count(collection) if collection.readable else "not readable"
+    readers = ", ".join(map(_reader, collection.readers))
+    shared = f"  shared with {readers}" if readers else ""
+    return f"{_id(collection):<24}  {size:<16}  {one_line(_label(collection), 120)}{shared}".rstrip()
 
 
+@register.show("list", "Print one Collection per line, as proto-JSON.", _line)
 def list_collections(
+    client: Responsa,
     matching: Annotated[
         str, typer.Option("--filter", help="A filter in AIP-160 syntax, e.g. 'display_name : \"guide\"'.")
     ] = "",
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one Collection per line, as proto-JSON.")
-    ] = False,
-) -> None:
+) -> Iterable[collection_pb2.Collection]:
     """List the collections that you may read, in the order of their ids. If the id of a collection ends in random
     characters, the list names the collection's owner. It names the readers of your collections. Administrators see
     all collections; the list says which of them they may not read."""
-    with reporting(json=json), open_client() as client:
-        for collection in client.collections(filter_by=matching):
-            if json:
-                print_json(collection)
-            else:
-                size = _count(collection) if collection.readable else "not readable"
-                readers = ", ".join(map(_reader, collection.readers))
-                shared = f"  shared with {readers}" if readers else ""
-                label = one_line(_label(collection), 120)
-                print_text(f"{_id(collection):<24}  {size:<16}  {label}{shared}".rstrip())
+    return client.collections(filter_by=matching)
 
 
+@register.show("create", _COLLECTION, text_of)
 def create(
+    client: Responsa,
     collection: Annotated[
         str,
         typer.Argument(
@@ -87,59 +77,41 @@ def create(
             help="The number of tokens that a passage shares with the previous passage, from 0 to 500."
         ),
     ] = None,
-    json: AsJson = False,
-) -> None:
+) -> Made:
     """Create an empty collection. The lengths of passages cannot be changed later."""
-    with reporting(json=json), open_client() as client:
-        created = client.create_collection(
-            valid_text(collection, "The id").removeprefix("collections/"),
-            valid_text(name, "The name"),
-            collection_pb2.Chunking(max_tokens=max_tokens, overlap_tokens=overlap_tokens),
-        )
-        if json:
-            print_json(created)
-        else:
-            print_text(f"created {created.name}")
+    created = client.create_collection(
+        valid_text(collection, "The id").removeprefix("collections/"),
+        valid_text(name, "The name"),
+        collection_pb2.Chunking(max_tokens=max_tokens, overlap_tokens=overlap_tokens),
+    )
+    return as_json(created), f"created {created.name}"
 
 
-User = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--user",
-        help="A user, as users/{uuid}, as the UUID alone, or as the e-mail address; may be repeated.",
-    ),
-]
-ForGroup = Annotated[
-    list[str] | None,
-    typer.Option("--group", help="The members of a group: its name, or groups/{uuid}; may be repeated."),
-]
-ForRole = Annotated[
-    list[AccountRole] | None, typer.Option("--role", help="All users with this role; may be repeated.")
-]
+def _readers_line(changed: collection_pb2.Collection) -> str:
+    readers = ", ".join(map(_reader, changed.readers))
+    return f"{changed.name} is {f'shared with {readers}' if readers else 'private'}"
 
 
+@register.show("share", _COLLECTION, _readers_line)
 def share(
     collection: Collection,
     user: User = None,
     group: ForGroup = None,
     role: ForRole = None,
     everyone: Annotated[bool, typer.Option("--everyone", help="Everyone in the tenant.")] = False,
-    json: AsJson = False,
-) -> None:
+) -> collection_pb2.Collection:
     """Allow others to read a collection, in addition to its current readers. They can search and read its
     documents, but not change them."""
-    with reporting(json=json):
-        added = _readers(
-            user, group, role, everyone=everyone, options="--user, --group, --role or --everyone"
-        )
-        with open_client() as client:
-            _name_groups(client, added)
-            old = client.get_collection(valid_text(collection, "The collection"))
-            present = set(map(_who, old.readers))
-            readers = [*old.readers, *(reader for reader in added if _who(reader) not in present)]
-            _print_shared(client.update_collection(old.name, etag=old.etag, readers=readers), json=json)
+    added = _readers(user, group, role, everyone=everyone, options="--user, --group, --role or --everyone")
+    with open_client() as client:
+        _name_groups(client, added)
+        old = client.get_collection(valid_text(collection, "The collection"))
+        present = set(map(_who, old.readers))
+        readers = [*old.readers, *(reader for reader in added if _who(reader) not in present)]
+        return client.update_collection(old.name, etag=old.etag, readers=readers)
 
 
+@register.show("unshare", _COLLECTION, _readers_line)
 def unshare(
     collection: Collection,
     user: User = None,
@@ -151,20 +123,17 @@ def unshare(
     nobody: Annotated[
         bool, typer.Option("--all", help="Remove all readers, so that the collection is private again.")
     ] = False,
-    json: AsJson = False,
-) -> None:
+) -> collection_pb2.Collection:
     """Remove readers from a collection. From their next call on, they can no longer read the collection."""
-    with reporting(json=json):
-        options = "--user, --group, --role, --everyone or --all"
-        removed = [] if nobody else _readers(user, group, role, everyone=everyone, options=options)
-        with open_client() as client:
-            _name_groups(client, removed)
-            old = client.get_collection(valid_text(collection, "The collection"))
-            gone = set(map(_who, removed))
-            readers = [reader for reader in old.readers if not nobody and _who(reader) not in gone]
-            without = [reader.email for reader in removed if reader.email]
-            changed = client.update_collection(old.name, etag=old.etag, readers=readers, without=without)
-            _print_shared(changed, json=json)
+    options = "--user, --group, --role, --everyone or --all"
+    removed = [] if nobody else _readers(user, group, role, everyone=everyone, options=options)
+    with open_client() as client:
+        _name_groups(client, removed)
+        old = client.get_collection(valid_text(collection, "The collection"))
+        gone = set(map(_who, removed))
+        readers = [reader for reader in old.readers if not nobody and _who(reader) not in gone]
+        without = [reader.email for reader in removed if reader.email]
+        return client.update_collection(old.name, etag=old.etag, readers=readers, without=without)
 
 
 def _readers(
@@ -191,7 +160,7 @@ def _readers(
     return readers
 
 
-def _name_groups(client: Any, readers: list[reader_pb2.Reader]) -> None:
+def _name_groups(client: Responsa, readers: list[reader_pb2.Reader]) -> None:
     """Put the resource names of groups in place of what the user calls them. Raises CommandFailed."""
     for reader in readers:
         if reader.group:
@@ -240,48 +209,28 @@ def findable(collection: collection_pb2.Collection) -> str:
     return f"Only {owner} can find these documents. {share} shares them with everyone in your organisation."
 
 
-def _print_shared(changed: collection_pb2.Collection, *, json: bool) -> None:
-    if json:
-        print_json(changed)
-    elif changed.readers:
-        print_text(f"{changed.name} is shared with {', '.join(map(_reader, changed.readers))}")
-    else:
-        print_text(f"{changed.name} is private")
-
-
+@register.show(
+    "delete",
+    "Print one JSON object with the name of the deleted collection and the number of its "
+    "documents (null if you may not read them).",
+    text_of,
+)
 def delete(
+    client: Responsa,
     collection: Collection,
     force: Annotated[bool, typer.Option("--force", help="Delete the collection's documents too.")] = False,
-    json: Annotated[
-        bool,
-        typer.Option(
-            "--json",
-            help=(
-                "Print one JSON object with the name of the deleted collection and the number of its "
-                "documents (null if you may not read them)."
-            ),
-        ),
-    ] = False,
-) -> None:
+) -> Made:
     """Delete a collection. Without --force, a collection that has documents is not deleted. Existing answers keep their quotes."""
-    with reporting(json=json), open_client() as client:
-        existing = client.get_collection(valid_text(collection, "The collection"))
-        size = _count(existing) if existing.readable else "all its documents"
-        try:
-            client.delete_collection(existing.name, force=force)
-        except FailedPrecondition as error:
-            if error.reason == "COLLECTION_NOT_EMPTY":
-                error.add_note(f"`responsa collections delete {_id(existing)} --force` deletes {size} too.")
-            raise
-        if json:
-            print_json(
-                {
-                    "deleted": existing.name,
-                    "documents": int(existing.document_count) if existing.readable else None,
-                }
-            )
-        else:
-            print_text(f"deleted {existing.name} with {size}")
+    existing = client.get_collection(valid_text(collection, "The collection"))
+    size = _count(existing) if existing.readable else "all its documents"
+    try:
+        client.delete_collection(existing.name, force=force)
+    except FailedPrecondition as error:
+        if error.reason == "COLLECTION_NOT_EMPTY":
+            error.add_note(f"`responsa collections delete {_id(existing)} --force` deletes {size} too.")
+        raise
+    documents = int(existing.document_count) if existing.readable else None
+    return {"deleted": existing.name, "documents": documents}, f"deleted {existing.name} with {size}"
 
 
 def _id(collection: collection_pb2.Collection) -> str:

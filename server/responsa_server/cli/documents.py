@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Annotated, Final, TextIO
 
 import typer
 
 from responsa.chat.v1 import excerpt_pb2
-from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
+from responsa.knowledge.v1 import document_pb2
+from responsa.knowledge.v1.knowledge_service_pb2 import SearchMode
 from responsa_client import Responsa, SearchHit, search_request
 from responsa_client.errors import NotFound
 from responsa_server.cli.excerpts import MOST_CARDS, print_cards
-from responsa_server.cli.labels import (
-    FilterOption,
-    escape,
-)
+from responsa_server.cli.labels import FilterOption, escape
 from responsa_server.cli.output import (
     EXIT_USAGE,
     CommandFailed,
@@ -30,6 +28,7 @@ from responsa_server.cli.output import (
     safe_name,
     valid_text,
 )
+from responsa_server.cli.resources import CommandGroup, Made, text_of
 from responsa_server.cli.session import open_client
 from responsa_server.cli.tables import facts
 from responsa_server.domain.formatting import counted
@@ -37,21 +36,12 @@ from responsa_server.domain.formatting import counted
 _DEFAULT: Final = "default"
 _NAME: Final = re.compile(r"documents/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
-Collection = Annotated[
-    str,
-    typer.Option("--collection", "-c", help="The collection."),
-]
+Collection = Annotated[str, typer.Option("--collection", "-c", help="The collection.")]
 Named = Annotated[
-    str,
-    typer.Argument(
-        help="The document, as documents/{uuid} or as a source key of the collection.",
-    ),
+    str, typer.Argument(help="The document, as documents/{uuid} or as a source key of the collection.")
 ]
 SeveralNamed = Annotated[
-    list[str],
-    typer.Argument(
-        help="Each document as documents/{uuid} or as a source key of the collection.",
-    ),
+    list[str], typer.Argument(help="Each document as documents/{uuid} or as a source key of the collection.")
 ]
 
 
@@ -95,27 +85,15 @@ class Mode(StrEnum):
     TEXT = "text"
 
 
-_MODES = {
-    Mode.HYBRID: knowledge_service_pb2.SEARCH_MODE_HYBRID,
-    Mode.VECTOR: knowledge_service_pb2.SEARCH_MODE_VECTOR,
-    Mode.TEXT: knowledge_service_pb2.SEARCH_MODE_TEXT,
-}
+_documents: Final = CommandGroup("List, show and delete documents.")
 
 
 def register(app: typer.Typer, name: str) -> None:
     """Add the command `search`, or the group `documents`."""
     if name == "search":
         app.command(name)(search)
-        return
-    group = typer.Typer(
-        no_args_is_help=True,
-        help="List, show and delete documents.",
-        rich_markup_mode=None,
-    )
-    group.command("list")(list_documents)
-    group.command("show")(show_document)
-    group.command("delete")(delete_documents)
-    app.add_typer(group, name=name)
+    else:
+        _documents(app, name)
 
 
 def search(
@@ -179,7 +157,7 @@ def search(
             )
         searches = [[valid_text(term, "A term") for term in terms]] if terms else _lines(batch)
         filter_by = valid_text(matching, "The filter")
-        named, indexes = collection or (), _MODES[mode]
+        named, indexes = collection or (), SearchMode.Value(f"SEARCH_MODE_{mode.name}")
         with open_client() as client:
             if batch is None:
                 hits = client.search(
@@ -252,6 +230,7 @@ def _scores(hit: SearchHit) -> str:
     return f"score {hit.score:.3f}{reranker}{copies}"
 
 
+@_documents.add("list")
 def list_documents(
     collection: Collection = _DEFAULT,
     matching: Annotated[
@@ -302,37 +281,24 @@ def list_documents(
             )
 
 
+@_documents.show("show", "Print the Document as proto-JSON.", facts)
 def show_document(
-    document: Named,
-    collection: Collection = _DEFAULT,
-    json: Annotated[bool, typer.Option("--json", help="Print the Document as proto-JSON.")] = False,
-) -> None:
+    client: Responsa, document: Named, collection: Collection = _DEFAULT
+) -> document_pb2.Document:
     """Show one document: its current version, what its file states, and the labels and metadata that callers gave it."""
-    with reporting(json=json), open_client() as client:
-        details = find_document(client, document, collection)
-        if json:
-            print_json(details)
-            return
-        print_text(facts(details))
+    return find_document(client, document, collection)
 
 
+@_documents.show("delete", "Print one JSON object per line, with the name of what was deleted.", text_of)
 def delete_documents(
-    documents: SeveralNamed,
-    collection: Collection = _DEFAULT,
-    json: Annotated[
-        bool,
-        typer.Option("--json", help="Print one JSON object per line, with the name of what was deleted."),
-    ] = False,
-) -> None:
+    client: Responsa, documents: SeveralNamed, collection: Collection = _DEFAULT
+) -> Iterator[Made]:
     """Delete documents with their passages and vectors. Existing answers keep their quotes.
 
     If one of the documents does not exist, nothing is deleted.
     """
-    with reporting(json=json), open_client() as client:
-        matches = [find_document(client, named, collection) for named in documents]
-        for document in {document.name: document for document in matches}.values():
-            client.delete_document(document.name)
-            if json:
-                print_json({"deleted": document.name, "sourceKey": document.source_key})
-            else:
-                print_text(f"deleted {document.name}  {safe_name(document.source_key)}")
+    matches = [find_document(client, named, collection) for named in documents]
+    for document in {document.name: document for document in matches}.values():
+        client.delete_document(document.name)
+        plain = {"deleted": document.name, "sourceKey": document.source_key}
+        yield plain, f"deleted {document.name}  {safe_name(document.source_key)}"

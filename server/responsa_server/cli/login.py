@@ -97,9 +97,6 @@ def _by_password(client: Responsa, email: str, tenant: str) -> auth_service_pb2.
 
 def _by_provider(url: str, provider: str, surplus: str, *, browser: bool) -> auth_service_pb2.LoginResponse:
     """Sign in with a provider. surplus: an option that only a sign-in with a password has, or ""."""
-    # Imported late, because it loads a client of HTTP.
-    from responsa_server.cli.login import sign_in
-
     if surplus:
         raise CommandFailed(
             "The provider determines the e-mail address and the tenant.",

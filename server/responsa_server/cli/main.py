@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -29,112 +29,53 @@ from responsa_server.system.plugins import Group, entry_points
 _COMPLETE = "_RESPONSA_COMPLETE"
 """The variable that shells set when they ask how to complete a command."""
 
-COMMANDS: tuple[Command, ...] = (
-    Command(
-        "ask", "responsa_server.cli.turns", "Ask a question and get a cited answer.", Heading.ASK, waits=True
-    ),
-    Command(
-        "chat",
-        "responsa_server.cli.chat",
-        "Ask one question after the other in one conversation.",
-        Heading.ASK,
-        waits=True,
-    ),
-    Command(
-        "resume",
-        "responsa_server.cli.turns",
-        "Follow a question that was asked earlier.",
-        Heading.ASK,
-        waits=True,
-    ),
-    Command(
-        "ingest",
-        "responsa_server.cli.ingest",
-        "Load documents into a collection.",
-        Heading.DOCUMENTS,
-        waits=True,
-    ),
-    Command(
-        "search", "responsa_server.cli.documents", "Find the passages that match.", Heading.ASK, waits=True
-    ),
-    Command(
-        "documents",
-        "responsa_server.cli.documents",
-        "List, show and delete documents.",
-        Heading.DOCUMENTS,
-        waits=True,
-    ),
-    Command(
-        "collections",
-        "responsa_server.cli.collections",
-        "List, create, share and delete collections.",
-        Heading.DOCUMENTS,
-        waits=True,
-    ),
-    Command(
+
+def _row(
+    name: str, text: str, section: Heading, module: str = "", waits: bool | tuple[str, ...] = True
+) -> Command:
+    return Command(name, f"responsa_server.cli.{module or name}", text, section, waits=waits)
+
+
+COMMANDS: Final = (
+    _row("ask", "Ask a question and get a cited answer.", Heading.ASK, "turns"),
+    _row("chat", "Ask one question after the other in one conversation.", Heading.ASK),
+    _row("resume", "Follow a question that was asked earlier.", Heading.ASK, "turns"),
+    _row("ingest", "Load documents into a collection.", Heading.DOCUMENTS),
+    _row("search", "Find the passages that match.", Heading.ASK, "documents"),
+    _row("documents", "List, show and delete documents.", Heading.DOCUMENTS),
+    _row("collections", "List, create, share and delete collections.", Heading.DOCUMENTS),
+    _row(
         "operations",
-        "responsa_server.cli.operations",
         "List, follow and cancel operations, such as the reading of documents.",
         Heading.DOCUMENTS,
-        waits=True,
     ),
-    Command(
+    _row(
         "agents",
-        "responsa_server.cli.agents",
         "Show and reload agents, and check their files.",
         Heading.AGENTS,
         waits=("list", "show", "reload"),
     ),
-    Command(
-        "model",
-        "responsa_server.cli.model",
-        "Show and set the default language model.",
-        Heading.AGENTS,
-        waits=True,
-    ),
-    Command(
+    _row("model", "Show and set the default language model.", Heading.AGENTS),
+    _row(
         "sources",
-        "responsa_server.cli.source_files",
         "Connect folders, and run and check sources.",
         Heading.DOCUMENTS,
+        "source_files",
         waits=("list", "add", "run", "remove"),
     ),
-    Command(
+    _row(
         "samples",
-        "responsa_server.cli.samples",
         "List and load the sample documents and teachers of agents.",
         Heading.DOCUMENTS,
         waits=("load",),
     ),
-    Command(
-        "login",
-        "responsa_server.cli.login",
-        "Sign in with an e-mail address and a password.",
-        Heading.PEOPLE,
-        waits=True,
-    ),
-    Command("logout", "responsa_server.cli.login", "End the session of `login`.", Heading.PEOPLE, waits=True),
-    Command(
-        "users", "responsa_server.cli.users", "List, invite and change users.", Heading.PEOPLE, waits=True
-    ),
-    Command(
-        "groups", "responsa_server.cli.groups", "List and change groups of users.", Heading.PEOPLE, waits=True
-    ),
-    Command("call", "responsa_server.cli.call", "Call any method of the API.", Heading.SERVER, waits=True),
-    Command(
-        "mcp",
-        "responsa_server.cli.mcp",
-        "Serve the tools of MCP on standard input and output.",
-        Heading.AGENTS,
-        waits=True,
-    ),
-    Command(
-        "open",
-        "responsa_server.cli.open_page",
-        "Print a new URL that signs a browser in.",
-        Heading.PEOPLE,
-        waits=True,
-    ),
+    _row("login", "Sign in with an e-mail address and a password.", Heading.PEOPLE),
+    _row("logout", "End the session of `login`.", Heading.PEOPLE, "login"),
+    _row("users", "List, invite and change users.", Heading.PEOPLE),
+    _row("groups", "List and change groups of users.", Heading.PEOPLE),
+    _row("call", "Call any method of the API.", Heading.SERVER),
+    _row("mcp", "Serve the tools of MCP on standard input and output.", Heading.AGENTS),
+    _row("open", "Print a new URL that signs a browser in.", Heading.PEOPLE, "open_page"),
 )
 
 _ANYTHING = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": list[str]()}
@@ -223,9 +164,11 @@ def build(chosen: str | None, subcommand: str | None = None) -> typer.Typer:
 
 def _add(app: typer.Typer, command: Command, name: str, *, chosen: bool) -> None:
     if not chosen:
-        app.command(name, help=command.help)(_not_loaded(command))
+        app.command(name, help=command.help)(_never_called)
     elif command.extra and not extras.installed(command.extra, command.distribution):
-        app.command(name, context_settings=_ANYTHING)(_make_refusal(command))
+        app.command(name, context_settings=_ANYTHING)(
+            lambda: need(command.name, command.extra, command.distribution)
+        )
     else:
         importlib.import_module(command.module).register(app, name)
 
@@ -360,15 +303,5 @@ def _options(
     pass
 
 
-def _not_loaded(command: Command):
-    def never_called() -> None:
-        raise AssertionError(f"{command.name} was not loaded")
-
-    return never_called
-
-
-def _make_refusal(command: Command):
-    def refuse() -> None:
-        need(command.name, command.extra, command.distribution)
-
-    return refuse
+def _never_called() -> None:
+    raise AssertionError("A command was not loaded.")

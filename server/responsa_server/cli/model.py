@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from responsa.admin.v1 import admin_service_pb2, model_settings_pb2
+from responsa_client import Responsa
 from responsa_server.cli.login import ask_secret
 from responsa_server.cli.output import (
     EXIT_USAGE,
@@ -17,6 +18,7 @@ from responsa_server.cli.output import (
     print_text,
     reporting,
 )
+from responsa_server.cli.resources import CommandGroup
 from responsa_server.cli.session import open_client
 from responsa_server.domain.formatting import counted
 
@@ -24,28 +26,37 @@ _MOST_LISTED = 200
 _NO_MODEL = "none"
 
 
-def register(app: typer.Typer, name: str) -> None:
-    """Add the group `model`."""
-    group = typer.Typer(
-        no_args_is_help=True, help="Show and set the default language model.", rich_markup_mode=None
-    )
-    group.command("show")(show_model)
-    group.command("set")(set_model)
-    app.add_typer(group, name=name)
+register: Final = CommandGroup("Show and set the default language model.")
 
 
-def show_model(
-    json: Annotated[bool, typer.Option("--json", help="Print the ModelSettings, as proto-JSON.")] = False,
-) -> None:
+def _describe(settings: model_settings_pb2.ModelSettings) -> str:
+    models = ", then ".join(settings.models)
+    lines = [f"{models} writes the answers." if models else "No model is set: answers show passages."]
+    if settings.fixed_by:
+        lines.append(f"The setting {settings.fixed_by} of this server fixes it.")
+    if settings.key_in_use == "stored":
+        lines.append("Its key was entered and is stored encrypted.")
+    elif settings.key_in_use:
+        lines.append(f"Its key comes from {settings.key_in_use}.")
+    if refused := [name for name, value in sorted(settings.learned.items()) if not value]:
+        lines.append(f"Its server refuses {', '.join(refused)}; calls do without.")
+    if window := settings.learned.get("window", 0):
+        lines.append(f"A prompt and its answer have room for {window:,} tokens.")
+    lines.append(f"{settings.embedding} makes the vectors of new collections.")
+    lines += filter(None, (settings.problem, settings.warning))
+    if not models:
+        names = ", ".join(provider.name for provider in settings.providers)
+        lines.append(f"Providers: {names}. `responsa model set PROVIDER --key` lists the models of one.")
+    return "\n".join(lines)
+
+
+@register.show("show", "Print the ModelSettings, as proto-JSON.", _describe)
+def show_model(client: Responsa) -> model_settings_pb2.ModelSettings:
     """Show the model that answers by default, where its key comes from, and the providers."""
-    with reporting(json=json), open_client() as client:
-        settings = client.models()
-        if json:
-            print_json(settings)
-        else:
-            _print_settings(settings)
+    return client.models()
 
 
+@register.add("set")
 def set_model(
     model: Annotated[
         str,
@@ -109,7 +120,7 @@ def set_model(
         if json:
             print_json(settings)
         else:
-            _print_settings(settings)
+            print_text(_describe(settings))
         if had_key and not settings.key_stored:
             print_error(
                 "The stored key was deleted: it was for another provider or address. Store one with --key."
@@ -125,27 +136,3 @@ def _print_models(provider: str, tested: admin_service_pb2.TestModelResponse) ->
     if further:
         print_error(f"and {counted(further, 'more model', 'more models')}")
     print_error(tested.message)
-
-
-def _print_settings(settings: model_settings_pb2.ModelSettings) -> None:
-    models = ", then ".join(settings.models)
-    print_text(f"{models} writes the answers." if models else "No model is set: answers show passages.")
-    if settings.fixed_by:
-        print_text(f"The setting {settings.fixed_by} of this server fixes it.")
-    if settings.key_in_use:
-        stored = settings.key_in_use == "stored"
-        print_text(
-            "Its key was entered and is stored encrypted."
-            if stored
-            else f"Its key comes from {settings.key_in_use}."
-        )
-    if refused := [name for name, value in sorted(settings.learned.items()) if not value]:
-        print_text(f"Its server refuses {', '.join(refused)}; calls do without.")
-    if window := settings.learned.get("window", 0):
-        print_text(f"A prompt and its answer have room for {window:,} tokens.")
-    print_text(f"{settings.embedding} makes the vectors of new collections.")
-    for problem in filter(None, (settings.problem, settings.warning)):
-        print_text(problem)
-    if not models:
-        names = ", ".join(provider.name for provider in settings.providers)
-        print_text(f"Providers: {names}. `responsa model set PROVIDER --key` lists the models of one.")

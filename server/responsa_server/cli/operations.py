@@ -3,12 +3,14 @@ activates a generation of a collection, or runs a source."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Final
 
 import typer
 from google.longrunning import operations_pb2
 
-from responsa.knowledge.v1 import document_pb2
+from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
+from responsa_client import Responsa
 from responsa_client.errors import error_of_status
 from responsa_client.results import (
     generation_progress,
@@ -18,85 +20,62 @@ from responsa_client.results import (
     sync_progress,
     sync_result,
 )
-from responsa_server.cli.output import one_line, print_json, print_text, reporting, valid_text
+from responsa_server.cli.output import one_line, valid_text
 from responsa_server.cli.progress import describe_sync, reading, running
-from responsa_server.cli.session import open_client
+from responsa_server.cli.resources import CommandGroup
 
 Operation = Annotated[
     str, typer.Argument(help="The operation, as operations/{uuid} or as the UUID alone.", metavar="OPERATION")
 ]
+register: Final = CommandGroup("List, follow and cancel operations, such as the reading of documents.")
 
 
-def register(app: typer.Typer, name: str) -> None:
-    """Add the group `operations`."""
-    group = typer.Typer(
-        no_args_is_help=True,
-        help="List, follow and cancel operations, such as the reading of documents.",
-        rich_markup_mode=None,
-    )
-    group.command("list")(list_operations)
-    group.command("watch")(watch)
-    group.command("cancel")(cancel)
-    app.add_typer(group, name=name)
+def _line(operation: operations_pb2.Operation) -> str:
+    return f"{operation.name}  {state_line(operation)}"
 
 
+@register.show("list", "Print one Operation per line, as proto-JSON.", _line)
 def list_operations(
+    client: Responsa,
     running: Annotated[bool, typer.Option("--running", help="Only unfinished operations.")] = False,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one Operation per line, as proto-JSON.")
-    ] = False,
-) -> None:
+) -> Iterable[operations_pb2.Operation]:
     """List your operations, newest first. An administrator sees all operations of the tenant."""
-    with reporting(json=json), open_client() as client:
-        for operation in client.operations(filter_by="done = false" if running else ""):
-            if json:
-                print_json(operation)
-            else:
-                print_text(f"{operation.name}  {state_line(operation)}")
+    return client.operations(filter_by="done = false" if running else "")
 
 
+def _state(state: knowledge_service_pb2.WatchOperationResponse) -> str:
+    return state_line(state.operation)
+
+
+@register.show(
+    "watch", "Print each state as one proto-JSON object with the fields seq and operation.", _state
+)
 def watch(
+    client: Responsa,
     operation: Operation,
     after: Annotated[
         int,
         typer.Option(min=0, help="The seq of the last state that you have seen; only later states follow."),
     ] = 0,
-    json: Annotated[
-        bool,
-        typer.Option(
-            "--json", help="Print each state as one proto-JSON object with the fields seq and operation."
-        ),
-    ] = False,
-) -> None:
+) -> Iterator[knowledge_service_pb2.WatchOperationResponse]:
     """Follow an operation until it ends, even if another program started it. If the connection is lost, the command connects again.
 
     Exit codes: 0 the operation succeeded, 1 it failed or was cancelled, 2 there is no such operation, 3 cannot
     connect or sign in, 130 stopped by Ctrl-C; the operation continues.
     """
-    with reporting(json=json), open_client() as client:
-        for state in client.watch_operation(_name(operation), after):
-            if json:
-                print_json(state)
-            else:
-                print_text(state_line(state.operation))
-            if state.operation.HasField("error"):
-                raise error_of_status(state.operation.error)
+    for state in client.watch_operation(_name(operation), after):
+        yield state
+        if state.operation.HasField("error"):
+            raise error_of_status(state.operation.error)
 
 
-def cancel(
-    operation: Operation,
-    json: Annotated[bool, typer.Option("--json", help="Print the Operation, as proto-JSON.")] = False,
-) -> None:
+@register.show("cancel", "Print the Operation, as proto-JSON.", _line)
+def cancel(client: Responsa, operation: Operation) -> operations_pb2.Operation:
     """Cancel an operation. Its document is then as it was before; a new document is removed. If the operation builds a
     generation, the generation fails, and searches keep the active one."""
-    with reporting(json=json), open_client() as client:
-        name = _name(operation)
-        client.cancel_operation(name)
-        cancelled = client.get_operation(name)
-        if json:
-            print_json(cancelled)
-        else:
-            print_text(f"{name}  {state_line(cancelled)}")
+    name = _name(operation)
+    client.cancel_operation(name)
+    return client.get_operation(name)
 
 
 def _name(operation: str) -> str:

@@ -21,21 +21,11 @@ from google.protobuf.message import Message
 from google.rpc import status_pb2
 from google.rpc.code_pb2 import Code
 
-from responsa_server.cli.exits import (
-    EXIT_CANCELLED as EXIT_CANCELLED,
-)
-from responsa_server.cli.exits import (
-    EXIT_CONNECT as EXIT_CONNECT,
-)
-from responsa_server.cli.exits import (
-    EXIT_FAILED as EXIT_FAILED,
-)
-from responsa_server.cli.exits import (
-    EXIT_INTERRUPTED as EXIT_INTERRUPTED,
-)
-from responsa_server.cli.exits import (
-    EXIT_USAGE as EXIT_USAGE,
-)
+from responsa_server.cli.exits import EXIT_CANCELLED as EXIT_CANCELLED
+from responsa_server.cli.exits import EXIT_CONNECT as EXIT_CONNECT
+from responsa_server.cli.exits import EXIT_FAILED as EXIT_FAILED
+from responsa_server.cli.exits import EXIT_INTERRUPTED as EXIT_INTERRUPTED
+from responsa_server.cli.exits import EXIT_USAGE as EXIT_USAGE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,11 +33,7 @@ if TYPE_CHECKING:
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 _PASSWORD: Final = re.compile(r"(?<=://)(?:[^\s/?#@:]*:\S*|[^\s/?#@:]+)@")
-_CODES = {
-    EXIT_FAILED: Code.UNKNOWN,
-    EXIT_USAGE: Code.INVALID_ARGUMENT,
-    EXIT_CONNECT: Code.UNAVAILABLE,
-}
+_CODES = {EXIT_FAILED: Code.UNKNOWN, EXIT_USAGE: Code.INVALID_ARGUMENT, EXIT_CONNECT: Code.UNAVAILABLE}
 
 
 def as_json(message: Message) -> dict[str, Json]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -33,6 +34,7 @@ from responsa_server.cli.output import (
     reporting,
 )
 from responsa_server.cli.progress import Progress
+from responsa_server.cli.resources import CommandGroup, Made, text_of
 from responsa_server.cli.session import agents_folder, open_async_client
 from responsa_server.cli.sources import Target, entries
 from responsa_server.domain.formatting import counted
@@ -73,32 +75,16 @@ class Samples:
 
 @dataclass(slots=True)
 class LoadOutcome:
-    """The outcome of loading an agent's samples.
-
-    created: the number of teachers that were created. there: the number of teachers that already existed. left_out: the
-    number of teachers that were skipped because the caller lacks the role.
-    """
+    """The outcome of loading an agent's samples. teachers: how many were new, were already there, and were left out
+    because the caller lacks the role."""
 
     agent: str
     collection: str = ""
     documents: IngestSummary = field(default_factory=IngestSummary)
-    created: int = 0
-    there: int = 0
-    left_out: int = 0
+    teachers: Counter[str] = field(default_factory=lambda: Counter(new=0, there=0, leftOut=0))
 
 
-def register(app: typer.Typer, name: str) -> None:
-    """Add the group."""
-    group = typer.Typer(
-        no_args_is_help=True,
-        help="List and load the sample documents and teachers of agents.",
-        rich_markup_mode=None,
-    )
-    group.command("list")(list_samples)
-    group.command("load")(load)
-    app.add_typer(group, name=name)
-
-
+register: Final = CommandGroup("List and load the sample documents and teachers of agents.")
 From = Annotated[
     Path | None,
     typer.Option(
@@ -112,39 +98,28 @@ From = Annotated[
 ]
 
 
-def list_samples(
-    folder: From = None,
-    json: Annotated[
-        bool,
-        typer.Option("--json", help="Print one JSON object per agent (agent, documents, teachers)."),
-    ] = False,
-) -> None:
+@register.show("list", "Print one JSON object per agent (agent, documents, teachers).", text_of)
+def list_samples(folder: From = None) -> Iterator[Made]:
     """List the agents that have samples, with the numbers of their documents and teachers."""
-    with reporting(json=json):
-        for name, path in sample_folders(folder or OF_CHECKOUT).items():
-            samples = read(name, path)
-            documents, teachers = len(samples.documents), len(samples.teachers)
-            if json:
-                print_json({"agent": name, "documents": documents, "teachers": teachers})
-            else:
-                with_teachers = f", {counted(teachers, 'teacher')}" if teachers else ""
-                print_text(f"{name}  {counted(documents, 'document')}{with_teachers}")
+    for name, path in sample_folders(folder or OF_CHECKOUT).items():
+        samples = read(name, path)
+        documents, teachers = len(samples.documents), len(samples.teachers)
+        with_teachers = f", {counted(teachers, 'teacher')}" if teachers else ""
+        plain = {"agent": name, "documents": documents, "teachers": teachers}
+        yield plain, f"{name}  {counted(documents, 'document')}{with_teachers}"
 
 
+@register.add("load")
 def load(
     agents: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[SAMPLES]...",
-            help="The ids of agents. Default: all.",
-        ),
+        typer.Argument(metavar="[SAMPLES]...", help="The ids of agents. Default: all."),
     ] = None,
     folder: From = None,
     json: Annotated[
         bool,
         typer.Option(
-            "--json",
-            help="Print one JSON object per agent (agent, collection, documents, teachers).",
+            "--json", help="Print one JSON object per agent (agent, collection, documents, teachers)."
         ),
     ] = False,
 ) -> None:
@@ -194,28 +169,21 @@ def read(agent: str, folder: Path) -> Samples:
         for path in sorted(corpus.rglob("*"))
         if path.is_file() and not path.name.startswith(".")
     ]
-    synonyms = folder / "synonyms.txt"
-    return Samples(
-        agent,
-        documents,
-        _synonyms(synonyms) if synonyms.is_file() else "",
-        _teachers(folder / "teachers.toml"),
-    )
+    return Samples(agent, documents, _read_text(folder / "synonyms.txt"), _teachers(folder / "teachers.toml"))
 
 
-def _synonyms(file: Path) -> str:
+def _read_text(file: Path) -> str:
+    """The text of a file; "" if there is none. Raises CommandFailed if it cannot be read."""
     try:
-        return file.read_text(encoding="utf-8-sig")
+        return file.read_text(encoding="utf-8-sig") if file.is_file() else ""
     except (OSError, UnicodeDecodeError) as error:
         raise CommandFailed(f"{file} cannot be read ({error}).", "", EXIT_USAGE) from None
 
 
 def _teachers(file: Path) -> Sequence[SampleTeacher]:
-    if not file.is_file():
-        return ()
     try:
-        return _Teachers.model_validate(tomllib.loads(file.read_text(encoding="utf-8"))).teachers
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return _Teachers.model_validate(tomllib.loads(_read_text(file))).teachers
+    except tomllib.TOMLDecodeError as error:
         raise CommandFailed(f"{file} cannot be read ({error}).", "", EXIT_USAGE) from None
     except ValidationError as error:
         first = error.errors()[0]
@@ -274,17 +242,17 @@ def _print(loaded: LoadOutcome, *, json: bool) -> None:
                 "agent": loaded.agent,
                 "collection": loaded.collection,
                 "documents": {outcome.lower(): number for outcome, number in loaded.documents.counts.items()},
-                "teachers": {"new": loaded.created, "there": loaded.there, "leftOut": loaded.left_out},
+                "teachers": dict(loaded.teachers),
             }
         )
     else:
         line = f"{loaded.agent}: {loaded.documents}, in collection {loaded.collection}"
-        total = loaded.created + loaded.there
-        if total:
-            line += f"; {counted(total, 'teacher')}: {loaded.created} new, {loaded.there} existing"
+        new, there = loaded.teachers["new"], loaded.teachers["there"]
+        if new + there:
+            line += f"; {counted(new + there, 'teacher')}: {new} new, {there} existing"
         print_text(line)
-    if loaded.left_out:
-        some = "1 teacher was" if loaded.left_out == 1 else f"{loaded.left_out} teachers were"
+    if left_out := loaded.teachers["leftOut"]:
+        some = "1 teacher was" if left_out == 1 else f"{left_out} teachers were"
         print_error(f"{loaded.agent}: {some} skipped: creating teachers needs the role ADMIN.")
 
 
@@ -303,30 +271,24 @@ async def _load_one(
         await client.update_collection(collection, synonyms=samples.synonyms)
     loaded.documents = await ingest(client, entries(samples.documents), collection, show_report)
     for teacher in samples.teachers:
-        await _load_teacher(client, teacher, loaded)
+        loaded.teachers[await _load_teacher(client, teacher)] += 1
         progress.advance()
     return loaded
 
 
-async def _load_teacher(client: AsyncResponsa, teacher: SampleTeacher, loaded: LoadOutcome) -> None:
+async def _load_teacher(client: AsyncResponsa, teacher: SampleTeacher) -> str:
+    """Create a teacher who is missing. Returns whether the teacher is "new", was "there", or is "leftOut"."""
+    identity = str(teacher.id)
     try:
-        await client.teacher(str(teacher.id))
-    except NotFound:
+        try:
+            await client.teacher(identity)
+        except NotFound:
+            await client.create_teacher(
+                teacher.display_name, teacher.persona.strip(), teacher.parameters, identity
+            )
+            return "new"
+    except PermissionDenied:
+        return "leftOut"
+    except AlreadyExists:  # another caller has just created the same teacher
         pass
-    except PermissionDenied:
-        loaded.left_out += 1
-        return
-    else:
-        loaded.there += 1
-        return
-    try:
-        await client.create_teacher(
-            teacher.display_name, teacher.persona.strip(), teacher.parameters, str(teacher.id)
-        )
-    except PermissionDenied:
-        loaded.left_out += 1
-    except AlreadyExists:
-        # Another caller has just created the same teacher.
-        loaded.there += 1
-    else:
-        loaded.created += 1
+    return "there"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable
 from typing import Annotated, Final
 
 import typer
+from google.longrunning import operations_pb2
 
 from responsa.admin.v1 import source_pb2
 from responsa_client import Responsa
@@ -14,15 +16,8 @@ from responsa_client.errors import AlreadyExists, NotFound, error_of_status
 from responsa_contract import FolderKind
 from responsa_server.cli.login import ask_secret
 from responsa_server.cli.operations import state_line
-from responsa_server.cli.output import (
-    one_line,
-    print_json,
-    print_text,
-    reporting,
-    safe_name,
-    valid_text,
-)
-from responsa_server.cli.session import open_client
+from responsa_server.cli.output import one_line, safe_name, valid_text
+from responsa_server.cli.resources import CommandGroup
 from responsa_server.domain.formatting import counted
 
 _UNITS: Final = ((86_400, "day"), (3600, "hour"), (60, "minute"))
@@ -30,36 +25,27 @@ Source = Annotated[str, typer.Argument(help="The source, as sources/{id} or as t
 Deletions = Annotated[
     bool, typer.Option("--allow-deletions", help="Let the run delete as many documents as it wants to.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the last state of the run, as proto-JSON.")]
+_RUN: Final = "Print the last state of the run, as proto-JSON."
+register: Final = CommandGroup("Connect folders, run sources, and check the declarations of sources.")
 
 
-def register(app: typer.Typer, name: str) -> None:
-    """Add the group."""
-    group = typer.Typer(
-        no_args_is_help=True,
-        help="Connect folders, run sources, and check the declarations of sources.",
-        rich_markup_mode=None,
-    )
-    group.command("list")(list_sources)
-    group.command("add")(add_source)
-    group.command("run")(run_source)
-    group.command("remove")(remove_source)
-    app.add_typer(group, name=name)
+def _line(source: source_pb2.Source) -> str:
+    return f"{_id(source.name):<24}  {source.collection}  {describe_state(source)}"
 
 
-def list_sources(
-    json: Annotated[bool, typer.Option("--json", help="Print one Source per line, as proto-JSON.")] = False,
-) -> None:
+def _run_line(operation: operations_pb2.Operation) -> str:
+    return safe_name(state_line(operation))
+
+
+@register.show("list", "Print one Source per line, as proto-JSON.", _line)
+def list_sources(client: Responsa) -> Iterable[source_pb2.Source]:
     """List the sources, with what they have read."""
-    with reporting(json=json), open_client() as client:
-        for source in client.sources():
-            if json:
-                print_json(source)
-            else:
-                print_text(f"{_id(source.name):<24}  {source.collection}  {describe_state(source)}")
+    return client.sources()
 
 
+@register.show("add", _RUN, _run_line)
 def add_source(
+    client: Responsa,
     address: Annotated[
         str,
         typer.Argument(
@@ -95,43 +81,45 @@ def add_source(
             help="Ask for the user's password or token, or read it from standard input. It is stored encrypted.",
         ),
     ] = False,
-    json: AsJson = False,
-) -> None:
+) -> operations_pb2.Operation:
     """Connect a folder, and read it. Later runs make new versions of files that have changed, and delete the documents of
     files that are gone.
 
     Exit codes: 0 the folder was read, 1 the run failed, 2 the folder cannot be connected, 3 cannot connect or sign in.
     """
-    with reporting(json=json), open_client() as client:
-        named = valid_text(collection, "The collection").removeprefix("collections/")
-        folder = source_pb2.ConnectedFolder(
-            kind=source_pb2.FolderKind.Value(f"FOLDER_KIND_{(kind or _guess_kind(address)).name}"),
-            address=valid_text(address, "The address"),
-            collection=f"collections/{named}",
-            schedule=schedule,
-            time_zone=time_zone,
-            branch=branch,
-            region=region,
-            source_code=source_code,
-            user=user,
-            password=ask_secret("Password", "password") if password else "",
-        )
-        _ensure_collection(client, named)
-        source = client.create_source(identity or _make_id(address), display_name=name, folder=folder)
-        _run(client, source.name, json=json)
+    named = valid_text(collection, "The collection").removeprefix("collections/")
+    folder = source_pb2.ConnectedFolder(
+        kind=source_pb2.FolderKind.Value(f"FOLDER_KIND_{(kind or _guess_kind(address)).name}"),
+        address=valid_text(address, "The address"),
+        collection=f"collections/{named}",
+        schedule=schedule,
+        time_zone=time_zone,
+        branch=branch,
+        region=region,
+        source_code=source_code,
+        user=user,
+        password=ask_secret("Password", "password") if password else "",
+    )
+    _ensure_collection(client, named)
+    source = client.create_source(identity or _make_id(address), display_name=name, folder=folder)
+    return _run(client, source.name)
 
 
-def run_source(source: Source, allow_deletions: Deletions = False, json: AsJson = False) -> None:
+@register.show("run", _RUN, _run_line)
+def run_source(
+    client: Responsa, source: Source, allow_deletions: Deletions = False
+) -> operations_pb2.Operation:
     """Read a source now, and wait until its documents are indexed.
 
     Exit codes: 0 the run succeeded, 1 it failed, 2 there is no such source, 3 cannot connect or sign in, 130 stopped by
     Ctrl-C; the run continues.
     """
-    with reporting(json=json), open_client() as client:
-        _run(client, _id(source), allow_deletions=allow_deletions, json=json)
+    return _run(client, _id(source), allow_deletions=allow_deletions)
 
 
+@register.show("remove", "", str)
 def remove_source(
+    client: Responsa,
     source: Source,
     delete_documents: Annotated[
         bool,
@@ -139,11 +127,10 @@ def remove_source(
             "--delete-documents/--keep-documents", help="Whether the documents that it made are deleted, too."
         ),
     ] = False,
-) -> None:
+) -> str:
     """Remove a source. Its documents stay in their collection, unless --delete-documents is given."""
-    with reporting(json=False), open_client() as client:
-        client.delete_source(_id(source), delete_documents=delete_documents)
-        print_text(f"removed sources/{_id(source)}")
+    client.delete_source(_id(source), delete_documents=delete_documents)
+    return f"removed sources/{_id(source)}"
 
 
 def describe_state(source: source_pb2.Source) -> str:
@@ -166,16 +153,13 @@ def _lapse(seconds: float) -> str:
     return "just now"
 
 
-def _run(client: Responsa, source: str, *, allow_deletions: bool = False, json: bool) -> None:
+def _run(client: Responsa, source: str, *, allow_deletions: bool = False) -> operations_pb2.Operation:
     operation = client.sync_source(source, allow_deletions=allow_deletions)
     for state in client.watch_operation(operation.name):
         operation = state.operation
     if operation.HasField("error"):
         raise error_of_status(operation.error)
-    if json:
-        print_json(operation)
-    else:
-        print_text(safe_name(state_line(operation)))
+    return operation
 
 
 def _ensure_collection(client: Responsa, collection: str) -> None:
