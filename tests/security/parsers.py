@@ -60,7 +60,12 @@ PARSERS: Final[Sequence[Parser]] = (
     Parser("rtoml", ["responsa_etl/sources/mapping_text.py"],
         "mappings, by administrators of tenants", RunsIn.SANDBOX, "`responsa_etl/sources/sandbox.py`"),
     Parser("tomllib", ["cli/**", "responsa_etl/samples/**"], "files of the command's user, and shipped ones", RunsIn.COMMAND),
-    Parser("tomllib", ["search/differing.py", "text/quantities.py"], "shipped words of form", RunsIn.SERVER, "no text of others"),
+    Parser(
+        "tomllib",
+        ["search/differing.py", "responsa_formats/text/languages.py"]
+        + [f"text/{name}.py" for name in ("quantities", "lexical", "patterns")],
+        "shipped words of form", RunsIn.SERVER, "no text of others",
+    ),
     # JSON and its kin
     Parser("json", ["**"], "bodies of requests, replies of models, tools and providers", RunsIn.SERVER,
         "4 MiB a body, and 50,000 values and names in it (`calls/http.py`); nesting ends in a typed RecursionError",

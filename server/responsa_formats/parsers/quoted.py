@@ -30,8 +30,10 @@ _FORWARDED, _FROM, _SUBJECT = (
 _HEADER_LINES: Final = 9
 _NAME: Final = re.compile(r"[\W_]*([^\W\d_][^:：@<]{0,24}?)[\s*]*[:：]")
 _RULER: Final = re.compile(r"\s*[-_=*]{5,}")
-_WROTE: Final = re.compile(r"(?:[-_=*]{5,}.*\n)?(?=.*\d).+?(?:\n[^\n\d]+)??[:：]\s*$", re.MULTILINE)
-_ADDRESS: Final = re.compile(r"<[^<>\s]+@[^<>\s]+>")
+_WROTE: Final = re.compile(
+    r"(?:[-_=*]{5,99}+.{0,200}+\n)?(?=.{0,300}?\d).{1,300}?(?:\n[^\n\d]{1,300})??[:：]\s{0,9}$", re.MULTILINE
+)
+_ADDRESS: Final = re.compile(r"<[^<>\s@]+@[^<>\s]+>")
 _MARKS: Final = re.compile(r"(?:\s{0,2}>)+ ?")
 
 

@@ -31,15 +31,15 @@ _ROLES: Final = (
     r"system.(?:role|message|prompt|instruct)|role.{0,12}system|roles? (?:must alternate|are supported)"
 )
 FIELDS: Final = {
-    "temperature": ("temperature", ""),
-    "response_format": (_SCHEMA, "structured"),
-    "stream_options": ("stream_options|include_usage", ""),
+    "temperature": (re.compile("temperature", re.I), ""),
+    "response_format": (re.compile(_SCHEMA, re.I), "structured"),
+    "stream_options": (re.compile("stream_options|include_usage", re.I), ""),
     # A request has one of the two: the other one if one is refused, none if both are.
-    "max_tokens": (r"\bmax_tokens", "completion_limit"),
-    "max_completion_tokens": ("max_completion_tokens", "completion_limit"),
-    "tools": (r"\btools?\b|function.call|tool_c", "tools"),
-    "system": (_ROLES, ""),
-    "reasoning": ("reasoning", ""),
+    "max_tokens": (re.compile(r"\bmax_tokens", re.I), "completion_limit"),
+    "max_completion_tokens": (re.compile("max_completion_tokens", re.I), "completion_limit"),
+    "tools": (re.compile(r"\btools?\b|function.call|tool_c", re.I), "tools"),
+    "system": (re.compile(_ROLES, re.I), ""),
+    "reasoning": (re.compile("reasoning", re.I), ""),
 }
 """What a server may refuse: its words in an error, and the setting that decides instead if it is given; "" for none."""
 _LIMITS: Final = ("max_tokens", "max_completion_tokens")
@@ -209,7 +209,7 @@ class Trial:
             name for name, (_, setting) in FIELDS.items() if setting not in self.settings and self._has(name)
         ]
         for name in sent:
-            if match := re.search(FIELDS[name][0], error.detail, re.I):
+            if match := FIELDS[name][0].search(error.detail):
                 if self._echoes(error.detail, match):
                     self._own.add(name)
                 else:

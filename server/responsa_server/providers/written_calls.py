@@ -11,7 +11,7 @@ from responsa_server.domain.models import ModelPrompt, Role, ToolRequest
 
 _BEGINS: Final = ("<tool_call>", "<|python_tag|>", "[TOOL_CALLS]", "```", "{", "[")
 _CALL: Final = re.compile(
-    r"\s*(?:<tool_call>|<\|python_tag\|>|\[TOOL_CALLS\]|```(?:json)?)?\s*([\[{].*[\]}])\s*(?:</tool_call>|```)?\s*",
+    r"\s*+(?:<tool_call>|<\|python_tag\|>|\[TOOL_CALLS\]|```(?:json)?)?\s*+([\[{].*[\]}])\s*+(?:</tool_call>|```)?\s*+",
     re.S,
 )
 
