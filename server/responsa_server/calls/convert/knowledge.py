@@ -273,6 +273,7 @@ def passage(value: Passage) -> document_pb2.Passage:
     return messages.message(
         document_pb2.Passage,
         value,
+        name=names.passage(value.id),
         document_version=names.document_version(value.document_id, value.version),
         source_range=byte_range(value.source),
         sha256=hashlib.sha256(value.text.encode()).digest(),
