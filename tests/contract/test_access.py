@@ -70,7 +70,8 @@ async def hits(house: House, caller: Principal, *collections: str) -> list[Hit]:
 
 
 async def readable(house: House, caller: Principal, *collections: str) -> set[UUID]:
-    return {hit.passage.document_id for hit in await hits(house, caller, *collections)}
+    found = await hits(house, caller, *collections)
+    return {passage.document_id for hit in found for passage in (hit.passage, *hit.copies)}
 
 
 async def listed(house: House, caller: Principal) -> list[str]:
