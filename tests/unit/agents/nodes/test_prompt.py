@@ -196,12 +196,12 @@ def test_a_prompt_holds_the_talk_the_question_and_what_was_done() -> None:
     )
     request = ToolRequest("c", "note", {"text": "x"})
     assert prompt_messages(inputs) == [
-        PromptMessage(Role.USER, "Hi.", cuts=(0,)),
-        PromptMessage(Role.ASSISTANT, "Ho.", cuts=(0,)),
+        PromptMessage(Role.USER, "Hi.", history=True),
+        PromptMessage(Role.ASSISTANT, "Ho.", history=True),
         PromptMessage(Role.USER, "And the Nile?"),
         PromptMessage(Role.ASSISTANT, "Let me see.", [request, request]),
-        PromptMessage(Role.TOOL, "done", answers="c", cuts=[4]),
-        PromptMessage(Role.TOOL, "unknown: who knows", answers="c", cuts=[18]),
+        PromptMessage(Role.TOOL, "done", answers="c"),
+        PromptMessage(Role.TOOL, "unknown: who knows", answers="c"),
     ]
 
 
