@@ -311,11 +311,12 @@ class Sync:
         reader, budget = Server(tenant_id), Budget(self._limits, self._places)
         try:
             operation = await self._library.operations.get(reader, operation_id)
+        except NotFound:  # the record of the run was deleted
+            return 0
+        try:
             return await self._library.watching.run_until(
                 reader, operation_id, operation.seq, lambda now: now.done, self._work(operation, budget)
             )
-        except NotFound:  # the record of the run, with its source
-            return 0
         finally:
             budget.give_up()
 
