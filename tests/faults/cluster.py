@@ -58,6 +58,7 @@ QUICK: Mapping[str, str] = {
     "RESPONSA_TURNS__LEASE_SECONDS": str(LEASE_SECONDS),
     "RESPONSA_TURNS__SWEEP_SECONDS": "0.2",
     # The campaigns kill from outside, so no turn and no job is the cause.
+    "RESPONSA_TURNS__MAX_LOSSES": "100",
     "RESPONSA_TURNS__ALONE_AFTER_LOSSES": "100",
     "RESPONSA_INGESTION__MAX_LOSSES": "100",
     "RESPONSA_RETRIEVAL__EMBEDDING_THREADS": "1",

@@ -41,7 +41,6 @@ ACCEPTING = (Fault.BEFORE_ACCEPT, Fault.AFTER_ACCEPT)
 SLOTS = 3
 MOST_FRAMES = 600
 """The number of frames after which the campaign no longer waits for a fault that has not happened."""
-MANY_LOSSES = {"RESPONSA_TURNS__MAX_LOSSES": "100"}
 
 
 def mixed(dice: random.Random) -> str:
@@ -77,7 +76,7 @@ async def lose_replicas(cluster: Cluster, crowd: Crowd, report: Report, enough: 
         if enough():
             return
         faults = [Placed(place, Act.KILL, skip=crowd.dice.randrange(3))]
-        replica: Replica = await cluster.soon(faults=faults, **MANY_LOSSES)
+        replica: Replica = await cluster.soon(faults=faults)
         await asyncio.to_thread(cluster.admit, replica, wait=False)
         await crowd.more(MOST_FRAMES, unless=lambda replica=replica: not replica.alive)
         report.count(place.value, int(not replica.alive))
@@ -120,7 +119,7 @@ async def test_every_accepted_turn_ends_whatever_workers_are_killed(
     cluster: Cluster, form: Form, request: pytest.FixtureRequest
 ) -> None:
     report = Report("kill_workers", form)
-    await campaign(cluster, form, report, 24 if form.limits else 12, itertools.cycle(PLACES), **MANY_LOSSES)
+    await campaign(cluster, form, report, 24 if form.limits else 12, itertools.cycle(PLACES))
     report.tell(request)
     assert report.counts["kills"] >= form.count
 
@@ -135,7 +134,6 @@ async def test_a_turn_is_taken_over_soon_at_the_default_lease(
     settings = {
         "RESPONSA_TURNS__LEASE_SECONDS": "6",
         "RESPONSA_TURNS__SWEEP_SECONDS": "0.5",
-        **MANY_LOSSES,
     }
     # A worker that is not killed, so that no takeover waits until a worker has started.
     await cluster.soon("worker", **settings)

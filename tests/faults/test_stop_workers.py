@@ -21,7 +21,6 @@ from tests.instance import eventually
 
 WORKERS = 4
 LASTING = {
-    "RESPONSA_TURNS__MAX_LOSSES": "100",
     "RESPONSA_TURNS__LEASE_SECONDS": "0.5",
     "RESPONSA_TURNS__SWEEP_SECONDS": "0.1",
 }

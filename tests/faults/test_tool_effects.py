@@ -20,7 +20,6 @@ from tests.faults.forms import Form, Report, forms
 from tests.faults.guards import Guard
 from tests.faults.placed import Act, Placed
 from tests.faults.readers import GrpcWay, Seen, asking, follow
-from tests.faults.test_kill_workers import MANY_LOSSES
 
 PLACES = (
     None,
@@ -45,7 +44,7 @@ async def lose_workers(
         report.count("kills")
         skip = crowd.dice.randrange(8)
         faults = [] if place is None else [Placed(place, Act.KILL, skip=skip)]
-        worker = await cluster.soon("worker", faults=faults, **MANY_LOSSES, **served.settings)
+        worker = await cluster.soon("worker", faults=faults, **served.settings)
         frames = crowd.dice.randrange(60) if place is None else 400
         await crowd.more(frames, unless=lambda worker=worker: not worker.alive)
         report.count("at a random moment" if worker.alive or place is None else place.value)
@@ -105,7 +104,7 @@ async def test_no_effect_happens_twice_whatever_workers_are_killed(
                 places = itertools.cycle(PLACES)
                 for _ in range(SLOTS):
                     group.create_task(lose_workers(cluster, crowd, form, report, places, served))
-            await cluster.soon("worker", **MANY_LOSSES, **served.settings)
+            await cluster.soon("worker", **served.settings)
         hold(caller, crowd.seen, report, script=False)
         for one in crowd.seen:
             report.count(one.outcome)

@@ -21,7 +21,6 @@ from tests.instance import eventually
 from tests.wire.otlp import Span, receiving
 
 LEAST_WHOLE = 0.999
-_SETTINGS = {"RESPONSA_TURNS__MAX_LOSSES": "100"}
 
 
 def breach(attempts: int, spans: Sequence[Span], by_id: Mapping[str, Span]) -> str:
@@ -67,7 +66,7 @@ async def test_the_traces_of_turns_whose_workers_are_killed_are_whole(
 ) -> None:
     report = Report("traces", form)
     with receiving() as receiver:
-        settings = {**_SETTINGS, "RESPONSA_TELEMETRY__ENDPOINT": receiver.grpc}
+        settings = {"RESPONSA_TELEMETRY__ENDPOINT": receiver.grpc}
         caller = await cluster.caller()
         await asyncio.to_thread(cluster.admit, await cluster.soon("rpc", **settings))
         asked, size, most = question(tokens=48, pace_ms=10), *((12, 600) if form.limits else (4, 200))

@@ -208,7 +208,6 @@ class ClusterWorld:
 
     async def start(self) -> None:
         await self._cluster.soon(
-            RESPONSA_TURNS__MAX_LOSSES="100",
             RESPONSA_TURNS__LEASE_SECONDS="0.5",
             RESPONSA_TURNS__SWEEP_SECONDS="0.1",
             RESPONSA_DRAIN_SECONDS="0.5",
