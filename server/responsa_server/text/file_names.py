@@ -11,16 +11,18 @@ from urllib.parse import unquote, urlsplit
 Key = TypeVar("Key")
 
 _MOST_WORDS: Final = 12
-# Letters beside figures are a word if they are enough for it; others are of a number or an id.
-_WORD: Final = re.compile(r"(?<![^\W_])[^\W\d_]{2,}(?![^\W_])|[^\W\d_]{4,}")
-_SUFFIX: Final = re.compile(r"(?:\.[^\W_]{1,8}){0,2}$")
+# Words, names as X200 and 4K, and years. Letters beside more figures are a word if they are enough for it, or else of an id.
+_WORD: Final = re.compile(
+    r"(?<![^\W_])(?:[^\W\d_]{2,}|[^\W\d_]{1,4}\d{1,4}|\d{1,4}[^\W\d_]{1,4}|(?:19|20)\d\d)(?![^\W_])|[^\W\d_]{4,}"
+)
+_NO_WORDS: Final = re.compile(r"(?:\.[^\W_]{1,8}){1,2}$|[\da-fA-F]{8}(?:-[\da-fA-F]{4}){3}-[\da-fA-F]{12}")
 
 
 def name_words(address: str) -> str:
     """The words of a file's folder and name, at most 12, without its suffix. address: a path or an address; of an address, the
     scheme, the host and what stands after a question mark do not count."""
     *folders, name = _split(address) or [""]
-    words = _WORD.findall(" ".join((*folders[-1:], _SUFFIX.sub("", name))))
+    words = _WORD.findall(" ".join((*folders[-1:], _NO_WORDS.sub(" ", name))))
     return " ".join([*dict.fromkeys(words)][:_MOST_WORDS])
 
 
