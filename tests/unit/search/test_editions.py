@@ -9,8 +9,9 @@ from uuid import UUID
 
 import pytest
 
+from responsa_formats.text.canonical import QUOTED
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.passages import Edition, Passage
+from responsa_server.domain.passages import Edition, Passage, PlacedBlock
 from responsa_server.search.editions import names_edition, newest_first
 
 OLD = Edition(
@@ -66,6 +67,14 @@ def test_the_newer_edition_comes_first(old: Edition, new: Edition) -> None:
 )
 def test_other_documents_stay_where_they_are(new: Edition) -> None:
     assert order(OLD, new) == [0, 1, 2]
+
+
+def test_the_words_of_a_message_come_before_those_that_it_quotes() -> None:
+    quoted = replace(passage_of(1, "Key"), places=[PlacedBlock(0, 4, 0, None, QUOTED)])
+    other, own = passage_of(2, "Key"), passage_of(1, "Key")
+    assert newest_first([quoted, other, own], {}) == [2, 0, 1]
+    assert newest_first([own, quoted], {}) == [0, 1]
+    assert newest_first([quoted, other], {}) == [0, 1], "the words of another message do not come before it"
 
 
 @pytest.mark.parametrize(
