@@ -62,6 +62,11 @@ _UNITS: Final = {
 """Of each name of a unit the first name of the unit, the base unit, and how many of that it is."""
 MEASURES: Final = frozenset((*MONTH_NAMES, *_UNITS))
 """The words in lower case that belong to quantities: months and units."""
+_ONE: Final = re.compile(
+    rf"(?<!half )\b(?:an?|eine?[mnrs]?)(?=\s(?:{'|'.join(name for name in _UNITS if len(name) > 2 and name != 'second')})\b)",
+    re.IGNORECASE,
+)
+"""The article before a unit, which counts it. "A second" may be another one."""
 _THOUSANDS: Final = re.compile(r"(?<=\d)k\b")
 _LEAST_NAME: Final = 5
 """The fewest letters behind a figure that are the rest of a name, and no unit."""
@@ -128,6 +133,7 @@ def quantities(text: str, language: str, analyzer: Analyzer) -> Sequence[Quantit
     text = _THOUSANDS.sub("000", text)
     spelled = frozenset(figure for figure in map(str, range(1, 13)) if not re.search(rf"\b{figure}\b", text))
     if language in _WORDS or not language:
+        text = _ONE.sub("1", text)
         text = _in_digits(text, language or "en", 0)
     digits = text
     quantities: list[Quantity] = []
@@ -241,9 +247,9 @@ def _read(
 def _numbers(text: str, language: str, analyzer: Analyzer, spelled: frozenset[str]) -> Iterator[Quantity]:
     stop = STOPWORDS.get(language or "en", frozenset())
     for match in _NUMBER.finditer(text):
-        # The figure of "Wren 2" counts nothing, so that no unit follows it.
-        counts = _NAMED.search(text[max(match.start() - 40, 0) : match.start()]) is None
-        sign = (match["sign"] or (counts and match["unit"]) or "").strip(" -\u00a0\u202f").lower()
+        sign = (match["sign"] or match["unit"] or "").strip(" -\u00a0\u202f").lower()
+        if sign not in _UNITS and _NAMED.search(text[max(match.start() - 40, 0) : match.start()]):
+            sign = ""  # the figure of “Wren 2” counts nothing
         unit = "" if sign in stop and sign != "per" else _unit(sign, language, analyzer)
         if (
             match["unit"]

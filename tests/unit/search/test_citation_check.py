@@ -172,6 +172,8 @@ def compared(sentence: str, quote: str) -> Sequence[DifferenceKind]:
         ("It beats every 0.1 seconds.", "It beats every 100ms"),
         ("It runs for half an hour.", "It runs for 30 minutes"),
         ("Der Weg ist 32 Kilometer lang.", "Der Weg ist 32 km lang"),
+        ("Send it back within a week.", "Send it back within 7 days"),
+        ("Send it back within 1 week.", "Send it back within a week"),
         # What a number counts has other words beside it.
         ("A 201 response comes.", "HTTP 201 if it comes"),
         ("You get 2 more days.", "You get two further days"),
@@ -221,6 +223,9 @@ def test_the_same_in_other_words_is_no_difference(sentence: str, quote: str) -> 
         ("The second floor is closed.", "The third floor is closed"),
         ("They travel in first class.", "They travel in second class"),
         ("It is valid for two hours.", "It is valid for 48 hours"),
+        ("Es gibt eine Garantie von zwölf Tagen.", "Es gibt Garantie 12 Monate"),
+        ("Send it back within a week.", "Send it back within 3 weeks"),
+        ("Es gibt eine Woche frei.", "Es gibt 3 Wochen frei"),
         ("It holds 2 GiB.", "It holds 2 GB"),
         ("It opens in October.", "It opens in November"),
     ],
