@@ -710,7 +710,7 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
             ("/a", "On /a", "text/html"),
             ("/b", "On /b", "text/html"),
             ("/c", "On /c?print=1", "text/html"),
-            ("/leaflet.pdf", "Title: value", "application/pdf"),
+            ("/leaflet.pdf", "leaflet", "application/pdf"),
             ("/there", "On /there", "text/html"),
         )
         assert office.house.ask(documents) == [

@@ -372,7 +372,7 @@ def test_what_a_header_says_besides_page_numbers_comes_once(header: str, text: s
     body = p("Body.") + p("", section) + section
     document = parse(docx(body, {"header": header}), "a.docx")
     assert document.canonical_text == text
-    assert document.title == "Body."
+    assert document.title == "a"
 
 
 def test_only_headers_that_are_printed_are_read() -> None:

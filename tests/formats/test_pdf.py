@@ -174,7 +174,7 @@ def test_what_repeats_at_the_edges_of_pages_comes_once_before_the_text() -> None
         "The mill, annual report\n\nValid from 1 March 2027\n\nQM-17-04 | revision C\n\nPage text one it is."
     )
     assert document.canonical_text.startswith(head)
-    assert document.title.startswith("Page text one it is.")
+    assert document.title == "a"
     for once in ("annual", "revision", "Valid"):
         assert document.canonical_text.count(once) == 1
     assert "- 2 -" not in document.canonical_text

@@ -34,7 +34,7 @@ def test_slides_have_their_titles_as_headings_and_their_numbers_as_places() -> N
     assert document.title == "The mill"
     assert document.blocks[0].place == Place(page=1, path="slide 1")
     assert document.blocks[4].place == Place(page=3, path="slide 3, notes")
-    assert parse(pptx(slides, core("Deck", "de")), "a.pptx").title == "Deck"
+    assert parse(pptx(slides, core("Deck", "de")), "a.pptx").title == "The mill"
 
 
 def test_a_slide_with_a_title_alone_is_kept() -> None:

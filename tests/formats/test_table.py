@@ -96,7 +96,7 @@ def test_plain_text_keeps_its_line_ends() -> None:
     data = (DOCUMENTS / "mill.txt").read_bytes()
     document = parse(data, "mill.txt")
     assert document.canonical_text.encode() == data
-    assert document.title == "The mill"
+    assert document.title == "mill"
     assert [text for _, _, text in spans(document)] == [
         "The mill",
         "It grinds rye.\r\nIt stands by the river.",
@@ -109,17 +109,26 @@ def test_plain_text_keeps_its_line_ends() -> None:
     [
         (b"# A *b* [c](http://d) `e`\nx", "n.md", "A b c e"),
         (b"Set\n===\n", "n.md", "Set"),
-        (b"Words.\n\n## Second only\n", "n.md", "Second only"),
-        (b"<!-- lint: off\n-->\n\n<p align=center>A *b*</p>\n", "n.md", "A *b*"),
+        (b"Words.\n\n# The only one\n\n## Below\n", "n.md", "The only one"),
+        (b"Words.\n\n# The first part\n\n# The second\n", "trip_report.md", "trip report"),
+        (b"Words.\n\n## Second only\n", "refund-policy.md", "refund policy"),
+        (b"## General\n\n# Late\n", "guides/set-up_2.md", "set up 2"),
+        (b"Words.\n", "2027-05-03-minutes.md", "2027-05-03 minutes"),
+        (b"Words.\n", "Co-op rules.md", "Co-op rules"),
+        (b"- 7 -\n\nThe words.\n", "1207.md", "1207"),
+        (b"<!-- lint: off\n-->\n\n<p align=center>A *b*</p>\n", "12.md", "A *b*"),
         (b"<!-- lint: off -->\n", "n.md", "n"),
-        (b"---\n\nA rule, not metadata.\n\n---\n", "n.md", "A rule, not metadata."),
+        (b"---\n\nA rule, not metadata.\n\n---\n", "12.md", "A rule, not metadata."),
         (b"---\ntitle: Plain\n---\n# H\n", "n.md", "Plain"),
         (b"+++\ntitle = 'Plain'\n+++\n# H\n", "n.md", "Plain"),
         (b"---\ntitle: >-\n  Plain\n  words\n---\n# H\n", "n.md", "Plain words"),
         (b"<title> T\n U </title><p>x", "n.html", "T U"),
-        (b"<p>first<p>second", "n.html", "first"),
-        (b"\r\r  first\rsecond", "n.txt", "first"),
-        (b"w" * 1000, "n.txt", "w" * 300),
+        (b"<title>Untitled</title><p>x", "n.html", "n"),
+        (b"<title>Site</title><h1>Fares</h1><p>x", "n.html", "Fares"),
+        (b"<title>Site</title><h2>Fares</h2><p>x", "n.html", "Site"),
+        (b"<p>first<p>second", "n.html", "n"),
+        (b"\r\r  first\rsecond", "", "first"),
+        (b"w" * 1000, "", "w" * 300),
     ],
 )
 def test_titles(data: bytes, name: str, title: str) -> None:
@@ -132,7 +141,7 @@ def test_titles(data: bytes, name: str, title: str) -> None:
         ("a/b/My file.md", "My file"),
         ("c:\\x\\y.txt", "y"),
         (".hidden", ".hidden"),
-        ("", "Untitled"),
+        ("", ""),
         ("v1.2 notes", "v1.2 notes"),
     ],
 )
@@ -368,7 +377,7 @@ async def test_the_sandbox_parses_a_format_that_the_table_has(toy: ModuleType) -
     try:
         for name, declared in (("a.toy", ""), ("", "application/x-toy"), ("", "")):
             parsed = await pool.parse(FILE, name, declared)
-            assert (parsed.format, parsed.title) == ("TOY", "The m\xf6lder")
+            assert (parsed.format, parsed.title) == ("TOY", "a" if name else "The m\xf6lder")
             data = parsed.canonical_text.encode()
             assert [data[b.byte_start : b.byte_end] for b in parsed.blocks] == [b"The m\xc3\xb6lder", b"rye."]
         with rejected(Cause.MALFORMED, match="beyond the file"):

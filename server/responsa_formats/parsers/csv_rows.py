@@ -21,7 +21,6 @@ from responsa_formats.text.canonical import (
     ParsedDocument,
     Place,
     one_line,
-    title_from_name,
 )
 from responsa_formats.text.headers import (
     SAMPLE_ROWS,
@@ -123,7 +122,6 @@ class RowWriter:
             _storable(self._blocks.text),
             format_name=original.format,
             file_name=original.name,
-            title=title_from_name(original.name) if original.name else "",
         )
 
 

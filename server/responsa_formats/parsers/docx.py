@@ -104,7 +104,7 @@ def parse(original: Original) -> ParsedDocument:
     tree = read_tree(archive, part)
     reader.closed_fields = _find_closed(tree)
     settings = read_tree(archive, parts["settings"]) if parts.get("settings", "") in archive else None
-    body_start = write_running(
+    running = write_running(
         reader.blocks,
         _running_lines(reader, tree, even=_switched_on(settings, "w:evenAndOddHeaders")),
         {
@@ -116,15 +116,14 @@ def parse(original: Original) -> ParsedDocument:
         reader.read(body)
     reader.finish()
     blocks = reader.blocks
-    title = metadata.title or blocks.collector.first_heading()
     write_embedded(original, archive, part, blocks, Place())
     return document(
         original,
         blocks,
-        title,
+        "",
         metadata,
         "The Word document has no text. Upload a document with visible text.",
-        body_start,
+        running,
     )
 
 

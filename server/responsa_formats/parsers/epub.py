@@ -52,8 +52,9 @@ def parse(original: Original) -> ParsedDocument:
     metadata = Stated(
         _text(book, "dc:title"), _text(book, "dc:language"), _text(book, "dc:creator"), _text(book, "dc:date")
     )
-    title = metadata.title or blocks.collector.first_heading()
-    return document(original, blocks, title, metadata, "The book has no text. Upload a book with text.")
+    return document(
+        original, blocks, metadata.title, metadata, "The book has no text. Upload a book with text."
+    )
 
 
 def _is_protected(archive: Archive) -> bool:

@@ -269,8 +269,7 @@ def parse(original: Original) -> ParsedDocument:
     title_node = tree.css_first("head > title")
     return writer.blocks.document(
         original,
-        title=writer.blocks.collector.first_heading()
-        or one_line(_clean(title_node.text()) if title_node is not None else ""),
+        named=one_line(_clean(title_node.text()) if title_node is not None else ""),
         language=_language(root),
         author=_meta(tree, _AUTHORS),
         date=_meta(tree, _DATES),

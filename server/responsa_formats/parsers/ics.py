@@ -18,7 +18,7 @@ from icalendar.parser import Contentlines, Parameters
 from responsa_formats.parsers.blocks import BlockWriter
 from responsa_formats.parsers.sniff import Original
 from responsa_formats.rejections import Rejected
-from responsa_formats.text.canonical import DAYS, MONTHS, BlockKind, ParsedDocument, one_line
+from responsa_formats.text.canonical import DAYS, MONTHS, BlockKind, ParsedDocument, name_document, one_line
 
 _ENTRIES: Final = frozenset({"VEVENT", "VTODO", "VJOURNAL"})
 _MOMENT: Final = re.compile(r"(\d{4})(\d\d)(\d\d)(?:T(\d\d)(\d\d)(\d\d)(Z?))?")
@@ -57,10 +57,11 @@ class _Component:
 def parse(original: Original) -> ParsedDocument:
     """Extract the text. Raises Rejected if there is no entry, or there are more blocks than the server stores."""
     calendar = _Component("VCALENDAR")
-    blocks = BlockWriter()
+    blocks, summaries = BlockWriter(), 0
     for entry in _entries(original.text, calendar):
         summary = one_line(entry.text("SUMMARY"))
         if summary:
+            summaries += 1
             blocks.write(summary, BlockKind.HEADING, 1)
         for name, value in _facts(entry, calendar):
             if value:
@@ -72,7 +73,7 @@ def parse(original: Original) -> ParsedDocument:
         raise Rejected.as_empty("The calendar has no entries. Upload a calendar with events.")
     return blocks.document(
         original,
-        title=one_line(calendar.text("X-WR-CALNAME")) or blocks.collector.first_heading(),
+        title=name_document(one_line(calendar.text("X-WR-CALNAME")), original.name if summaries > 1 else ""),
     )
 
 

@@ -28,7 +28,9 @@ _HEADING_CHARS = 1000
 _TITLE_LEVEL = 6
 _FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})([^\r\n]*)")
 # An admonition or a tab: `!!! note "Title"`, `??? tip`, `=== "Title"`. Its content is indented by four columns.
-_INDENTED_CONTAINER = re.compile(r"( *)(?:(?:!!!|\?\?\?\+?)(?: ++[\w-]++)++|===[!+]?)(?: ++\"(.*)\")?[ \t]*$")
+_INDENTED_CONTAINER = re.compile(
+    r"( *)(?:(?:!!!|\?\?\?\+?)(?: ++[\w-]++)++|===[!+]?(?= ++\"))(?: ++\"(.*)\")?[ \t]*$"
+)
 # The beginning or the end of a container: `::: tip Title`, `:::note[Title]`, `:::`.
 _COLONS = re.compile(r" *:{3,} *(?:[\w-]+ *)?(?:\{[^{}]*\} *)?(?:\[(.*)\]|([^\[{].*))?$")
 # A line that only includes another file, or calls for something that the site generator makes.
@@ -59,9 +61,7 @@ def parse(original: Original) -> ParsedDocument:
         text,
         format_name=original.format,
         file_name=original.name,
-        title=one_line(field_of("title"))
-        or collector.first_heading()
-        or collector.first_heading(_TITLE_LEVEL - 1),
+        title=one_line(field_of("title")),
         language=field_of("lang", "language"),
         author=field_of("author"),
         date=field_of("date", "updated", "last_modified"),

@@ -32,7 +32,7 @@ def parse(original: Original) -> ParsedDocument:
         ) from None
     if not blocks.parts:
         raise Rejected.as_empty()
-    return blocks.document(original, title=blocks.collector.first_heading(6))
+    return blocks.document(original)
 
 
 def _read_output(output: Any, original: Original) -> str:

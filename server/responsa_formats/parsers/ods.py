@@ -17,7 +17,7 @@ from responsa_formats.parsers.office import document, whole, write_running
 from responsa_formats.parsers.sniff import Original
 from responsa_formats.parsers.xlsx import MAX_CELLS, write_sheet
 from responsa_formats.rejections import Rejected
-from responsa_formats.text.canonical import BlockKind, ParsedDocument, Place, title_from_name
+from responsa_formats.text.canonical import BlockKind, ParsedDocument, Place, name_document
 
 _MAX_REPEATED: Final = 1_048_576
 _VALUES: Final = (
@@ -57,7 +57,7 @@ def parse(original: Original) -> ParsedDocument:
     return document(
         original,
         reader.blocks,
-        metadata.title or title_from_name(original.name),
+        name_document(metadata.title, original.name),
         metadata,
         "The spreadsheet has no text on visible sheets. Upload a spreadsheet with visible cells.",
     )

@@ -74,7 +74,7 @@ def parse(original: Original) -> ParsedDocument:
         reader.controls.update(
             (node.get(name, ""), node) for node in forms.iter() for name in ("form:id", "xml:id")
         )
-    body_start = write_running(
+    running = write_running(
         reader.blocks,
         running_lines(reader, styles),
         {
@@ -90,10 +90,10 @@ def parse(original: Original) -> ParsedDocument:
     return document(
         original,
         blocks,
-        metadata.title or blocks.collector.first_heading(),
+        "",
         metadata,
         "The OpenDocument file has no text. Upload a document with visible text.",
-        body_start,
+        running,
     )
 
 

@@ -229,17 +229,17 @@ def write_running(
 
 
 def document(
-    original: Original, blocks: BlockWriter, title: str, metadata: Stated, nothing: str, body: int = 0
+    original: Original, blocks: BlockWriter, title: str, metadata: Stated, nothing: str, running: int = 0
 ) -> ParsedDocument:
-    """The parsed document. nothing: the sentence about a document without text. body: where the text begins that may
-    give the title. Raises Rejected if there is no text."""
-    text = blocks.text
-    if not text.strip():
+    """The parsed document. title, running: as in `BlockCollector.document`. nothing: the sentence about a document without
+    text. Raises Rejected if there is no text."""
+    if not blocks.text.strip():
         raise Rejected.as_empty(nothing)
-    title = title or (one_line(text[body:].strip().partition("\n")[0]) if body else "")
     return blocks.document(
         original,
         title=title,
+        named=metadata.title,
+        running=running,
         language=metadata.language,
         author=metadata.author,
         date=metadata.date,

@@ -60,10 +60,6 @@ _LETTERS: Final = 0.75
 _ALIKE: Final = 1.3
 """Boxes of lines whose letters have the same size differ in height by this factor at most, as some lines have no letter
 that is high, or low."""
-_GENERATED_TITLE = re.compile(
-    r"(?:untitled|microsoft \w+ - .*|.*\.(?:docx?|indd|tex|dvi|pdf|html?|odt|rtf|xlsx?|pptx?))\Z",
-    re.IGNORECASE,
-)
 
 
 def parse(original: Original) -> ParsedDocument:
@@ -74,7 +70,7 @@ def parse(original: Original) -> ParsedDocument:
     """
     with open_pdf(original.data) as document:
         pages = _read(document, original)
-        title = _metadata(document, b"Title")
+        named = _metadata(document, b"Title")
         language = _language(document)
         author = _metadata(document, b"Author")
         date = _metadata(document, b"CreationDate")
@@ -86,15 +82,15 @@ def parse(original: Original) -> ParsedDocument:
             + (_NOTHING_READ if original.reader else _NOT_READ)
         )
     blocks = BlockWriter()
-    body = 0
+    running = 0
     for part in parts:
         blocks.write(part.text, part.kind, part.level, part.marker, _place(part))
         if part.running:
-            body = blocks.length
-    title = ("" if _GENERATED_TITLE.match(title) else title) or blocks.collector.first_heading()
+            running = blocks.length
     return blocks.document(
         original,
-        title=title or one_line(blocks.text[body:].strip().partition("\n")[0]),
+        named=named,
+        running=running,
         language=language,
         author=author,
         date=date,

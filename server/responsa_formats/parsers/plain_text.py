@@ -47,7 +47,6 @@ def parse(
         start, end = (match.start() if start < 0 else start), match.end()
     if start >= 0:
         collector.add(kind, start, end)
-    title = title or collector.first_heading(6 if headed else 0)
     return collector.document(text, format_name=original.format, file_name=original.name, title=title)
 
 

@@ -39,7 +39,7 @@ from responsa_formats.parsers.office import (
     write_running,
 )
 from responsa_formats.parsers.sniff import Original
-from responsa_formats.text.canonical import BlockKind, ParsedDocument, Place, one_line
+from responsa_formats.text.canonical import BlockKind, ParsedDocument, Place, name_document, one_line
 from responsa_formats.text.inline import Form, mark_form
 from responsa_formats.text.symbols import in_unicode
 
@@ -62,8 +62,6 @@ _FORMS: Final = {
 }
 # What they end with: what stands around the number.
 _ENDS: Final = {"ParenBoth": ("(", ")"), "ParenR": ("", ")"), "Period": ("", "."), "Minus": ("", " -")}
-# PowerPoint writes this title into presentations that have no title.
-_NO_TITLE: Final = "PowerPoint Presentation"
 
 
 def parse(original: Original) -> ParsedDocument:
@@ -91,7 +89,7 @@ def parse(original: Original) -> ParsedDocument:
     return document(
         original,
         blocks,
-        (metadata.title if metadata.title != _NO_TITLE else "") or one_line(first_title),
+        one_line(first_title) or name_document(metadata.title, original.name),
         metadata,
         "The presentation has no text on visible slides. Upload a presentation with visible text.",
     )

@@ -79,7 +79,7 @@ def parse(original: Original) -> ParsedDocument:
     blocks = BlockWriter()
     written = {block[0] for block in reader.body if isinstance(block, tuple)}
     stated = {name: one_line(tidy("".join(parts))) for name, parts in reader.stated.items()}
-    body = write_running(blocks, reader.running, {stated.get("title", ""), *written})
+    running = write_running(blocks, reader.running, {stated.get("title", ""), *written})
     tables = 0
     for block in reader.body:
         if isinstance(block, tuple):
@@ -87,15 +87,14 @@ def parse(original: Original) -> ParsedDocument:
         else:
             tables += 1
             _write_table(blocks, block, f"table {tables}")
-    title = stated.get("title") or blocks.collector.first_heading()
     date = stated.get("creatim") or stated.get("revtim", "")
     return document(
         original,
         blocks,
-        title,
-        Stated(title, "", stated.get("author", ""), date),
+        "",
+        Stated(stated.get("title", ""), "", stated.get("author", ""), date),
         "The RTF document has no text. Upload a document with visible text.",
-        body,
+        running,
     )
 
 

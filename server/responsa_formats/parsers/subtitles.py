@@ -15,7 +15,7 @@ from responsa_formats.documents import LeftOutKind
 from responsa_formats.parsers.blocks import BlockWriter
 from responsa_formats.parsers.sniff import Original
 from responsa_formats.rejections import Rejected
-from responsa_formats.text.canonical import BlockKind, ParsedDocument, Place, one_line, title_from_name
+from responsa_formats.text.canonical import BlockKind, ParsedDocument, Place, one_line
 
 _TIME: Final = r"(?:\d{1,4}:)?\d{1,2}:\d{2}[.,]\d{1,3}"
 _TIMES: Final = re.compile(rf"\s{{0,9}}({_TIME})\s{{1,9}}-->\s{{1,9}}({_TIME})(?:\s|\Z)")
@@ -53,10 +53,7 @@ def parse(original: Original) -> ParsedDocument:
     write()
     if not blocks.parts:
         raise Rejected.as_empty("The subtitles say nothing. Upload a file with cues.")
-    return blocks.document(
-        original,
-        title=title_from_name(original.name) if original.name else "",
-    )
+    return blocks.document(original)
 
 
 def _cues(original: Original) -> Iterator[tuple[str, str, list[str]]]:

@@ -43,7 +43,7 @@ from responsa_formats.parsers.office import (
 )
 from responsa_formats.parsers.sniff import Original
 from responsa_formats.rejections import Rejected
-from responsa_formats.text.canonical import BlockKind, ParsedDocument, Place, title_from_name
+from responsa_formats.text.canonical import BlockKind, ParsedDocument, Place, name_document
 from responsa_formats.text.headers import SAMPLE_ROWS, WORDS, form_of, forms_of, goes_on
 from responsa_formats.text.inline import Form, mark_form
 from responsa_formats.text.symbols import in_unicode
@@ -190,7 +190,7 @@ def parse(original: Original) -> ParsedDocument:
     return document(
         original,
         blocks,
-        metadata.title or title_from_name(original.name),
+        name_document(metadata.title, original.name),
         metadata,
         "The workbook has no text on visible sheets. Upload a workbook with visible cells.",
     )

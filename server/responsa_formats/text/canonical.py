@@ -70,6 +70,13 @@ MAX_KEYWORD_CHARS = 64
 MAX_PATH_CHARS = 200
 MAX_BLOCKS = 1_000_000
 _LINE = re.compile(r"[^\r\n]+")
+# What programs write if nobody has named a document, or its file's name.
+_GENERATED_TITLE: Final = re.compile(
+    r"untitled.*|(?:document|presentation|book) ?\d*|powerpoint presentation|microsoft \w+ - .*|"
+    r".*\.(?:docx?|indd|tex|dvi|pdf|html?|odt|rtf|xlsx?|pptx?)",
+    re.IGNORECASE,
+)
+_BETWEEN_WORDS: Final = re.compile(r"_+|(?<=[^\W\d])-+|-+(?=[^\W\d])")
 _UNSEEN = re.compile(r"<!--.*?(?:-->|\Z)|</?[A-Za-z][^<>]*>")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}\Z")
 
@@ -177,17 +184,23 @@ class BlockCollector:
         self._rows.append((kind, start, end, level, title, place, quotes))
         self._end = end
 
-    def first_heading(self, deepest: int = 1) -> str:
-        """Return the title of the first heading of the levels 1 to `deepest`, or '' if the document has no such heading."""
-        return next((row[4] for row in self._rows if row[0] is BlockKind.HEADING and row[3] <= deepest), "")
+    def _opening_heading(self, running: int) -> str:
+        """Return the title of the heading of the first level that opens the document: no other heading stands above it, and
+        it is the first block or the only one of its level. '' if the document has none. running: as in `document`."""
+        own = [row for row in self._rows if row[1] >= running]
+        headings = [row for row in own if row[0] is BlockKind.HEADING]
+        first_levels = [row[4] for row in headings if row[3] == 1]
+        opens = headings[:1] == own[:1] or len(first_levels) == 1
+        return first_levels[0] if opens and first_levels and headings[0][3] == 1 else ""
 
     def has(self, kind: BlockKind) -> bool:
         """Return whether there is a block of this kind."""
         return any(row[0] is kind for row in self._rows)
 
-    def _first_line(self, text: str) -> str:
-        """Return the first visible line of the blocks, or ''."""
-        starts = (text[start : min(end, start + MAX_TITLE_CHARS * 8)] for _, start, end, *_ in self._rows)
+    def _first_line(self, text: str, running: int) -> str:
+        """Return the first visible line of the blocks, or ''. running: as in `document`."""
+        edges = ((start, end) for _, start, end, *_ in self._rows if start >= running)
+        starts = (text[start : min(end, start + MAX_TITLE_CHARS * 8)] for start, end in edges)
         return next(filter(None, (_first_line(start, 0) for start in starts)), "")
 
     def document(
@@ -197,18 +210,22 @@ class BlockCollector:
         format_name: str,
         file_name: str,
         title: str = "",
+        named: str = "",
         language: str = "",
         author: str = "",
         date: str = "",
         keywords: Iterable[str] = (),
         body_start: int = 0,
+        running: int = 0,
     ) -> ParsedDocument:
         """Return the parsed document with these blocks.
 
-        title: the title that the document states, or ''. If the document states no title, the title becomes the first
-        visible line from character `body_start` on, or the file's name if there is no such line. language: the language
-        that the document states; a text without the form of a language tag is ignored. author, date, keywords: as the document
-        states them; a text that is not a date is ignored.
+        title: the title that the document states above all else, or ''. named: what its properties call it, or ''. The title
+        becomes the first that has letters: `title`, the heading that opens the document, `named` unless a program wrote
+        it, the name of the file, the first visible line from character `body_start` on. language: the language that the
+        document states; a text without the form of a language tag is ignored. author, date, keywords: as the document
+        states them; a text that is not a date is ignored. running: the number of characters before the text that stand on
+        each page.
         """
         first, *flat = byte_positions(
             text, [body_start, *(edge for _, start, end, *_ in self._rows for edge in (start, end))]
@@ -216,11 +233,10 @@ class BlockCollector:
         blocks = tuple(
             Block(row[0], flat[2 * i], flat[2 * i + 1], *row[3:]) for i, row in enumerate(self._rows)
         )
+        line = self._first_line(text, running) or _first_line(text, body_start)
+        titles = (title, self._opening_heading(running), name_document(named, file_name), line)
         return ParsedDocument(
-            title=title
-            or self._first_line(text)
-            or _first_line(text, body_start)
-            or title_from_name(file_name),
+            title=next(filter(_has_letters, titles), titles[2] or line or "Untitled"),
             canonical_text=text,
             blocks=blocks,
             language=language_tag(language),
@@ -258,13 +274,26 @@ def keyword_lines(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(keywords.values())[:MAX_KEYWORDS]
 
 
+def name_document(named: str, file_name: str) -> str:
+    """What the properties of a document call it, unless a program wrote that, or else the title that its file's name is; ''
+    if that is empty."""
+    given = _has_letters(named) and not _GENERATED_TITLE.fullmatch(named)
+    return named if given else title_from_name(file_name)
+
+
 def title_from_name(name: str) -> str:
-    """Make a title from a file name: the last path component without its suffix, or 'Untitled' if nothing is left."""
+    """Make a title from a file name: the last path component without its suffix, or '' if nothing is left. Lines and dashes
+    between its words become spaces."""
     base = name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
     stem, dot, suffix = base.rpartition(".")
     if dot and stem and len(suffix) <= 8 and suffix.isalnum():
         base = stem
-    return one_line(base.replace("\x00", "")) or "Untitled"
+    words = (base if " " in base else _BETWEEN_WORDS.sub(" ", base)).replace("_", " ")
+    return one_line(words.replace("\x00", ""))
+
+
+def _has_letters(text: str) -> bool:
+    return any(map(str.isalpha, text))
 
 
 def _first_line(text: str, start: int) -> str:
