@@ -29,12 +29,13 @@ from responsa_server.app.process import LOG
 from responsa_server.app.resources import Addresses, Disks, new_id, redis_url, targets_folder
 from responsa_server.app.settings import Settings
 from responsa_server.calls.call import caller
-from responsa_server.calls.contract import Services, calls_of, health_calls
+from responsa_server.calls.contract import calls_of, health_calls
 from responsa_server.calls.frames import AskFrames
 from responsa_server.calls.health import PartReports, ServerHealth
 from responsa_server.calls.interceptors.access import HOST_PREFIX, SESSION_COOKIE, SessionCookie
 from responsa_server.calls.interceptors.lasting import CredentialWatch
 from responsa_server.calls.methods import SERVICES
+from responsa_server.calls.services.parts import Services
 from responsa_server.domain import names
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, Address, UnixAddress, hosts_of, origins_of
 from responsa_server.domain.breakers import CircuitsPart

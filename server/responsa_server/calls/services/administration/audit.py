@@ -19,6 +19,4 @@ class AuditService:
     async def ListAuditEvents(self, request: pb.ListAuditEventsRequest) -> pb.ListAuditEventsResponse:
         asked = Listing(lists.AUDIT_EVENTS, caller(), request)
         page = await self._audit.list(caller().tenant_id, asked.query)
-        return pb.ListAuditEventsResponse(
-            audit_events=[people.audit_event(item) for item in page.items], next_page_token=asked.token(page)
-        )
+        return asked.answer(pb.ListAuditEventsResponse, page, people.audit_event)
