@@ -33,7 +33,6 @@ from responsa_server.calls.interceptors.validation import Validation
 from responsa_server.calls.methods import DESCRIPTORS, METHODS
 from responsa_server.calls.services.administration.agents import AgentVersionService
 from responsa_server.calls.services.administration.allowances import AllowanceService
-from responsa_server.calls.services.administration.audit import AuditService
 from responsa_server.calls.services.administration.credentials import CredentialService
 from responsa_server.calls.services.administration.grants import GrantService
 from responsa_server.calls.services.administration.groups import GroupService
@@ -131,7 +130,6 @@ def health_calls(logger: Logger | None = None) -> Calls:
 
 def _methods(services: Services, work: Background) -> Iterator[Method]:
     database, new_id = services.database, services.new_id
-    audit = PostgresAuditTrail(database)
     handlers: Sequence[Sequence[object]] = (
         [
             ChatService(services, work),
@@ -159,7 +157,6 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             GroupService(PostgresGroups(database, new_id)),
             TenantService(services.tenants),
             CredentialService(services),
-            AuditService(audit),
             InsightService(services.insight),
         ],
         [OperationsService(services.library)],

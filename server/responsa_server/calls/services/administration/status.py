@@ -1,4 +1,4 @@
-"""The part of AdminService that is about the whole server: its status, and reloads of the agents."""
+"""The part of AdminService that is about the whole server: its status, reloads of the agents, and the audit log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from responsa.admin.v1 import system_status_pb2
 from responsa_server.agents.engine.config import PASSAGES
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import agents, people
+from responsa_server.calls.listing import Listing
 from responsa_server.calls.services.parts import Services
+from responsa_server.domain import lists
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.parts import MigrationState
 from responsa_server.domain.people import AuditEvent
@@ -18,7 +20,7 @@ from responsa_server.stores.postgres.migrate import PostgresMigrations
 
 
 class SystemService:
-    """The system's status, and reloads of the agents."""
+    """The system's status, reloads of the agents, and the audit log."""
 
     def __init__(self, parts: Services) -> None:
         self._parts = parts
@@ -42,6 +44,11 @@ class SystemService:
         """Read the files of all tools and agents again. The event is written first, so that no reload is missing in the audit log."""
         await self._audit.record(AuditEvent.of_call(caller(), "agents/-"))
         return agents.reloads(await self._parts.catalogue.reload(), self._parts.tools.problems())
+
+    async def ListAuditEvents(self, request: pb.ListAuditEventsRequest) -> pb.ListAuditEventsResponse:
+        asked = Listing(lists.AUDIT_EVENTS, caller(), request)
+        page = await self._audit.list(caller().tenant_id, asked.query)
+        return asked.answer(pb.ListAuditEventsResponse, page, people.audit_event)
 
     async def _migration(self) -> MigrationState:
         try:
