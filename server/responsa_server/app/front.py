@@ -23,7 +23,7 @@ from responsa_server.app.envoy_hosts import SERVER, HostState, host_states
 from responsa_server.app.extension import Extension
 from responsa_server.app.gateway import GatewayServer
 from responsa_server.app.layout import Layout
-from responsa_server.app.listening import AddressTaken, admit_group
+from responsa_server.app.listening import AddressTaken, Front, admit_group
 from responsa_server.app.metrics import Targets, of_all_servers
 from responsa_server.app.process import LOG
 from responsa_server.app.resources import Addresses, Disks, new_id, redis_url, targets_folder
@@ -286,7 +286,7 @@ class CallFront:
         await self._people.close()
 
 
-class HealthFront:
+class HealthFront(Front):
     """A `Front` that serves only health checks, and only if an address is set."""
 
     def __init__(self, listens: Addresses, pause: Pause) -> None:
@@ -300,17 +300,6 @@ class HealthFront:
         if listens.grpc is not None:
             calls = health_calls(structlog.get_logger("calls"))
             self._server = RpcServer(calls, (), str(listens.grpc), reflects=False)
-
-    @property
-    def calls_running(self) -> int:
-        return 0
-
-    @property
-    def sockets(self) -> int:
-        return 0
-
-    async def reports(self) -> Mapping[str, PartReport]:
-        return {}
 
     async def start(self) -> None:
         if self._server is not None and self._grpc is not None:
