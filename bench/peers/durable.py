@@ -30,12 +30,13 @@ from responsa_server.app.embedders import ConfiguredEmbedders
 from responsa_server.app.models import model_table
 from responsa_server.app.process import freeze, run
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
-from responsa_server.calls.contract import Services, calls_of
+from responsa_server.calls.contract import calls_of
 from responsa_server.calls.frames import AskFrames
 from responsa_server.calls.health import PartReports
 from responsa_server.calls.interceptors.lasting import CredentialWatch
 from responsa_server.calls.methods import SERVICES
 from responsa_server.calls.services.administration.experiments import ExperimentService
+from responsa_server.calls.services.parts import Services
 from responsa_server.domain.agents import AgentCard
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.parts import Installation

@@ -37,12 +37,13 @@ from responsa_server.app.models import model_table
 from responsa_server.app.settings import load
 from responsa_server.app.tools import tools_of
 from responsa_server.calls.chain import Calls
-from responsa_server.calls.contract import Services, calls_of
+from responsa_server.calls.contract import calls_of
 from responsa_server.calls.frames import AskFrames
 from responsa_server.calls.health import PartReports
 from responsa_server.calls.interceptors.lasting import CredentialWatch
 from responsa_server.calls.methods import SERVICES as SERVED
 from responsa_server.calls.services.administration.experiments import ExperimentService
+from responsa_server.calls.services.parts import Services
 from responsa_server.domain import names
 from responsa_server.domain.agents import (
     AgentCard,

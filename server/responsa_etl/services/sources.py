@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Final
 
 from google.longrunning import operations_proto_pb2 as operations_pb2
@@ -16,7 +17,7 @@ from responsa_server.calls.call import caller
 from responsa_server.calls.convert.knowledge import sync_operation
 from responsa_server.calls.convert.messages import message
 from responsa_server.calls.convert.values import request_id, slug_of, unmask, uuid_of
-from responsa_server.calls.listing import Listing, Unfiltered
+from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists
 
 _PREVIEWED_ROWS: Final = 5
@@ -41,9 +42,7 @@ class SourceService:
     async def ListSources(self, request: pb.ListSourcesRequest) -> pb.ListSourcesResponse:
         asked = Listing(lists.SOURCES, caller(), request)
         page = await self._sources.list(caller(), asked.query)
-        return pb.ListSourcesResponse(
-            sources=[sources.source(item) for item in page.items], next_page_token=asked.token(page)
-        )
+        return asked.answer(pb.ListSourcesResponse, page, sources.source)
 
     async def UpdateSource(self, request: pb.UpdateSourceRequest) -> source_pb2.Source:
         source = request.source
@@ -96,23 +95,18 @@ class SourceService:
     async def ListDeliveries(self, request: pb.ListDeliveriesRequest) -> pb.ListDeliveriesResponse:
         asked = Listing(lists.DELIVERIES, caller(), request)
         page = await self._administration.deliveries.list(caller(), asked.query)
-        return pb.ListDeliveriesResponse(
-            deliveries=[sources.delivery(item) for item in page.items], next_page_token=asked.token(page)
-        )
+        return asked.answer(pb.ListDeliveriesResponse, page, sources.delivery)
 
     async def RedeliverDelivery(self, request: pb.RedeliverDeliveryRequest) -> delivery_pb2.Delivery:
         named = uuid_of("name", "deliveries", request.name)
         return sources.delivery(await self._administration.deliveries.again(caller(), named))
 
     async def ListFailedRows(self, request: pb.ListFailedRowsRequest) -> pb.ListFailedRowsResponse:
-        listing = Listing(lists.FAILED_ROWS, caller(), Unfiltered(request), request.parent)
+        listing = Listing(lists.FAILED_ROWS, caller(), request, request.parent)
         page = await self._administration.runs.list_failed_rows(
             caller(), slug_of("parent", "sources", request.parent), listing.query
         )
-        return pb.ListFailedRowsResponse(
-            failed_rows=[message(source_pb2.FailedRow, item) for item in page.items],
-            next_page_token=listing.token(page),
-        )
+        return listing.answer(pb.ListFailedRowsResponse, page, partial(message, source_pb2.FailedRow))
 
     async def ListConnections(self, _: pb.ListConnectionsRequest) -> pb.ListConnectionsResponse:
         return pb.ListConnectionsResponse(

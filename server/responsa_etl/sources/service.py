@@ -18,7 +18,6 @@ from responsa_etl.domain import (
     FolderKind,
     MadeRow,
     NewSource,
-    Person,
     Profile,
     Source,
     SourceChange,
@@ -367,7 +366,8 @@ class SubjectProfiles:
         NotFound, which is the same for a subject that does not exist and for one that the caller may not see."""
         own = names.user(caller.user_id)
         person = await self._profiles.person(caller, subject or own)
-        if person is None or not _may_read(caller, person):
+        may_read_all = caller.role in (Role.ADMIN, Role.SERVICE)
+        if person is None or not (may_read_all or person.user_id == caller.user_id):
             raise NotFound.of("subject", subject)
         if person.user_id is not None and not documents:
             return Profile(person, (), 0)
@@ -375,7 +375,3 @@ class SubjectProfiles:
         if person.user_id is None and not profile.parts:
             raise NotFound.of("subject", subject)
         return profile
-
-
-def _may_read(caller: Principal, person: Person) -> bool:
-    return person.user_id == caller.user_id or caller.role in (Role.ADMIN, Role.SERVICE)

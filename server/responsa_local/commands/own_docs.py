@@ -97,7 +97,12 @@ class OwnDocs(StartupTask):
         if code == 0:
             self.layout.docs_record.write_text(self._digest, encoding="utf-8")
         else:
-            print(_not_loaded(self.last_words() or exit_text(code)), flush=True)
+            reason = (self.last_words() or exit_text(code)).rstrip(".")
+            print(
+                f"Responsa could not load its own documents completely ({reason}). Everything else works. "
+                "The next start loads what is missing. To load it at once, restart Responsa.",
+                flush=True,
+            )
 
     def clean_up(self) -> None:
         """Remove the pages' files."""
@@ -112,13 +117,6 @@ def pages(folder: Path, names: Collection[str] = ()) -> Mapping[str, str]:
         for path in sorted((folder / "docs").glob("*.md"))
         if not names or path.name in names
     }
-
-
-def _not_loaded(reason: str) -> str:
-    return (
-        f"Responsa could not load its own documents completely ({reason.rstrip('.')}). Everything else works. The next start loads what is"
-        " missing. To load it at once, restart Responsa."
-    )
 
 
 def without_examples(page: str) -> str:

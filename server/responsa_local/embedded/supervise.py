@@ -556,7 +556,7 @@ class Supervisor:
     def _stop_all(self) -> None:
         for part in reversed(self._parts):
             try:
-                part.stop(urgent=self._urgent)
+                part.stop(urgent=lambda: self._stops > 1 or os.getppid() != self._guard)
             except Fixable as error:
                 self._say(str(error))
             with contextlib.suppress(psutil.Error):
@@ -571,9 +571,6 @@ class Supervisor:
 
     def _stopping(self) -> bool:
         return self._stops > 0 or os.getppid() != self._guard
-
-    def _urgent(self) -> bool:
-        return self._stops > 1 or os.getppid() != self._guard
 
     def _on_signal(self, _: int, __: FrameType | None) -> None:
         self._stops += 1

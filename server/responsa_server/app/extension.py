@@ -53,10 +53,6 @@ class Periodic(Protocol):
     async def close(self) -> None: ...
 
 
-def _no_parts(_: Callable[[], Principal | None]) -> Sequence[ReportedPart]:
-    return ()
-
-
 @dataclass(frozen=True, slots=True)
 class Extension:
     """An optional part. services: objects with methods of the contract, for a process that takes calls. parts: parts of
@@ -66,4 +62,4 @@ class Extension:
     services: Callable[[], Sequence[object]] = tuple
     jobs: Callable[[], Jobs] = Jobs
     periodic: Callable[[], Sequence[Periodic]] = tuple
-    parts: Callable[[Callable[[], Principal | None]], Sequence[ReportedPart]] = _no_parts
+    parts: Callable[[Callable[[], Principal | None]], Sequence[ReportedPart]] = lambda _: ()

@@ -23,18 +23,19 @@ from responsa_server.app.envoy_hosts import SERVER, HostState, host_states
 from responsa_server.app.extension import Extension
 from responsa_server.app.gateway import GatewayServer
 from responsa_server.app.layout import Layout
-from responsa_server.app.listening import AddressTaken, admit_group
+from responsa_server.app.listening import AddressTaken, Front, admit_group
 from responsa_server.app.metrics import Targets, of_all_servers
 from responsa_server.app.process import LOG
 from responsa_server.app.resources import Addresses, Disks, new_id, redis_url, targets_folder
 from responsa_server.app.settings import Settings
 from responsa_server.calls.call import caller
-from responsa_server.calls.contract import Services, calls_of, health_calls
+from responsa_server.calls.contract import calls_of, health_calls
 from responsa_server.calls.frames import AskFrames
 from responsa_server.calls.health import PartReports, ServerHealth
 from responsa_server.calls.interceptors.access import HOST_PREFIX, SESSION_COOKIE, SessionCookie
 from responsa_server.calls.interceptors.lasting import CredentialWatch
 from responsa_server.calls.methods import SERVICES
+from responsa_server.calls.services.parts import Services
 from responsa_server.domain import names
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, Address, UnixAddress, hosts_of, origins_of
 from responsa_server.domain.breakers import CircuitsPart
@@ -285,7 +286,7 @@ class CallFront:
         await self._people.close()
 
 
-class HealthFront:
+class HealthFront(Front):
     """A `Front` that serves only health checks, and only if an address is set."""
 
     def __init__(self, listens: Addresses, pause: Pause) -> None:
@@ -299,17 +300,6 @@ class HealthFront:
         if listens.grpc is not None:
             calls = health_calls(structlog.get_logger("calls"))
             self._server = RpcServer(calls, (), str(listens.grpc), reflects=False)
-
-    @property
-    def calls_running(self) -> int:
-        return 0
-
-    @property
-    def sockets(self) -> int:
-        return 0
-
-    async def reports(self) -> Mapping[str, PartReport]:
-        return {}
 
     async def start(self) -> None:
         if self._server is not None and self._grpc is not None:

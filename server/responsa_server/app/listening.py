@@ -129,13 +129,13 @@ class Front(Protocol):
     @property
     def calls_running(self) -> int:
         """The number of calls that run now, without health checks and reflection."""
-        ...
+        return 0
 
     @property
     def sockets(self) -> int:
         """The number of open WebSockets."""
-        ...
+        return 0
 
     async def reports(self) -> Mapping[str, PartReport]:
         """The health of each part, by name."""
-        ...
+        return {}

@@ -31,8 +31,9 @@ from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.passages import VectorStore
 from responsa_server.domain.people import Principal, Role
 from responsa_server.identity.credentials import CredentialCache
-from responsa_server.identity.service import Credential, Identity, TokenCheck
+from responsa_server.identity.service import Credential, Identity
 from responsa_server.identity.settings import MIN_SECRET_BYTES
+from responsa_server.identity.tokens import Tokens
 from responsa_server.search.settings import EMBEDDED_MODEL
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
@@ -209,7 +210,7 @@ def build_identity(
     settings: Settings,
     database: Database,
     cache: CredentialCache | None = None,
-    tokens: TokenCheck | None = None,
+    tokens: Tokens | None = None,
 ) -> Identity:
     """Return an `Identity` that uses an open database. cache: the cache of credentials; a new one by default. tokens:
     None refuses all access tokens."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 from uuid import UUID
@@ -11,12 +11,11 @@ from uuid import UUID
 import structlog
 from google.protobuf.message import Message
 
+from responsa.admin.v1 import admin_service_pb2, teacher_pb2
 from responsa.type.v1 import method_pb2
-from responsa_server.agents.config.tools import LiveTools
 from responsa_server.calls.call import caller
 from responsa_server.calls.chain import Calls, Method, methods_of
 from responsa_server.calls.frames import AskFrames
-from responsa_server.calls.health import PartReports
 from responsa_server.calls.interceptors.access import (
     Authorised,
     CredentialCheck,
@@ -25,7 +24,7 @@ from responsa_server.calls.interceptors.access import (
     SessionCookie,
 )
 from responsa_server.calls.interceptors.audited import Audited
-from responsa_server.calls.interceptors.lasting import CredentialWatch, LastingCalls
+from responsa_server.calls.interceptors.lasting import LastingCalls
 from responsa_server.calls.interceptors.limits import CallAdmission, Deadline
 from responsa_server.calls.interceptors.rates import AddressLimits, CallerLimits
 from responsa_server.calls.interceptors.reporting import CallId, Errors, Log, Logger
@@ -34,15 +33,14 @@ from responsa_server.calls.interceptors.validation import Validation
 from responsa_server.calls.methods import DESCRIPTORS, METHODS
 from responsa_server.calls.services.administration.agents import AgentVersionService
 from responsa_server.calls.services.administration.allowances import AllowanceService
-from responsa_server.calls.services.administration.audit import AuditService
 from responsa_server.calls.services.administration.credentials import CredentialService
 from responsa_server.calls.services.administration.grants import GrantService
 from responsa_server.calls.services.administration.groups import GroupService
 from responsa_server.calls.services.administration.insight import InsightService
 from responsa_server.calls.services.administration.models import ModelService
 from responsa_server.calls.services.administration.programs import ProgramService
+from responsa_server.calls.services.administration.resource import ResourceCalls
 from responsa_server.calls.services.administration.status import SystemService
-from responsa_server.calls.services.administration.teachers import TeacherService
 from responsa_server.calls.services.administration.tenants import TenantService
 from responsa_server.calls.services.administration.users import UserService
 from responsa_server.calls.services.auth import AuthService
@@ -50,72 +48,25 @@ from responsa_server.calls.services.chat import ChatService
 from responsa_server.calls.services.generating import GeneratingService
 from responsa_server.calls.services.knowledge import KnowledgeService
 from responsa_server.calls.services.operations import OperationsService
+from responsa_server.calls.services.parts import Services
 from responsa_server.calls.services.shares import ShareService
 from responsa_server.calls.services.tools import ToolService
-from responsa_server.domain.agents import Agents, Catalogue
 from responsa_server.domain.background import Background
-from responsa_server.domain.counters import Counters
-from responsa_server.domain.model_settings import ModelAdministration
-from responsa_server.domain.parts import Installation
 from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.identity.accounts import Accounts
-from responsa_server.identity.limits import LimitBook, Limiter, QuotaAdministration
-from responsa_server.identity.openid_provider import LinkedIdentities
-from responsa_server.identity.service import Identity
-from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
-from responsa_server.identity.users import Erasing, UserAdministration
-from responsa_server.insight.reports import Insight
-from responsa_server.library.library import Library
 from responsa_server.stores.postgres import programs, teachers
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
-from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.groups import PostgresGroups
-from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.resources import ResourceTable
 from responsa_server.stores.postgres.shares import PostgresShares
 from responsa_server.telemetry.stages import OFF, Traces
-from responsa_server.turns.conversations import Conversations
-from responsa_server.turns.service import Turns
 
 # These methods wait for other work to end, and write nothing meanwhile. If such a method does work before it waits, it
 # shields that work from cancellation.
 _WAITING: Final = ("Answer", "WaitOperation", "GetDocumentPage", "PreviewSource")
 # A document whose caller has left before it was accepted is not accepted: its transaction fails.
 _UNDONE: Final = ("CreateDocument",)
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """The parts that the services of the contract depend on. new_id: returns new UUIDv7 ids. watch: ends long calls
-    when their caller's credential ends. limiter: the limits of callers; without it, callers are not limited.
-    extensions: the services of optional parts."""
-
-    database: Database
-    new_id: Callable[[], UUID]
-    identity: Identity
-    watch: CredentialWatch
-    accounts: Accounts
-    identities: LinkedIdentities
-    turns: Turns
-    conversations: Conversations
-    library: Library
-    catalogue: Catalogue
-    agents: Agents
-    tools: LiveTools
-    users: UserAdministration
-    tenants: TenantAdministration
-    grants: GrantAdministration
-    quotas: QuotaAdministration
-    erasing: Erasing
-    limits: LimitBook
-    counters: Counters
-    installation: Installation
-    insight: Insight
-    models: ModelAdministration
-    reports: PartReports
-    extensions: Sequence[object] = ()
-    limiter: Limiter | None = None
 
 
 def calls_of(
@@ -179,61 +130,33 @@ def health_calls(logger: Logger | None = None) -> Calls:
 
 def _methods(services: Services, work: Background) -> Iterator[Method]:
     database, new_id = services.database, services.new_id
-    audit = PostgresAuditTrail(database)
     handlers: Sequence[Sequence[object]] = (
         [
-            ChatService(services.turns, services.conversations, services.catalogue, work, services.limiter),
-            GeneratingService(services.agents, services.quotas.store, services.limiter),
+            ChatService(services, work),
+            GeneratingService(services),
             ToolService(services.tools, services.catalogue),
             ShareService(PostgresShares(database, AskFrames()), services.turns.settings),
         ],
         [
-            KnowledgeService(
-                services.library,
-                services.accounts,
-                services.insight,
-                services.turns,
-                work,
-                services.limiter,
-            ),
+            KnowledgeService(services, work),
         ],
+        [AuthService(services, work)],
         [
-            AuthService(
-                services.identity,
-                services.accounts,
-                services.identities,
-                services.users,
-                services.quotas,
-                services.erasing,
-                services.limits,
-                services.insight,
-                services.catalogue,
-                work,
-            )
-        ],
-        [
-            SystemService(
-                services.installation,
-                PostgresMigrations(database),
-                services.reports,
-                services.turns.errors,
-                services.counters,
-                services.catalogue,
-                services.tools,
-                services.models,
-                audit,
-            ),
+            SystemService(services),
             AgentVersionService(PostgresAgentVersions(database), services.catalogue),
             ModelService(services.models, services.catalogue),
-            TeacherService(ResourceTable(database, teachers.KIND, new_id)),
+            ResourceCalls(
+                teacher_pb2.Teacher,
+                admin_service_pb2.ListTeachersResponse,
+                ResourceTable(database, teachers.KIND, new_id),
+            ),
             ProgramService(ResourceTable(database, programs.KIND, new_id)),
-            UserService(services.users, services.accounts, services.erasing, work),
+            UserService(services, work),
             AllowanceService(services.limits, services.quotas),
             GrantService(services.grants),
             GroupService(PostgresGroups(database, new_id)),
             TenantService(services.tenants),
-            CredentialService(services.identity, services.accounts, services.limits, services.catalogue),
-            AuditService(audit),
+            CredentialService(services),
             InsightService(services.insight),
         ],
         [OperationsService(services.library)],

@@ -7,9 +7,12 @@ import binascii
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
+
+from google.protobuf.message import Message
 
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 from responsa_server.domain.filters import parse_filter, parse_time
@@ -25,59 +28,13 @@ from responsa_server.domain.listing import (
 from responsa_server.domain.people import Principal
 
 Item = TypeVar("Item")
+Response = TypeVar("Response", bound=Message)
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 200
 
 _DIGEST_BYTES = 16
 _ORDER = re.compile(r"\s*([a-z_]+)(?:\s+(asc|desc))?\s*")
-
-
-class ListRequest(Protocol):
-    """The fields that all list requests have."""
-
-    @property
-    def page_size(self) -> int: ...
-    @property
-    def page_token(self) -> str: ...
-    @property
-    def filter(self) -> str: ...
-    @property
-    def order_by(self) -> str: ...
-
-
-class PagedRequest(Protocol):
-    """The fields of a list request that has neither a filter nor an order."""
-
-    @property
-    def page_size(self) -> int: ...
-    @property
-    def page_token(self) -> str: ...
-
-
-class FilteredRequest(PagedRequest, Protocol):
-    """The fields of a list request that has a filter and no order."""
-
-    @property
-    def filter(self) -> str: ...
-
-
-class Unfiltered:
-    """A list request without filter and order in the shape of `ListRequest`."""
-
-    filter = order_by = ""
-
-    def __init__(self, request: PagedRequest) -> None:
-        self.page_size = request.page_size
-        self.page_token = request.page_token
-
-
-class Unordered(Unfiltered):
-    """The same for a request that has a filter."""
-
-    def __init__(self, request: FilteredRequest) -> None:
-        super().__init__(request)
-        self.filter = request.filter
 
 
 class Listing:
@@ -89,16 +46,18 @@ class Listing:
     access: each call checks again whether the caller may see the items.
     """
 
-    def __init__(self, rules: ListRules, caller: Principal, request: ListRequest, parent: str = "") -> None:
-        """Read the request. Raises InvalidRequest: FILTER_INVALID, ORDER_BY_INVALID, PAGE_TOKEN_INVALID."""
-        order = parse_order(rules, request.order_by)
+    def __init__(self, rules: ListRules, caller: Principal, request: Any, parent: str = "") -> None:
+        """Read the request, which need not have a filter and an order. Raises InvalidRequest: FILTER_INVALID,
+        ORDER_BY_INVALID, PAGE_TOKEN_INVALID."""
+        filter_text: str = getattr(request, "filter", "")
+        order = parse_order(rules, getattr(request, "order_by", ""))
         self._same = json.dumps(
             [
                 rules.name,
                 caller.tenant_id,
                 str(caller.user_id),
                 parent,
-                request.filter,
+                filter_text,
                 order.field,
                 order.descending,
             ]
@@ -107,8 +66,20 @@ class Listing:
             limit=min(request.page_size, MAX_PAGE_SIZE) if request.page_size > 0 else DEFAULT_PAGE_SIZE,
             order=order,
             after=self._after(rules, order, request.page_token),
-            filters=parse_filter(rules, request.filter),
+            filters=parse_filter(rules, filter_text),
         )
+
+    def answer(
+        self, response: type[Response], page: Page[Item], convert: Callable[[Item], Message], **others: object
+    ) -> Response:
+        """A page as the response of the call. convert: what makes a message of an item. others: further fields."""
+        (items,) = (field.name for field in response.DESCRIPTOR.fields if field.is_repeated)
+        fields = {
+            items: [convert(item) for item in page.items],
+            "next_page_token": self.token(page),
+            **others,
+        }
+        return cast("Callable[..., Response]", response)(**fields)
 
     def token(self, page: Page[Item]) -> str:
         """The token of the next page, "" after the last page."""

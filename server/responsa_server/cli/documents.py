@@ -169,7 +169,8 @@ def search(
                 search_request(text, named, top_k, threshold, indexes, rerank=rerank, filter_by=filter_by)
                 for text in searches
             ]
-            size = _batch_size(top_k)
+            # A call may have 64 searches, and return 640 passages together.
+            size = max(1, min(64, 640 // top_k))
             for start in range(0, len(requests), size):
                 batches = client.batch_search(requests[start : start + size])
                 for [line], hits in zip(searches[start : start + size], batches, strict=True):
@@ -186,11 +187,6 @@ def _lines(file: TextIO | None) -> list[list[str]]:
     except UnicodeDecodeError:
         raise CommandFailed("The file is not text in UTF-8.", "Save it as UTF-8.", EXIT_USAGE) from None
     return [[valid_text(line.strip(), "A line")] for line in lines if line.strip()]
-
-
-def _batch_size(top_k: int) -> int:
-    """The number of searches in one call: the contract allows 64 searches, and 640 passages together."""
-    return max(1, min(64, 640 // top_k))
 
 
 def _print_hits(hits: Sequence[SearchHit], *, json: bool, more: bool) -> None:

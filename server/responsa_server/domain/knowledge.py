@@ -525,19 +525,6 @@ class Sources(Protocol):
         ...
 
 
-class Searcher(Protocol):
-    """Search over passages."""
-
-    async def search(self, reader: Reader, query: SearchQuery) -> Sequence[Hit]:
-        """Return the passages that match best, best first. Raises Unavailable if an index cannot be reached."""
-        ...
-
-    async def show(self, reader: Reader, place: ExcerptPlace) -> ShownPart | None:
-        """Make what an excerpt shows. None if the passage is not searched any more, or the reader may not read it. Raises
-        Unavailable."""
-        ...
-
-
 class JobKind(StrEnum):
     """The kinds of jobs. Each job receives the tenant's id and one other id, and nothing else."""
 

@@ -20,7 +20,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Final, Protocol, cast
+from typing import Final, cast
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -47,6 +47,7 @@ from responsa_server.identity.program_settings import ProgramSettings
 from responsa_server.identity.tokens import Secret
 from responsa_server.outbound.addresses import read_allowed
 from responsa_server.outbound.connector import Connector, Outgoing, ReachableHosts, Times
+from responsa_server.stores.postgres.resources import ResourceStore
 
 MAX_DOCUMENT: Final = 16_384
 """The largest metadata of a client, in bytes, in a document and in a registration."""
@@ -146,21 +147,13 @@ class Faulty(Exception):
         self.uri = uri
 
 
-class Registered(Protocol):
-    """The programs that administrators have registered."""
-
-    async def get(self, caller: Principal, identity: UUID) -> Row:
-        """Return the row of a program of the caller's tenant. Raises NotFound."""
-        ...
-
-
 class Programs:
     """Connects programs."""
 
     def __init__(
         self,
         accounts: Accounts,
-        registered: Registered,
+        registered: ResourceStore[Row, UUID],
         secret: Secret,
         settings: ProgramSettings,
         clock: Callable[[], float] = time.time,

@@ -9,12 +9,11 @@ import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 from uuid import UUID
 
 from responsa_contract import MAX_BYTES
 from responsa_server.domain import names
-from responsa_server.domain.accounts import Claims
 from responsa_server.domain.background import Background
 from responsa_server.domain.errors import (
     AlreadyExists,
@@ -54,6 +53,7 @@ from responsa_server.identity.credentials import (
     token_invalid,
     well_formed,
 )
+from responsa_server.identity.tokens import Tokens
 from responsa_server.stores.postgres.database import unavailable
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
 
@@ -89,22 +89,6 @@ class Credential:
         return f"Credential({self.kind})"
 
 
-def confirm_seconds(count: int, lifetime_seconds: float) -> float:
-    """The time between two queries that confirm `count` credentials. Many are confirmed twice in the lifetime of a
-    cached credential, so that a busy process does not have to look them up one by one; few are confirmed just before
-    they expire, because that costs each of their calls less.
-    """
-    return lifetime_seconds * (0.5 if count >= _MANY else 0.875)
-
-
-class TokenCheck(Protocol):
-    """Verifies access tokens."""
-
-    async def verify(self, token: str) -> Claims:
-        """Return the content of a token. Raises Unauthenticated (TOKEN_INVALID), Unavailable."""
-        ...
-
-
 class Identity:
     """Authenticates callers and manages their credentials. The audit event of an administrative action is written in
     the transaction of that action.
@@ -118,7 +102,7 @@ class Identity:
         code_seconds: float,
         session_seconds: float,
         cache: CredentialCache | None = None,
-        tokens: TokenCheck | None = None,
+        tokens: Tokens | None = None,
     ) -> None:
         """Build the service. new_id: returns new UUIDv7 ids. code_seconds, session_seconds: how long session codes and
         sessions are valid. tokens: None refuses all access tokens.
@@ -246,7 +230,10 @@ class Identity:
         ended = None if subject is None else ended_credentials.get(subject)
         if ended is None:
             same = caller.narrowed or roles.get(caller.user_id, caller.role) is caller.role
-            return None if same else _role_changed()
+            if same:
+                return None
+            message = "Your role has changed. Make the call again, or resume the stream."
+            return Unavailable(Reason.ROLE_CHANGED, message, retry_after=0.0)
         if caller.session_id is not None:
             return Unauthenticated(
                 Reason.SESSION_ENDED, "Your session has ended. Sign in again, then resume."
@@ -473,7 +460,10 @@ class Identity:
     async def _confirm_often(self) -> None:
         try:
             while True:
-                await asyncio.sleep(confirm_seconds(len(self._cache.recent()), self._cache.seconds))
+                # Many credentials are confirmed twice in the lifetime of a cached one, so that a busy process does not
+                # have to look them up one by one; few just before they expire, which costs each of their calls less.
+                share = 0.5 if len(self._cache.recent()) >= _MANY else 0.875
+                await asyncio.sleep(self._cache.seconds * share)
                 if not await self.confirm():
                     return
         except Unavailable:
@@ -645,14 +635,6 @@ def _good(credential: FoundKey | FoundSession | None) -> Principal:
 
 def _subject(caller: Principal) -> UUID | None:
     return caller.key_id if caller.session_id is None else caller.session_id
-
-
-def _role_changed() -> Unavailable:
-    return Unavailable(
-        Reason.ROLE_CHANGED,
-        "Your role has changed. Make the call again, or resume the stream.",
-        retry_after=0.0,
-    )
 
 
 def _user_disabled() -> Unauthenticated:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -16,6 +16,7 @@ from responsa_server.domain import names
 from responsa_server.domain.accounts import Invitation
 from responsa_server.domain.errors import InvalidRequest, NotFound, NotPermitted, Reason
 from responsa_server.domain.parts import NOT_PAUSED, Pause
+from responsa_server.domain.passages import VectorStore
 from responsa_server.domain.people import AuditEvent, Principal, Role, ServiceGrant, User
 from responsa_server.domain.tenants import FirstAdministrator, FirstInvitation, Tenant, TenantState
 from responsa_server.domain.unexpected import UnexpectedErrors
@@ -189,12 +190,6 @@ class GrantAdministration:
         return AuditEvent.of_call(caller, names.service_grant(grant.id), about=about)
 
 
-class TenantVectors(Protocol):
-    """The part of a vector store outside the database that an erasure needs."""
-
-    async def drop_tenant(self, tenant_id: str) -> None: ...
-
-
 class TenantKeeper:
     """Stops the turns of suspended tenants, and erases tenants, in two tasks of each process that runs turns: no
     suspension waits for an erasure, which may take long. Everything that they do can be repeated, so a process that is
@@ -206,7 +201,7 @@ class TenantKeeper:
         store: PostgresTenants,
         stop_turn: Callable[[str, UUID, UUID], Awaitable[None]],
         forget: Callable[[str], Awaitable[int]],
-        vectors: TenantVectors | None = None,
+        vectors: VectorStore | None = None,
         *,
         seconds: float = KEEPER_SECONDS,
         settle_seconds: float = SETTLE_SECONDS,

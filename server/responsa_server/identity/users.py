@@ -64,22 +64,18 @@ class UserAdministration:
 
     async def update(self, caller: Principal, user_id: UUID, change: UserChange, etag: str) -> User:
         """Change a user; a new role takes effect at the next call. Raises InvalidRequest and the errors of `PostgresUsers.update`."""
-        checked = _check(change)
-        event = AuditEvent.of_call(caller, names.user(user_id))
-        try:
-            return await self.store.update(
-                caller.tenant_id, user_id, checked, etag, event, by_owner=caller.owner
-            )
-        finally:
-            self._cache.forget_user(user_id)
+        return await self._update(caller, user_id, _check(change), etag)
 
     async def set_owner(self, caller: Principal, user_id: UUID, *, owner: bool) -> User:
         """Give or end the ownership of the installation; it takes effect at the next call. Raises NotFound,
         InvalidRequest, Precondition (LAST_OWNER)."""
-        event, change = AuditEvent.of_call(caller, names.user(user_id)), UserChange(owner=owner)
+        return await self._update(caller, user_id, UserChange(owner=owner), "")
+
+    async def _update(self, caller: Principal, user_id: UUID, change: UserChange, etag: str) -> User:
+        event = AuditEvent.of_call(caller, names.user(user_id))
         try:
             return await self.store.update(
-                caller.tenant_id, user_id, change, "", event, by_owner=caller.owner
+                caller.tenant_id, user_id, change, etag, event, by_owner=caller.owner
             )
         finally:
             self._cache.forget_user(user_id)

@@ -24,7 +24,6 @@ from responsa_server.domain.errors import (
 from responsa_server.domain.formatting import is_visible
 from responsa_server.domain.knowledge import (
     DEFAULT_COLLECTION,
-    CanonicalPiece,
     Chunking,
     Collection,
     CollectionFields,
@@ -37,7 +36,6 @@ from responsa_server.domain.knowledge import (
     NewDocument,
     Operation,
     OperationKind,
-    Searcher,
     SearchQuery,
     ShownPart,
 )
@@ -53,6 +51,7 @@ from responsa_server.ingest.watching import Watching
 from responsa_server.library.pages import PageImages
 from responsa_server.library.receiving import IN_MEMORY_BYTES, receive
 from responsa_server.search.embedder import Embedders, Vectors, unknown_embedding
+from responsa_server.search.hits import KnowledgeSearch
 from responsa_server.stores.postgres.collections import CollectionStore, require_private
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.generations import GenerationStore
@@ -100,7 +99,7 @@ class Library:
         collections: CollectionStore,
         documents: DocumentStore,
         operations: OperationStore,
-        searcher: Searcher,
+        searcher: KnowledgeSearch,
         watching: Watching,
         pages: PageImages,
         *,
@@ -367,7 +366,14 @@ class Library:
             piece = await self.documents.canonical(caller, document_id, version, start, _READ_BYTES)
             version = piece.version  # later pieces come from the same version as the first
             if read_offset > piece.length:
-                raise _beyond_text(document_id, piece)
+                raise InvalidRequest(
+                    Reason.READ_OFFSET_BEYOND_END,
+                    f"The text ends at byte {piece.length}; send a read_offset from 0 to {piece.length}.",
+                    {
+                        "document_version": names.document_version(document_id, piece.version),
+                        "text_bytes": str(piece.length),
+                    },
+                )
             offset = _border_before(piece.data, read_offset - start) if start < read_offset else 0
             # If the end of a chunk splits a character, the character is left out here and carried over to the next chunk.
             while text := piece.data[offset : offset + CONTENT_CHUNK_BYTES].decode(errors="ignore"):
@@ -497,17 +503,6 @@ def _border_before(data: bytes, offset: int) -> int:
     while 0 < offset < len(data) and data[offset] & 0xC0 == 0x80:
         offset -= 1
     return offset
-
-
-def _beyond_text(document_id: UUID, piece: CanonicalPiece) -> InvalidRequest:
-    return InvalidRequest(
-        Reason.READ_OFFSET_BEYOND_END,
-        f"The text ends at byte {piece.length}; send a read_offset from 0 to {piece.length}.",
-        {
-            "document_version": names.document_version(document_id, piece.version),
-            "text_bytes": str(piece.length),
-        },
-    )
 
 
 def _check_synonyms(text: str) -> None:

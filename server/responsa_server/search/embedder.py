@@ -314,7 +314,12 @@ class SearchEmbedder:
                 wanted = [text for (text, _), vote in zip(strings, votes, strict=True) if vote]
                 vectors = iter(await self._embed_traced(tenant_id, embedder, wanted) if wanted else ())
         except TimeoutError as error:
-            raise _embedding_too_slow(model) from error
+            raise Unavailable(
+                Reason.PART_UNAVAILABLE,
+                f"The embedding model {model} takes too long at the moment; try again.",
+                {"part": "embedding"},
+                retry_after=1.0,
+            ) from error
         return StringVectors(embedder, [next(vectors).tobytes() if vote else None for vote in votes])
 
     async def _embed_traced(self, tenant_id: str, embedder: Embedder, texts: Sequence[str]) -> Vectors:
@@ -340,12 +345,3 @@ def knows_language(embedder: Embedder, language: str, text: str = "") -> bool:
     says what it is."""
     known = embedder.languages
     return known is None or language in known or (language == UNKNOWN and has_english_letters(text))
-
-
-def _embedding_too_slow(model: str) -> Unavailable:
-    return Unavailable(
-        Reason.PART_UNAVAILABLE,
-        f"The embedding model {model} takes too long at the moment; try again.",
-        {"part": "embedding"},
-        retry_after=1.0,
-    )

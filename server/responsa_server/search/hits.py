@@ -95,7 +95,7 @@ async def _hits(
 
 
 class KnowledgeSearch:
-    """Implements the port `Searcher` for the library. With a reranking model, it orders the passages of every search
+    """The search of the library. With a reranking model, it orders the passages of every search
     that asks for `rerank`, except by vectors alone."""
 
     def __init__(self, retriever: Retriever, reranking: Reranking | None = None) -> None:
@@ -103,6 +103,7 @@ class KnowledgeSearch:
         self._reranking = reranking
 
     async def search(self, reader: Reader, query: SearchQuery) -> Sequence[Hit]:
+        """Return the passages that match best, best first. Raises Unavailable if an index cannot be reached."""
         wanted = query.rerank and query.mode is not SearchMode.VECTOR
         reranking = self._reranking if wanted else None
         request = RetrievalQuery(
@@ -143,6 +144,8 @@ class KnowledgeSearch:
         return [hits[index] for index in ordered]
 
     async def show(self, reader: Reader, place: ExcerptPlace) -> ShownPart | None:
+        """Make what an excerpt shows. None if the passage is not searched any more, or the reader may not read it. Raises
+        Unavailable."""
         searched = await self._retriever.read_passages(reader, [place.passage_id])
         passages, surroundings = await _read_around(self._retriever.lexical, reader, searched)
         near = surroundings.around.get(place.passage_id)

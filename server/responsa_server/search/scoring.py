@@ -146,7 +146,8 @@ class PassageScorer:
             if term in places
         ]
         self._mean_length = max(weights.mean_length, 1.0)
-        self._greatest = greatest_bm25(weights)
+        # What the BM25 score of a passage approaches as all terms, including the missing ones, occur more and more often.
+        self._greatest = weights.total * (K1 + 1)
         self._text_votes = text_votes
 
     def bm25(self, candidate: LexicalCandidate) -> float:
@@ -182,13 +183,6 @@ class PassageScorer:
         else:
             total = vector
         return Score(total, lexical_sum, lexical, vector)
-
-
-def greatest_bm25(weights: Weights) -> float:
-    """The upper limit of a passage's BM25 score. The score approaches this limit as all terms, including the missing ones, occur
-    more and more often.
-    """
-    return weights.total * (K1 + 1)
 
 
 def cosine(cosines: PassageCosines) -> float | None:

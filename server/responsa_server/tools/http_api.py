@@ -43,6 +43,7 @@ from responsa_server.tools.kinds import ToolContext, ToolKind, ToolOptions, now
 _PLACE: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]{0,63})\}")
 # What an API returns that has nothing to say.
 _EMPTY: Final[Sequence[object]] = ("", [], {})
+# The effect of a method if the declaration names none (RFC 9110, section 9.2).
 _EFFECTS: Final[Mapping[str, Effect]] = {
     "GET": Effect.NONE,
     "HEAD": Effect.NONE,
@@ -98,11 +99,6 @@ class HttpApiOptions(ToolOptions):
         default=None, description="The JSON Schema against which the result's data is checked."
     )
     allow_private: AllowPrivate = ()
-
-
-def effect_of(method: str) -> Effect:
-    """The effect of a method if the declaration names none (RFC 9110, section 9.2)."""
-    return _EFFECTS[method]
 
 
 def card_of(name: str, title: str, description: str, options: HttpApiOptions) -> ToolCard:
@@ -347,7 +343,7 @@ def _alone(template: object) -> str:
 
 def _make(declaration: Declaration, options: HttpApiOptions, parts: ToolContext) -> Sequence[Tool]:
     request = request_of(options)
-    effect = declaration.effect or effect_of(options.method)
+    effect = declaration.effect or _EFFECTS[options.method]
     card = card_of(declaration.name, declaration.title, declaration.description, options)
     url = options.url.partition("?")[0]
     endpoint = endpoint_of(declaration, parts, url, options.auth, options.allow_private, effect)

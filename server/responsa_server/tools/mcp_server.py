@@ -289,7 +289,10 @@ class McpSessions:
                 if session is not None:
                     self._drop(tenant, session)
                 return _no_response(tool, session.fault if session is not None else ToolFault.LOST)
-            if _unclear(error) and tool.effect is not Effect.NONE:
+            # The SDK makes errors with these codes for an HTTP status of 5xx, for a reply that is not JSON, and for one
+            # without a result, such as a page or “202 Accepted”. The act may have been done.
+            unclear = error.code in (INTERNAL_ERROR, PARSE_ERROR, INVALID_REQUEST)
+            if unclear and tool.effect is not Effect.NONE:
                 return _no_response(tool)
             return _error(self._hide(error.message)[:_MOST_MESSAGE], ToolFault.STATUS)
         except ValidationError:
@@ -444,13 +447,6 @@ def _closed(error: MCPError) -> bool:
 
 def _forgotten(error: MCPError) -> bool:
     return error.code == INVALID_REQUEST and error.message == "Session terminated"
-
-
-def _unclear(error: MCPError) -> bool:
-    """Whether the act may have been done although there is an error. The SDK makes errors with these codes for an HTTP
-    status of 5xx, for a reply that is not JSON, and for one without a result, such as a page or “202 Accepted”.
-    """
-    return error.code in (INTERNAL_ERROR, PARSE_ERROR, INVALID_REQUEST)
 
 
 def _error(content: str, fault: ToolFault) -> ToolResult:

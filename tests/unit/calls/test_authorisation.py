@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -113,9 +114,9 @@ async def test_a_program_reads_passages_of_turns_only_if_it_may_ask(turn: str, s
     assert SCOPES["/responsa.knowledge.v1.KnowledgeService/GetPassage"] == {ASK, SEARCH}
     program = Principal("acme", UUID(int=1), Role.USER, "token", scopes=frozenset({scope}))
     entered = Call("/x", principal=program).enter()
-    missing: Any = None  # the scope is checked before anything is read
+    missing: Any = SimpleNamespace(library=None, limiter=None)  # the scope is checked before anything is read
     try:
-        service = KnowledgeService(missing, missing, missing, missing, missing)
+        service = KnowledgeService(missing, missing)
         with pytest.raises(NotPermitted) as refused:
             await service.GetPassage(GetPassageRequest(name=f"passages/{UUID(int=2)}", turn=turn))
     finally:

@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -33,6 +33,7 @@ from responsa_server.agents.config.files import AgentFolders, AgentScanner, Scan
 from responsa_server.agents.config.parameters import schema_of, with_choices
 from responsa_server.agents.config.problems import AGENT_FILE, Problem
 from responsa_server.agents.config.standard import GRAPH
+from responsa_server.agents.config.tools import LiveTools
 from responsa_server.domain import names
 from responsa_server.domain.agents import (
     Agent,
@@ -124,23 +125,6 @@ class AgentSnapshot:
         )
 
 
-class ReloadedTools(Protocol):
-    """The tools, as a reload of agents sees them."""
-
-    def reload(self) -> bool:
-        """Read the declarations again. Blocks. Returns whether something has changed. Raises OSError."""
-        ...
-
-    def release(self) -> None:
-        """Begin to close the tools that reloads have replaced or removed."""
-        ...
-
-    @property
-    def names(self) -> Collection[str]:
-        """The names with which agents may list the tools."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class LiveOptions:
     """How the agents of a process are kept up to date.
@@ -161,7 +145,7 @@ class LiveOptions:
     runs_turns: bool = True
     poll_seconds: float = POLL_SECONDS
     keep_seconds: float = KEEP_SECONDS
-    tools: ReloadedTools | None = None
+    tools: LiveTools | None = None
     models: Callable[[], Awaitable[Sequence[str]]] | None = None
     experiments: OpenExperiments | None = None
 

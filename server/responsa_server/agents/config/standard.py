@@ -21,7 +21,8 @@ def with_graph(config: Mapping[str, object]) -> Mapping[str, object]:
     """
     if config.get("standard") is not True:
         return config
-    base = _read_shipped("knowledge" if _table(config, "tools").get("use") else "default")
+    shipped = "knowledge" if _table(config, "tools").get("use") else "default"
+    base: Mapping[str, Any] = rtoml.loads((SHIPPED_AGENTS / shipped / AGENT_FILE).read_text())
     filled = {
         name: {**_table(base, name), **_table(config, name)}
         for name in _TABLES
@@ -35,10 +36,6 @@ def own_graph(config: Mapping[str, object], filled: Mapping[str, object]) -> Ite
     for name in GRAPH:
         if name in config and config[name] != filled[name]:
             yield in_config((name,), OWN)
-
-
-def _read_shipped(agent: str) -> Mapping[str, Any]:
-    return rtoml.loads((SHIPPED_AGENTS / agent / AGENT_FILE).read_text())
 
 
 def _table(config: Mapping[str, object], name: str) -> Mapping[str, object]:

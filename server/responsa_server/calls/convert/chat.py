@@ -134,22 +134,11 @@ def turn(value: Turn) -> turn_pb2.Turn:
     )
     if value.terminal is not None:
         result.terminal_event.ParseFromString(value.terminal)
-        result.fallbacks.extend(_fallbacks(result.terminal_event))
+        end = getattr(result.terminal_event, result.terminal_event.WhichOneof("event") or "", None)
+        result.fallbacks.extend(getattr(end, "fallbacks", ()))
     if value.question.parameters:
         result.parameters.CopyFrom(structs.of_text(value.question.parameters))
     return result
-
-
-def _fallbacks(terminal: turn_pb2.TurnEvent) -> Sequence[turn_pb2.Fallback]:
-    match terminal.WhichOneof("event"):
-        case "answer":
-            return terminal.answer.fallbacks
-        case "refused":
-            return terminal.refused.fallbacks
-        case "failed":
-            return terminal.failed.fallbacks
-        case _:
-            return ()
 
 
 def conversation(value: Conversation) -> conversation_pb2.Conversation:
@@ -247,16 +236,9 @@ def citation(value: AnyCitation) -> citation_pb2.Citation:
         sha256=value.sha256,
         answer_range=byte_range(value.answer),
         score=value.score,
-        **origin,
-        **_checks_of(value),
-    )
-
-
-def _checks_of(value: AnyCitation) -> Mapping[str, Any]:
-    return {
-        "quote_origin": enums.QUOTE_ORIGIN.number(value.quote_origin),
-        "verdict": enums.JUDGE_VERDICT.number(value.verdict),
-        "differences": [
+        quote_origin=enums.QUOTE_ORIGIN.number(value.quote_origin),
+        verdict=enums.JUDGE_VERDICT.number(value.verdict),
+        differences=[
             citation_pb2.CitationDifference(
                 kind=enums.DIFFERENCE_KIND.number(difference.kind),
                 answer_range=byte_range(difference.answer),
@@ -264,7 +246,8 @@ def _checks_of(value: AnyCitation) -> Mapping[str, Any]:
             )
             for difference in value.differences
         ],
-    }
+        **origin,
+    )
 
 
 def _tool_result(origin: ToolOrigin) -> citation_pb2.CitedToolResult:

@@ -58,7 +58,7 @@ def quality(value: Quality, rated: FeedbackCount) -> insight_pb2.Quality:
     return messages.message(
         insight_pb2.Quality,
         value,
-        agent=_name_of("agents", value.agent),
+        agent=value.agent and names.agent(value.agent),
         **{f"{end}_turns": value.turns.get(end, 0) for end in ("answered", "refused", "failed", "cancelled")},
         refusals={reason.upper(): number for reason, number in value.refusals.items()},
         fallbacks={kind.upper(): number for kind, number in value.fallbacks.items()},
@@ -170,8 +170,4 @@ def pattern_changes(request: admin_service_pb2.UpdateQuestionPatternRequest) -> 
 
 
 def feedback_count(value: FeedbackCount) -> insight_pb2.FeedbackCount:
-    return messages.message(insight_pb2.FeedbackCount, value, agent=_name_of("agents", value.agent))
-
-
-def _name_of(kind: str, identity: str) -> str:
-    return f"{kind}/{identity}" if identity else ""
+    return messages.message(insight_pb2.FeedbackCount, value, agent=value.agent and names.agent(value.agent))

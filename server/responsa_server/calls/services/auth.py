@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -23,46 +24,23 @@ from responsa_server.calls.convert.messages import message
 from responsa_server.calls.convert.values import request_id, timestamp, unmask, uuid_of
 from responsa_server.calls.interceptors.access import bearer_of
 from responsa_server.calls.listing import Listing
+from responsa_server.calls.services.parts import Services
 from responsa_server.domain import lists, names
-from responsa_server.domain.agents import Catalogue
 from responsa_server.domain.background import Background
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.people import Role, UserChange
-from responsa_server.identity.accounts import INVITATION_SECONDS, Accounts
-from responsa_server.identity.limits import LimitBook, QuotaAdministration
-from responsa_server.identity.openid_provider import LinkedIdentities
-from responsa_server.identity.service import Identity
-from responsa_server.identity.users import Erasing, UserAdministration
-from responsa_server.insight.reports import Insight
+from responsa_server.identity.accounts import INVITATION_SECONDS
 
 
 class AuthService:
     """Sign-in, and the caller's account and credentials."""
 
-    def __init__(
-        self,
-        identity: Identity,
-        accounts: Accounts,
-        identities: LinkedIdentities,
-        users: UserAdministration,
-        quotas: QuotaAdministration,
-        erasing: Erasing,
-        limits: LimitBook,
-        reports: Insight,
-        catalogue: Catalogue,
-        work: Background,
-    ) -> None:
+    def __init__(self, parts: Services, work: Background) -> None:
         """work: holds the tasks that continue when the caller has left."""
-        self._quotas = quotas
-        self._erasing = erasing
-        self._limits = limits
-        self._insight = reports
-        self._catalogue = catalogue
+        self._parts = parts
+        self._accounts = parts.accounts
+        self._identity = parts.identity
         self._work = work
-        self._identity = identity
-        self._users = users
-        self._accounts = accounts
-        self._identities = identities
 
     async def ListSignInMethods(self, request: pb.ListSignInMethodsRequest) -> pb.ListSignInMethodsResponse:
         tenant, providers, registration, sends_mails = self._accounts.sign_in_methods(request.tenant)
@@ -109,9 +87,8 @@ class AuthService:
     async def ListSessions(self, request: pb.ListSessionsRequest) -> pb.ListSessionsResponse:
         asked = Listing(lists.SESSIONS, caller(), request)
         page = await self._accounts.store.sessions(caller(), asked.query)
-        return pb.ListSessionsResponse(
-            sessions=[people.session(item, caller().session_id) for item in page.items],
-            next_page_token=asked.token(page),
+        return asked.answer(
+            pb.ListSessionsResponse, page, lambda item: people.session(item, caller().session_id)
         )
 
     async def RevokeSessions(self, request: pb.RevokeSessionsRequest) -> pb.RevokeSessionsResponse:
@@ -126,11 +103,11 @@ class AuthService:
         return Empty()
 
     async def GetMyUsage(self, request: pb.GetMyUsageRequest) -> user_usage_pb2.UserUsage:
-        return people.user_usage(await self._quotas.mine(caller()))
+        return people.user_usage(await self._parts.quotas.mine(caller()))
 
     async def QueryMyUsage(self, request: pb.QueryMyUsageRequest) -> pb.QueryMyUsageResponse:
         who = caller()
-        report = await self._insight.usage(
+        report = await self._parts.insight.usage(
             who, who.user_id, insight.span(request), *insight.grouping(request)
         )
         return pb.QueryMyUsageResponse(
@@ -145,27 +122,29 @@ class AuthService:
         # A mask of all fields comes with the address as it is.
         if "email" not in wanted or request.user.email == (await self._identity.me(principal)).email:
             change = UserChange(display_name=name)
-            await self._users.update(principal, principal.user_id, change, request.user.etag)
+            await self._parts.users.update(principal, principal.user_id, change, request.user.etag)
             return people.user(await self._identity.me(principal))
         # A name that is not valid, and an etag that has changed, are refused before a mail is stored.
-        change = self._users.check(
+        change = self._parts.users.check(
             await self._identity.me(principal), UserChange(display_name=name), request.user.etag
         )
         await self._accounts.change_email(principal, request.user.email, current().origin)
-        await self._users.update(principal, principal.user_id, change, request.user.etag)
+        await self._parts.users.update(principal, principal.user_id, change, request.user.etag)
         return people.user(await self._identity.me(principal))
 
     async def DeleteMe(self, request: pb.DeleteMeRequest) -> deletion_receipt_pb2.DeletionReceipt:
         who = caller()
         heir = people.heir(request.hand_over_to)
-        return people.deletion_receipt(await self._work.run(self._erasing.erase(who, who.user_id, heir, "")))
+        return people.deletion_receipt(
+            await self._work.run(self._parts.erasing.erase(who, who.user_id, heir, ""))
+        )
 
     async def ListIdentities(self, request: pb.ListIdentitiesRequest) -> pb.ListIdentitiesResponse:
-        identities = await self._identities.list(caller())
+        identities = await self._parts.identities.list(caller())
         return pb.ListIdentitiesResponse(identities=[people.identity(*item) for item in identities])
 
     async def UnlinkIdentity(self, request: pb.UnlinkIdentityRequest) -> Empty:
-        await self._identities.unlink(caller(), uuid_of("name", "identities", request.name))
+        await self._parts.identities.unlink(caller(), uuid_of("name", "identities", request.name))
         return Empty()
 
     async def CreateInvitation(self, request: pb.CreateInvitationRequest) -> pb.CreateInvitationResponse:
@@ -179,10 +158,7 @@ class AuthService:
     async def ListInvitations(self, request: pb.ListInvitationsRequest) -> pb.ListInvitationsResponse:
         asked = Listing(lists.INVITATIONS, caller(), request)
         page = await self._accounts.store.invitations(caller().tenant_id, asked.query)
-        return pb.ListInvitationsResponse(
-            invitations=[message(invitation_pb2.Invitation, item) for item in page.items],
-            next_page_token=asked.token(page),
-        )
+        return asked.answer(pb.ListInvitationsResponse, page, partial(message, invitation_pb2.Invitation))
 
     async def RevokeInvitation(self, request: pb.RevokeInvitationRequest) -> Empty:
         await self._accounts.revoke_invitation(caller(), uuid_of("name", "invitations", request.name))
@@ -226,10 +202,10 @@ class AuthService:
     async def CreateApiKey(self, request: pb.CreateApiKeyRequest) -> pb.CreateApiKeyResponse:
         """Create a key for the caller. The secret is returned only once, so a repeated request gets no secret."""
         # A caller with an API key is bound by that key instead: the new key never outlives it, and is revoked with it.
-        limits = await self._limits.of(caller())
+        limits = await self._parts.limits.of(caller())
         key, secret = await self._identity.create_api_key(
             caller(),
-            people.new_key(request.api_key, self._catalogue),
+            people.new_key(request.api_key, self._parts.catalogue),
             request_id(request.request_id),
             limits.api_keys,
         )
@@ -238,9 +214,7 @@ class AuthService:
     async def ListApiKeys(self, request: pb.ListApiKeysRequest) -> pb.ListApiKeysResponse:
         asked = Listing(lists.API_KEYS, caller(), request)
         page = await self._identity.store.list_keys(caller(), asked.query)
-        return pb.ListApiKeysResponse(
-            api_keys=[people.api_key(item) for item in page.items], next_page_token=asked.token(page)
-        )
+        return asked.answer(pb.ListApiKeysResponse, page, people.api_key)
 
     async def RevokeApiKey(self, request: pb.RevokeApiKeyRequest) -> api_key_pb2.ApiKey:
         return people.api_key(

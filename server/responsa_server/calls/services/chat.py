@@ -20,8 +20,8 @@ from responsa_server.calls.convert.messages import columns, message
 from responsa_server.calls.convert.values import request_id, slug_of, unmask, uuid_of
 from responsa_server.calls.listing import Listing
 from responsa_server.calls.services.paging import fits, page_of
+from responsa_server.calls.services.parts import Services
 from responsa_server.domain import lists, names
-from responsa_server.domain.agents import Catalogue
 from responsa_server.domain.background import Background
 from responsa_server.domain.conversations import Rating
 from responsa_server.domain.errors import InvalidRequest, NotFound
@@ -29,9 +29,6 @@ from responsa_server.domain.filters import holds
 from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import Accepted, log_ids
-from responsa_server.identity.limits import Limiter
-from responsa_server.turns.conversations import Conversations
-from responsa_server.turns.service import Turns
 
 MAX_WORDS: Final = 16
 """How many words a search for conversations may have."""
@@ -43,19 +40,12 @@ _OPINION: Final = set(pb.SubmitFeedbackRequest.DESCRIPTOR.fields_by_name) & set(
 class ChatService:
     """The caller's questions, turns, conversations and messages, and the agents that the caller can ask."""
 
-    def __init__(
-        self,
-        turns: Turns,
-        conversations: Conversations,
-        catalogue: Catalogue,
-        work: Background,
-        limiter: Limiter | None = None,
-    ) -> None:
-        """limiter: the limits of what users keep; None for no limits."""
-        self._limiter = limiter
-        self._catalogue = catalogue
-        self._turns = turns
-        self._conversations = conversations
+    def __init__(self, parts: Services, work: Background) -> None:
+        """work: holds the tasks that continue when the caller has left."""
+        self._turns = parts.turns
+        self._conversations = parts.conversations
+        self._catalogue = parts.catalogue
+        self._limiter = parts.limiter
         self._work = work
 
     async def Ask(self, request: pb.AskRequest) -> AsyncIterator[bytes]:
@@ -128,11 +118,7 @@ class ChatService:
         asked = Listing(lists.TURNS, caller(), request)
         page = await self._turns.store.list(caller(), asked.query)
         total = await self._turns.store.count(caller(), asked.query) if request.with_total_size else 0
-        return pb.ListTurnsResponse(
-            turns=[chat.turn(item) for item in page.items],
-            next_page_token=asked.token(page),
-            total_size=total,
-        )
+        return asked.answer(pb.ListTurnsResponse, page, chat.turn, total_size=total)
 
     async def CreateConversation(
         self, request: pb.CreateConversationRequest
@@ -154,9 +140,7 @@ class ChatService:
     async def ListConversations(self, request: pb.ListConversationsRequest) -> pb.ListConversationsResponse:
         asked = Listing(lists.CONVERSATIONS, caller(), request)
         page = await self._conversations.store.list(caller(), asked.query)
-        return pb.ListConversationsResponse(
-            conversations=[chat.conversation(item) for item in page.items], next_page_token=asked.token(page)
-        )
+        return asked.answer(pb.ListConversationsResponse, page, chat.conversation)
 
     async def SearchConversations(
         self, request: pb.SearchConversationsRequest
@@ -168,9 +152,8 @@ class ChatService:
             )
         asked = Listing(lists.CONVERSATIONS, caller(), request, " ".join(words))
         page = await self._conversations.store.search(caller(), words, asked.query)
-        return pb.SearchConversationsResponse(
-            results=[chat.conversation_match(item, words) for item in page.items],
-            next_page_token=asked.token(page),
+        return asked.answer(
+            pb.SearchConversationsResponse, page, lambda item: chat.conversation_match(item, words)
         )
 
     async def UpdateConversation(
@@ -200,9 +183,7 @@ class ChatService:
         page = await self._conversations.store.messages(
             caller(), uuid_of("parent", "conversations", request.parent), asked.query
         )
-        return pb.ListMessagesResponse(
-            messages=[chat.message(item) for item in page.items], next_page_token=asked.token(page)
-        )
+        return asked.answer(pb.ListMessagesResponse, page, chat.message)
 
     async def GetMessage(self, request: pb.GetMessageRequest) -> message_pb2.Message:
         return chat.message(
@@ -248,10 +229,7 @@ class ChatService:
             if all(holds(wanted, partial(fits, card.display_name)) for wanted in listing.query.filters)
         ]
         page = page_of(cards, lambda card: card.id, listing.query)
-        return pb.ListAgentsResponse(
-            agents=[agents.agent(item, item.schema) for item in page.items],
-            next_page_token=listing.token(page),
-        )
+        return listing.answer(pb.ListAgentsResponse, page, lambda item: agents.agent(item, item.schema))
 
     async def GetAgent(self, request: pb.GetAgentRequest) -> agent_pb2.Agent:
         card = self._catalogue.card(slug_of("name", "agents", request.name))

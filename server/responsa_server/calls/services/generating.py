@@ -10,14 +10,13 @@ from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa_server.agents.config.build import ConfiguredAgent
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import chat, enums
+from responsa_server.calls.services.parts import Services
 from responsa_server.domain import names
-from responsa_server.domain.agents import Agents, Meter
+from responsa_server.domain.agents import Meter
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import InvalidRequest, Precondition, Reason
 from responsa_server.domain.events import AnswerOutcome
 from responsa_server.domain.models import PromptMessage, Role
-from responsa_server.identity.limits import Limiter
-from responsa_server.stores.postgres.quotas import PostgresQuotas
 
 _MAX_LEVELS: Final = 32
 _WRITE_JSON: Final = "Write one JSON object and nothing else."
@@ -28,11 +27,10 @@ _ROLES = {Speaker.USER: Role.USER, Speaker.ASSISTANT: Role.ASSISTANT}
 class GeneratingService:
     """Texts of the agents' language models alone. They belong to no turn, so nothing of them is stored but their usage."""
 
-    def __init__(self, agents: Agents, quotas: PostgresQuotas, limiter: Limiter | None) -> None:
-        """limiter: None for no limits."""
-        self._agents = agents
-        self._quotas = quotas
-        self._limiter = limiter
+    def __init__(self, parts: Services) -> None:
+        self._agents = parts.agents
+        self._quotas = parts.quotas.store
+        self._limiter = parts.limiter
 
     async def GenerateText(self, request: pb.GenerateTextRequest) -> pb.GenerateTextResponse:
         principal = caller()

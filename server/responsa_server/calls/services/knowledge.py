@@ -25,8 +25,9 @@ from responsa_server.calls.call import caller, current
 from responsa_server.calls.convert import chat, knowledge, messages
 from responsa_server.calls.convert.values import request_id, slug_of, unmask, uuid_of
 from responsa_server.calls.interceptors.access import check_scope
-from responsa_server.calls.listing import Listing, Unfiltered
+from responsa_server.calls.listing import Listing
 from responsa_server.calls.services.operations import encode_operation
+from responsa_server.calls.services.parts import Services
 from responsa_server.domain import lists, names
 from responsa_server.domain.background import Background
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
@@ -34,12 +35,8 @@ from responsa_server.domain.knowledge import SearchQuery, file_name
 from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.domain.people import work_for
 from responsa_server.domain.programs import ASK, SEARCH
-from responsa_server.identity.accounts import Accounts
-from responsa_server.identity.limits import Limiter, Storing
-from responsa_server.insight.reports import Insight
-from responsa_server.library.library import Library
+from responsa_server.identity.limits import Storing
 from responsa_server.library.receiving import incomplete
-from responsa_server.turns.service import Turns
 
 _PIECE_BYTES = 256 * 1024
 # Uploaded bytes are counted in steps of this size.
@@ -51,24 +48,12 @@ _MAX_BATCH_BYTES = 4_000_000
 class KnowledgeService:
     """The collections and documents that the caller may read, and search."""
 
-    def __init__(
-        self,
-        library: Library,
-        accounts: Accounts,
-        insight: Insight,
-        turns: Turns,
-        work: Background,
-        limiter: Limiter | None = None,
-    ) -> None:
-        """accounts: checks whether a sign-in is recent. insight: counts searches. work: holds the tasks that continue
-        when the caller has left. limiter: the limits of uploads, of what they store, of collections, searches and
-        embedded texts; None for no limits."""
-        self._library = library
-        self._accounts = accounts
-        self._insight = insight
-        self._turns = turns
+    def __init__(self, parts: Services, work: Background) -> None:
+        """work: holds the tasks that continue when the caller has left."""
+        self._parts = parts
+        self._library = parts.library
+        self._limiter = parts.limiter
         self._work = work
-        self._limiter = limiter
 
     async def CreateCollection(self, request: pb.CreateCollectionRequest) -> collection_pb2.Collection:
         collection = request.collection
@@ -94,9 +79,7 @@ class KnowledgeService:
     async def ListCollections(self, request: pb.ListCollectionsRequest) -> pb.ListCollectionsResponse:
         asked = Listing(lists.COLLECTIONS, caller(), request)
         page = await self._library.collections.list(caller(), asked.query)
-        return pb.ListCollectionsResponse(
-            collections=[knowledge.collection(item) for item in page.items], next_page_token=asked.token(page)
-        )
+        return asked.answer(pb.ListCollectionsResponse, page, knowledge.collection)
 
     async def UpdateCollection(self, request: pb.UpdateCollectionRequest) -> collection_pb2.Collection:
         collection = request.collection
@@ -118,7 +101,7 @@ class KnowledgeService:
             slug_of("name", "collections", request.name),
             request.etag,
             request.force,
-            over_others=self._accounts.require_recent_session,
+            over_others=self._parts.accounts.require_recent_session,
         )
         return Empty()
 
@@ -232,9 +215,7 @@ class KnowledgeService:
         page = await self._library.documents.list(
             caller(), slug_of("parent", "collections", request.parent), asked.query
         )
-        return pb.ListDocumentsResponse(
-            documents=[knowledge.document(item) for item in page.items], next_page_token=asked.token(page)
-        )
+        return asked.answer(pb.ListDocumentsResponse, page, knowledge.document)
 
     async def UpdateDocument(self, request: pb.UpdateDocumentRequest) -> document_pb2.Document:
         document = request.document
@@ -253,7 +234,7 @@ class KnowledgeService:
             caller(),
             uuid_of("name", "documents", request.name),
             request.etag,
-            over_others=self._accounts.require_recent_session,
+            over_others=self._parts.accounts.require_recent_session,
         )
         return Empty()
 
@@ -290,14 +271,11 @@ class KnowledgeService:
     async def ListDocumentVersions(
         self, request: pb.ListDocumentVersionsRequest
     ) -> pb.ListDocumentVersionsResponse:
-        listing = Listing(lists.DOCUMENT_VERSIONS, caller(), Unfiltered(request), request.parent)
+        listing = Listing(lists.DOCUMENT_VERSIONS, caller(), request, request.parent)
         page = await self._library.documents.versions(
             caller(), uuid_of("parent", "documents", request.parent), listing.query
         )
-        return pb.ListDocumentVersionsResponse(
-            versions=[knowledge.document_version(item) for item in page.items],
-            next_page_token=listing.token(page),
-        )
+        return listing.answer(pb.ListDocumentVersionsResponse, page, knowledge.document_version)
 
     async def RestoreDocumentVersion(
         self, request: pb.RestoreDocumentVersionRequest
@@ -337,7 +315,7 @@ class KnowledgeService:
             check_scope(scopes, frozenset({ASK if request.turn else SEARCH}))
         if not request.turn:
             return knowledge.passage(await self._library.documents.passage(caller(), passage_id))
-        turn = await self._turns.store.get(caller(), uuid_of("turn", "turns", request.turn))
+        turn = await self._parts.turns.store.get(caller(), uuid_of("turn", "turns", request.turn))
         excerpt = chat.excerpt_of(turn, request.name)
         return knowledge.show(excerpt, await self._library.show(caller(), chat.place_of(excerpt)))
 
@@ -388,7 +366,7 @@ class KnowledgeService:
         """Count the searches. The caller does not wait for it."""
         who = caller()
         named = [query.collections[0] if len(query.collections) == 1 else "" for query in queries]
-        self._work.start(self._insight.store.note_searches(who.tenant_id, who.user_id, named))
+        self._work.start(self._parts.insight.store.note_searches(who.tenant_id, who.user_id, named))
 
 
 @contextmanager

@@ -53,16 +53,6 @@ async def _encode(
     return converted
 
 
-class _ListRequest:
-    """A list request of the standard service in the shape of `ListRequest`."""
-
-    def __init__(self, request: pb.ListOperationsRequest) -> None:
-        self.page_size = request.page_size
-        self.page_token = request.page_token
-        self.filter = request.filter
-        self.order_by = ""
-
-
 class OperationsService:
     """Operations that ingest documents, build or activate generations, or run sources. The messages are Google's and
     have no validation rules of ours, so their content is checked here.
@@ -83,7 +73,7 @@ class OperationsService:
             raise _invalid("name", "must be `operations` or empty")
         if request.page_size < 0:
             raise _invalid("page_size", "must be 0 or more")
-        asked = Listing(lists.OPERATIONS, caller(), _ListRequest(request))
+        asked = Listing(lists.OPERATIONS, caller(), request)
         page = await self._library.list_operations(caller(), asked.query)
         return pb.ListOperationsResponse(
             operations=await _encode(self._library, caller(), page.items),

@@ -52,9 +52,8 @@ class ShareService:
     async def ListShares(self, request: pb.ListSharesRequest) -> pb.ListSharesResponse:
         asked = Listing(lists.SHARES, caller(), request)
         page = await self._store.list(caller(), asked.query)
-        return pb.ListSharesResponse(
-            shares=[shares.share(item, caller(), answered=False) for item in page.items],
-            next_page_token=asked.token(page),
+        return asked.answer(
+            pb.ListSharesResponse, page, lambda item: shares.share(item, caller(), answered=False)
         )
 
     async def RevokeShare(self, request: pb.RevokeShareRequest) -> Empty:

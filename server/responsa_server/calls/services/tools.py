@@ -38,10 +38,7 @@ class ToolService:
             and all(holds(wanted, partial(fits, entry.card.title)) for wanted in listing.query.filters)
         ]
         page = page_of(entries, lambda entry: entry.card.id, listing.query)
-        return pb.ListToolsResponse(
-            tools=[self._convert(item, principal) for item in page.items],
-            next_page_token=listing.token(page),
-        )
+        return listing.answer(pb.ListToolsResponse, page, lambda item: self._convert(item, principal))
 
     async def GetTool(self, request: pb.GetToolRequest) -> tool_pb2.Tool:
         who = caller()

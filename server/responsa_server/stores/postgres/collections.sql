@@ -59,12 +59,11 @@ RETURNING coalesce('users/' || user_id, 'groups/' || group_id, role, '');
 (SELECT count(*) FROM responsa.document AS d
     WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id AND (d.version > 0 OR d.state <> 'failed')) AS document_count
 
--- name: get
-SELECT responsa.collection_name(c.id) AS id, CASE c.slug WHEN c.id
-    THEN responsa.other_name(c.tenant_id, c.id) ELSE c.id END AS shared_id, c.slug AS chosen_id,
+-- name: columns
+CASE c.slug WHEN c.id THEN responsa.other_name(c.tenant_id, c.id) ELSE c.id END AS shared_id, c.slug AS chosen_id,
     c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens,
-        embedding, c.create_time, c.update_time, c.revision, synonyms, kind, c.conversation_id, CASE WHEN m.readable
-        THEN suggested_questions ELSE ARRAY[]::text[] END AS suggested_questions,
+    embedding, c.create_time, c.update_time, c.revision, kind, c.conversation_id,
+    CASE WHEN m.readable THEN suggested_questions ELSE ARRAY[]::text[] END AS suggested_questions,
     {document_count},
     m.manageable, m.readable,
     CASE WHEN m.manageable THEN ARRAY(
@@ -73,9 +72,15 @@ SELECT responsa.collection_name(c.id) AS id, CASE c.slug WHEN c.id
             LEFT JOIN responsa.user_group AS g ON g.tenant_id = r.tenant_id AND g.id = r.group_id
         WHERE r.tenant_id = c.tenant_id AND r.collection_id = c.id
         ORDER BY r.create_time, r.user_id, r.group_id, r.role) END AS readers
-FROM responsa.collection AS c JOIN responsa.app_user AS u ON u.tenant_id = c.tenant_id AND u.id = c.owner_id
+
+-- name: rights
 CROSS JOIN LATERAL (SELECT c.owner_id = responsa.acting_user() OR responsa.acting_role() = 'admin' OR responsa.unrestricted() AS manageable,
     (SELECT responsa.unrestricted()) OR c.id = ANY ((SELECT responsa.readable_collections())::text[]) AS readable) AS m
+
+-- name: get
+SELECT responsa.collection_name(c.id) AS id, synonyms, {columns}
+FROM responsa.collection AS c JOIN responsa.app_user AS u ON u.tenant_id = c.tenant_id AND u.id = c.owner_id
+{rights}
 WHERE c.tenant_id = %(tenant)s AND c.id = %(id)s;
 
 -- name: unreadable
@@ -88,23 +93,10 @@ ORDER BY w.place LIMIT 1;
 SELECT create_time, revision FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(id)s FOR UPDATE;
 
 -- name: list
-SELECT n.name AS id, CASE c.slug WHEN c.id THEN responsa.other_name(c.tenant_id, c.id)
-    ELSE c.id END AS shared_id, c.slug AS chosen_id,
-    c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens,
-        embedding, c.create_time, c.update_time, c.revision, kind, c.conversation_id, CASE WHEN m.readable THEN suggested_questions
-        ELSE ARRAY[]::text[] END AS suggested_questions,
-    {document_count},
-    m.manageable, m.readable,
-    CASE WHEN m.manageable THEN ARRAY(
-        SELECT ARRAY[coalesce('users/' || r.user_id, 'groups/' || r.group_id, r.role, ''), coalesce(p.display_name, g.display_name, '')]
-        FROM responsa.collection_reader AS r LEFT JOIN responsa.app_user AS p ON p.tenant_id = r.tenant_id AND p.id = r.user_id
-            LEFT JOIN responsa.user_group AS g ON g.tenant_id = r.tenant_id AND g.id = r.group_id
-        WHERE r.tenant_id = c.tenant_id AND r.collection_id = c.id
-        ORDER BY r.create_time, r.user_id, r.group_id, r.role) END AS readers
+SELECT n.name AS id, {columns}
 FROM responsa.collection AS c JOIN responsa.collection_names() AS n ON n.id = c.id
     JOIN responsa.app_user AS u ON u.tenant_id = c.tenant_id AND u.id = c.owner_id
-CROSS JOIN LATERAL (SELECT c.owner_id = responsa.acting_user() OR responsa.acting_role() = 'admin' OR responsa.unrestricted() AS manageable,
-    (SELECT responsa.unrestricted()) OR c.id = ANY ((SELECT responsa.readable_collections())::text[]) AS readable) AS m
+{rights}
 WHERE c.tenant_id = %(tenant)s AND c.conversation_id IS NULL AND {where} ORDER BY {order} LIMIT %(limit)s;
 
 -- name: update

@@ -200,14 +200,6 @@ def concurrent_change() -> Unavailable:
     return unavailable(errors.SerializationFailure())
 
 
-def account_deleted() -> Unauthenticated:
-    """The error for a caller who was deleted while the call ran, or whose credential this process still remembers."""
-    return Unauthenticated(
-        Reason.CREDENTIAL_UNKNOWN,
-        "The account of this credential was deleted. Sign in with another account.",
-    )
-
-
 def conninfo(url: str, options: str) -> str:
     """The connection parameters of the URL, with the given options added. Time limits for a silent network are added
     unless the URL sets them.
@@ -283,20 +275,18 @@ def shielded(
             with exchange(name, **_POSTGRESQL):
                 return await database.background.run(method(store, *args, **kwargs))
         except errors.ForeignKeyViolation as error:
-            if _lacks_its_user(error):
-                raise account_deleted() from error
+            # If a user is not deleted because of a row, the detail names the table of the row instead.
+            if "app_user" in (error.diag.message_detail or ""):
+                raise Unauthenticated(
+                    Reason.CREDENTIAL_UNKNOWN,
+                    "The account of this credential was deleted. Sign in with another account.",
+                ) from error
             raise
 
     return run
 
 
 _POSTGRESQL: Final = {"db.system.name": "postgresql"}
-
-
-def _lacks_its_user(error: errors.ForeignKeyViolation) -> bool:
-    """Whether a row was not written because its user does not exist. If a user is not deleted because of a row, the
-    detail names the table of the row instead."""
-    return "app_user" in (error.diag.message_detail or "")
 
 
 def acting(reader: Reader) -> dict[str, str]:

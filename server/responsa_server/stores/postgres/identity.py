@@ -41,7 +41,7 @@ from responsa_server.stores.postgres.database import (
 )
 from responsa_server.stores.postgres.key_families import revoke_children
 from responsa_server.stores.postgres.listing import SqlList
-from responsa_server.stores.postgres.requests import CreationRequests, Maker
+from responsa_server.stores.postgres.requests import CreationRequests
 from responsa_server.stores.postgres.rows import (
     build,
     one_row,
@@ -339,7 +339,7 @@ class PostgresIdentityStore:
             if value
         }
         body |= {"display_name": key.display_name, "expire_time": ends}
-        maker: Maker = key
+        maker: Principal | ApiKey = key
         async with self._database.tenant(key.tenant_id) as connection:
             if for_service_by is not None:
                 maker, body = for_service_by, {"user": names.user(key.user_id), **body}

@@ -153,7 +153,10 @@ class PostgresOpenIdStore:
         if code is not None:
             used = await connection.execute(self._accounts["use_invitation"], values)
             if await used.fetchone() is None:
-                raise code_invalid()
+                raise Unauthenticated(
+                    Reason.CODE_INVALID,
+                    "This code was already used, has expired or is unknown. Ask an administrator for another code.",
+                )
         await self._audit.write(connection, audit)
         return user_of(row)
 
@@ -164,14 +167,6 @@ class PostgresOpenIdStore:
         if identity.subject is not None:
             await connection.execute(self._queries["set_subject"], values)
         return True
-
-
-def code_invalid() -> Unauthenticated:
-    """The error for an invitation that another call has just used."""
-    return Unauthenticated(
-        Reason.CODE_INVALID,
-        "This code was already used, has expired or is unknown. Ask an administrator for another code.",
-    )
 
 
 def _values(identity: ExternalIdentity) -> dict[str, object]:

@@ -9,30 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
 from responsa_server.domain.errors import AlreadyExists, Conflict, Reason
+from responsa_server.domain.people import ApiKey, Principal
 from responsa_server.stores.postgres.database import Connection, Queries
 
 KIND: Final = "kind"
 _FILE: Final = "requests.sql"
-
-
-class Maker(Protocol):
-    """The owner of a new resource: a principal, or any other object with the ids of a tenant and a user."""
-
-    @property
-    def tenant_id(self) -> str:
-        """The tenant."""
-        ...
-
-    @property
-    def user_id(self) -> UUID:
-        """The user's id, in that tenant."""
-        ...
 
 
 def request_id_reused(request_id: UUID | None, resource_name: str, difference: str) -> AlreadyExists:
@@ -68,7 +55,7 @@ class CreationRequests:
     async def claim(
         self,
         connection: Connection,
-        maker: Maker,
+        maker: Principal | ApiKey,
         request_id: UUID | None,
         kind: str,
         body: Mapping[str, str],
@@ -102,7 +89,7 @@ class CreationRequests:
         return resource_name
 
     async def record(
-        self, connection: Connection, maker: Maker, request_id: UUID | None, resource_name: str
+        self, connection: Connection, maker: Principal | ApiKey, request_id: UUID | None, resource_name: str
     ) -> None:
         """Record the resource that the claimed call created."""
         if request_id is not None:
@@ -110,5 +97,5 @@ class CreationRequests:
             await connection.execute(self._queries["record"], values)
 
     @staticmethod
-    def _values(maker: Maker, request_id: UUID) -> dict[str, object]:
+    def _values(maker: Principal | ApiKey, request_id: UUID) -> dict[str, object]:
         return {"tenant": maker.tenant_id, "user": maker.user_id, "request": request_id}

@@ -47,10 +47,6 @@ def _interval(value: timedelta) -> bytes:
     return struct.pack(">qii", value // _MICROSECOND, 0, 0)
 
 
-def _jsonb(value: object) -> bytes:
-    return b"\x01" + json.dumps(value).encode()
-
-
 def _array(oid: int, encode: _Encode) -> _Encode:
     """An encoder of lists without None."""
 
@@ -76,7 +72,7 @@ _SCALARS: Final[Mapping[str, tuple[int, int, _Encode]]] = {
     "float8": (701, 1022, struct.Struct(">d").pack),
     "interval": (1186, 1187, _interval),
     "uuid": (2950, 2951, _uuid),
-    "jsonb": (3802, 3807, _jsonb),
+    "jsonb": (3802, 3807, lambda value: b"\x01" + json.dumps(value).encode()),
 }
 _ALIASES: Final = {"int8": "bigint", "boolean": "bool"}
 

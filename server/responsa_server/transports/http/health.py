@@ -46,11 +46,7 @@ def lacking_response(lacking: Sequence[str], **more: object) -> Response:
     return JSONResponse(content, status_code=503 if lacking else 200, headers=_HEADERS)
 
 
-def _any_host(_: str) -> bool:
-    return True
-
-
-def metrics_route(read: Scrape, accepts: Callable[[str], bool] = _any_host) -> Route:
+def metrics_route(read: Scrape, accepts: Callable[[str], bool] = lambda _: True) -> Route:
     """`GET /metrics`. accepts: whether to answer a request with this Host header."""
 
     async def metrics(request: Request) -> Response:

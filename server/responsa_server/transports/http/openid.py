@@ -134,8 +134,9 @@ class OpenIdSessions:
 
         Raises NotFound (ROUTE_NOT_FOUND) for a path without a provider's id, and for HEAD; and the errors of `OpenId.finish`.
         """
+        cookie = cookie_of(request.headers.getlist("cookie"), self._cookie(request)) or ""
         finished = await self._parts.sign_in.finish(
-            _provider(request), self._read_cookie(request), _parameters(request), current().origin
+            _provider(request), cookie, _parameters(request), current().origin
         )
         if finished.signed_in is not None:
             return _tokens(*finished.signed_in)
@@ -177,10 +178,6 @@ class OpenIdSessions:
         """The name of the cookie. With the prefix, a browser accepts the cookie only from this very host, so that a
         neighbouring host cannot plant somebody else's sign-in."""
         return f"{'__Host-' if self._is_secure(request) else ''}{COOKIE}{self._suffix}"
-
-    def _read_cookie(self, request: Request) -> str:
-        """The value of the cookie, "" without one. Raises Unauthenticated (CREDENTIAL_MALFORMED)."""
-        return cookie_of(request.headers.getlist("cookie"), self._cookie(request)) or ""
 
     async def _caller(self, request: Request) -> Principal | None:
         """The user of the browser's session, or None. API keys and tokens do not count. Raises the errors of

@@ -112,7 +112,7 @@ async def _find_conversation(
         size = len(messages)
         fits = complete and 0 < size <= len(earlier)
         # The marks of long answers take a while to compare.
-        if fits and await asyncio.to_thread(_all_same, messages, earlier[-size:]):
+        if fits and await asyncio.to_thread(all, map(_same, messages, earlier[-size:])):
             return conversation.name, await asyncio.to_thread(_bare, earlier[:-size], known)
         known += messages
     return "", await asyncio.to_thread(_bare, earlier, known)
@@ -169,10 +169,6 @@ async def _messages(exchange: ApiExchange, conversation: str) -> tuple[Sequence[
     wanted = chat.ListMessagesRequest(parent=conversation, page_size=MAX_PAGE_SIZE)
     page = await exchange.answer(CHAT + "ListMessages", wanted, chat.ListMessagesResponse)
     return page.messages, not page.next_page_token
-
-
-def _all_same(messages: Sequence[Message], sent: Sequence[chat.EarlierMessage]) -> bool:
-    return all(map(_same, messages, sent))
 
 
 def _same(message: Message, sent: chat.EarlierMessage) -> bool:

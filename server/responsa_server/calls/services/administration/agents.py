@@ -7,7 +7,7 @@ from responsa.chat.v1 import agent_pb2
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import agents, structs
 from responsa_server.calls.convert.values import unmask
-from responsa_server.calls.listing import Listing, Unfiltered
+from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists, names
 from responsa_server.domain.agents import Catalogue
 from responsa_server.domain.errors import NotFound
@@ -23,16 +23,13 @@ class AgentVersionService:
         self._catalogue = catalogue
 
     async def ListAgentVersions(self, request: pb.ListAgentVersionsRequest) -> pb.ListAgentVersionsResponse:
-        listing = Listing(lists.AGENT_VERSIONS, caller(), Unfiltered(request), parent=request.parent)
+        listing = Listing(lists.AGENT_VERSIONS, caller(), request, parent=request.parent)
         agent = names.parse_slug("agents", request.parent)
         page = await self._versions.list(agent, listing.query)
         if not page.items:  # an agent may be gone, and its versions still there
             self._catalogue.card(agent)
         current = self._current()
-        return pb.ListAgentVersionsResponse(
-            agent_versions=[agents.version(item, current) for item in page.items],
-            next_page_token=listing.token(page),
-        )
+        return listing.answer(pb.ListAgentVersionsResponse, page, lambda item: agents.version(item, current))
 
     async def GetAgentVersion(self, request: pb.GetAgentVersionRequest) -> agent_pb2.AgentVersion:
         return await self._get(*names.parse_version(request.name))

@@ -8,23 +8,16 @@ from responsa_server.calls.call import caller
 from responsa_server.calls.convert import people
 from responsa_server.calls.convert.values import request_id, uuid_of
 from responsa_server.calls.listing import Listing
+from responsa_server.calls.services.parts import Services
 from responsa_server.domain import lists
-from responsa_server.domain.agents import Catalogue
-from responsa_server.identity.accounts import Accounts
-from responsa_server.identity.limits import LimitBook
-from responsa_server.identity.service import Identity
 
 
 class CredentialService:
     """The credentials of all users of a tenant."""
 
-    def __init__(
-        self, identity: Identity, accounts: Accounts, limits: LimitBook, catalogue: Catalogue
-    ) -> None:
-        self._identity = identity
-        self._accounts = accounts
-        self._limits = limits
-        self._catalogue = catalogue
+    def __init__(self, parts: Services) -> None:
+        self._parts = parts
+        self._identity = parts.identity
 
     async def CreateServiceApiKey(
         self, request: pb.CreateServiceApiKeyRequest
@@ -32,11 +25,11 @@ class CredentialService:
         who = caller()
         service_id = uuid_of("user", "users", request.user)
         people.no_key_role(request.api_key)
-        allowed = await self._limits.read(who, service_id)
+        allowed = await self._parts.limits.read(who, service_id)
         key, secret = await self._identity.create_service_key(
             who,
             service_id,
-            people.new_key(request.api_key, self._catalogue),
+            people.new_key(request.api_key, self._parts.catalogue),
             request_id(request.request_id),
             allowed.limits.api_keys,
         )
@@ -45,9 +38,7 @@ class CredentialService:
     async def ListTenantApiKeys(self, request: pb.ListTenantApiKeysRequest) -> pb.ListTenantApiKeysResponse:
         asked = Listing(lists.TENANT_API_KEYS, caller(), request)
         page = await self._identity.store.list_tenant_keys(caller().tenant_id, asked.query)
-        return pb.ListTenantApiKeysResponse(
-            api_keys=[people.api_key(item) for item in page.items], next_page_token=asked.token(page)
-        )
+        return asked.answer(pb.ListTenantApiKeysResponse, page, people.api_key)
 
     async def RevokeTenantApiKey(self, request: pb.RevokeTenantApiKeyRequest) -> api_key_pb2.ApiKey:
         key_id = uuid_of("name", "apiKeys", request.name)
@@ -57,10 +48,9 @@ class CredentialService:
         self, request: pb.ListTenantSessionsRequest
     ) -> pb.ListTenantSessionsResponse:
         asked = Listing(lists.TENANT_SESSIONS, caller(), request)
-        page = await self._accounts.store.tenant_sessions(caller(), asked.query)
-        return pb.ListTenantSessionsResponse(
-            sessions=[people.session(item, caller().session_id) for item in page.items],
-            next_page_token=asked.token(page),
+        page = await self._parts.accounts.store.tenant_sessions(caller(), asked.query)
+        return asked.answer(
+            pb.ListTenantSessionsResponse, page, lambda item: people.session(item, caller().session_id)
         )
 
     async def RevokeTenantSessions(
@@ -68,5 +58,5 @@ class CredentialService:
     ) -> pb.RevokeTenantSessionsResponse:
         wanted = [uuid_of(f"names[{index}]", "sessions", name) for index, name in enumerate(request.names)]
         user_id = uuid_of("user", "users", request.user) if request.user else None
-        count = await self._accounts.revoke_tenant_sessions(caller(), wanted, user_id)
+        count = await self._parts.accounts.revoke_tenant_sessions(caller(), wanted, user_id)
         return pb.RevokeTenantSessionsResponse(revoked_count=count)

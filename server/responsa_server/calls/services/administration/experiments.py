@@ -9,7 +9,7 @@ from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1 import experiment_pb2
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import experiments
-from responsa_server.calls.listing import Listing, Unfiltered
+from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists, names
 from responsa_server.domain.agents import Catalogue
 from responsa_server.domain.experiments import StoppedBy
@@ -38,11 +38,9 @@ class ExperimentService:
         return experiments.experiment(await self._store.get(_id(request.name)))
 
     async def ListExperiments(self, request: pb.ListExperimentsRequest) -> pb.ListExperimentsResponse:
-        asked = Listing(lists.EXPERIMENTS, caller(), Unfiltered(request))
+        asked = Listing(lists.EXPERIMENTS, caller(), request)
         page = await self._store.list(asked.query)
-        return pb.ListExperimentsResponse(
-            experiments=[experiments.experiment(row) for row in page.items], next_page_token=asked.token(page)
-        )
+        return asked.answer(pb.ListExperimentsResponse, page, experiments.experiment)
 
     async def StopExperiment(self, request: pb.StopExperimentRequest) -> experiment_pb2.Experiment:
         event = AuditEvent.of_call(caller(), request.name)

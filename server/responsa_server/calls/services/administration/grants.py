@@ -31,10 +31,7 @@ class GrantService:
     async def ListServiceGrants(self, request: pb.ListServiceGrantsRequest) -> pb.ListServiceGrantsResponse:
         asked = Listing(lists.SERVICE_GRANTS, caller(), request)
         page = await self._grants.store.list(caller().tenant_id, asked.query)
-        return pb.ListServiceGrantsResponse(
-            service_grants=[tenants.service_grant(item) for item in page.items],
-            next_page_token=asked.token(page),
-        )
+        return asked.answer(pb.ListServiceGrantsResponse, page, tenants.service_grant)
 
     async def DeleteServiceGrant(self, request: pb.DeleteServiceGrantRequest) -> Empty:
         await self._grants.delete(caller(), uuid_of("name", "serviceGrants", request.name))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1 import insight_pb2
 from responsa.auth.v1 import usage_report_pb2
@@ -10,7 +12,7 @@ from responsa_server.calls.convert import insight
 from responsa_server.calls.convert.enums import FEEDBACK_STATE, GRANULARITY, QUESTION_OUTCOME
 from responsa_server.calls.convert.messages import message
 from responsa_server.calls.convert.values import timestamp, unmask, uuid_of
-from responsa_server.calls.listing import Listing, Unordered
+from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists
 from responsa_server.domain.insight import FeedbackState
 from responsa_server.insight.reports import Insight
@@ -35,10 +37,7 @@ class InsightService:
     async def ListFeedback(self, request: pb.ListFeedbackRequest) -> pb.ListFeedbackResponse:
         asked = Listing(lists.FEEDBACK, caller(), request)
         page = await self._reports.store.feedback(caller().tenant_id, asked.query)
-        return pb.ListFeedbackResponse(
-            feedback=[message(insight_pb2.GivenFeedback, item) for item in page.items],
-            next_page_token=asked.token(page),
-        )
+        return asked.answer(pb.ListFeedbackResponse, page, partial(message, insight_pb2.GivenFeedback))
 
     async def ResolveFeedback(self, request: pb.ResolveFeedbackRequest) -> insight_pb2.GivenFeedback:
         message_id = uuid_of("name", "messages", request.name.removesuffix("/feedback"))
@@ -72,9 +71,7 @@ class InsightService:
         time = f"{request.start_time} {request.end_time}"
         asked = Listing(lists.TENANT_TURNS, caller(), request, parent=time)
         page = await self._reports.store.turns(caller().tenant_id, insight.span(request), asked.query)
-        return pb.ListTenantTurnsResponse(
-            turns=[insight.tenant_turn(turn) for turn in page.items], next_page_token=asked.token(page)
-        )
+        return asked.answer(pb.ListTenantTurnsResponse, page, insight.tenant_turn)
 
     async def ListQuestionPatterns(
         self, request: pb.ListQuestionPatternsRequest
@@ -82,15 +79,16 @@ class InsightService:
         listing = Listing(
             lists.QUESTION_PATTERNS,
             caller(),
-            Unordered(request),
+            request,
             parent=f"{request.outcome} {request.start_time} {request.end_time}",
         )
         report = await self._reports.patterns.read(
             caller().tenant_id, insight.span(request), QUESTION_OUTCOME.value(request.outcome), listing.query
         )
-        return pb.ListQuestionPatternsResponse(
-            question_patterns=[insight.question_pattern(pattern) for pattern in report.page.items],
-            next_page_token=listing.token(report.page),
+        return listing.answer(
+            pb.ListQuestionPatternsResponse,
+            report.page,
+            insight.question_pattern,
             other_questions=report.others,
             complete_through=timestamp(report.complete_through),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from google.protobuf.empty_pb2 import Empty
+from uuid import UUID
 
 from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1 import program_pb2
@@ -21,13 +21,16 @@ from responsa_server.identity.programs import (
 from responsa_server.stores.postgres.resources import ResourceTable
 
 
-class ProgramService:
+class ProgramService(ResourceCalls[program_pb2.Program]):
     """Registered programs."""
 
     def __init__(self, programs: ResourceTable) -> None:
-        self._calls = ResourceCalls(program_pb2.Program, programs)
+        super().__init__(program_pb2.Program, pb.ListProgramsResponse, programs)
 
-    async def CreateProgram(self, request: pb.CreateProgramRequest) -> program_pb2.Program:
+    async def create(
+        self, request: pb.CreateProgramRequest, identity: UUID | None = None
+    ) -> program_pb2.Program:
+        """Register a program, whose id follows from the address of its document, if it has one."""
         for index, uri in enumerate(request.program.redirect_uris):
             if not is_redirect(uri):
                 raise InvalidRequest.of_field(
@@ -42,17 +45,11 @@ class ProgramService:
             )
             raise InvalidRequest.of_field("program.display_name", "display_name", remedy)
         request.program.display_name = name
-        document, identity = request.program.document_uri, None
+        document = request.program.document_uri
         if document:
             if not is_document(document):
                 raise InvalidRequest.of_field(
                     "program.document_uri", "document_uri", "must be an https address with a path"
                 )
             identity = id_of_document(caller().tenant_id, document)
-        return await self._calls.create(request, identity)
-
-    async def ListPrograms(self, request: pb.ListProgramsRequest) -> pb.ListProgramsResponse:
-        return await self._calls.list(request, pb.ListProgramsResponse)
-
-    async def DeleteProgram(self, request: pb.DeleteProgramRequest) -> Empty:
-        return await self._calls.delete(request)
+        return await super().create(request, identity)

@@ -14,13 +14,12 @@ from google.protobuf.message import Message
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert.messages import columns, message
 from responsa_server.calls.convert.values import request_id, unmask, uuid_of
-from responsa_server.calls.listing import Listing, ListRequest
+from responsa_server.calls.listing import Listing
 from responsa_server.calls.violations import check_texts
 from responsa_server.domain.rows import Row
 from responsa_server.stores.postgres.resources import ResourceTable
 
 ResourceMessage = TypeVar("ResourceMessage", bound=Message)
-Response = TypeVar("Response", bound=Message)
 
 # The stubs of these extensions are untyped.
 _RESOURCE: Any = resource_pb2.resource
@@ -30,10 +29,15 @@ _KEPT_BY_SERVER = {field_behavior_pb2.IDENTIFIER, field_behavior_pb2.OUTPUT_ONLY
 
 class ResourceCalls(Generic[ResourceMessage]):
     """The calls of one type of resource. The annotations of its message say what it is called, and which fields a
-    caller gives; the requests have the fields that AIP-131 to AIP-135 name."""
+    caller gives; the requests have the fields that AIP-131 to AIP-135 name.
 
-    def __init__(self, kind: type[ResourceMessage], table: ResourceTable) -> None:
+    `methods_of` finds the calls by the names that these AIPs give to the methods, such as `CreateTeacher`.
+    """
+
+    def __init__(self, kind: type[ResourceMessage], page: type[Message], table: ResourceTable) -> None:
+        """page: the response of the list call."""
         self._kind = kind
+        self._page = page
         self._table = table
         annotation = kind.DESCRIPTOR.GetOptions().Extensions[_RESOURCE]
         self._field = re.sub(r"(?=[A-Z])", "_", annotation.singular).lower()
@@ -44,6 +48,12 @@ class ResourceCalls(Generic[ResourceMessage]):
         self._given = [
             name for name, behavior in behaviors.items() if name != "etag" and not behavior & _KEPT_BY_SERVER
         ]
+        name, plural = kind.DESCRIPTOR.name, self._plural[0].upper() + self._plural[1:]
+        setattr(self, f"Create{name}", self.create)
+        setattr(self, f"Get{name}", self.get)
+        setattr(self, f"List{plural}", self.list)
+        setattr(self, f"Update{name}", self.update)
+        setattr(self, f"Delete{name}", self.delete)
         self._required = [name for name in self._given if field_behavior_pb2.REQUIRED in behaviors[name]]
 
     async def create(self, request: Any, identity: UUID | None = None) -> ResourceMessage:
@@ -58,12 +68,10 @@ class ResourceCalls(Generic[ResourceMessage]):
     async def get(self, request: Any) -> ResourceMessage:
         return self._message(await self._table.get(caller(), self._id("name", request.name)))
 
-    async def list(self, request: ListRequest, response: type[Response]) -> Response:
-        """The page of a list call, as a `response` whose field with the items is called after the resource."""
+    async def list(self, request: Any) -> Message:
         asked = Listing(self._table.kind.rules, caller(), request)
         page = await self._table.list(caller(), asked.query)
-        items = {self._table.kind.rules.name: [self._message(item) for item in page.items]}
-        return response(**items, next_page_token=asked.token(page))
+        return asked.answer(self._page, page, self._message)
 
     async def update(self, request: Any) -> ResourceMessage:
         """Change the fields that the mask names. A required text cannot be emptied."""

@@ -43,9 +43,7 @@ class TenantService:
     async def ListTenants(self, request: pb.ListTenantsRequest) -> pb.ListTenantsResponse:
         asked = Listing(lists.TENANTS, caller(), request)
         page = await self._tenants.store.list(asked.query)
-        return pb.ListTenantsResponse(
-            tenants=[tenants.tenant(item) for item in page.items], next_page_token=asked.token(page)
-        )
+        return asked.answer(pb.ListTenantsResponse, page, tenants.tenant)
 
     async def SuspendTenant(self, request: pb.SuspendTenantRequest) -> tenant_pb2.Tenant:
         tenant_id = slug_of("name", "tenants", request.name)

@@ -8,30 +8,27 @@ from responsa_server.calls.call import caller
 from responsa_server.calls.convert import people
 from responsa_server.calls.convert.values import request_id, unmask, uuid_of
 from responsa_server.calls.listing import Listing
+from responsa_server.calls.services.parts import Services
 from responsa_server.calls.violations import check_texts
 from responsa_server.domain import lists
 from responsa_server.domain.background import Background
 from responsa_server.domain.people import Role
-from responsa_server.identity.accounts import Accounts
-from responsa_server.identity.users import Erasing, UserAdministration
 
 
 class UserService:
     """Users and owners."""
 
-    def __init__(
-        self, users: UserAdministration, accounts: Accounts, erasing: Erasing, work: Background
-    ) -> None:
-        self._users = users
-        self._accounts = accounts
-        self._erasing = erasing
+    def __init__(self, parts: Services, work: Background) -> None:
+        """work: holds the tasks that continue when the caller has left."""
+        self._parts = parts
+        self._users = parts.users
         self._work = work
 
     async def CreateUser(self, request: pb.CreateUserRequest) -> user_pb2.User:
         user = request.user
         role = people.role(user) or Role.USER
         if role is Role.ADMIN:
-            await self._accounts.require_recent_session(caller())
+            await self._parts.accounts.require_recent_session(caller())
         created = await self._users.create(
             caller(), user.display_name, user.email, role, request_id(request.request_id)
         )
@@ -47,9 +44,7 @@ class UserService:
     async def ListUsers(self, request: pb.ListUsersRequest) -> pb.ListUsersResponse:
         asked = Listing(lists.USERS, caller(), request)
         page = await self._users.store.list(caller().tenant_id, asked.query)
-        return pb.ListUsersResponse(
-            users=[people.user(item) for item in page.items], next_page_token=asked.token(page)
-        )
+        return asked.answer(pb.ListUsersResponse, page, people.user)
 
     async def UpdateUser(self, request: pb.UpdateUserRequest) -> user_pb2.User:
         user = request.user
@@ -59,7 +54,7 @@ class UserService:
         check_texts("user", display_name=change.display_name)
         # A new address and the role of an administrator are ways in: a mail with a reset code goes to the address.
         if change.email is not None or change.role is Role.ADMIN:
-            await self._accounts.require_recent_session(caller())
+            await self._parts.accounts.require_recent_session(caller())
         changed = await self._users.update(
             caller(), uuid_of("user.name", "users", user.name), change, user.etag
         )
@@ -91,5 +86,5 @@ class UserService:
         user_id = uuid_of("name", "users", request.name)
         heir = people.heir(request.hand_over_to)
         return people.deletion_receipt(
-            await self._work.run(self._erasing.erase(caller(), user_id, heir, request.etag))
+            await self._work.run(self._parts.erasing.erase(caller(), user_id, heir, request.etag))
         )
