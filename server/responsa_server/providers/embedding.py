@@ -20,7 +20,7 @@ import numpy.typing as npt
 from responsa_server.domain.errors import Precondition, Reason, ResponsaError, Unavailable
 from responsa_server.domain.models import INDEXED_DIMENSIONS, ModelError, ModelFault
 from responsa_server.providers import gemini, openai_chat
-from responsa_server.providers.http_model import ReadComplaint
+from responsa_server.providers.http_model import ReadComplaint, bearer
 from responsa_server.providers.json_server import MAX_ANSWER_BYTES, JsonServer, RequestOptions
 from responsa_server.providers.learned import TOKEN
 from responsa_server.providers.settings import CompatibleSettings, EmbeddingModelSettings
@@ -283,9 +283,7 @@ class OpenAiEmbedder(HttpEmbedder):
     """`POST /embeddings`, as OpenAI, vLLM, Ollama, llama.cpp and similar servers serve it."""
 
     def __init__(self, server: CompatibleSettings, model: EmbeddingModel, calling: RequestOptions) -> None:
-        key = server.api_key.get_secret_value()
-        headers = {"authorization": f"Bearer {key}"} if key else {}
-        super().__init__(server, model, headers, openai_chat.complaint, openai_chat.FAULTS, calling)
+        super().__init__(server, model, bearer(server), openai_chat.complaint, openai_chat.FAULTS, calling)
 
     def _request(self, texts: Sequence[str]) -> tuple[str, Mapping[str, object]]:
         body: dict[str, object] = {

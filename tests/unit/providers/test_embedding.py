@@ -20,7 +20,7 @@ from responsa_server.domain.models import ModelError
 from responsa_server.providers import json_server
 from responsa_server.providers.chain import KeyLimits, RetryPolicy
 from responsa_server.providers.embedding import EMBEDDERS, HttpEmbedder, describe
-from responsa_server.providers.http_model import check_parts
+from responsa_server.providers.http_model import receive_json
 from responsa_server.providers.json_server import RequestOptions
 from responsa_server.providers.settings import CompatibleSettings, EmbeddingModelSettings
 from tests.raising import raises

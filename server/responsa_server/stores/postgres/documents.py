@@ -408,20 +408,9 @@ class DocumentStore:
         """Read a part of the canonical text. version: None means the searchable version. Raises NotFound, also for a
         version without text.
         """
-        values = {
-            "tenant": reader.tenant_id,
-            "id": document_id,
-            "version": version,
-            "start": start,
-            "count": count,
-        }
-        async with self._database.reading(reader) as connection:
-            cursor = connection.cursor(binary=True)
-            await cursor.execute(self._queries["canonical"], values)
-            row = await cursor.fetchone()
-        if row is None:
-            raise _version_not_found(document_id, version)
-        return CanonicalPiece(*row)
+        return CanonicalPiece(
+            *await self._read_piece("canonical", reader, document_id, version, start, count)
+        )
 
     @shielded
     async def version(self, reader: Reader, document_id: UUID, version: int | None) -> DocumentVersion:
@@ -446,6 +435,12 @@ class DocumentStore:
         self, reader: Reader, document_id: UUID, version: int, start: int, count: int
     ) -> bytes:
         """Read a part of a version's original bytes. The result is empty beyond the end."""
+        (data,) = await self._read_piece("original", reader, document_id, version, start, count)
+        return bytes(data)
+
+    async def _read_piece(
+        self, query: str, reader: Reader, document_id: UUID, version: int | None, start: int, count: int
+    ) -> tuple[Any, ...]:
         values = {
             "tenant": reader.tenant_id,
             "id": document_id,
@@ -455,11 +450,11 @@ class DocumentStore:
         }
         async with self._database.reading(reader) as connection:
             cursor = connection.cursor(binary=True)
-            await cursor.execute(self._queries["original"], values)
+            await cursor.execute(self._queries[query], values)
             row = await cursor.fetchone()
         if row is None:
             raise _version_not_found(document_id, version)
-        return bytes(row[0])
+        return row
 
     @shielded
     async def sources(self, reader: Reader, wanted: Sequence[SourceRef]) -> Sequence[SourceSlice]:
