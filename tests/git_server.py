@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import subprocess
 from base64 import b64encode
 from collections.abc import Generator
@@ -42,8 +43,8 @@ class GitServer:
 
 
 @contextmanager
-def serving(folder: Path) -> Generator[GitServer]:
-    """A repository `handbook.git` with the branch main, and its working copy."""
+def serving(folder: Path, certificate: Path | None = None) -> Generator[GitServer]:
+    """A repository `handbook.git` with the branch main, and its working copy. certificate: a file of `certificate_in`, for TLS."""
     for command in (
         ["git", "init", "--quiet", "--bare", "--initial-branch=main", str(folder / "handbook.git")],
         ["git", "clone", "--quiet", str(folder / "handbook.git"), str(folder / "work")],
@@ -104,7 +105,12 @@ def serving(folder: Path) -> Generator[GitServer]:
             pass
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server = GitServer(f"http://127.0.0.1:{http.server_address[1]}/handbook.git", folder)
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        http.socket = context.wrap_socket(http.socket, server_side=True)
+    scheme = "http" if certificate is None else "https"
+    server = GitServer(f"{scheme}://127.0.0.1:{http.server_address[1]}/handbook.git", folder)
     Thread(target=http.serve_forever, daemon=True).start()
     try:
         yield server
