@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -605,13 +606,13 @@ class ModelsPart:
         self._circuits = CircuitsPart(
             self.name, breakers, {"model:": "The model {}".format, "key:": "The provider {}".format}
         )
-        self._reached: set[str] = set()
-        self._away: dict[str, tuple[float, str]] = {}
+        # Until when a model is not asked again, and why it does not answer.
+        self._probed: dict[str, tuple[float, str]] = {}
 
     async def check(self) -> PartReport:
         """Report models as DEGRADED that do not answer, or that this server cannot use, each in a line."""
         circuits = await self._circuits.check()
-        names = [name for name in self._administration.in_use if name not in self._reached]
+        names = self._administration.in_use
         away = await asyncio.gather(*map(self._probe, names))
         lines = [
             *([circuits.detail] if circuits.detail else []),
@@ -626,12 +627,8 @@ class ModelsPart:
         return PartReport(Health.DEGRADED, detail="\n".join(lines)) if lines else PartReport(Health.OK)
 
     async def _probe(self, name: str) -> str:
-        until, why = self._away.get(name, (0.0, ""))
-        if time.monotonic() < until:
-            return why
-        why = await self._models.probe(name, _ANSWER_SECONDS)
-        if why:
-            self._away[name] = (time.monotonic() + _AWAY_SECONDS, why)
-        else:
-            self._reached.add(name)
+        until, why = self._probed.get(name, (0.0, ""))
+        if time.monotonic() >= until:
+            why = await self._models.probe(name, _ANSWER_SECONDS)
+            self._probed[name] = (time.monotonic() + _AWAY_SECONDS if why else inf, why)
         return why

@@ -565,15 +565,12 @@ def _refinements(status: int) -> Container[ModelFault]:
     """The faults that may replace the fault of this HTTP status if the vendor's name of the error says so. No other fault may replace
     it, because the status decides whether the same request can succeed later.
     """
-    match status:
-        case 429:  # vendors also send this status if a quota is used up
-            return {ModelFault.RATE_LIMITED, ModelFault.OVERLOADED, ModelFault.CREDENTIAL}
-        case 408 | 409:
-            return _PASSING
-        case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return _PASSING
-        case _:  # Gemini reports an invalid key with 400
-            return {ModelFault.CREDENTIAL} if status >= HTTPStatus.BAD_REQUEST else ()
+    if status == HTTPStatus.TOO_MANY_REQUESTS:  # vendors also send it if a quota is used up
+        return _PASSING | {ModelFault.CREDENTIAL}
+    if _STATUSES.get(status) is ModelFault.OVERLOADED or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _PASSING
+    # Gemini reports an invalid key with 400.
+    return {ModelFault.CREDENTIAL} if status >= HTTPStatus.BAD_REQUEST else ()
 
 
 def status_of(code: object) -> int:
@@ -596,13 +593,11 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     which is a number of seconds or a date (RFC 9110, 10.2.3). None if both headers are missing or unreadable. At most
     an hour, because servers have asked for years.
     """
-    with contextlib.suppress(KeyError, ValueError):
-        return _seconds(float(headers["retry-after-ms"]) / 1000)
-    header = headers.get("retry-after", "")
-    with contextlib.suppress(ValueError):
-        return _seconds(float(header))
-    with contextlib.suppress(ValueError, TypeError):
-        return _seconds((parsedate_to_datetime(header) - now).total_seconds())
+    for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
+        with contextlib.suppress(KeyError, ValueError):
+            return _seconds(float(headers[name]) / unit)
+    with contextlib.suppress(KeyError, ValueError, TypeError):
+        return _seconds((parsedate_to_datetime(headers["retry-after"]) - now).total_seconds())
     return None
 
 

@@ -26,24 +26,15 @@ _MOST_TEXTS: Final = 100
 _TEXTS_A_CALL: Final = {"tei": 32}
 
 
+def _ask(model: str, query: str, texts: Sequence[str], **more: object) -> Mapping[str, object]:
+    return {"model": model, "query": query, "documents": texts, **more}
+
+
 REQUESTS: Final[Mapping[RerankWire, Callable[[str, str, Sequence[str]], Mapping[str, object]]]] = {
     # vLLM, llama.cpp and Infinity imitate Cohere's /v2/rerank.
-    "cohere": lambda model, query, texts: {
-        "model": model,
-        "query": query,
-        "documents": texts,
-        "top_n": len(texts),
-    },
-    "jina": lambda model, query, texts: {
-        **REQUESTS["cohere"](model, query, texts),
-        "return_documents": False,
-    },
-    "voyage": lambda model, query, texts: {
-        "model": model,
-        "query": query,
-        "documents": texts,
-        "truncation": True,
-    },
+    "cohere": lambda *asked: _ask(*asked, top_n=len(asked[2])),
+    "jina": lambda *asked: _ask(*asked, top_n=len(asked[2]), return_documents=False),
+    "voyage": lambda *asked: _ask(*asked, truncation=True),
     # It serves a single model. Raw scores, because texts that fit very well would all be 1.0 otherwise.
     "tei": lambda _, query, texts: {"query": query, "texts": texts, "raw_scores": True, "truncate": True},
 }

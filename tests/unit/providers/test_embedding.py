@@ -20,7 +20,7 @@ from responsa_server.domain.errors import Precondition, Reason, Unavailable
 from responsa_server.domain.models import ModelError
 from responsa_server.providers import json_server
 from responsa_server.providers.chain import KeyLimits, RetryPolicy
-from responsa_server.providers.embedding import EMBEDDERS, HttpEmbedder, describe
+from responsa_server.providers.embedding import EMBEDDERS, HttpEmbedder
 from responsa_server.providers.http_model import receive_json
 from responsa_server.providers.json_server import RequestOptions
 from responsa_server.providers.settings import CompatibleSettings, EmbeddingModelSettings
@@ -77,7 +77,9 @@ async def served(
     given: dict[str, Any] = {"api_key": SecretStr(KEY), **options}
     embedder = EMBEDDERS[wire](
         CompatibleSettings.model_construct(url=server.url, **given),
-        describe("lab:m-1", settings or EmbeddingModelSettings(dimensions=384)),
+        "lab:m-1",
+        settings or EmbeddingModelSettings(dimensions=384),
+        None,
         RequestOptions(KeyLimits(4, 0, 5.0), RetryPolicy(retries=2), sleep=no_sleep, chance=lambda: 0.0),
     )
     try:
