@@ -356,14 +356,12 @@ class DefaultModels:
             providers[name] = ModelProvider(
                 name, name, base_url=server.url, takes_embedding=server.wire in EMBEDDERS
             )
-        known = list_models(self._settings)
         if self._settings.wants_embedded:
-            providers[EMBEDDED] = ModelProvider(
-                EMBEDDED, "The model on this machine", models=[EMBEDDED_MODEL]
-            )
+            title = "The model on this machine"
+            providers[EMBEDDED] = ModelProvider(EMBEDDED, title, models=[EMBEDDED_MODEL])
         if self._settings.scripted:
-            title = "Scripted models, for tests"
-            providers[SCRIPTED] = ModelProvider(SCRIPTED, title, models=sorted(known[SCRIPTED]))
+            models = sorted(list_models(self._settings)[SCRIPTED])
+            providers[SCRIPTED] = ModelProvider(SCRIPTED, "Scripted models, for tests", models=models)
         return providers
 
     def _offer_embedding(self, provider: str, model: str) -> OfferedEmbedding:

@@ -64,7 +64,7 @@ _MAX_ERROR_BYTES: Final = 16 * 1024
 # its body was read to the end.
 _REST_SECONDS: Final = 1.0
 _EVENT_STREAM: Final = "text/event-stream"
-_JSON: Final = "application/json"
+JSON: Final = "application/json"
 _MAX_LIST_BYTES: Final = 4 << 20
 # How often JSON may have these bytes: each makes an object of Python, so a million of them would take seconds.
 _MOST_PARTS: Final = ((b"[", 20_000), (b"{", 20_000), (b",", 500_000))
@@ -381,7 +381,7 @@ class HttpModel(HttpServer, abc.ABC):
     async def list_models(self) -> Mapping[str, int]:
         """The names of the server's models in its order, at most 1,000, with their windows in tokens; 0 for an unknown one. Raises
         ModelError."""
-        async with self._answer(self._models_path, None, {"accept": _JSON}) as response:
+        async with self._answer(self._models_path, None, {"accept": JSON}) as response:
             received = await receive_json(response, _MAX_LIST_BYTES)
         try:
             models = _ModelList.model_validate_json(received)

@@ -13,13 +13,12 @@ from pydantic_core import from_json
 
 from responsa_server.domain.models import ModelError, ModelFault
 from responsa_server.providers.chain import KeyLimits, RetryPolicy, log_failed
-from responsa_server.providers.http_model import HttpServer, ReadComplaint, receive_json
+from responsa_server.providers.http_model import JSON, HttpServer, ReadComplaint, receive_json
 from responsa_server.providers.learned import Learned
 from responsa_server.providers.settings import CompatibleSettings
 
 Value = TypeVar("Value")
 
-_JSON: Final = "application/json"
 MAX_ANSWER_BYTES: Final = 8 << 20
 """The maximum size of an answer, which is read on the event loop: reading so many numbers takes about 15 ms."""
 # The maximum time of a request, in addition to the time that it may wait for a byte. A server that sends one byte at a
@@ -53,7 +52,7 @@ class JsonServer(HttpServer):
         calling: RequestOptions,
     ) -> None:
         """called: `provider:model`, for the log. headers, complaint, faults: see `HttpServer`."""
-        super().__init__(server, {"accept": _JSON, **headers}, complaint, faults, calling.http)
+        super().__init__(server, {"accept": JSON, **headers}, complaint, faults, calling.http)
         self._called = called
         self._calling = calling
 

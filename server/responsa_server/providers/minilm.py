@@ -13,7 +13,6 @@ import platform
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -25,7 +24,7 @@ from responsa_server.system.instance import model_folder
 from responsa_server.system.private_files import write_private
 
 if TYPE_CHECKING:
-    # At run time, only `silent_onnxruntime` imports onnxruntime.
+    # At run time, only `open_session` imports onnxruntime.
     import onnxruntime as ort
 
 Float = npt.NDArray[np.float32]
@@ -156,7 +155,11 @@ def load(cache: Path, *, threads: int, unpacked: bool | None = None) -> MiniLmEm
 
 def open_session(graph: Path, threads: int) -> ort.InferenceSession:
     """The model of an ONNX file, on the CPU. threads: see `load`. onnxruntime's errors have no class in common."""
-    runtime = silent_onnxruntime()
+    # Since version 1.29, onnxruntime reports every session to its maker and keeps a file in the user's cache folder,
+    # unless this variable is set before the first import.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime as runtime
+
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -181,19 +184,6 @@ def multiplies_bytes_fast(machine: str, cpu_info: Path) -> bool:
     except OSError:
         return True
     return any(flag.startswith("avx512") or flag == "avx_vnni" for flag in flags)
-
-
-def silent_onnxruntime() -> ModuleType:
-    """Imports onnxruntime without its telemetry.
-
-    Since version 1.29, onnxruntime reports every session to its maker and keeps a file in the user's cache folder,
-    unless ORT_DISABLE_TELEMETRY is set before the first import of onnxruntime. Its function `disable_telemetry_events`
-    can be called only after the import, which is too late.
-    """
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    import onnxruntime
-
-    return onnxruntime
 
 
 def _write_graph(weights: Path, path: Path, unpacked: bool) -> None:
