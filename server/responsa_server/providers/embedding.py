@@ -25,6 +25,7 @@ from responsa_server.providers.learned import TOKEN
 from responsa_server.providers.settings import CompatibleSettings, EmbeddingModelSettings
 
 Float = npt.NDArray[np.float32]
+Headers = Callable[[CompatibleSettings], dict[str, str]]
 
 PART: Final = "embedding"
 """The `part` in the error Unavailable that an embedder raises if its server cannot be reached or is busy."""
@@ -68,9 +69,7 @@ class HttpEmbedder(JsonServer, abc.ABC):
     of the model's limit.
     """
 
-    _protocol: ClassVar[
-        tuple[Callable[[CompatibleSettings], dict[str, str]], ReadComplaint, Mapping[str, ModelFault]]
-    ]
+    _protocol: ClassVar[tuple[Headers, ReadComplaint, Mapping[str, ModelFault]]]
 
     def __init__(
         self,

@@ -106,12 +106,15 @@ _REASONING_ENDS: Final = frozenset(_REASONING.values())
 # The marks of gpt-oss around messages.
 _FRAMES: Final = frozenset({"<|start|>assistant", "<|end|>", "<|return|>"})
 _MARKS: Final = (*_REASONING, *_REASONING_ENDS, *_FRAMES)
+_BEGINS: Final = (*_REASONING, *_FRAMES)
+_LONGEST_MARK: Final = max(map(len, _MARKS))
 _END: Final = re.compile("|".join(map(re.escape, _REASONING_ENDS)))
 _FRAME: Final = re.compile("|".join(map(re.escape, _FRAMES)))
 _FRAMED: Final = "|>"
 _BEGINNINGS: Final = {re.escape(mark[:size]) for mark in _MARKS for size in range(1, len(mark))}
 _BEGUN: Final = re.compile(rf"(?:{'|'.join(sorted(_BEGINNINGS, key=len, reverse=True))})\Z")
 _CODE: Final = re.compile(r"`+|\n")
+_VISIBLE: Final = re.compile(r"\S")
 _FENCE: Final = 3
 
 NOT_ALLOWED: Final = "address_not_allowed"
@@ -762,38 +765,39 @@ class ReasoningFilter:
 
     def feed(self, text: str) -> str:
         """The next piece without reasoning. What may be the beginning of a mark is held back."""
-        out: str = ""
-        self.withdraws = False
+        out, at, self.withdraws = "", 0, False
         text, self._held = self._held + text, ""
-        while text:
+        while at < len(text):
             if self._ends:
-                at, end = min(((text.find(end), end) for end in self._ends if end in text), default=(-1, ""))
-                if at < 0:
-                    self._held = text[1 - max(map(len, self._ends)) :]
+                ends = [(found, end) for end in self._ends if (found := text.find(end, at)) >= 0]
+                if not ends:
+                    self._held = text[max(at, len(text) + 1 - max(map(len, self._ends))) :]
                     break
-                text, self._ends = text[at + len(end) :], ()
+                found, end = min(ends)
+                at, self._ends = found + len(end), ()
                 continue
-            begun = "" if self._wrote else text.lstrip()
-            if mark := next((mark for mark in (*_REASONING, *_FRAMES) if begun.startswith(mark)), ""):
-                text = begun[len(mark) :]
-                self._framed |= _FRAMED in mark
-                if mark in _REASONING:
-                    self.found, self._ends = True, {_REASONING[mark]}
-                continue
-            if self.found and not self._wrote:
-                text = begun
-            elif not self.found and (lone := _END.search(text)):
-                if self._ends_reasoning(text[: lone.start()], lone.group()):
+            if not self._wrote:
+                word = _VISIBLE.search(text, at)
+                begin = word.start() if word else len(text)
+                if mark := next((mark for mark in _BEGINS if text.startswith(mark, begin)), ""):
+                    at = begin + len(mark)
+                    self._framed |= _FRAMED in mark
+                    if mark in _REASONING:
+                        self.found, self._ends = True, {_REASONING[mark]}
+                    continue
+                at = begin if self.found else at
+            if not self.found and (lone := _END.search(text, at)):
+                if self._ends_reasoning(text[at : lone.start()], lone.group()):
                     self.found = self.withdraws = True
                     self._wrote, out = False, ""
                     self._framed |= _FRAMED in lone.group()
                 else:
                     self._wrote = True
-                    out += text[: lone.end()]
-                text = text[lone.end() :]
+                    out += text[at : lone.end()]
+                at = lone.end()
                 continue
-            if mark_begun := _BEGUN.search(text):
-                text, self._held = text[: mark_begun.start()], mark_begun.group()
+            begun = _BEGUN.search(text, max(at, len(text) - _LONGEST_MARK))
+            text, self._held = text[at : begun.start() if begun else None], begun.group() if begun else ""
             text = _FRAME.sub("", text) if self._framed else text
             self._wrote |= bool(text.strip())
             self._since += [] if self.found else [text]

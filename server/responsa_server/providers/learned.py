@@ -276,9 +276,10 @@ def _plain(messages: Sequence[PromptMessage]) -> Iterator[PromptMessage]:
     for message in messages:
         if message.role is Role.TOOL:
             call = asked.get(message.answers)
-            arguments = "" if call is None else json.dumps(dict(call.arguments), ensure_ascii=False)
-            of = "" if call is None else f" {call.tool}, called with {arguments}"
-            text = f"The result of the tool{of}:\n\n{message.text}"
+            given = (
+                call and f" {call.tool}, called with {json.dumps(dict(call.arguments), ensure_ascii=False)}"
+            )
+            text = f"The result of the tool{given or ''}:\n\n{message.text}"
             yield PromptMessage(Role.USER, text, place=Provenance.RETRIEVED)
         elif not message.requests:
             yield message

@@ -163,16 +163,14 @@ class OpenAiChat(HttpModel):
         yield ending(prompt, stop, wrote=wrote or bool(calls.requested), model=model)
 
     def _body(self, prompt: ModelPrompt) -> dict[str, Any]:
-        usage: dict[str, bool] = {"include_usage": True}
-        if self._server.continuous_usage:
-            usage["continuous_usage_stats"] = True
+        more = {"continuous_usage_stats": True} if self._server.continuous_usage else {}
         body: dict[str, Any] = {
             "model": self._model,
             "stream": True,
             "messages": _messages(with_prefix(prompt)),
         }
         if "stream_options" not in prompt.without:
-            body["stream_options"] = usage
+            body["stream_options"] = {"include_usage": True, **more}
         if name := limit_name(prompt.without, completion=self._server.completion_limit):
             body[name] = prompt.max_tokens
         if prompt.prefix and self._server.prefill == "continue":

@@ -89,7 +89,7 @@ class TableOptions:
     absent: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-class _Current:
+class Limited:
     """A `ChatModel` that is asked through the adapter that the table has at the time of the call, and holds one of the places of
     its key while it answers."""
 
@@ -245,7 +245,7 @@ class ProviderTable:
     def _model(self, name: str) -> ChatModel:
         if name in self._options.serverless:
             return self._options.serverless[name]
-        current = _Current(name.partition(":")[2], partial(self._adapter, name), self._provider(name).limits)
+        current = Limited(name.partition(":")[2], partial(self._adapter, name), self._provider(name).limits)
         return Retrying(current, self._options.retry, called=name)
 
 
