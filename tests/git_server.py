@@ -65,6 +65,7 @@ def serving(folder: Path, certificate: Path | None = None) -> Generator[GitServe
             if self.headers.get("authorization") != token:
                 self.send_response(401)
                 self.send_header("www-authenticate", "Basic")
+                self.send_header("content-length", "0")
                 self.end_headers()
                 return
             server.requests.append(path)
@@ -96,6 +97,9 @@ def serving(folder: Path, certificate: Path | None = None) -> Generator[GitServe
             self.send_response(int(headers.pop("Status", "200").split()[0]))
             for name, value in headers.items():
                 self.send_header(name, value)
+            self.send_header(
+                "content-length", str(len(body))
+            )  # a connection that is encrypted must not just end
             self.end_headers()
             self.wfile.write(body)
 

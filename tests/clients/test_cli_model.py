@@ -71,11 +71,11 @@ async def test_a_key_is_read_the_models_are_listed_and_one_is_set(
         "embedded:minilm makes the vectors of new collections.\n",
     )
     assert done.err.splitlines()[-5:] == [
-        "answer: taken",
-        "schema: not taken. HTTP 400: no schema",
-        "Its server refuses temperature; calls do without.",
-        "A prompt and its answer have room for 8,192 tokens.",
-        "The model has answered.",
+        "responsa: answer: taken",
+        "responsa: schema: not taken. HTTP 400: no schema",
+        "responsa: Its server refuses temperature; calls do without.",
+        "responsa: A prompt and its answer have room for 8,192 tokens.",
+        "responsa: The model has answered.",
     ]
     wanted = pb.DefaultModel(provider="openai", model="m-2", api_key=KEY, embedding="e-1")
     assert requests[-2:] == [

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
+import httpcore2
 import pytest
 from pydantic import ValidationError
 from uuid_utils.compat import uuid7
@@ -447,6 +448,8 @@ def mails_in(urls: DatabaseUrls) -> list[UUID]:
 async def test_mails_cross_the_network_encrypted_after_a_sign_in(
     tmp_path: Path, tls: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Other tests share one context.
+    monkeypatch.setattr(httpcore2, "default_ssl_context", vars(httpcore2.default_ssl_context)["__wrapped__"])
     certificate = certificate_in(tmp_path)
     with serving(certificate, tls=tls == "tls") as server:
         good = settings_for(server, tls=tls, ca_file=certificate, user=USER, password=PASSWORD)

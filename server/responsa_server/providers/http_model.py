@@ -643,8 +643,7 @@ class Connections(httpx2.AsyncBaseTransport):
         except BaseException:
             await self.give_back(single, usable=False)
             raise
-        if not isinstance(response.stream, httpx2.AsyncByteStream):
-            raise TypeError("an asynchronous transport gave a synchronous body")
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
         return httpx2.Response(
             status_code=response.status_code,
             headers=response.headers,

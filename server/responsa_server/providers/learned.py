@@ -28,10 +28,8 @@ TOKEN: Final = re.compile(
     r" ?[A-Za-z]{1,5}| ?[0-9]{1,3}| ?[\u0080-\u07FF]{1,2}|[ \t\r\n]{1,6}|.", re.ASCII | re.DOTALL
 )
 """About a token of any script."""
-_SCHEMA: Final = r"response_?(?:format|json_?schema)|json_schema|structured.output|output_config"
-_ROLES: Final = (
-    r"system.(?:role|message|prompt|instruct)|role.{0,12}system|roles? (?:must alternate|are supported)"
-)
+_SCHEMA: Final = r"response_?format|json_?schema|structured.output|output_config"
+_ROLES: Final = r"system.(?:role|message|prompt|instruct)|role.{0,12}system|roles? (?:must alternate|are)"
 FIELDS: Final = {
     "temperature": (re.compile("temperature", re.I), ""),
     "response_format": (re.compile(_SCHEMA, re.I), "structured"),

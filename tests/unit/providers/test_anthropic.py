@@ -127,7 +127,12 @@ async def test_thinking_goes_back_with_the_calls_that_came_of_it_and_does_not_sh
         for kind, fields in thinking
     ]
     seen: list[LoopbackExchange] = []
-    async with speaking(WIRE, telling(WIRE, [start, *before, *events], seen=seen)) as model:
+
+    async def handle(exchange: LoopbackExchange) -> None:
+        seen.append(exchange)
+        await telling(WIRE, [start, *before, *events])(exchange)
+
+    async with speaking(WIRE, handle) as model:
         prompt = ModelPrompt([PromptMessage(Role.USER, "Why?")], "", [ToolCard("note", "Notes.")])
         pieces, error = await gathered(model, prompt)
         assert (error, [piece for piece in pieces if isinstance(piece, TextPiece)]) == (None, [])
