@@ -77,7 +77,6 @@ _KEYS: Final = "MODEL_"
 _HTTP_NOT_FOUND: Final = 404
 STORED: Final = "stored"
 """Where the key is that an owner has entered."""
-_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _ASKED: Final = PromptMessage(Role.USER, "Answer with the word OK.")
 _CARD: Final = ToolCard(
     "look_up",
@@ -145,7 +144,7 @@ class DefaultModels:
         self._embedding_fixed = settings.retrieval.embedding != EMBEDDED_VECTORS
         self._secret = secret
         # What only this machine can reach is the owner's own.
-        own = _LOOPBACK if settings.local else ()
+        own = ("127.0.0.1", "::1", "localhost") if settings.local else ()
         self._allowed: Allowed = read_allowed([*settings.language_models.allow_private, *own])
         self._whole = settings
         self._settings = settings.language_models

@@ -463,21 +463,20 @@ class ModelChain:
     """A `ChatModel` that calls several models in order until one finishes the answer.
 
     The chain sends `Switched` before it calls each next model. If a model fails after its first word and the prompt has
-    a `Takeover`, the next
-    model takes the answer up: it continues the text itself if it `takes_prefix`, otherwise the unfinished sentence is
-    withdrawn and the model writes on in a new message. A text that repeats what stands is not sent on: the answer is
-    withdrawn, and the same model is called once more, for the whole answer; if the budget does not allow this, the
-    answer ends with what stood before. Small models always write the whole answer. Without a `Takeover`, or after a
-    tool request, the chain raises the error.
+    a `Takeover`, the next model takes the answer up: it continues the text itself if it `takes_prefix`, otherwise the
+    unfinished sentence is withdrawn and the model writes on in a new message. A text that repeats what stands is not
+    sent on: the answer is withdrawn, and the same model is called once more, for the whole answer; if the budget does
+    not allow this, the answer ends with what stood before. Small models always write the whole answer. Without a
+    `Takeover`, or after a tool request, the chain raises the error.
 
     If no further model is left and the last one has broken off its answer in a way that is often over at once (CUT,
     OVERLOADED), that model is asked once more to take its own answer up.
 
     If all models fail, it raises the error of the last one; what stands of an answer then stays. It logs each failure.
-    patience_seconds: the time that each model has to send its first word, including its retries. It begins again while a
-    model sends its reasoning. While the last model's connection lives, a prompt with `loading` waits for it for
-    LOADING_SECONDS more. A prompt's own patience is divided among the
-    members, and so is the time for which a server may send nothing within an answer.
+    patience_seconds: the time that each model has to send its first word, including its retries. It begins again while
+    a model sends its reasoning. While the last model's connection lives, a prompt with `loading` waits for it for
+    LOADING_SECONDS more. A prompt's own patience is divided among the members, and so is the time for which a server
+    may send nothing within an answer.
     """
 
     def __init__(

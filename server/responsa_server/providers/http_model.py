@@ -152,8 +152,7 @@ class _ModelList(WireModel):
 @dataclass(frozen=True, slots=True)
 class Complaint:
     """The content of an error's body. kind: the vendor's own name for the error. retry_after: the number of seconds
-    that the vendor asks clients to wait, or None.
-    status: the HTTP status that the body names, which counts within a stream; 0 if the body names no status.
+    that the vendor asks clients to wait, or None. status: the HTTP status that the body names, which counts within a stream; or 0.
     """
 
     kind: str = ""
