@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import ssl
 import subprocess
 from base64 import b64encode
 from collections.abc import Generator
@@ -43,8 +42,8 @@ class GitServer:
 
 
 @contextmanager
-def serving(folder: Path, certificate: Path | None = None) -> Generator[GitServer]:
-    """A repository `handbook.git` with the branch main, and its working copy. certificate: a file of `certificate_in`, for TLS."""
+def serving(folder: Path) -> Generator[GitServer]:
+    """A repository `handbook.git` with the branch main, and its working copy."""
     for command in (
         ["git", "init", "--quiet", "--bare", "--initial-branch=main", str(folder / "handbook.git")],
         ["git", "clone", "--quiet", str(folder / "handbook.git"), str(folder / "work")],
@@ -65,7 +64,6 @@ def serving(folder: Path, certificate: Path | None = None) -> Generator[GitServe
             if self.headers.get("authorization") != token:
                 self.send_response(401)
                 self.send_header("www-authenticate", "Basic")
-                self.send_header("content-length", "0")
                 self.end_headers()
                 return
             server.requests.append(path)
@@ -97,9 +95,6 @@ def serving(folder: Path, certificate: Path | None = None) -> Generator[GitServe
             self.send_response(int(headers.pop("Status", "200").split()[0]))
             for name, value in headers.items():
                 self.send_header(name, value)
-            self.send_header(
-                "content-length", str(len(body))
-            )  # a connection that is encrypted must not just end
             self.end_headers()
             self.wfile.write(body)
 
@@ -109,12 +104,7 @@ def serving(folder: Path, certificate: Path | None = None) -> Generator[GitServe
             pass
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    if certificate is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        http.socket = context.wrap_socket(http.socket, server_side=True)
-    scheme = "http" if certificate is None else "https"
-    server = GitServer(f"{scheme}://127.0.0.1:{http.server_address[1]}/handbook.git", folder)
+    server = GitServer(f"http://127.0.0.1:{http.server_address[1]}/handbook.git", folder)
     Thread(target=http.serve_forever, daemon=True).start()
     try:
         yield server

@@ -22,10 +22,8 @@ from responsa_etl.sources.folders import find_name_problem
 from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
 from responsa_server.domain.knowledge import Operation
 from responsa_server.outbound.addresses import Allowed, IpAddress, UrlOrigin
-from responsa_server.outbound.authorities import trust_also
 from tests import git_server
 from tests.etl.office import MAPPING, Office
-from tests.wire.smtp import certificate_in
 
 Pages = Callable[[str], Awaitable[bytes]]
 """The listing at a path and query."""
@@ -214,20 +212,15 @@ async def test_a_folder_of_the_server_with_very_many_entries_ends_by_the_budget(
     assert end_of(await connect(office, FolderKind.PATH, str(folder))) == ("200 entries", 1)
 
 
-@pytest.mark.parametrize("encrypted", [False, True])
 async def test_git_connects_to_the_host_that_was_looked_up(
-    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, encrypted: bool
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def look_up(origin: UrlOrigin, _: Allowed) -> Sequence[IpAddress]:
         assert origin.host == "git.example"
         return [ip_address("127.0.0.1")]
 
     monkeypatch.setattr(git_folder, "reachable_addresses", look_up)
-    certificate = certificate_in(tmp_path, "git.example") if encrypted else None
-    if certificate is not None:  # of an authority that the installation's setting names
-        monkeypatch.setenv("SSL_CERT_FILE", "")  # and back at the end
-        trust_also(certificate, tmp_path)
-    with git_server.serving(tmp_path, certificate) as server:
+    with git_server.serving(tmp_path) as server:
         server.commit(a="# A heron")
         address = server.url.replace("127.0.0.1", "git.example.")  # the dot would be another name for git
         run = await connect(office, FolderKind.GIT, address, git_server.PASSWORD)

@@ -110,9 +110,9 @@ class HttpEmbedder(JsonServer, abc.ABC):
 
     @property
     def texts_a_call(self) -> int:
-        most = self._settings.texts_a_call
-        learned = int(self._calling.learned.of(self._key).get("texts", most))
-        return min(most, learned, max(1, _NUMBERS_A_CALL // self.dimensions))
+        limit = self._settings.texts_a_call
+        learned = int(self._calling.learned.of(self._key).get("texts", limit))
+        return min(limit, learned, max(1, _NUMBERS_A_CALL // self.dimensions))
 
     @property
     def languages(self) -> None:

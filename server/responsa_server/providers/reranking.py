@@ -58,10 +58,10 @@ class HttpReranker(JsonServer):
         return self._called
 
     async def rank(self, query: str, texts: Sequence[str]) -> Reranked:
-        scores, usage, most = list[float](), Usage(), _TEXTS_A_CALL.get(self._wire, _MOST_TEXTS)
+        scores, usage, limit = list[float](), Usage(), _TEXTS_A_CALL.get(self._wire, _MOST_TEXTS)
         # Scores of several requests can be compared, because a model scores each text by itself.
-        for start in range(0, len(texts), most):
-            batch = texts[start : start + most]
+        for start in range(0, len(texts), limit):
+            batch = texts[start : start + limit]
             body = REQUESTS[self._wire](self._called.partition(":")[2], query, list(batch))
 
             def read(answer: Any, batch: Sequence[str] = batch) -> tuple[Sequence[float], Usage]:

@@ -134,12 +134,14 @@ async def test_thinking_goes_back_with_the_calls_that_came_of_it_and_does_not_sh
 
     async with speaking(WIRE, handle) as model:
         prompt = ModelPrompt([PromptMessage(Role.USER, "Why?")], "", [ToolCard("note", "Notes.")])
-        pieces, error = await gathered(model, prompt)
-        assert (error, [piece for piece in pieces if isinstance(piece, TextPiece)]) == (None, [])
+        async with aclosing(model.stream(prompt)) as stream:
+            pieces = [piece async for piece in stream]
+        assert [piece for piece in pieces if isinstance(piece, TextPiece)] == []
         assert Alive() in pieces
         requests = [piece for piece in pieces if isinstance(piece, ToolRequest)]
         results = [PromptMessage(Role.ASSISTANT, "", requests), PromptMessage(Role.TOOL, "x", answers="a")]
-        await gathered(model, replace(prompt, messages=[*prompt.messages, *results]))
+        async with aclosing(model.stream(replace(prompt, messages=[*prompt.messages, *results]))) as stream:
+            assert [piece async for piece in stream]
     _, called, result = json.loads(seen[1].request.body)["messages"]
     assert called["content"] == [
         {"type": "thinking", "thinking": "I look it up.", "signature": "c2ln"},
