@@ -13,7 +13,7 @@ import json
 import re
 import ssl
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Container, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -755,7 +755,7 @@ class ReasoningFilter:
         self.withdraws = False
         self._held: str = ""
         # The marks of which any ends the reasoning in which the text stands; none outside of reasoning.
-        self._ends: Collection[str] = _REASONING_ENDS if opened else ()
+        self._ends = _REASONING_ENDS if opened else frozenset[str]()
         # Whether a word stands before; whether the model writes gpt-oss's frames.
         self._wrote = self._framed = False
         # The text since the last end; before that, the backticks of open code, and the ends of the beginnings in the text.
@@ -772,7 +772,7 @@ class ReasoningFilter:
                     self._held = text[max(at, len(text) + 1 - max(map(len, self._ends))) :]
                     break
                 found, end = min(ends)
-                at, self._ends = found + len(end), ()
+                at, self._ends = found + len(end), frozenset[str]()
                 continue
             if not self._wrote:
                 word = _VISIBLE.search(text, at)
@@ -781,7 +781,7 @@ class ReasoningFilter:
                     at = begin + len(mark)
                     self._framed |= _FRAMED in mark
                     if mark in _REASONING:
-                        self.found, self._ends = True, {_REASONING[mark]}
+                        self.found, self._ends = True, frozenset({_REASONING[mark]})
                     continue
                 at = begin if self.found else at
             if not self.found and (lone := _END.search(text, at)):

@@ -13,7 +13,7 @@ import platform
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -160,7 +160,7 @@ def open_session(graph: Path, threads: int) -> ort.InferenceSession:
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime as runtime
 
-    options = runtime.SessionOptions()
+    options: Any = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # Without this entry, the pool's threads would spin between calls and occupy cores that PostgreSQL and the event loop need.

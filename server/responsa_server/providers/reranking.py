@@ -32,9 +32,9 @@ def _ask(model: str, query: str, texts: Sequence[str], **more: object) -> Mappin
 
 REQUESTS: Final[Mapping[RerankWire, Callable[[str, str, Sequence[str]], Mapping[str, object]]]] = {
     # vLLM, llama.cpp and Infinity imitate Cohere's /v2/rerank.
-    "cohere": lambda *asked: _ask(*asked, top_n=len(asked[2])),
-    "jina": lambda *asked: _ask(*asked, top_n=len(asked[2]), return_documents=False),
-    "voyage": lambda *asked: _ask(*asked, truncation=True),
+    "cohere": lambda model, query, texts: _ask(model, query, texts, top_n=len(texts)),
+    "jina": lambda model, query, texts: _ask(model, query, texts, top_n=len(texts), return_documents=False),
+    "voyage": lambda model, query, texts: _ask(model, query, texts, truncation=True),
     # It serves a single model. Raw scores, because texts that fit very well would all be 1.0 otherwise.
     "tei": lambda _, query, texts: {"query": query, "texts": texts, "raw_scores": True, "truncate": True},
 }
