@@ -277,7 +277,7 @@ def _plain(messages: Sequence[PromptMessage]) -> Iterator[PromptMessage]:
             given = (
                 call and f" {call.tool}, called with {json.dumps(dict(call.arguments), ensure_ascii=False)}"
             )
-            text = f"The result of the tool{given or ''}:\n\n{message.text}"
+            text = f"The result of the tool{words or ''}:\n\n{message.text}"
             yield PromptMessage(Role.USER, text, place=Provenance.RETRIEVED)
         elif not message.requests:
             yield message
