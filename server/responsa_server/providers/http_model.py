@@ -767,12 +767,12 @@ class ReasoningFilter:
         text, self._held = self._held + text, ""
         while at < len(text):
             if self._ends:
-                ends = [(place, end) for end in self._ends if (place := text.find(end, at)) >= 0]
+                ends = [(text.index(end, at), end) for end in self._ends if text.find(end, at) >= 0]
                 if not ends:
                     self._held = text[max(at, len(text) + 1 - max(map(len, self._ends))) :]
                     break
-                place, end = min(ends)
-                at, self._ends = place + len(end), frozenset[str]()
+                index, end = min(ends)
+                at, self._ends = index + len(end), frozenset[str]()
                 continue
             if not self._wrote:
                 word = _VISIBLE.search(text, at)

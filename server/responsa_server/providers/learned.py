@@ -274,7 +274,7 @@ def _plain(messages: Sequence[PromptMessage]) -> Iterator[PromptMessage]:
     for message in messages:
         if message.role is Role.TOOL:
             call = asked.get(message.answers)
-            given = (
+            words = (
                 call and f" {call.tool}, called with {json.dumps(dict(call.arguments), ensure_ascii=False)}"
             )
             text = f"The result of the tool{words or ''}:\n\n{message.text}"
