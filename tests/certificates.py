@@ -12,7 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 def certificate(name: str) -> tuple[bytes, bytes]:
     """A key and its own certificate for a host, as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
-    who = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    # A system may have a certificate for "localhost" of its own.
+    about = {x509.NameOID.ORGANIZATION_NAME: "Tests", x509.NameOID.COMMON_NAME: name}
+    who = x509.Name([x509.NameAttribute(*pair) for pair in about.items()])
     now = dt.datetime.now(dt.UTC)
     made = (
         x509.CertificateBuilder()

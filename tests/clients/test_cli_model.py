@@ -24,6 +24,17 @@ async def test_a_key_is_read_the_models_are_listed_and_one_is_set(
             return admin.TestModelResponse(
                 outcome=pb.MODEL_TEST_OUTCOME_KEY_REFUSED, message="Check the key."
             )
+        if request.default_model.model:
+            steps = [
+                pb.ModelTestStep(name="answer", passed=True),
+                pb.ModelTestStep(name="schema", detail="HTTP 400: no schema"),
+            ]
+            return admin.TestModelResponse(
+                outcome=pb.MODEL_TEST_OUTCOME_ANSWERED,
+                message="The model has answered.",
+                steps=steps,
+                learned={"temperature": 0, "window": 8192},
+            )
         return admin.TestModelResponse(
             outcome=pb.MODEL_TEST_OUTCOME_ANSWERED, models=["m-1", "m-2"], message="Choose one of the models."
         )
@@ -59,8 +70,23 @@ async def test_a_key_is_read_the_models_are_listed_and_one_is_set(
         "openai:m-2 writes the answers.\nIts key was entered and is stored encrypted.\n"
         "embedded:minilm makes the vectors of new collections.\n",
     )
-    assert requests[-1] == admin.SetDefaultModelRequest(
-        default_model=pb.DefaultModel(provider="openai", model="m-2", api_key=KEY, embedding="e-1")
+    assert done.err.splitlines()[-5:] == [
+        "responsa: answer: taken",
+        "responsa: schema: not taken. HTTP 400: no schema",
+        "responsa: Its server refuses temperature; calls do without.",
+        "responsa: A prompt and its answer have room for 8,192 tokens.",
+        "responsa: The model has answered.",
+    ]
+    wanted = pb.DefaultModel(provider="openai", model="m-2", api_key=KEY, embedding="e-1")
+    assert requests[-2:] == [
+        admin.TestModelRequest(default_model=wanted),
+        admin.SetDefaultModelRequest(default_model=wanted, skip_test=True),
+    ]
+    failed = await responsa("model", "set", "openai:m-2", "--key", stdin=b"wrong\n")
+    assert (failed.code, "Check the key." in failed.err, type(requests[-1])) == (
+        2,
+        True,
+        admin.TestModelRequest,
     )
     none = await responsa("model", "set", "none")
     assert ("The stored key was deleted" in none.err, "deleted" in done.err) == (True, False)
@@ -68,5 +94,5 @@ async def test_a_key_is_read_the_models_are_listed_and_one_is_set(
     assert none.out.endswith(
         "Providers: openai. `responsa model set PROVIDER --key` lists the models of one.\n"
     )
-    assert requests[-1] == admin.SetDefaultModelRequest(default_model=pb.DefaultModel())
+    assert requests[-1] == admin.SetDefaultModelRequest(default_model=pb.DefaultModel(), skip_test=True)
     assert KEY not in listed.err + done.err + refused.err

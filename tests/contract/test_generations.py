@@ -672,7 +672,7 @@ async def test_a_model_is_asked_once_and_kept_only_if_it_answers(
     for name in ("lab:unknown", "lab:other"):
         await raises(Precondition, embedders.of_model(name))
     gc.collect()
-    kept = [one.model.called for one in gc.get_objects() if type(one) is OpenAiEmbedder]
+    kept = [one.called for one in gc.get_objects() if type(one) is OpenAiEmbedder]
     assert not {"lab:answering", "lab:unknown", "lab:other"} & {*kept}
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
+import httpcore2
 import pytest
 from pydantic import ValidationError
 from uuid_utils.compat import uuid7
@@ -22,6 +23,7 @@ from responsa_server.identity.mailing import Mailing, SmtpMailer
 from responsa_server.identity.service import Credential
 from responsa_server.identity.settings import MailSettings, Registration
 from responsa_server.identity.tokens import Secret
+from responsa_server.outbound.authorities import trust_also
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.jobs import JobQueue, QueuePace
 from responsa_server.stores.postgres.mail import Outbox, PostgresMailStore
@@ -443,7 +445,11 @@ def mails_in(urls: DatabaseUrls) -> list[UUID]:
 
 
 @pytest.mark.parametrize("tls", ["starttls", "tls"])
-async def test_mails_cross_the_network_encrypted_after_a_sign_in(tmp_path: Path, tls: str) -> None:
+async def test_mails_cross_the_network_encrypted_after_a_sign_in(
+    tmp_path: Path, tls: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Other tests share one context.
+    monkeypatch.setattr(httpcore2, "default_ssl_context", vars(httpcore2.default_ssl_context)["__wrapped__"])
     certificate = certificate_in(tmp_path)
     with serving(certificate, tls=tls == "tls") as server:
         good = settings_for(server, tls=tls, ca_file=certificate, user=USER, password=PASSWORD)
@@ -459,6 +465,11 @@ async def test_mails_cross_the_network_encrypted_after_a_sign_in(tmp_path: Path,
             )
             assert PASSWORD not in str(caught)
         assert len(server.mails) == 1
+        # The authorities of the installation need no file of mail's own.
+        monkeypatch.setenv("SSL_CERT_FILE", "")  # and back at the end
+        trust_also(certificate, tmp_path)
+        await SmtpMailer(unknown).send(UUID(int=3), "ann@example.org", MailText("Hello", "A mail.\n"))
+        assert len(server.mails) == 2
 
 
 async def test_a_server_without_encryption_gets_no_mail(server: MailServer) -> None:

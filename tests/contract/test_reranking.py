@@ -17,7 +17,7 @@ from responsa_server.domain.people import Principal
 from responsa_server.providers.chain import KeyLimits, RetryPolicy
 from responsa_server.providers.json_server import RequestOptions
 from responsa_server.providers.prices import Prices, load_shipped
-from responsa_server.providers.reranking import TeiReranker
+from responsa_server.providers.reranking import HttpReranker
 from responsa_server.providers.settings import CompatibleSettings
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.hits import KnowledgeSearch
@@ -47,8 +47,8 @@ class Place:
 
     async def start(self) -> None:
         await self.server.start()
-        self.model = TeiReranker(
-            CompatibleSettings.model_construct(url=self.server.url, api_key=SecretStr("")),
+        self.model = HttpReranker(
+            CompatibleSettings.model_construct(url=self.server.url, api_key=SecretStr(""), rerank="tei"),
             "lab:short",
             RequestOptions(KeyLimits(4, 0, 5.0), RetryPolicy(retries=0)),
             Prices(load_shipped(), ["lab"]),

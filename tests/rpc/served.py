@@ -33,6 +33,7 @@ from responsa_etl.sources.crawling import Crawler
 from responsa_etl.sources.sandbox import SourceSandboxes
 from responsa_etl.sources.service import SubjectProfiles
 from responsa_etl.stores.profiles import PostgresProfiles
+from responsa_server.app.default_model import DefaultModels
 from responsa_server.app.models import model_table
 from responsa_server.app.settings import load
 from responsa_server.app.tools import tools_of
@@ -391,6 +392,7 @@ class Served:
     counters: Counters
     lines: Lines
     part: SwitchedPart
+    models: DefaultModels
     ann: Caller
     bob: Caller
     eve: Caller
@@ -472,6 +474,7 @@ async def serving(
     )
     cards, counters = Cards(), Counters()
     tools = tools_of(None, ToolContext())
+    models = build_default_models(MODELS, model_table(MODELS.models), database)
     tools.reload()
     book = (
         LimitBook(LimitSettings(), PostgresLimits(database), PostgresUsers(database))
@@ -512,7 +515,7 @@ async def serving(
             limits=book,
             limiter=limiter,
             installation=Installation("0.1.0", "test-embedding"),
-            models=build_default_models(MODELS, model_table(MODELS.models), database),
+            models=models,
             insight=Insight(
                 PostgresInsight(database),
                 PostgresPatterns(database, AskFrames()),
@@ -558,7 +561,8 @@ async def serving(
             bob = await caller(identity, channel, "acme", Role.USER)
             eve = await caller(identity, channel, "rival", Role.ADMIN)
             yield Served(
-                address, calls, server, channel, identity, accounts, house, turns, agent, cards, counters, lines, part, ann, bob, eve
+                address, calls, server, channel, identity, accounts, house, turns, agent, cards, counters, lines, part,
+                models, ann, bob, eve
             )  # fmt: skip
     finally:
         agent.gate.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from contextlib import aclosing
 from dataclasses import replace
@@ -218,6 +219,46 @@ async def test_the_problem_of_a_stored_model_says_that_the_server_may_not_connec
         found = await models.read()
         assert found.problem.startswith(f"The server may not connect to {host}, ")
         assert list(found.models) == []
+
+
+async def test_a_problem_appears_after_three_failures_for_one_cause_and_closes_at_the_next_success(
+    served: Served, database: Database
+) -> None:
+    refusing, wire = True, OpenAi()
+
+    async def handle(exchange: LoopbackExchange) -> None:
+        other = telling(wire, wire.events(Scene(["Yes."])))
+        await (complaining(wire.complaint(401)) if refusing else other)(exchange)
+
+    server = LoopbackServer(handle)
+    await server.start()
+    wanted = pb.DefaultModel(provider="compatible", model="m", base_url=server.url + wire.root)
+    await served.ann.SetDefaultModel(default_model=wanted, skip_test=True)
+    # The process of a worker, which tells the one that is asked by the database alone.
+    table = model_table(MODELS.models)
+    worker = build_default_models(MODELS, table, database)
+
+    async def ask() -> str:
+        await worker.refresh()
+        chain = table.chain(["default"])
+        assert chain is not None
+        with contextlib.suppress(ModelError):
+            async with aclosing(chain.stream(PROMPT)) as pieces:
+                assert [piece async for piece in pieces]
+        await worker.refresh()
+        await served.models.refresh()
+        return (await served.ann.GetModels()).problem
+
+    said = [await ask() for _ in range(3)]
+    assert said[:2] == ["", ""]
+    assert said[2].startswith(
+        "The model compatible:m has failed three times in a row: its server rejected the key. "
+    )
+    refusing = False
+    table.breakers.record_success("key:compatible")
+    assert await ask() == ""
+    await table.close()
+    await server.close()
 
 
 async def test_what_the_operator_has_fixed_cannot_be_set(served: Served, database: Database) -> None:

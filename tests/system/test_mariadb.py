@@ -26,6 +26,7 @@ from responsa_etl.sources.reading import RowSelection, read_rows
 from responsa_etl.sources.sandbox import SourceSandboxes
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.domain.tools import SecretPlace
+from responsa_server.outbound.authorities import trust_also
 from tests.tied import tied
 from tests.wire.smtp import certificate_in
 
@@ -278,14 +279,17 @@ async def test_time_limits(maria: Maria, staff: DatabaseConnection) -> None:
     await until_idle(maria)
 
 
-async def test_tls(maria: Maria, staff: DatabaseConnection, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tls(
+    maria: Maria, staff: DatabaseConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cipher = "SELECT variable_value FROM information_schema.session_status WHERE variable_name = 'Ssl_cipher'"
     assert (await read(staff, cipher))[0][0]
     assert (await read(replace(staff, tls=DatabaseTls.OFF), cipher))[0][0] == ""
     strict = replace(staff, tls=DatabaseTls.VERIFY)
     found = await problem(strict)
     assert (found.fault, "certificate" in found.message) == (DatabaseFault.UNREACHABLE, True), found.message
-    monkeypatch.setenv("SSL_CERT_FILE", str(maria.folder / "certificate.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", "")  # and back at the end
+    trust_also(maria.folder / "certificate.pem", tmp_path)
     assert (await read(strict, cipher))[0][0]
 
 

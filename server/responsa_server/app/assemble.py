@@ -40,7 +40,7 @@ from responsa_server.app.models import by_name, doubles, list_models, model_tabl
 from responsa_server.app.processes import memory_mib
 from responsa_server.app.resources import database_urls, new_id, read_secret, redis_url, relay_key
 from responsa_server.app.settings import Settings, SettingsError
-from responsa_server.app.tools import live_tools
+from responsa_server.app.tools import live_tools, make_folder
 from responsa_server.app.vector_stores import open_store
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.agents import Agent
@@ -427,7 +427,7 @@ async def build_agents(
         KeptClassifiers(layout.data / "classifiers", knowledge.embedder),
         faults,
     )
-    folders = AgentFolders(_agents_folder(settings, layout))
+    folders = AgentFolders(make_folder(settings.agents.folder or layout.home / "agents", "agents"))
     default_model = DefaultModels(
         settings,
         models,
@@ -494,16 +494,6 @@ def require_default_models(models: Models, default: Sequence[str]) -> None:
             f"The setting models.default (RESPONSA_MODELS__DEFAULT) {why}",
             "correct that, or name another model in this setting, and start again",
         )
-
-
-def _agents_folder(settings: Settings, layout: Layout) -> Path:
-    """Return the folder of the user's agents. A missing folder is created, so that it can be watched."""
-    folder = settings.agents.folder or layout.home / "agents"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        structlog.get_logger("agents").warning("agents_folder_missing", folder=str(folder), error=str(error))
-    return folder
 
 
 async def _testing_agent(settings: Settings, faults: Faults, stack: AsyncExitStack) -> dict[str, Agent]:

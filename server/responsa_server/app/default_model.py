@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -76,7 +77,6 @@ _KEYS: Final = "MODEL_"
 _HTTP_NOT_FOUND: Final = 404
 STORED: Final = "stored"
 """Where the key is that an owner has entered."""
-_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _ASKED: Final = PromptMessage(Role.USER, "Answer with the word OK.")
 _CARD: Final = ToolCard(
     "look_up",
@@ -144,7 +144,7 @@ class DefaultModels:
         self._embedding_fixed = settings.retrieval.embedding != EMBEDDED_VECTORS
         self._secret = secret
         # What only this machine can reach is the owner's own.
-        own = _LOOPBACK if settings.local else ()
+        own = ("127.0.0.1", "::1", "localhost") if settings.local else ()
         self._allowed: Allowed = read_allowed([*settings.language_models.allow_private, *own])
         self._whole = settings
         self._settings = settings.language_models
@@ -355,14 +355,12 @@ class DefaultModels:
             providers[name] = ModelProvider(
                 name, name, base_url=server.url, takes_embedding=server.wire in EMBEDDERS
             )
-        known = list_models(self._settings)
         if self._settings.wants_embedded:
-            providers[EMBEDDED] = ModelProvider(
-                EMBEDDED, "The model on this machine", models=[EMBEDDED_MODEL]
-            )
+            title = "The model on this machine"
+            providers[EMBEDDED] = ModelProvider(EMBEDDED, title, models=[EMBEDDED_MODEL])
         if self._settings.scripted:
-            title = "Scripted models, for tests"
-            providers[SCRIPTED] = ModelProvider(SCRIPTED, title, models=sorted(known[SCRIPTED]))
+            models = sorted(list_models(self._settings)[SCRIPTED])
+            providers[SCRIPTED] = ModelProvider(SCRIPTED, "Scripted models, for tests", models=models)
         return providers
 
     def _offer_embedding(self, provider: str, model: str) -> OfferedEmbedding:
@@ -605,13 +603,13 @@ class ModelsPart:
         self._circuits = CircuitsPart(
             self.name, breakers, {"model:": "The model {}".format, "key:": "The provider {}".format}
         )
-        self._reached: set[str] = set()
-        self._away: dict[str, tuple[float, str]] = {}
+        # Until when a model is not asked again, and why it does not answer.
+        self._probed: dict[str, tuple[float, str]] = {}
 
     async def check(self) -> PartReport:
         """Report models as DEGRADED that do not answer, or that this server cannot use, each in a line."""
         circuits = await self._circuits.check()
-        names = [name for name in self._administration.in_use if name not in self._reached]
+        names = self._administration.in_use
         away = await asyncio.gather(*map(self._probe, names))
         lines = [
             *([circuits.detail] if circuits.detail else []),
@@ -626,12 +624,8 @@ class ModelsPart:
         return PartReport(Health.DEGRADED, detail="\n".join(lines)) if lines else PartReport(Health.OK)
 
     async def _probe(self, name: str) -> str:
-        until, why = self._away.get(name, (0.0, ""))
-        if time.monotonic() < until:
-            return why
-        why = await self._models.probe(name, _ANSWER_SECONDS)
-        if why:
-            self._away[name] = (time.monotonic() + _AWAY_SECONDS, why)
-        else:
-            self._reached.add(name)
+        until, why = self._probed.get(name, (0.0, ""))
+        if time.monotonic() >= until:
+            why = await self._models.probe(name, _ANSWER_SECONDS)
+            self._probed[name] = (time.monotonic() + _AWAY_SECONDS if why else inf, why)
         return why

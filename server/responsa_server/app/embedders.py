@@ -10,7 +10,7 @@ from httpx2 import AsyncClient
 
 from responsa_server.app.settings import SettingsError
 from responsa_server.providers.chain import RetryPolicy
-from responsa_server.providers.embedding import EMBEDDERS, HttpEmbedder, describe
+from responsa_server.providers.embedding import EMBEDDERS, HttpEmbedder
 from responsa_server.providers.json_server import RequestOptions
 from responsa_server.providers.learned import Learned
 from responsa_server.providers.settings import EmbeddingModelSettings, ModelSettings
@@ -132,6 +132,8 @@ class ConfiguredEmbedders:
     ) -> HttpEmbedder:
         return EMBEDDERS[provider.server.wire](
             provider.server,
-            describe(called, self._settings.embeddings.get(called, EmbeddingModelSettings()), dimensions),
+            called,
+            self._settings.embeddings.get(called, EmbeddingModelSettings()),
+            dimensions,
             RequestOptions(provider.limits, RetryPolicy(self._settings.retries), http, self._learned),
         )

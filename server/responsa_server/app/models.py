@@ -24,7 +24,7 @@ from responsa_server.providers.chain import RetryPolicy
 from responsa_server.providers.json_server import RequestOptions
 from responsa_server.providers.onnx_reranker import OnnxReranker, RerankerUnusable
 from responsa_server.providers.prices import FREE, PriceList, PriceRow, Prices, load_shipped
-from responsa_server.providers.reranking import RERANKERS
+from responsa_server.providers.reranking import HttpReranker
 from responsa_server.providers.settings import COMPATIBLE, ONNX, CompatibleSettings, ModelSettings
 from responsa_server.providers.table import Provider, ProviderTable, TableOptions, providers
 from responsa_server.system.instance import no_language_model
@@ -183,10 +183,8 @@ async def open_reranker(
     if (problem := _problem(called, settings, models.providers)) is not None:
         raise SettingsError(f"{_SETTING} names {called!r}: {problem}")
     provider = _reranking_providers(settings, models.providers)[name]
-    wire = provider.server.rerank
-    assert wire is not None, "only such providers are listed"
     calling = RequestOptions(provider.limits, RetryPolicy(settings.retries))
-    reranker = RERANKERS[wire](provider.server, called, calling, models.prices)
+    reranker = HttpReranker(provider.server, called, calling, models.prices)
     stack.push_async_callback(reranker.close)
     return reranker
 

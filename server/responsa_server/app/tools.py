@@ -44,7 +44,7 @@ def live_tools(
         except (Rejected, ParserUnavailable) as error:
             raise ValueError(str(error)) from error
 
-    folder = make_folder(settings)
+    folder = make_folder(settings.tools_folder, "tools")
     parts = ToolContext(
         evidence,
         secret=lambda source: read_secret(source, folder),
@@ -100,13 +100,12 @@ def check_tools(folder: Path) -> LiveTools:
     return tools
 
 
-def make_folder(settings: Settings) -> Path:
-    """Return the folder of the declarations. A missing folder is created, so that it can be watched."""
-    folder = settings.tools_folder
+def make_folder(folder: Path, what: str) -> Path:
+    """Return a folder of declarations. A missing folder is created, so that it can be watched. what: the declarations' name."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        structlog.get_logger("tools").warning("tools_folder_missing", folder=str(folder), error=str(error))
+        structlog.get_logger(what).warning(f"{what}_folder_missing", folder=str(folder), error=str(error))
     return folder
 
 

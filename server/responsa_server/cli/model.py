@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Final
 
 import typer
@@ -38,10 +39,7 @@ def _describe(settings: model_settings_pb2.ModelSettings) -> str:
         lines.append("Its key was entered and is stored encrypted.")
     elif settings.key_in_use:
         lines.append(f"Its key comes from {settings.key_in_use}.")
-    if refused := [name for name, value in sorted(settings.learned.items()) if not value]:
-        lines.append(f"Its server refuses {', '.join(refused)}; calls do without.")
-    if window := settings.learned.get("window", 0):
-        lines.append(f"A prompt and its answer have room for {window:,} tokens.")
+    lines += _tell_learned(settings.learned)
     lines.append(f"{settings.embedding} makes the vectors of new collections.")
     lines += filter(None, (settings.problem, settings.warning))
     if not models:
@@ -108,15 +106,16 @@ def set_model(
         )
         if key:
             wanted.api_key = ask_secret("Key", "key").strip()
-        if provider and not named:
+        if provider and not (named and skip_test):
             tested = client.test_model(wanted)
-            if json:
+            if not named and json:
                 print_json(tested)
             else:
-                _print_models(provider, tested)
-            return
+                _print_test(provider, tested)
+            if not named:
+                return
         had_key = client.models().key_stored
-        settings = client.set_default_model(wanted, skip_test=skip_test)
+        settings = client.set_default_model(wanted, skip_test=True)  # it was tested above
         if json:
             print_json(settings)
         else:
@@ -127,7 +126,19 @@ def set_model(
             )
 
 
-def _print_models(provider: str, tested: admin_service_pb2.TestModelResponse) -> None:
+def _tell_learned(learned: Mapping[str, int]) -> Iterator[str]:
+    if refused := [name for name, value in sorted(learned.items()) if not value]:
+        yield f"Its server refuses {', '.join(refused)}; calls do without."
+    if window := learned.get("window", 0):
+        yield f"A prompt and its answer have room for {window:,} tokens."
+
+
+def _print_test(provider: str, tested: admin_service_pb2.TestModelResponse) -> None:
+    """Print the models, and to standard error each step and what was learned. Raises CommandFailed if no answer came."""
+    for step in tested.steps:
+        print_error(f"{step.name}: {'taken' if step.passed else f'not taken. {one_line(step.detail, 300)}'}")
+    for line in _tell_learned(tested.learned):
+        print_error(line)
     if tested.outcome != model_settings_pb2.MODEL_TEST_OUTCOME_ANSWERED:
         raise CommandFailed(tested.message, "", EXIT_USAGE)
     for name in tested.models[:_MOST_LISTED]:

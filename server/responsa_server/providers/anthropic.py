@@ -31,6 +31,7 @@ from responsa_server.providers.http_model import (
     ToolRequests,
     WireModel,
     alternating,
+    bearer,
     ending,
     stop_of,
     tokens,
@@ -51,17 +52,6 @@ _STOPS: Final = {
 _TAKES_PREFIX: Final = re.compile(
     r"claude-(?:[23]|instant|(?:opus|sonnet|haiku)-(?:3|4(?!-(?:[6-9]|\d\d(?!\d)))))"
 )
-# An event without a name counts as "message".
-_KINDS: Final = {
-    "message",
-    "message_start",
-    "content_block_start",
-    "content_block_delta",
-    "content_block_stop",
-    "message_delta",
-    "message_stop",
-    "error",
-}
 _UNMARKED: Final = (
     "The numbered passages are documents here, and what you write from them is cited by itself: write no marks for them. "
     "Only results of tools have marks."
@@ -141,9 +131,7 @@ class AnthropicMessages(HttpModel):
     _models_path = "/models?limit=1000"
 
     def __init__(self, server: CompatibleSettings, model: str) -> None:
-        headers = {"anthropic-version": _VERSION}
-        if key := server.api_key.get_secret_value():
-            headers["authorization"] = f"Bearer {key}"
+        headers = {"anthropic-version": _VERSION, **bearer(server)}
         super().__init__(server, model, headers, complaint, _FAULTS)
 
     @property
@@ -161,7 +149,7 @@ class AnthropicMessages(HttpModel):
         model: object = None
         cited, thoughts = _Citing(active=self._cites(prompt)), dict[int, dict[str, str]]()
         async for event in events:
-            if not event.data or event.event not in _KINDS:
+            if not event.data:
                 continue
             data = _Event.model_validate_json(event.data)
             match data.type:

@@ -98,23 +98,6 @@ class KeyLimits:
             yield
 
 
-class Limited:
-    """A `ChatModel` that holds one of the places of its key while it answers."""
-
-    def __init__(self, model: ChatModel, limits: KeyLimits) -> None:
-        self._model = model
-        self._limits = limits
-
-    @property
-    def name(self) -> str:
-        return self._model.name
-
-    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        async with self._limits.place(), aclosing(self._model.stream(prompt)) as pieces:
-            async for piece in pieces:
-                yield piece
-
-
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """retries: the number of tries after the first try. The pause with the index n (from 0) is a random time of at most
@@ -193,13 +176,14 @@ class Retrying:
 
 
 def log_failed(model: str, error: ModelError, event: str = "model_call_failed") -> None:
-    """Logs a failed try with its cause, but without any part of the prompt or the answer. model: the name `provider:model`.
+    """Logs a failed try with its cause and what came instead of an answer, without keys. model: the name `provider:model`.
     event: the name of the failure in the log."""
     structlog.get_logger("models").warning(
         event,
         model=model,
         cause=error.fault.value,
         http_status=error.status or None,
+        received=error.received or None,
         provider_error=error.kind or None,
         attempt=error.tried,
     )
@@ -455,37 +439,21 @@ def _join(stands: str, text: str, *, prefix: bool) -> str:
 
 async def _pace(pieces: AsyncGenerator[ModelPiece, None]) -> AsyncGenerator[ModelPiece | None, None]:
     """The pieces, and None once, if the model pauses when _SEAM_SECONDS have passed since its first text."""
-    ready: asyncio.Queue[ModelPiece | Exception | None] = asyncio.Queue(1)
-
-    async def read() -> None:
-        try:
-            async for piece in pieces:
-                await ready.put(piece)
-        except Exception as error:  # raised by the reader of the queue
-            await ready.put(error)
-        else:
-            await ready.put(None)
-
-    reading = asyncio.create_task(read(), name="model-seam")
-    limit: float | None = None
-    passed = False
     clock = asyncio.get_running_loop().time
+    limit, begun, reading = inf, False, asyncio.ensure_future(anext(pieces, None))
     try:
         while True:
-            try:
-                async with asyncio.timeout_at(limit):
-                    piece = await ready.get()
-            except TimeoutError:
-                limit, passed = None, True
+            await asyncio.wait({reading}, timeout=None if limit == inf else max(0.0, limit - clock()))
+            if not reading.done():
+                limit = inf
                 yield None
-                continue
-            if isinstance(piece, Exception):
-                raise piece
-            if piece is None:
+            elif (piece := reading.result()) is None:
                 return
-            if isinstance(piece, TextPiece) and limit is None and not passed:
-                limit = clock() + _SEAM_SECONDS
-            yield piece
+            else:
+                if isinstance(piece, TextPiece) and not begun:
+                    begun, limit = True, clock() + _SEAM_SECONDS
+                yield piece
+                reading = asyncio.ensure_future(anext(pieces, None))
     finally:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
@@ -495,21 +463,20 @@ class ModelChain:
     """A `ChatModel` that calls several models in order until one finishes the answer.
 
     The chain sends `Switched` before it calls each next model. If a model fails after its first word and the prompt has
-    a `Takeover`, the next
-    model takes the answer up: it continues the text itself if it `takes_prefix`, otherwise the unfinished sentence is
-    withdrawn and the model writes on in a new message. A text that repeats what stands is not sent on: the answer is
-    withdrawn, and the same model is called once more, for the whole answer; if the budget does not allow this, the
-    answer ends with what stood before. Small models always write the whole answer. Without a `Takeover`, or after a
-    tool request, the chain raises the error.
+    a `Takeover`, the next model takes the answer up: it continues the text itself if it `takes_prefix`, otherwise the
+    unfinished sentence is withdrawn and the model writes on in a new message. A text that repeats what stands is not
+    sent on: the answer is withdrawn, and the same model is called once more, for the whole answer; if the budget does
+    not allow this, the answer ends with what stood before. Small models always write the whole answer. Without a
+    `Takeover`, or after a tool request, the chain raises the error.
 
     If no further model is left and the last one has broken off its answer in a way that is often over at once (CUT,
     OVERLOADED), that model is asked once more to take its own answer up.
 
     If all models fail, it raises the error of the last one; what stands of an answer then stays. It logs each failure.
-    patience_seconds: the time that each model has to send its first word, including its retries. It begins again while a
-    model sends its reasoning. While the last model's connection lives, a prompt with `loading` waits for it for
-    LOADING_SECONDS more. A prompt's own patience is divided among the
-    members, and so is the time for which a server may send nothing within an answer.
+    patience_seconds: the time that each model has to send its first word, including its retries. It begins again while
+    a model sends its reasoning. While the last model's connection lives, a prompt with `loading` waits for it for
+    LOADING_SECONDS more. A prompt's own patience is divided among the members, and so is the time for which a server
+    may send nothing within an answer.
     """
 
     def __init__(

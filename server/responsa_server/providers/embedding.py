@@ -10,8 +10,7 @@ from __future__ import annotations
 import abc
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 from urllib.parse import quote
 
 import numpy as np
@@ -20,12 +19,13 @@ import numpy.typing as npt
 from responsa_server.domain.errors import Precondition, Reason, ResponsaError, Unavailable
 from responsa_server.domain.models import INDEXED_DIMENSIONS, ModelError, ModelFault
 from responsa_server.providers import gemini, openai_chat
-from responsa_server.providers.http_model import ReadComplaint
+from responsa_server.providers.http_model import ReadComplaint, bearer
 from responsa_server.providers.json_server import MAX_ANSWER_BYTES, JsonServer, RequestOptions
 from responsa_server.providers.learned import TOKEN
 from responsa_server.providers.settings import CompatibleSettings, EmbeddingModelSettings
 
 Float = npt.NDArray[np.float32]
+Headers = Callable[[CompatibleSettings], dict[str, str]]
 
 PART: Final = "embedding"
 """The `part` in the error Unavailable that an embedder raises if its server cannot be reached or is busy."""
@@ -60,42 +60,6 @@ def embeddings_of(provider: str) -> list[str]:
     return [model for vendor, _, model in (called.partition(":") for called in _KNOWN) if vendor == provider]
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddingModel:
-    """A model and the limits of its requests.
-
-    called: `provider:model`. dimensions: None until the model has been asked. max_tokens: the number of tokens that the
-    model reads of a text. texts_a_call,
-    tokens_a_call: the maximum number of texts, and of estimated tokens, in a request. asks_dimensions: whether requests
-    name the dimensions.
-    """
-
-    called: str
-    dimensions: int | None
-    max_tokens: int
-    texts_a_call: int
-    tokens_a_call: int
-    asks_dimensions: bool = False
-
-    @property
-    def model(self) -> str:
-        return self.called.partition(":")[2]
-
-
-def describe(called: str, settings: EmbeddingModelSettings, dimensions: int | None = None) -> EmbeddingModel:
-    """The model `provider:model` with its settings. What the settings leave out is taken from the table of known
-    models. dimensions: the length of the vectors, if it differs from that in the settings."""
-    known, max_tokens = _KNOWN.get(called, (None, _DEFAULT_MAX_TOKENS))
-    return EmbeddingModel(
-        called,
-        dimensions or settings.dimensions or known,
-        settings.max_tokens or max_tokens,
-        settings.texts_a_call,
-        settings.tokens_a_call,
-        settings.ask_for_dimensions,
-    )
-
-
 class HttpEmbedder(JsonServer, abc.ABC):
     """An `Embedder` over HTTP. Call `prepare` before anything else, and `close` at the end.
 
@@ -105,42 +69,50 @@ class HttpEmbedder(JsonServer, abc.ABC):
     of the model's limit.
     """
 
+    _protocol: ClassVar[tuple[Headers, ReadComplaint, Mapping[str, ModelFault]]]
+
     def __init__(
         self,
         server: CompatibleSettings,
-        model: EmbeddingModel,
-        headers: Mapping[str, str],
-        complaint: ReadComplaint,
-        faults: Mapping[str, ModelFault],
+        called: str,
+        settings: EmbeddingModelSettings,
+        dimensions: int | None,
         calling: RequestOptions,
     ) -> None:
-        """headers, complaint, faults: see `HttpServer`."""
-        super().__init__(server, model.called, headers, complaint, faults, calling)
-        self.model = model
-        self._key = (server.url, model.model)
+        """called: `provider:model`. settings: of the model; what they leave out is taken from the table of known models.
+        dimensions: the length of the vectors, if it differs from that in the settings."""
+        headers, complaint, faults = self._protocol
+        super().__init__(server, called, headers(server), complaint, faults, calling)
+        self.called: Final = called
+        self._model = called.partition(":")[2]
+        self._settings = settings
+        known, self._most_tokens = _KNOWN.get(called, (None, _DEFAULT_MAX_TOKENS))
+        self._dimensions = dimensions or settings.dimensions or known
+        self._key = (server.url, self._model)
 
     @property
     def name(self) -> str:
         """`provider:model/dimensions`. The vectors of embedders with equal names can be compared with each other."""
-        return f"{self.model.called}/{self.dimensions}"
+        return f"{self.called}/{self.dimensions}"
 
     @property
     def dimensions(self) -> int:
         """The number of dimensions of a vector; known after `prepare`."""
-        assert self.model.dimensions is not None, (
+        assert self._dimensions is not None, (
             "prepare() must be called first, because it asks the model for the number of dimensions"
         )
-        return self.model.dimensions
+        return self._dimensions
 
     @property
     def max_tokens(self) -> int:
         """The maximum number of estimated tokens that one vector can represent. A longer text is cut."""
-        return (self.model.max_tokens - _ADDED_TOKENS) // _BYTES_A_TOKEN
+        return ((self._settings.max_tokens or self._most_tokens) - _ADDED_TOKENS) // _BYTES_A_TOKEN
 
     @property
     def texts_a_call(self) -> int:
-        learned = int(self._calling.learned.of(self._key).get("texts", self.model.texts_a_call))
-        return min(self.model.texts_a_call, learned, max(1, _NUMBERS_A_CALL // self.dimensions))
+        limit = self._settings.texts_a_call
+        learned = int(self._calling.learned.of(self._key).get("texts", limit))
+        return min(limit, learned, max(1, _NUMBERS_A_CALL // self.dimensions))
 
     @property
     def languages(self) -> None:
@@ -150,7 +122,7 @@ class HttpEmbedder(JsonServer, abc.ABC):
     async def prepare(self) -> None:
         """Ask the model for its dimensions, unless they are known. Raises Unavailable, and Precondition if no index
         exists for vectors of this length."""
-        if self.model.dimensions is None:
+        if self._dimensions is None:
             [vector] = _to_lists(await self._call([_PROBE]))
             length = len(vector)
             if length not in INDEXED_DIMENSIONS:
@@ -158,7 +130,7 @@ class HttpEmbedder(JsonServer, abc.ABC):
                 raise self._unusable(
                     "dimensions", f"its vectors have {length} dimensions, not one of {listed}"
                 )
-            self.model = replace(self.model, dimensions=length)
+            self._dimensions = length
 
     async def embed(self, texts: Sequence[str]) -> Float:
         """The vectors of the texts, in the same order: float32 [n, dimensions], each of length one.
@@ -188,7 +160,7 @@ class HttpEmbedder(JsonServer, abc.ABC):
         start, tokens, batch = 0, 0, list[str]()
         for index, text in enumerate(texts):
             cut, size = self._cut(text)
-            if batch and (len(batch) == self.texts_a_call or tokens + size > self.model.tokens_a_call):
+            if batch and (len(batch) == self.texts_a_call or tokens + size > self._settings.tokens_a_call):
                 yield start, batch
                 start, tokens, batch = index, 0, []
             batch.append(cut)
@@ -250,25 +222,25 @@ class HttpEmbedder(JsonServer, abc.ABC):
         return Precondition(
             Reason.EMBEDDING_FAILED,
             (
-                f"The embedding model {self.model.called} cannot be used: {what}. Check the model's name "
+                f"The embedding model {self.called} cannot be used: {what}. Check the model's name "
                 "and its settings in models.embeddings."
             ),
-            {"embedding": self.model.called, "cause": cause},
+            {"embedding": self.called, "cause": cause},
         )
 
     def _public(self, error: ModelError) -> ResponsaError:
         if error.fault in _LASTING:
             return Precondition(
                 Reason.EMBEDDING_FAILED,
-                f"The server of the embedding model {self.model.called} refused the request or sent an "
+                f"The server of the embedding model {self.called} refused the request or sent an "
                 f"unexpected reply ({error.received or error.fault.value}). "
                 "Check the model's name, the server's address and its key; "
-                f'models.embeddings."{self.model.called}" limits a request (texts_a_call, tokens_a_call, max_tokens).',
-                {"embedding": self.model.called, "cause": error.fault.value},
+                f'models.embeddings."{self.called}" limits a request (texts_a_call, tokens_a_call, max_tokens).',
+                {"embedding": self.called, "cause": error.fault.value},
             )
         return Unavailable(
             Reason.PART_UNAVAILABLE,
-            f"The embedding model {self.model.called} cannot be reached at the moment; try again.",
+            f"The embedding model {self.called} cannot be reached at the moment; try again.",
             {"part": PART},
             retry_after=error.retry_after,
         )
@@ -282,19 +254,16 @@ def _to_lists(vectors: Sequence[object]) -> Sequence[Sequence[object]]:
 class OpenAiEmbedder(HttpEmbedder):
     """`POST /embeddings`, as OpenAI, vLLM, Ollama, llama.cpp and similar servers serve it."""
 
-    def __init__(self, server: CompatibleSettings, model: EmbeddingModel, calling: RequestOptions) -> None:
-        key = server.api_key.get_secret_value()
-        headers = {"authorization": f"Bearer {key}"} if key else {}
-        super().__init__(server, model, headers, openai_chat.complaint, openai_chat.FAULTS, calling)
+    _protocol = (bearer, openai_chat.complaint, openai_chat.FAULTS)
 
     def _request(self, texts: Sequence[str]) -> tuple[str, Mapping[str, object]]:
         body: dict[str, object] = {
-            "model": self.model.model,
+            "model": self._model,
             "input": list(texts),
             "encoding_format": "float",
         }
-        if self.model.asks_dimensions and self.model.dimensions is not None:
-            body["dimensions"] = self.model.dimensions
+        if self._settings.ask_for_dimensions and self._dimensions is not None:
+            body["dimensions"] = self._dimensions
         return "/embeddings", body
 
     def _vectors(self, body: Any) -> Sequence[object]:
@@ -309,15 +278,13 @@ class OpenAiEmbedder(HttpEmbedder):
 class GeminiEmbedder(HttpEmbedder):
     """Gemini's `batchEmbedContents`."""
 
-    def __init__(self, server: CompatibleSettings, model: EmbeddingModel, calling: RequestOptions) -> None:
-        headers = {"x-goog-api-key": server.api_key.get_secret_value()}
-        super().__init__(server, model, headers, gemini.complaint, gemini.FAULTS, calling)
+    _protocol = (gemini.key_of, gemini.complaint, gemini.FAULTS)
 
     def _request(self, texts: Sequence[str]) -> tuple[str, Mapping[str, object]]:
-        each: dict[str, object] = {"model": f"models/{self.model.model}"}
-        if self.model.asks_dimensions and self.model.dimensions is not None:
-            each["outputDimensionality"] = self.model.dimensions
-        path = f"/models/{quote(self.model.model, safe='')}:batchEmbedContents"
+        each: dict[str, object] = {"model": f"models/{self._model}"}
+        if self._settings.ask_for_dimensions and self._dimensions is not None:
+            each["outputDimensionality"] = self._dimensions
+        path = f"/models/{quote(self._model, safe='')}:batchEmbedContents"
         return path, {"requests": [{**each, "content": {"parts": [{"text": text}]}} for text in texts]}
 
     def _vectors(self, body: Any) -> Sequence[object]:

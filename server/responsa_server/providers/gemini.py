@@ -129,9 +129,7 @@ class Gemini(HttpModel):
 
     def __init__(self, server: CompatibleSettings, model: str) -> None:
         self._path = f"/models/{quote(model, safe='')}:streamGenerateContent?alt=sse"
-        super().__init__(
-            server, model, {"x-goog-api-key": server.api_key.get_secret_value()}, complaint, FAULTS
-        )
+        super().__init__(server, model, key_of(server), complaint, FAULTS)
 
     def _send(self, prompt: ModelPrompt) -> AbstractAsyncContextManager[Events]:
         return self._events(prompt, self._path, body_of(prompt))
@@ -168,6 +166,11 @@ class Gemini(HttpModel):
         # Any other reason (OTHER, LANGUAGE, …) means that the answer is incomplete.
         stop = Stop.UNSAFE if blocked else stop_of(finish, _STOPS)
         yield ending(prompt, stop, wrote=wrote or bool(requested), model=model)
+
+
+def key_of(server: CompatibleSettings) -> dict[str, str]:
+    """The header with the server's key."""
+    return {"x-goog-api-key": server.api_key.get_secret_value()}
 
 
 def body_of(prompt: ModelPrompt) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import json
 import re
 import ssl
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Container, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -64,7 +64,7 @@ _MAX_ERROR_BYTES: Final = 16 * 1024
 # its body was read to the end.
 _REST_SECONDS: Final = 1.0
 _EVENT_STREAM: Final = "text/event-stream"
-_JSON: Final = "application/json"
+JSON: Final = "application/json"
 _MAX_LIST_BYTES: Final = 4 << 20
 # How often JSON may have these bytes: each makes an object of Python, so a million of them would take seconds.
 _MOST_PARTS: Final = ((b"[", 20_000), (b"{", 20_000), (b",", 500_000))
@@ -81,6 +81,11 @@ _KEYS: Final = re.compile(
     r"\b(?:sk-|rsp_|AIza)[\w-]{6,}|(?:bearer|x-api-key|x-goog-api-key|api_key|key=)[\s:=\"']*[\w.+/-]{6,}",
     re.I,
 )
+_STATUSES: Final = {
+    **dict.fromkeys((401, 402, 403), ModelFault.CREDENTIAL),
+    **dict.fromkeys((408, 409), ModelFault.OVERLOADED),
+    429: ModelFault.RATE_LIMITED,
+}
 _PASSING: Final = {ModelFault.RATE_LIMITED, ModelFault.OVERLOADED}
 _WORD: Final = re.compile(r"[A-Za-z][\w.-]{0,63}", re.ASCII)
 # Vendors send an error with one of these names if the key is valid but does not permit the request.
@@ -101,8 +106,15 @@ _REASONING_ENDS: Final = frozenset(_REASONING.values())
 # The marks of gpt-oss around messages.
 _FRAMES: Final = frozenset({"<|start|>assistant", "<|end|>", "<|return|>"})
 _MARKS: Final = (*_REASONING, *_REASONING_ENDS, *_FRAMES)
+_BEGINS: Final = (*_REASONING, *_FRAMES)
 _LONGEST_MARK: Final = max(map(len, _MARKS))
-_MARK_OR_TEXT: Final = re.compile("|".join(map(re.escape, _MARKS)) + r"|[<\[◁]|`+|\n|[^<\[◁`\n]+")
+_END: Final = re.compile("|".join(map(re.escape, _REASONING_ENDS)))
+_FRAME: Final = re.compile("|".join(map(re.escape, _FRAMES)))
+_FRAMED: Final = "|>"
+_BEGINNINGS: Final = {re.escape(mark[:size]) for mark in _MARKS for size in range(1, len(mark))}
+_BEGUN: Final = re.compile(rf"(?:{'|'.join(sorted(_BEGINNINGS, key=len, reverse=True))})\Z")
+_CODE: Final = re.compile(r"`+|\n")
+_VISIBLE: Final = re.compile(r"\S")
 _FENCE: Final = 3
 
 NOT_ALLOWED: Final = "address_not_allowed"
@@ -140,8 +152,7 @@ class _ModelList(WireModel):
 @dataclass(frozen=True, slots=True)
 class Complaint:
     """The content of an error's body. kind: the vendor's own name for the error. retry_after: the number of seconds
-    that the vendor asks clients to wait, or None.
-    status: the HTTP status that the body names, which counts within a stream; 0 if the body names no status.
+    that the vendor asks clients to wait, or None. status: the HTTP status that the body names, which counts within a stream; or 0.
     """
 
     kind: str = ""
@@ -150,10 +161,16 @@ class Complaint:
     status: int = 0
 
 
-def check_parts(received: bytearray) -> None:
-    """Raise ModelError for JSON that has too many parts to be read on the event loop."""
+async def receive_json(response: httpx2.Response, most_bytes: int) -> bytes:
+    """The body of an answer. Raises ModelError if it is too large, or has too many parts to be read on the event loop."""
+    received = bytearray()
+    async for part in response.aiter_bytes():
+        received += part
+        if len(received) > most_bytes:
+            raise ModelError(ModelFault.MALFORMED, f"the answer has more than {most_bytes} bytes")
     if any(received.count(part) > limit for part, limit in _MOST_PARTS):
         raise ModelError(ModelFault.MALFORMED, "the answer has too many parts")
+    return bytes(received)
 
 
 def tokens(*counts: object) -> int:
@@ -170,6 +187,12 @@ def tokens(*counts: object) -> int:
 
 ReadComplaint = Callable[[Mapping[str, Any]], Complaint]
 """Reads the JSON object in the body of an error. The function must accept any JSON object."""
+
+
+def bearer(server: CompatibleSettings) -> dict[str, str]:
+    """The header with the server's key, if it has one."""
+    key = server.api_key.get_secret_value()
+    return {"authorization": f"Bearer {key}"} if key else {}
 
 
 class HttpServer:
@@ -360,17 +383,12 @@ class HttpModel(HttpServer, abc.ABC):
     async def list_models(self) -> Mapping[str, int]:
         """The names of the server's models in its order, at most 1,000, with their windows in tokens; 0 for an unknown one. Raises
         ModelError."""
-        received = bytearray()
-        async with self._answer(self._models_path, None, {"accept": _JSON}) as response:
-            async for part in response.aiter_bytes():
-                received += part
-                if len(received) > _MAX_LIST_BYTES:
-                    raise ModelError(ModelFault.MALFORMED, f"the list has more than {_MAX_LIST_BYTES} bytes")
-        check_parts(received)
+        async with self._answer(self._models_path, None, {"accept": JSON}) as response:
+            received = await receive_json(response, _MAX_LIST_BYTES)
         try:
-            models = _ModelList.model_validate_json(bytes(received))
+            models = _ModelList.model_validate_json(received)
         except ValidationError:
-            raise self.unread(response, bytes(received)) from None
+            raise self.unread(response, received) from None
         entries = [
             (each.id or each.name.removeprefix("models/"), each) for each in (*models.data, *models.models)
         ]
@@ -379,12 +397,8 @@ class HttpModel(HttpServer, abc.ABC):
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
         """See `ChatModel.stream`. What the server refuses is left out of further tries, before a word is sent."""
-        server = self._server
-        without = prompt.without if server.tools else prompt.without | {"tools"}
-        settings = server.model_fields_set
-        facts = self.learned.of(self.key, settings)
-        prompt = replace(prompt, without=without)
-        trial = Trial(prompt, facts, settings, server.window, server.completion_limit)
+        facts = self.learned.of(self.key, self._server.model_fields_set)
+        trial = Trial(prompt, facts, self._server)
         while True:
             begun, counted, sent = False, 0, trial.request()
             try:
@@ -400,7 +414,7 @@ class HttpModel(HttpServer, abc.ABC):
                         yield piece
                 return
             except ModelError as error:
-                if begun or not trial.goes_on(error):
+                if begun or not trial.cures(error):
                     raise
 
     async def _read(self, prompt: ModelPrompt, *, written: bool) -> AsyncGenerator[ModelPiece, None]:
@@ -553,15 +567,12 @@ def _refinements(status: int) -> Container[ModelFault]:
     """The faults that may replace the fault of this HTTP status if the vendor's name of the error says so. No other fault may replace
     it, because the status decides whether the same request can succeed later.
     """
-    match status:
-        case 429:  # vendors also send this status if a quota is used up
-            return {ModelFault.RATE_LIMITED, ModelFault.OVERLOADED, ModelFault.CREDENTIAL}
-        case 408 | 409:
-            return _PASSING
-        case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return _PASSING
-        case _:  # Gemini reports an invalid key with 400
-            return {ModelFault.CREDENTIAL} if status >= HTTPStatus.BAD_REQUEST else ()
+    if status == HTTPStatus.TOO_MANY_REQUESTS:  # vendors also send it if a quota is used up
+        return _PASSING | {ModelFault.CREDENTIAL}
+    if _STATUSES.get(status) is ModelFault.OVERLOADED or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _PASSING
+    # Gemini reports an invalid key with 400.
+    return {ModelFault.CREDENTIAL} if status >= HTTPStatus.BAD_REQUEST else ()
 
 
 def status_of(code: object) -> int:
@@ -572,15 +583,8 @@ def status_of(code: object) -> int:
 
 def fault_of(status: int) -> ModelFault:
     """The fault for an HTTP error status if the body does not say more."""
-    match status:
-        case 401 | 402 | 403:
-            return ModelFault.CREDENTIAL
-        case 429:
-            return ModelFault.RATE_LIMITED
-        case 408 | 409:
-            return ModelFault.OVERLOADED
-        case _:
-            return ModelFault.OVERLOADED if status >= HTTPStatus.INTERNAL_SERVER_ERROR else ModelFault.REFUSED
+    other = ModelFault.OVERLOADED if status >= HTTPStatus.INTERNAL_SERVER_ERROR else ModelFault.REFUSED
+    return _STATUSES.get(status, other)
 
 
 _LONGEST_WAIT: Final = 3600.0
@@ -591,13 +595,11 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     which is a number of seconds or a date (RFC 9110, 10.2.3). None if both headers are missing or unreadable. At most
     an hour, because servers have asked for years.
     """
-    with contextlib.suppress(KeyError, ValueError):
-        return _seconds(float(headers["retry-after-ms"]) / 1000)
-    header = headers.get("retry-after", "")
-    with contextlib.suppress(ValueError):
-        return _seconds(float(header))
-    with contextlib.suppress(ValueError, TypeError):
-        return _seconds((parsedate_to_datetime(header) - now).total_seconds())
+    for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
+        with contextlib.suppress(KeyError, ValueError):
+            return _seconds(float(headers[name]) / unit)
+    with contextlib.suppress(KeyError, ValueError, TypeError):
+        return _seconds((parsedate_to_datetime(headers["retry-after"]) - now).total_seconds())
     return None
 
 
@@ -640,8 +642,7 @@ class Connections(httpx2.AsyncBaseTransport):
         except BaseException:
             await self.give_back(single, usable=False)
             raise
-        if not isinstance(response.stream, httpx2.AsyncByteStream):
-            raise TypeError("an asynchronous transport gave a synchronous body")
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
         return httpx2.Response(
             status_code=response.status_code,
             headers=response.headers,
@@ -739,38 +740,11 @@ def with_prefix(prompt: ModelPrompt) -> Sequence[PromptMessage]:
     return [*prompt.messages, PromptMessage(Role.ASSISTANT, prefix)] if prefix else prompt.messages
 
 
-class PrefixEcho:
-    """Leaves a prefix out of an answer that begins with it: Mistral's API repeats the prefix, others do not
-    (github.com/SillyTavern/SillyTavern/issues/2557, github.com/vercel/ai/pull/3256).
-    """
-
-    def __init__(self, prefix: str) -> None:
-        """prefix: as it was sent."""
-        self._left = prefix
-        self._held = ""
-
-    def add(self, text: str) -> str:
-        """The next piece, or less: the beginning of an answer is held back while it may be the prefix."""
-        if not self._left:
-            return text
-        held = self._held + text
-        if len(held) < len(self._left) and self._left.startswith(held):
-            self._held = held
-            return ""
-        held = held.removeprefix(self._left)
-        self._left = self._held = ""
-        return held
-
-    def end(self) -> str:
-        held, self._left, self._held = self._held, "", ""
-        return held
-
-
 class ReasoningFilter:
     """Removes a model's reasoning, from `<think>` to `</think>` or between other marks of `_REASONING`, and the white
     space after it, from a text that arrives in pieces: what begins the text. Without an end, the rest of the text is
-    reasoning. Without a beginning, all text before the first end is reasoning. Other marks are text, and so are those
-    in Markdown's code.
+    reasoning. Without a beginning, all text before the first end is reasoning, unless that end stands in Markdown's code or
+    the text names its beginning. Other marks are text.
 
     found: whether the text had reasoning. withdraws: whether the last piece showed that the pieces before it are reasoning.
     """
@@ -780,81 +754,67 @@ class ReasoningFilter:
         self.found = opened
         self.withdraws = False
         self._held: str = ""
-        # The backticks that opened the code, and those of the current run.
-        self._code: str = ""
-        self._run: str = ""
         # The marks of which any ends the reasoning in which the text stands; none outside of reasoning.
-        self._ends: Collection[str] = _REASONING_ENDS if opened else ()
-        self._behind = False
-        # Whether text stands before; whether the model writes gpt-oss's frames; and the ends of the marks that the text has opened.
+        self._ends = _REASONING_ENDS if opened else frozenset[str]()
+        # Whether a word stands before; whether the model writes gpt-oss's frames.
         self._wrote = self._framed = False
-        self._mentioned = set[str]()
+        # The text since the last end; before that, the backticks of open code, and the ends of the beginnings in the text.
+        self._since, self._code, self._named = list[str](), "", set[str]()
 
     def feed(self, text: str) -> str:
-        """The next piece without reasoning. What may be the beginning of a tag is held back."""
-        out, position = list[str](), 0
-        self.withdraws = False
+        """The next piece without reasoning. What may be the beginning of a mark is held back."""
+        out, at, self.withdraws = "", 0, False
         text, self._held = self._held + text, ""
-        while position < len(text):
+        while at < len(text):
             if self._ends:
-                ends = [(at, tag) for tag in self._ends if (at := text.find(tag, position)) >= 0]
+                ends = [(text.index(end, at), end) for end in self._ends if text.find(end, at) >= 0]
                 if not ends:
-                    self._held = text[max(position, len(text) + 1 - max(map(len, self._ends))) :]
+                    self._held = text[max(at, len(text) + 1 - max(map(len, self._ends))) :]
                     break
-                at, part = min(ends)
-                position = at + len(part)
-                self._ends, self._behind = (), True
+                index, end = min(ends)
+                at, self._ends = index + len(end), frozenset[str]()
                 continue
-            if self._behind:
-                if text[position].isspace():
-                    position += 1
+            if not self._wrote:
+                word = _VISIBLE.search(text, at)
+                begin = word.start() if word else len(text)
+                if mark := next((mark for mark in _BEGINS if text.startswith(mark, begin)), ""):
+                    at = begin + len(mark)
+                    self._framed |= _FRAMED in mark
+                    if mark in _REASONING:
+                        self.found, self._ends = True, frozenset({_REASONING[mark]})
                     continue
-                self._behind = False
-            if len(text) - position < _LONGEST_MARK and _begins_mark(text[position:]):
-                self._held = text[position:]
-                break
-            matched = _MARK_OR_TEXT.match(text, position)
-            part = matched.group() if matched else text[position:]
-            position += len(part)
-            if part[0] == "`":
-                self._run += part
-            else:
-                self._end_run()
-                if part == "\n" and len(self._code) < _FENCE:
-                    self._code = ""
-                if part in _REASONING and not (self._code or self._wrote):
-                    self.found, self._ends = True, {_REASONING[part]}
-                    self._framed |= part.startswith("<|channel|>")
-                    continue
-                if part in _REASONING and not self._code:
-                    self._mentioned.add(_REASONING[part])
-                if part in _REASONING_ENDS - self._mentioned and not (self._code or self.found):
-                    self.found = self.withdraws = self._behind = True
-                    self._framed |= part.endswith("<|message|>")
-                    out.clear()
-                    continue
-                if part in _FRAMES and not self._code and (self._framed or not self._wrote):
-                    continue
-            self._wrote |= not part.isspace()
-            out.append(part)
-        return "".join(out)
+                at = begin if self.found else at
+            if not self.found and (lone := _END.search(text, at)):
+                if self._ends_reasoning(text[at : lone.start()], lone.group()):
+                    self.found = self.withdraws = True
+                    self._wrote, out = False, ""
+                    self._framed |= _FRAMED in lone.group()
+                else:
+                    self._wrote = True
+                    out += text[at : lone.end()]
+                at = lone.end()
+                continue
+            begun = _BEGUN.search(text, max(at, len(text) - _LONGEST_MARK))
+            text, self._held = text[at : begun.start() if begun else None], begun.group() if begun else ""
+            text = _FRAME.sub("", text) if self._framed else text
+            self._wrote |= bool(text.strip())
+            self._since += [] if self.found else [text]
+            return out + text
+        return out
 
     def end(self) -> str:
         held, self._held = "" if self._ends else self._held, ""
         return held
 
-    def _end_run(self) -> None:
-        """A run of backticks ends: it opens code, or closes code that a run of its length has opened."""
-        if self._run and not self._code:
-            self._code = self._run
-        elif self._run and self._run == self._code:
-            self._code = ""
-        self._run = ""
-
-
-def _begins_mark(text: str) -> bool:
-    """Whether the text is the beginning of a mark, and not yet a whole one."""
-    return text not in _MARKS and any(mark.startswith(text) for mark in _MARKS)
+    def _ends_reasoning(self, before: str, end: str) -> bool:
+        since, self._since = "".join((*self._since, before)), []
+        for part in _CODE.findall(since):
+            if part == "\n":
+                self._code = self._code if len(self._code) >= _FENCE else ""
+            elif self._code in ("", part):  # a run of as many backticks closes what it has opened
+                self._code = "" if self._code else part
+        self._named |= {_REASONING[mark] for mark in _REASONING if mark in since}
+        return not self._code and end not in self._named
 
 
 def stop_of(reason: str, stops: Mapping[str, Stop]) -> Stop:
@@ -889,9 +849,6 @@ class ToolRequests:
 
     def __init__(self) -> None:
         self._requests: dict[int, _PartialRequest] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._requests)
 
     def __len__(self) -> int:
         return len(self._requests)

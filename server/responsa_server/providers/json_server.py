@@ -13,13 +13,12 @@ from pydantic_core import from_json
 
 from responsa_server.domain.models import ModelError, ModelFault
 from responsa_server.providers.chain import KeyLimits, RetryPolicy, log_failed
-from responsa_server.providers.http_model import HttpServer, ReadComplaint, check_parts
+from responsa_server.providers.http_model import JSON, HttpServer, ReadComplaint, receive_json
 from responsa_server.providers.learned import Learned
 from responsa_server.providers.settings import CompatibleSettings
 
 Value = TypeVar("Value")
 
-_JSON: Final = "application/json"
 MAX_ANSWER_BYTES: Final = 8 << 20
 """The maximum size of an answer, which is read on the event loop: reading so many numbers takes about 15 ms."""
 # The maximum time of a request, in addition to the time that it may wait for a byte. A server that sends one byte at a
@@ -53,7 +52,7 @@ class JsonServer(HttpServer):
         calling: RequestOptions,
     ) -> None:
         """called: `provider:model`, for the log. headers, complaint, faults: see `HttpServer`."""
-        super().__init__(server, {"accept": _JSON, **headers}, complaint, faults, calling.http)
+        super().__init__(server, {"accept": JSON, **headers}, complaint, faults, calling.http)
         self._called = called
         self._calling = calling
 
@@ -80,23 +79,16 @@ class JsonServer(HttpServer):
 
     async def _once(self, path: str, body: Mapping[str, object], read: Callable[[Any], Value]) -> Value:
         seconds = self._server.idle_seconds + _RECEIVING_SECONDS
-        received = bytearray()
         async with self._calling.limits.place():
             try:
                 async with asyncio.timeout(seconds), self._answer(path, body) as response:
-                    async for part in response.aiter_bytes():
-                        received += part
-                        if len(received) > MAX_ANSWER_BYTES:
-                            raise ModelError(
-                                ModelFault.MALFORMED, f"the answer has more than {MAX_ANSWER_BYTES} bytes"
-                            )
+                    received = await receive_json(response, MAX_ANSWER_BYTES)
             except TimeoutError:
                 raise ModelError(
                     ModelFault.TIMEOUT, f"the answer is not complete after {seconds:g} s"
                 ) from None
-        check_parts(received)
         try:
             # Five times as fast as the module json.
-            return read(from_json(bytes(received)))
+            return read(from_json(received))
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise self.unread(response, bytes(received), repr(error)) from None
+            raise self.unread(response, received, repr(error)) from None

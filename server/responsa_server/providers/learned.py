@@ -7,11 +7,13 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Final, TypeAlias
 
 import structlog
 
 from responsa_server.domain.models import ModelError, ModelFault, ModelPrompt, PromptMessage, Provenance, Role
+from responsa_server.providers.settings import CompatibleSettings
 
 Facts: TypeAlias = Mapping[str, float]
 """What was learned of a model: 0 for each name of FIELDS that its server refuses; `window`, in tokens; `ratio`, the greatest
@@ -26,10 +28,8 @@ TOKEN: Final = re.compile(
     r" ?[A-Za-z]{1,5}| ?[0-9]{1,3}| ?[\u0080-\u07FF]{1,2}|[ \t\r\n]{1,6}|.", re.ASCII | re.DOTALL
 )
 """About a token of any script."""
-_SCHEMA: Final = r"response_?(?:format|json_?schema)|json_schema|structured.output|output_config"
-_ROLES: Final = (
-    r"system.(?:role|message|prompt|instruct)|role.{0,12}system|roles? (?:must alternate|are supported)"
-)
+_SCHEMA: Final = r"response_?format|json_?schema|structured.output|output_config"
+_ROLES: Final = r"system.(?:role|message|prompt|instruct)|role.{0,12}system|roles? (?:must alternate|are)"
 FIELDS: Final = {
     "temperature": (re.compile("temperature", re.I), ""),
     "response_format": (re.compile(_SCHEMA, re.I), "structured"),
@@ -53,7 +53,7 @@ _FAULTS: Final = tuple(ModelFault)
 # A last line that is no longer may end the marks around a text, so it is not cut off.
 _LONGEST_MARK: Final = 80
 # 404 and 500 are gateways' and templates' answers to what they do not take.
-_REFUSALS: Final = (400, 422, 404, 413, 500, 501)
+_REFUSALS: Final = (400, 422, 404, 500)
 _TOO_LONG: Final = re.compile(
     r"context.?(?:length|size|window)|too many (?:input )?tokens|(?:prompt|input) is too long|reduce the length|"
     r"maximum (?:prompt length|number of tokens|context)|inputs`? tokens|tokens? .{0,40}exceed|exceed.{0,40} tokens",
@@ -131,6 +131,8 @@ def count_tokens(prompt: ModelPrompt) -> int:
 
 def shorten(prompt: ModelPrompt, share: float) -> ModelPrompt:
     """The prompt with about this share of its history, the latest, and of its passages and results of tools, the first."""
+    if share == 1:
+        return prompt
     left = share * sum(len(message.text) for message in prompt.messages if message.history)
     messages = list[PromptMessage]()
     for message in reversed(prompt.messages):
@@ -150,7 +152,7 @@ def _fit(prompt: ModelPrompt, window: int, ratio: float) -> ModelPrompt:
     """The prompt, so short that it has a place with its answer in a window. ratio: see Facts."""
     reserve, size, shorter = min(prompt.max_tokens, window // 4), 0, prompt
     for share in (1.0, *(0.8**step for step in range(1, 20)), 0.0):
-        shorter = shorten(prompt, share) if share < 1 else prompt
+        shorter = shorten(prompt, share)
         if (size := int(count_tokens(shorter) * ratio)) <= window - reserve:
             break
     return replace(shorter, max_tokens=max(1, min(reserve, window - size)))
@@ -158,14 +160,11 @@ def _fit(prompt: ModelPrompt, window: int, ratio: float) -> ModelPrompt:
 
 @dataclass(slots=True)
 class Trial:
-    """The tries of one call. settings: the names of those that are given. completion: see `limit_name`. new: what is
-    learned if the latest try has an answer."""
+    """The tries of one call. new: what is learned if the latest try has an answer."""
 
     prompt: ModelPrompt
     facts: Facts
-    settings: Collection[str]
-    window: int | None
-    completion: bool
+    server: CompatibleSettings
     new: dict[str, float] = field(default_factory=dict[str, float])
     sent: ModelPrompt = field(init=False)
     _own: set[str] = field(default_factory=set[str])
@@ -175,56 +174,67 @@ class Trial:
     def request(self) -> ModelPrompt:
         """The prompt of the next try."""
         facts = {**self.facts, **self.new}
-        refused = {name for name in FIELDS if facts.get(name) == 0}
-        without = frozenset(refused | self._own | self.prompt.without)
-        self.sent = replace(self.prompt, without=without)
-        for name in without:
-            self.sent = _leave_out(self.sent, name)
-        self.sent = shorten(self.sent, self._share) if self._share < 1 else self.sent
-        if window := self.window or int(facts.get("window", 0)):
-            self.sent = _fit(self.sent, window, facts.get("ratio", 1.0))
-        return self.sent
+        without = self.prompt.without | self._own | {name for name in FIELDS if facts.get(name) == 0}
+        without |= set[str]() if self.server.tools else {"tools"}
+        sent = reduce(_leave_out, without, shorten(replace(self.prompt, without=without), self._share))
+        if window := self.server.window or int(facts.get("window", 0)):
+            sent = _fit(sent, window, facts.get("ratio", 1.0))
+        self.sent = sent
+        return sent
 
     def count(self, counted: int) -> Facts:
         """What the usage of an answer shows. counted: the tokens of the prompt that its server reports; 0 if it does not."""
-        if not counted or not (self.window or "window" in self.facts):
-            return {}
-        estimated, known = count_tokens(self.sent), self.facts.get("ratio", 0.0)
+        estimated = (
+            count_tokens(self.sent) if counted and (self.server.window or "window" in self.facts) else 0
+        )
         ratio = round(min(counted / estimated, _MOST_RATIO), 2) if estimated >= _LEAST_COUNTED else 0.0
-        return {"ratio": ratio} if ratio > known else {}
+        return {"ratio": ratio} if ratio > self.facts.get("ratio", 0.0) else {}
 
-    def goes_on(self, error: ModelError) -> bool:
-        """Whether another try may cure the error."""
+    def cures(self, error: ModelError) -> bool:
+        """Whether the next try may cure the error: with a shorter prompt, or without what the error names, or else, in a turn and
+        for this call alone, without all that it may mean."""
         status = error.status or (_REFUSALS[0] if error.fault is ModelFault.REFUSED else 0)
         self._tries += 1
         if status not in _REFUSALS or error.fault is ModelFault.CREDENTIAL or self._tries > _MOST_TRIES:
             return False
         if _TOO_LONG.search(error.detail):
-            window = _WINDOW.match(error.detail)
-            if window and not self.window and not self._echoes(error.detail, window):
-                self.new["window"] = int(window[1] or window[2] or window[3])
-            halved, self._share = self._share < 1, 0.5
-            return not halved
-        sent = [
-            name for name, (_, setting) in FIELDS.items() if setting not in self.settings and self._has(name)
-        ]
-        for name in sent:
-            if match := FIELDS[name][0].search(error.detail):
-                if self._echoes(error.detail, match):
+            return self._shorten(error.detail)
+        return self._leave_out_named(error.detail) or (status in _REFUSALS[:2] and self._leave_out_all())
+
+    def _shorten(self, detail: str) -> bool:
+        window = None if self.server.window else _WINDOW.match(detail)
+        if window and not self._echoes(detail, window):
+            self.new["window"] = int(window[1] or window[2] or window[3])
+        halved, self._share = self._share < 1, 0.5
+        return not halved
+
+    def _leave_out_named(self, detail: str) -> bool:
+        for name in self._list_sent():
+            if match := FIELDS[name][0].search(detail):
+                if self._echoes(detail, match):
                     self._own.add(name)
                 else:
                     self.new[name] = 0
                 return True
-        if status not in _REFUSALS[:2] or self.prompt.purpose == TEST or self._own:
+        return False
+
+    def _leave_out_all(self) -> bool:
+        if self.prompt.purpose == TEST or self._own:
             return False
-        self._own.update(name for name in sent if name not in _LIMITS)
+        self._own.update(name for name in self._list_sent() if name not in _LIMITS)
         return bool(self._own)
 
-    def _has(self, name: str) -> bool:
-        if name in _LIMITS:
-            return name == limit_name(self.sent.without, completion=self.completion)
-        sent = name == "stream_options" or _leave_out(self.sent, name) is not self.sent
-        return sent and name not in self.sent.without
+    def _list_sent(self) -> Sequence[str]:
+        """The fields of the latest try that no setting decides."""
+        limit = limit_name(self.sent.without, completion=self.server.completion_limit)
+        absent = self.sent.without | set(_LIMITS) - {limit}
+        return [
+            name
+            for name, (_, setting) in FIELDS.items()
+            if name not in absent
+            and setting not in self.server.model_fields_set
+            and (name in (limit, "stream_options") or _leave_out(self.sent, name) is not self.sent)
+        ]
 
     def _echoes(self, detail: str, match: re.Match[str]) -> bool:
         """Whether the words of an error from a name on are a user's or a document's, so that nothing is learned from them."""
@@ -239,24 +249,24 @@ def _squash(text: str) -> str:
 
 def _leave_out(prompt: ModelPrompt, name: str) -> ModelPrompt:
     """The prompt without a field; the same object if it does not have it. Without tools, calls and their results are text."""
-    system = [message for message in prompt.messages if message.role is Role.SYSTEM]
-    if name == "system" and system:
-        # Messages of one role are joined.
-        first = PromptMessage(Role.USER, "\n\n".join(message.text for message in system))
-        return replace(prompt, messages=[first, *(each for each in prompt.messages if each not in system)])
-    if name == "tools" and (prompt.tools or any(message.role is Role.TOOL for message in prompt.messages)):
-        return replace(prompt, tools=(), messages=list(_plain(prompt.messages)))
-    if name == "reasoning" and any(
-        each.signature for message in prompt.messages for each in message.requests
-    ):
-        bare = [[replace(each, signature="") for each in message.requests] for message in prompt.messages]
-        messages = [
-            replace(message, requests=own) for message, own in zip(prompt.messages, bare, strict=True)
-        ]
-        return replace(prompt, messages=messages)
-    if name == "temperature" and prompt.temperature is not None:
-        return replace(prompt, temperature=None)
-    return replace(prompt, schema=None) if name == "response_format" and prompt.schema else prompt
+    messages = prompt.messages
+    match name:
+        case "system" if system := [each for each in messages if each.role is Role.SYSTEM]:
+            # Messages of one role are joined.
+            first = PromptMessage(Role.USER, "\n\n".join(each.text for each in system))
+            return replace(prompt, messages=[first, *(each for each in messages if each not in system)])
+        case "tools" if prompt.tools or any(each.role is Role.TOOL for each in messages):
+            return replace(prompt, tools=(), messages=list(_plain(messages)))
+        case "reasoning" if any(call.signature for each in messages for call in each.requests):
+            bare = [[replace(call, signature="") for call in each.requests] for each in messages]
+            pairs = zip(messages, bare, strict=True)
+            return replace(prompt, messages=[replace(each, requests=calls) for each, calls in pairs])
+        case "temperature" if prompt.temperature is not None:
+            return replace(prompt, temperature=None)
+        case "response_format" if prompt.schema:
+            return replace(prompt, schema=None)
+        case _:
+            return prompt
 
 
 def _plain(messages: Sequence[PromptMessage]) -> Iterator[PromptMessage]:
@@ -264,9 +274,10 @@ def _plain(messages: Sequence[PromptMessage]) -> Iterator[PromptMessage]:
     for message in messages:
         if message.role is Role.TOOL:
             call = asked.get(message.answers)
-            arguments = "" if call is None else json.dumps(dict(call.arguments), ensure_ascii=False)
-            of = "" if call is None else f" {call.tool}, called with {arguments}"
-            text = f"The result of the tool{of}:\n\n{message.text}"
+            words = (
+                call and f" {call.tool}, called with {json.dumps(dict(call.arguments), ensure_ascii=False)}"
+            )
+            text = f"The result of the tool{words or ''}:\n\n{message.text}"
             yield PromptMessage(Role.USER, text, place=Provenance.RETRIEVED)
         elif not message.requests:
             yield message

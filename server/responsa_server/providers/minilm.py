@@ -13,22 +13,25 @@ import platform
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
 from responsa_server.domain.sharing import Scheduler
-from responsa_server.providers.minilm_shape import BUILDER_VERSION, DIMENSIONS, Float, Precision
 from responsa_server.system.instance import model_folder
 from responsa_server.system.private_files import write_private
 
 if TYPE_CHECKING:
-    # At run time, only `silent_onnxruntime` imports onnxruntime.
+    # At run time, only `open_session` imports onnxruntime.
     import onnxruntime as ort
 
+Float = npt.NDArray[np.float32]
+
+DIMENSIONS: Final = 384
+BUILDER_VERSION: Final = 1
+"""This version is part of the names of the vectors. Raise it whenever the graph of `minilm_graph.py` computes other vectors."""
 _FILE_VERSION: Final = 2
 """This version is part of the cached file's name. Raise it whenever the graph changes but its vectors stay the same."""
 WEIGHTS_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -97,7 +100,7 @@ class MiniLmEmbedder:
         if not texts:
             return vectors
         encodings = self._truncating.encode_batch(list(texts))
-        for batch in _batches([len(encoding.ids) for encoding in encodings]):
+        for batch in divide([len(encoding.ids) for encoding in encodings], _BATCH_TOKENS):
             vectors[batch] = self._run([encodings[int(index)] for index in batch])
         return vectors
 
@@ -124,18 +127,16 @@ class MiniLmEmbedder:
         return self._session.run(["vectors"], {"ids": ids, "mask": mask})[0]
 
 
-def name_of(precision: Precision = "int8") -> str:
+def name_of() -> str:
     """The name of the embedder that `load` returns."""
-    return f"all-MiniLM-L6-v2/{WEIGHTS_SHA256[:12]}/{precision}.{BUILDER_VERSION}"
+    return f"all-MiniLM-L6-v2/{WEIGHTS_SHA256[:12]}/int8.{BUILDER_VERSION}"
 
 
-def load(
-    cache: Path, *, threads: int, precision: Precision = "int8", unpacked: bool | None = None
-) -> MiniLmEmbedder:
+def load(cache: Path, *, threads: int, unpacked: bool | None = None) -> MiniLmEmbedder:
     """Loads the embedder. Creates the folder `cache` and the ONNX file in it if they are missing; this takes about a second.
 
     threads: the number of onnxruntime's threads for one call; 0 means one thread per core.
-    unpacked: whether the weights of "int8" are stored as floats, which doubles the model's memory. The vectors stay the same up to a
+    unpacked: whether the weights are stored as floats, which doubles the model's memory. The vectors stay the same up to a
     cosine of .999, so the name stays the same too. By default, this depends on which form is faster on the processor.
     Raises EmbeddingModelUnavailable if the package with the weights is missing or contains other weights.
     """
@@ -144,11 +145,22 @@ def load(
         raise EmbeddingModelUnavailable(
             "The embedding model's weights are not installed; run `responsa setup`."
         )
-    name = name_of(precision)
+    name = name_of()
     unpacked = not multiplies_bytes_fast(platform.machine(), _CPU_INFO) if unpacked is None else unpacked
     path = cache / f"{name.replace('/', '-')}{'-unpacked' if unpacked else ''}.{_FILE_VERSION}.onnx"
-    runtime = silent_onnxruntime()
-    options = runtime.SessionOptions()
+    if not path.exists():
+        _write_graph(folder / "model.safetensors", path, unpacked)
+    return MiniLmEmbedder(open_session(path, threads), (folder / "tokenizer.json").read_text("utf-8"), name)
+
+
+def open_session(graph: Path, threads: int) -> ort.InferenceSession:
+    """The model of an ONNX file, on the CPU. threads: see `load`. onnxruntime's errors have no class in common."""
+    # Since version 1.29, onnxruntime reports every session to its maker and keeps a file in the user's cache folder,
+    # unless this variable is set before the first import.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime as runtime
+
+    options: Any = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # Without this entry, the pool's threads would spin between calls and occupy cores that PostgreSQL and the event loop need.
@@ -156,10 +168,7 @@ def load(
     # Otherwise, the session keeps the memory of its largest batch for ever. It computes as fast without.
     options.enable_cpu_mem_arena = False
     options.log_severity_level = 3
-    if not path.exists():
-        _write_graph(folder / "model.safetensors", path, precision, unpacked)
-    session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return MiniLmEmbedder(session, (folder / "tokenizer.json").read_text("utf-8"), name)
+    return runtime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
 
 
 def multiplies_bytes_fast(machine: str, cpu_info: Path) -> bool:
@@ -177,20 +186,7 @@ def multiplies_bytes_fast(machine: str, cpu_info: Path) -> bool:
     return any(flag.startswith("avx512") or flag == "avx_vnni" for flag in flags)
 
 
-def silent_onnxruntime() -> ModuleType:
-    """Imports onnxruntime without its telemetry.
-
-    Since version 1.29, onnxruntime reports every session to its maker and keeps a file in the user's cache folder,
-    unless ORT_DISABLE_TELEMETRY is set before the first import of onnxruntime. Its function `disable_telemetry_events`
-    can be called only after the import, which is too late.
-    """
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    import onnxruntime
-
-    return onnxruntime
-
-
-def _write_graph(weights: Path, path: Path, precision: Precision, unpacked: bool) -> None:
+def _write_graph(weights: Path, path: Path, unpacked: bool) -> None:
     # These modules are slow to import, and are needed only once per cache folder.
     from safetensors.numpy import load_file  # pyright: ignore[reportUnknownVariableType] -- its PathLike lacks a parameter
 
@@ -202,7 +198,7 @@ def _write_graph(weights: Path, path: Path, precision: Precision, unpacked: bool
         raise EmbeddingModelUnavailable(
             f"{weights.name} has SHA-256 {digest}, not the pinned {WEIGHTS_SHA256}."
         )
-    model = build(load_file(weights), precision, unpacked=unpacked)
+    model = build(load_file(weights), unpacked=unpacked)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_private(path, model)
 
@@ -219,16 +215,16 @@ def _units(texts: Sequence[str]) -> Iterator[Sequence[str]]:
         yield texts[first:]
 
 
-def _batches(lengths: Sequence[int]) -> Iterator[npt.NDArray[np.int64]]:
+def divide(lengths: Sequence[int], most_tokens: int) -> Iterator[npt.NDArray[np.int64]]:
     """The batches of indexes of texts that cost least. Padding makes each text of a batch cost as much as its longest
-    one, and each batch costs _BATCH_COST more."""
+    one, and each batch costs _BATCH_COST more. lengths: of the texts, in tokens."""
     order = np.argsort(lengths, kind="stable")
     # costs[end]: the least cost, in tokens, of the first `end` texts in order of length. starts[end]: where the last of
     # their batches begins.
     costs, starts = [0], [0]
     for end in range(1, len(order) + 1):
         longest = lengths[int(order[end - 1])]
-        limit = max(1, min(end, _BATCH_TEXTS, _BATCH_TOKENS // max(longest, 1)))
+        limit = max(1, min(end, _BATCH_TEXTS, most_tokens // max(longest, 1)))
         cost, start = min((costs[end - size] + size * longest, end - size) for size in range(1, limit + 1))
         costs.append(cost + _BATCH_COST)
         starts.append(start)

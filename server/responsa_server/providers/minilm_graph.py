@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from responsa_server.providers.minilm_shape import BUILDER_VERSION, DIMENSIONS, Float, Precision
+from responsa_server.providers.minilm import BUILDER_VERSION, DIMENSIONS, Float
 
 Weights = Mapping[str, Float]
 
@@ -65,7 +65,6 @@ class _Graph:
     """The nodes and weights of the graph so far. Every method adds a value and returns the value's name."""
 
     weights: Weights
-    precision: Precision
     unpacked: bool
     nodes: list[bytes]
     constants: list[bytes]
@@ -96,8 +95,6 @@ class _Graph:
     def linear(self, value: str, weight: str, output: str) -> str:
         """Adds the product of `value` and the transpose of a stored [out, in] matrix, without the bias."""
         matrix = self.weights[weight]
-        if self.precision == "fp32":
-            return self.node("MatMul", [value, self.constant(weight, matrix.T)], output)
         packed, scales = quantise_blocks(matrix)
         if self.unpacked:
             return self.node(
@@ -143,11 +140,11 @@ def restore_blocks(packed: npt.NDArray[np.uint8], scales: Float) -> Float:
     return restored.reshape(packed.shape[0], -1)
 
 
-def build(weights: Weights, precision: Precision, *, unpacked: bool) -> bytes:
-    """The model, a ModelProto. unpacked: store the rounded weights of "int8" as floats. Its inputs are `ids` and `mask`,
+def build(weights: Weights, *, unpacked: bool) -> bytes:
+    """The model, a ModelProto. unpacked: store the rounded weights as floats. Its inputs are `ids` and `mask`,
     both int64 [texts, tokens]. Its output is `vectors`, float32 [texts, 384], each of length one.
     """
-    graph = _Graph(weights, precision, unpacked, [], [])
+    graph = _Graph(weights, unpacked, [], [])
     state = _embeddings(graph)
     mask = graph.node("Cast", ["mask"], "mask32", to=_INT32)
     for layer in range(LAYERS):
@@ -169,15 +166,13 @@ def _embeddings(graph: _Graph) -> str:
     weights = graph.weights
     # Half precision halves the largest table (47 MB). The relative error of half precision is at most 5e-4, far less than the error of the
     # quantised blocks.
-    table = weights["embeddings.word_embeddings.weight"]
-    words = table.astype(np.float16) if graph.precision == "int8" else table
+    words = weights["embeddings.word_embeddings.weight"].astype(np.float16)
     position = (
         weights["embeddings.position_embeddings.weight"]
         + weights["embeddings.token_type_embeddings.weight"][0]
     )
-    word = graph.node("Gather", [graph.constant("words", words), "ids"], "word16")
-    if graph.precision == "int8":
-        word = graph.node("Cast", [word], "word", to=_FLOAT)
+    halves = graph.node("Gather", [graph.constant("words", words), "ids"], "word16")
+    word = graph.node("Cast", [halves], "word", to=_FLOAT)
     graph.node("Shape", ["ids"], "ids_shape")
     tokens = graph.node("Gather", ["ids_shape", graph.constant("one", np.array([1], np.int64))], "tokens")
     start = graph.constant("start", np.array([0], np.int64))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +18,7 @@ from responsa_server.domain.events import Usage
 from responsa_server.domain.models import ModelError, ModelFault, Reranked
 from responsa_server.domain.sharing import Scheduler
 from responsa_server.providers.http_model import redact
-from responsa_server.providers.minilm import silent_onnxruntime
-
-if TYPE_CHECKING:
-    # At run time, only `silent_onnxruntime` imports onnxruntime.
-    import onnxruntime as ort
+from responsa_server.providers.minilm import divide, open_session
 
 Floats = npt.NDArray[np.float64]
 
@@ -37,7 +33,6 @@ _DEFAULT_TOKENS: Final = 512
 _SHIFTED_POSITIONS: Final = {"roberta", "xlm-roberta", "camembert", "longformer"}
 # A smaller limit in a file is a mistake.
 _LEAST_TOKENS: Final = 16
-_BATCH_TEXTS: Final = 16
 _BATCH_TOKENS: Final = 4096
 
 
@@ -62,7 +57,10 @@ class OnnxReranker:
         config = _json_of(folder / "config.json")
         self._name = f"onnx:{folder.name}"
         self._tokenizer, self._padding = _tokenizer(folder, config)
-        self._session = _session(graph, threads)
+        try:
+            self._session = open_session(graph, threads)
+        except Exception as error:  # onnxruntime's errors have no class in common
+            raise RerankerUnusable(f"the graph {graph} cannot be loaded: {redact(str(error))}") from None
         self._inputs = {input_.name: input_.type for input_ in self._session.get_inputs()}
         if not {"input_ids", "attention_mask"} <= self._inputs.keys() <= _INPUTS:
             raise RerankerUnusable(
@@ -104,10 +102,10 @@ class OnnxReranker:
         """left: set if nobody waits for the result any more."""
         encodings = self._tokenizer.encode_batch([(query, text) for text in texts])
         scores = np.zeros(len(encodings))
-        for batch in _batches([len(encoding.ids) for encoding in encodings]):
+        for batch in divide([len(encoding.ids) for encoding in encodings], _BATCH_TOKENS):
             if left.is_set():
                 break
-            scores[batch] = self._scores([encodings[index] for index in batch])
+            scores[batch] = self._scores([encodings[int(index)] for index in batch])
         tokens = sum(len(encoding.ids) for encoding in encodings)
         return Reranked(scores.tolist(), Usage(input_tokens=tokens))
 
@@ -135,21 +133,6 @@ class OnnxReranker:
         if not np.isfinite(logits).all():
             raise ModelError(ModelFault.MALFORMED, "a score is not finite")
         return logits
-
-
-def _session(graph: Path, threads: int) -> ort.InferenceSession:
-    runtime = silent_onnxruntime()
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Without this entry, the pool's threads would spin between calls and occupy cores that PostgreSQL and the event loop need.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.enable_cpu_mem_arena = False  # as in `minilm.load`
-    options.log_severity_level = 3
-    try:
-        return runtime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors have no class in common
-        raise RerankerUnusable(f"the graph {graph} cannot be loaded: {redact(str(error))}") from None
 
 
 def _tokenizer(folder: Path, config: Mapping[str, Any]) -> tuple[Tokenizer, int]:
@@ -189,14 +172,3 @@ def _json_of(path: Path) -> Mapping[str, Any]:
     except (OSError, ValueError) as error:
         raise RerankerUnusable(f"{path} cannot be read: {error}") from None
     return cast("Mapping[str, Any]", content) if isinstance(content, dict) else {}
-
-
-def _batches(lengths: Sequence[int]) -> Iterator[Sequence[int]]:
-    batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and (len(batch) == _BATCH_TEXTS or (len(batch) + 1) * lengths[index] > _BATCH_TOKENS):
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch

@@ -27,9 +27,9 @@ from responsa_server.providers.http_model import (
     Complaint,
     Events,
     HttpModel,
-    PrefixEcho,
     ToolRequests,
     WireModel,
+    bearer,
     ending,
     status_of,
     stop_of,
@@ -111,9 +111,7 @@ class OpenAiChat(HttpModel):
     """OpenAI's chat completions as a `ChatModel`."""
 
     def __init__(self, server: CompatibleSettings, model: str) -> None:
-        key = server.api_key.get_secret_value()
-        headers = {"authorization": f"Bearer {key}"} if key else {}
-        super().__init__(server, model, headers, complaint, FAULTS)
+        super().__init__(server, model, bearer(server), complaint, FAULTS)
 
     @property
     def takes_prefix(self) -> bool:
@@ -129,7 +127,6 @@ class OpenAiChat(HttpModel):
         """
         calls, finish, wrote, refused, model = _Calls(), "", False, False, None
         reasoning = dict[str, Any]()
-        echo = PrefixEcho(prompt.prefix.rstrip())
         async for event in events:
             if not event.data:
                 continue
@@ -151,34 +148,29 @@ class OpenAiChat(HttpModel):
                     if part and {type(part), type(before or part)} in ({str}, {list}):
                         reasoning[name] = before + part if before else part
                         yield Alive()
-                if (content := _text(delta.content)) and (text := echo.add(content)):
+                if content := _text(delta.content):
                     wrote = True
-                    yield TextPiece(text)
+                    yield TextPiece(content)
                 refused |= bool(delta.refusal)
                 for call in delta.tool_calls or ():
                     calls.add(call)
                 finish = choice.finish_reason or finish
         if not finish:
             raise ModelError(ModelFault.CUT, "the stream ended without a finish reason")
-        if text := echo.end():
-            wrote = True
-            yield TextPiece(text)
         for request in calls.requested.requests(reasoning):
             yield request
         stop = Stop.UNSAFE if refused else stop_of(finish, _STOPS)
         yield ending(prompt, stop, wrote=wrote or bool(calls.requested), model=model)
 
     def _body(self, prompt: ModelPrompt) -> dict[str, Any]:
-        usage: dict[str, bool] = {"include_usage": True}
-        if self._server.continuous_usage:
-            usage["continuous_usage_stats"] = True
+        more = {"continuous_usage_stats": True} if self._server.continuous_usage else {}
         body: dict[str, Any] = {
             "model": self._model,
             "stream": True,
             "messages": _messages(with_prefix(prompt)),
         }
         if "stream_options" not in prompt.without:
-            body["stream_options"] = usage
+            body["stream_options"] = {"include_usage": True, **more}
         if name := limit_name(prompt.without, completion=self._server.completion_limit):
             body[name] = prompt.max_tokens
         if prompt.prefix and self._server.prefill == "continue":

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Sequence
 from datetime import date
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from typing import Final, Literal
 
@@ -56,17 +56,13 @@ class Prices:
     def __init__(self, known: PriceList, free: Collection[str] = ()) -> None:
         self._known = known
         self._free = frozenset(free)
-        self._found: dict[tuple[str, date], Price | None] = {}
+        self._find = lru_cache(1000)(self._look_up)
 
     def price(self, model: str, at: date) -> Price | None:
         """See `PriceTable.price`. A row for the exact name has precedence, then the row with the longest matching
         prefix. Among the rows for that name or prefix, the latest row that is valid on that day applies.
         """
-        if (model, at) not in self._found:
-            if len(self._found) > 1000:
-                self._found.clear()
-            self._found[model, at] = self._look_up(model, at)
-        return self._found[model, at]
+        return self._find(model, at)
 
     def cost_micros(self, spent: Spent, at: date) -> int | None:
         if (price := self.price(spent.model, at)) is None:

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections import ChainMap
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -22,7 +23,6 @@ from responsa_server.domain.models import (
 from responsa_server.providers.chain import (
     ChainModel,
     KeyLimits,
-    Limited,
     ModelChain,
     ModelCircuits,
     Retrying,
@@ -89,15 +89,19 @@ class TableOptions:
     absent: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-class _Current:
-    """A `ChatModel` that is asked through the adapter that the table has at the time of the call."""
+class Limited:
+    """A `ChatModel` that is asked through the adapter that the table has at the time of the call, and holds one of the places of
+    its key while it answers."""
 
-    def __init__(self, name: str, adapter: Callable[[], ChatModel]) -> None:
+    def __init__(self, name: str, adapter: Callable[[], ChatModel], limits: KeyLimits) -> None:
         self.name = name
         self._adapter = adapter
+        self._limits = limits
 
-    def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        return self._adapter().stream(prompt)
+    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+        async with self._limits.place(), aclosing(self._adapter().stream(prompt)) as pieces:
+            async for piece in pieces:
+                yield piece
 
 
 class ProviderTable:
@@ -241,8 +245,8 @@ class ProviderTable:
     def _model(self, name: str) -> ChatModel:
         if name in self._options.serverless:
             return self._options.serverless[name]
-        current = _Current(name.partition(":")[2], partial(self._adapter, name))
-        return Retrying(Limited(current, self._provider(name).limits), self._options.retry, called=name)
+        current = Limited(name.partition(":")[2], partial(self._adapter, name), self._provider(name).limits)
+        return Retrying(current, self._options.retry, called=name)
 
 
 def providers(settings: ModelSettings) -> dict[str, Provider]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Final
+from uuid import UUID
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from responsa_server.agents.config.files import SHIPPED
+from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.tools import FixedTools
 from responsa_server.providers.chain import ChainModel, ModelChain, ModelCircuits, Retrying, RetryPolicy
 from tests.unit.agents.evidence import Shelf, excerpt
@@ -63,9 +67,9 @@ async def test_every_shipped_agent_answers_with_a_model_that_refuses(name: str, 
 
 
 @pytest.mark.parametrize("agent", AGENTS)
-@pytest.mark.parametrize("size", [4096, None])
+@pytest.mark.parametrize(("size", "earlier"), [(4096, 0), (4096, 9), (None, 0)])
 async def test_the_prompts_of_every_shipped_agent_fit_a_window_of_4096_with_room_for_passages(
-    agent: str, size: int | None
+    agent: str, size: int | None, earlier: int
 ) -> None:
     server = RefusingServer(window(4096), text=ANSWER)
     shelf = Shelf(
@@ -74,7 +78,12 @@ async def test_the_prompts_of_every_shipped_agent_fit_a_window_of_4096_with_room
     async with served(server.handle, **({"window": size} if size else {})) as model:
         chain = ModelChain([ChainModel("p:m", "p", model)], Free(), ModelCircuits(), patience_seconds=30.0)
         parts = parts_of(chain, shelf, classifiers=_Every(), tools=FixedTools([Does()]))
-        end = answer_in(await told_by(shipped(agent, parts), task_for(agent)))
+        words = [(Speaker.USER, "How long is the Nile? " * 20), (Speaker.ASSISTANT, "It is long [1]. " * 60)]
+        talk = [
+            Message(uuid7(), UUID(int=9), uuid7(), speaker, text, (), None, datetime.now(UTC))
+            for speaker, text in words * earlier
+        ]
+        end = answer_in(await told_by(shipped(agent, parts), task_for(agent, talk=talk)))
     assert end.model == "p:m"
     assert server.refused <= (0 if size else 1)
     taken = [body for body in server.bodies if tokens(body) <= 4096]

@@ -6,6 +6,7 @@ import asyncio
 import re
 import socket
 import ssl
+import subprocess
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from ipaddress import ip_address
@@ -287,7 +288,7 @@ async def test_the_certificate_must_be_the_hosts_although_the_address_was_looked
     await connector.close()
 
 
-@pytest.mark.parametrize("way", ["setting", "SSL_CERT_FILE"])
+@pytest.mark.parametrize("way", ["setting", "SSL_CERT_FILE", "SSL_CERT_DIR"])
 async def test_additional_authorities_are_trusted_beside_the_systems(
     way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,6 +326,12 @@ async def test_additional_authorities_are_trusted_beside_the_systems(
     match way:
         case "setting":
             authorities.trust_also(authority, tmp_path)
+        case "SSL_CERT_DIR":
+            # OpenSSL looks authorities up by the hash of their names.
+            named = ["openssl", "x509", "-subject_hash", "-noout", "-in", str(authority)]
+            said = await asyncio.to_thread(subprocess.run, named, check=True, capture_output=True, text=True)
+            (tmp_path / f"{said.stdout.strip()}.0").write_bytes(own)
+            monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
         case _:
             monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     for each in (settings, guarded):

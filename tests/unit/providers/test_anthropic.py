@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import replace
@@ -13,6 +14,7 @@ from responsa_lab.testing.loopback import LoopbackExchange
 from responsa_server.agents.engine.citations import MarkFilter
 from responsa_server.domain.events import Usage
 from responsa_server.domain.models import (
+    Alive,
     Ended,
     ModelFault,
     ModelPrompt,
@@ -22,6 +24,7 @@ from responsa_server.domain.models import (
     Spent,
     Stop,
     TextPiece,
+    ToolCard,
     ToolRequest,
 )
 from responsa_server.providers.anthropic import AnthropicMessages, messages
@@ -109,6 +112,42 @@ async def test_kinds_of_errors(kind: str, fault: ModelFault) -> None:
     body = {"type": "error", "error": {"type": kind, "message": "no"}}
     async with speaking(WIRE, complaining(Complaint(413, body))) as model:
         assert (await failure(model)).fault is fault
+
+
+async def test_thinking_goes_back_with_the_calls_that_came_of_it_and_does_not_show() -> None:
+    thinking = [
+        ("content_block_start", {"content_block": {"type": "thinking", "thinking": "", "signature": ""}}),
+        ("content_block_delta", {"delta": {"type": "thinking_delta", "thinking": "I look "}}),
+        ("content_block_delta", {"delta": {"type": "thinking_delta", "thinking": "it up."}}),
+        ("content_block_delta", {"delta": {"type": "signature_delta", "signature": "c2ln"}}),
+    ]
+    start, *events = WIRE.events(Scene(calls=[ToolRequest("a", "note", {})]))
+    before = [
+        f"event: {kind}\ndata: {json.dumps({'type': kind, 'index': 9, **fields})}\n\n".encode()
+        for kind, fields in thinking
+    ]
+    seen: list[LoopbackExchange] = []
+
+    async def handle(exchange: LoopbackExchange) -> None:
+        seen.append(exchange)
+        await telling(WIRE, [start, *before, *events])(exchange)
+
+    async with speaking(WIRE, handle) as model:
+        prompt = ModelPrompt([PromptMessage(Role.USER, "Why?")], "", [ToolCard("note", "Notes.")])
+        async with aclosing(model.stream(prompt)) as stream:
+            pieces = [piece async for piece in stream]
+        assert [piece for piece in pieces if isinstance(piece, TextPiece)] == []
+        assert Alive() in pieces
+        requests = [piece for piece in pieces if isinstance(piece, ToolRequest)]
+        results = [PromptMessage(Role.ASSISTANT, "", requests), PromptMessage(Role.TOOL, "x", answers="a")]
+        async with aclosing(model.stream(replace(prompt, messages=[*prompt.messages, *results]))) as stream:
+            assert [piece async for piece in stream]
+    _, called, result = json.loads(seen[1].request.body)["messages"]
+    assert called["content"] == [
+        {"type": "thinking", "thinking": "I look it up.", "signature": "c2ln"},
+        {"type": "tool_use", "id": "a", "name": "note", "input": {}},
+    ]
+    assert result["content"][0]["type"] == "tool_result"
 
 
 def test_outcomes_of_tools_come_first_and_together_and_nothing_is_empty() -> None:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
 from pydantic import SecretStr
@@ -19,8 +20,8 @@ from responsa_server.domain.errors import Precondition, Reason, Unavailable
 from responsa_server.domain.models import ModelError
 from responsa_server.providers import json_server
 from responsa_server.providers.chain import KeyLimits, RetryPolicy
-from responsa_server.providers.embedding import EMBEDDERS, HttpEmbedder, describe
-from responsa_server.providers.http_model import check_parts
+from responsa_server.providers.embedding import EMBEDDERS, HttpEmbedder
+from responsa_server.providers.http_model import receive_json
 from responsa_server.providers.json_server import RequestOptions
 from responsa_server.providers.settings import CompatibleSettings, EmbeddingModelSettings
 from tests.raising import raises
@@ -76,7 +77,9 @@ async def served(
     given: dict[str, Any] = {"api_key": SecretStr(KEY), **options}
     embedder = EMBEDDERS[wire](
         CompatibleSettings.model_construct(url=server.url, **given),
-        describe("lab:m-1", settings or EmbeddingModelSettings(dimensions=384)),
+        "lab:m-1",
+        settings or EmbeddingModelSettings(dimensions=384),
+        None,
         RequestOptions(KeyLimits(4, 0, 5.0), RetryPolicy(retries=2), sleep=no_sleep, chance=lambda: 0.0),
     )
     try:
@@ -337,11 +340,14 @@ async def test_an_answer_in_another_form_is_malformed(wire: str, body: bytes, ki
         assert (await one.fails()).metadata["cause"] == "malformed"
 
 
-def test_an_answer_of_so_many_parts_that_reading_it_takes_long_is_malformed() -> None:
-    check_parts(bytearray(b'{"data": [' + b"0.125," * 200_000 + b"{}]}"))
+async def test_an_answer_of_so_many_parts_that_reading_it_takes_long_is_malformed() -> None:
+    async def receive(body: bytes) -> bytes:
+        return await receive_json(httpx2.Response(200, content=body), 8 << 20)
+
+    assert await receive(b'{"data": [' + b"0.125," * 200_000 + b"{}]}")
     for parts in (b"{}," * 20_001, b"[]," * 20_001, b"1," * 500_001):
         with pytest.raises(ModelError, match="too many parts"):
-            check_parts(bytearray(parts))
+            await receive(parts)
 
 
 def test_every_protocol_that_has_embedding_models_is_tested() -> None:

@@ -1,4 +1,4 @@
-"""The log lines of failed calls. They distinguish causes and contain no prompt, answer or secret."""
+"""The log lines of failed calls. They distinguish causes, say what came instead of an answer, and contain no secret."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from responsa_lab.testing.loopback import LoopbackServer
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
 from responsa_server.app.models import model_table
 from responsa_server.domain.models import ModelError
 from responsa_server.providers.settings import ModelSettings
@@ -57,12 +57,22 @@ async def test_each_try_that_fails_is_a_line(wire: str, status: int, cause: str,
 async def test_a_quota_is_told_from_a_wrong_key_and_a_key_left_alone_is_no_call() -> None:
     body = {"error": {"code": "insufficient_quota", "message": "You have spent all."}}
     (record,) = await lines(complaining(Complaint(429, body)), calls=2)
+    assert record["received"] == "HTTP 429: insufficient_quota: You have spent all."
     assert (record["cause"], record["http_status"], record["provider_error"]) == (
         "credential",
         429,
         "insufficient_quota",
     )
-    assert "spent" not in repr(record)
+
+
+async def test_a_page_instead_of_an_answer_is_told_with_its_type_and_without_keys() -> None:
+    async def page(exchange: LoopbackExchange) -> None:
+        body = f"<html>Sign in, {KEY} {'x' * 900}".encode()
+        await exchange.reply(200, body, {"content-type": "text/html"})
+
+    (one,) = await lines(page)
+    assert one["received"].startswith("HTTP 200, text/html: <html>Sign in, [key] x")
+    assert len(one["received"]) < 240
 
 
 async def test_an_answer_that_breaks_off_has_no_status() -> None:

@@ -16,7 +16,8 @@ from responsa_server.domain.models import (
     ModelPrompt,
     TextPiece,
 )
-from responsa_server.providers.chain import KeyLimits, Limited
+from responsa_server.providers.chain import KeyLimits
+from responsa_server.providers.table import Limited
 from tests.unit.providers.told import PROMPT, Told, failure, gathered
 
 
@@ -47,7 +48,7 @@ class Gated:
 async def test_no_more_answers_at_a_time_than_there_are_places() -> None:
     limits, models = KeyLimits(concurrent=3, a_minute=0, wait_seconds=300), Gated()
     # Both models use the same key.
-    limited = [Limited(models, limits), Limited(models, limits)]
+    limited = [Limited("m", lambda: models, limits), Limited("m", lambda: models, limits)]
     reading = [asyncio.create_task(gathered(limited[place % 2])) for place in range(10)]
     await models.full.wait()
     models.gate.set()
@@ -56,17 +57,17 @@ async def test_no_more_answers_at_a_time_than_there_are_places() -> None:
 
 
 async def test_who_finds_no_place_in_time_is_told_so() -> None:
-    limits = KeyLimits(concurrent=1, a_minute=0, wait_seconds=0.01)
+    limits, model = KeyLimits(concurrent=1, a_minute=0, wait_seconds=0.01), Told([Ended(complete=True)])
     async with limits.place():
-        error = await failure(Limited(Told([Ended(complete=True)]), limits))
+        error = await failure(Limited("m", lambda: model, limits))
     assert (error.fault, error.passing) == (ModelFault.OVERLOADED, False)
-    assert await gathered(Limited(Told([Ended(complete=True)]), limits)) == ([Ended(complete=True)], None)
+    assert await gathered(Limited("m", lambda: model, limits)) == ([Ended(complete=True)], None)
 
 
 async def test_no_more_requests_a_minute_than_are_allowed() -> None:
     limits = KeyLimits(concurrent=1, a_minute=2, wait_seconds=0.01)
     model = Told([Ended(complete=True)])
-    results = [(await gathered(Limited(model, limits)))[1] for _ in range(3)]
+    results = [(await gathered(Limited("m", lambda: model, limits)))[1] for _ in range(3)]
     assert results[:2] == [None, None]
     assert isinstance(results[2], ModelError)
     assert (results[2].fault, results[2].passing, model.calls) == (ModelFault.RATE_LIMITED, False, 2)
@@ -77,7 +78,7 @@ async def test_no_more_requests_a_minute_than_are_allowed() -> None:
 @pytest.mark.parametrize("cancelled", [True, False])
 async def test_a_place_is_given_back_whoever_leaves(cancelled: bool) -> None:
     limits, model = KeyLimits(concurrent=1, a_minute=0, wait_seconds=10.0), Gated()
-    limited = Limited(model, limits)
+    limited = Limited("m", lambda: model, limits)
     if cancelled:
         reading = asyncio.create_task(gathered(limited))
         waiting = asyncio.create_task(gathered(limited))

@@ -92,16 +92,6 @@ def test_token_offsets_cut_nothing(model: MiniLmEmbedder) -> None:
     assert model.token_offsets("") == []
 
 
-def test_eight_bits_are_near_full_precision(model: MiniLmEmbedder, tmp_path: Path) -> None:
-    full = load(tmp_path, threads=0, precision="fp32")
-    try:
-        cosines = (full.embed_sync(TEXTS) * model.embed_sync(TEXTS)).sum(axis=1)
-        assert cosines.min() > 0.995
-        assert full.name != model.name
-    finally:
-        full.close()
-
-
 def test_weights_as_floats_give_the_same_vectors(cache: Path) -> None:
     packed, unpacked = (load(cache / str(form), threads=0, unpacked=form) for form in (False, True))
     try:

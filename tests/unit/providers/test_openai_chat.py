@@ -78,22 +78,6 @@ async def test_a_prefix_is_the_last_message_of_the_model(prefill: str, marks: di
     assert (body["messages"][-1]["role"], body["messages"][-1]["content"]) == ("assistant", "So it is")
 
 
-@pytest.mark.parametrize(
-    ("texts", "said"),
-    [
-        (["So", " it is", " now."], [" now."]),
-        (["So it is now.", " End."], [" now.", " End."]),
-        (["now.", " So it is."], ["now.", " So it is."]),
-        (["So", " be it."], ["So be it."]),
-        (["So"], ["So"]),
-    ],
-)
-async def test_a_prefix_that_the_server_repeats_is_left_out(texts: list[str], said: list[str]) -> None:
-    async with served(telling(*map(text, texts), STOP), prefill="marked") as model:
-        *pieces, end = await answer(model, replace(PROMPT, prefix="So it is "))
-    assert (pieces, end) == ([TextPiece(one) for one in said], Ended(complete=True))
-
-
 async def test_the_request_names_its_turn_and_asks_for_usage_all_along() -> None:
     seen: list[LoopbackExchange] = []
     async with served(

@@ -19,7 +19,7 @@ from responsa_server.providers.chain import KeyLimits, RetryPolicy
 from responsa_server.providers.http_model import MAX_TOKENS
 from responsa_server.providers.json_server import RequestOptions
 from responsa_server.providers.prices import Prices, load_shipped
-from responsa_server.providers.reranking import RERANKERS, HttpReranker
+from responsa_server.providers.reranking import REQUESTS, HttpReranker
 from responsa_server.providers.settings import CompatibleSettings
 from tests.raising import raises
 from tests.wire.reranking import RerankServer, answer
@@ -32,7 +32,7 @@ SCORES = [0.0, 3.0, 1.0]
 Before = Callable[[LoopbackExchange], Awaitable[bool]]
 
 
-@pytest.fixture(params=list(RERANKERS))
+@pytest.fixture(params=list(REQUESTS))
 def wire(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -67,7 +67,7 @@ async def served(
 
     # The settings are not validated, because tests use shorter times than the settings allow.
     given: dict[str, Any] = {"api_key": SecretStr(KEY), **options}
-    reranker = RERANKERS[wire](
+    reranker = HttpReranker(
         CompatibleSettings.model_construct(url=server.url, rerank=wire, **given),
         called,
         RequestOptions(KeyLimits(4, 0, 5.0), RetryPolicy(retries=2), sleep=no_sleep, chance=lambda: 0.0),

@@ -17,7 +17,7 @@ export function administrationView(api: Pick<Api, "admin" | "auth" | "chat" | "k
   const model: PartRow = ["model", t("model"), lazily(async () => (await import("./model.js")).modelView(api, hooks.me, hooks.say))];
   const view = new TabbedView("administration", t("administration"), [
     ["overview", t("overview"), lazily(async () => new (await import("../operators/overview.js")).OverviewView(api, await matters()))],
-    ["inbox", t("inbox"), lazily(async () => new (await import("../operators/inbox.js")).InboxView(api, await matters(), hooks.me.name, hooks.say))],
+    ["inbox", t("inbox"), lazily(async () => new (await import("../operators/inbox.js")).InboxView(api, await matters(), hooks.me, hooks.say))],
     ["agents", t("agents"), lazily(async () => new (await import("../operators/agents.js")).AgentsView(api, hooks.me.ownsInstallation, hooks.say))],
     ["users", t("users"), lazily(async () => new (await import("./users.js")).UsersView(api, people, hooks))],
     ["keys", t("apiKeys"), lazily(async () => (await import("../account/keys.js")).tenantKeysView(api, people, hooks.me, hooks.say))],

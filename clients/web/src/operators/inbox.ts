@@ -4,11 +4,13 @@ import { QuestionOutcome, type GivenFeedback, type QuestionPattern } from "@resp
 import { t } from "../language/operators/texts.js";
 import type { Api } from "../server/api.js";
 import { failureOf } from "../server/errors.js";
+import type { Administrator } from "../server/people.js";
 import { confirmed } from "../widgets/dialog.js";
-import { button, element, replace } from "../widgets/dom.js";
+import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import { choiceEntry } from "../widgets/fields.js";
 import type { Listing } from "../widgets/listing.js";
 import { noted, type Part } from "../widgets/tabbed.js";
+import { viewFragment } from "../widgets/views.js";
 import type { Matters } from "./matters.js";
 import { periodsOf } from "./periods.js";
 
@@ -26,9 +28,14 @@ export class InboxView implements Part {
   /** Feedback is assigned to nobody. */
   readonly #unassigned: HTMLElement;
 
-  /** `me`: the administrator, `users/{uuid}`. */
-  constructor(api: Pick<Api, "admin">, matters: Matters, me: string, say: (text: string) => void) {
+  /** What is wrong with the model that answers. */
+  readonly #model = element("div", { class: "stack", role: "status" });
+  readonly #ownsInstallation: boolean;
+
+  /** `me`: the administrator. Owners of the installation alone may ask about the model. */
+  constructor(api: Pick<Api, "admin">, matters: Matters, me: Administrator, say: (text: string) => void) {
     this.#api = api;
+    this.#ownsInstallation = me.ownsInstallation;
     this.#say = say;
     this.#feedback = matters.feedback({
       label: t("notHelpful"),
@@ -40,7 +47,7 @@ export class InboxView implements Part {
       label: t("withoutAnswer"),
       span: () => ({ start: periodsOf("month", new Date())[0]!.start, end: new Date() }),
       outcome: () => QuestionOutcome.NO_SUPPORT,
-      filter: () => ({ DONE: "state = DONE", MINE: `NOT state = DONE AND assignee = "${me}"` })[this.#state.control.value] ?? "NOT state = DONE",
+      filter: () => ({ DONE: "state = DONE", MINE: `NOT state = DONE AND assignee = "${me.name}"` })[this.#state.control.value] ?? "NOT state = DONE",
       empty: (ungrouped) => ({ DONE: t("doneEmpty"), MINE: t("mineEmpty") })[this.#state.control.value] ?? (ungrouped || t("withoutAnswerEmpty")),
     });
     this.#state.control.addEventListener("change", () => {
@@ -51,6 +58,7 @@ export class InboxView implements Part {
     this.root = element(
       "div",
       { class: "stack" },
+      this.#model,
       element("div", { class: "row wrap between" }, this.#texts, this.#state.root),
       this.#unassigned,
       element("h3", {}, t("withoutAnswerHeading")),
@@ -62,12 +70,19 @@ export class InboxView implements Part {
 
   async show(query: Readonly<Record<string, string>>): Promise<void> {
     this.#state.control.value = STATES.some(([state]) => state === query["state"]) ? query["state"]! : "OPEN";
-    await Promise.all([this.#look(), this.#list()]);
+    await Promise.all([this.#look(), this.#list(), this.#lookAtModel()]);
   }
 
   async #list(): Promise<void> {
     this.#unassigned.hidden = this.#state.control.value === "MINE";
     await Promise.all([this.#feedback.refresh(), this.#missing.refresh()]);
+  }
+
+  /** Say why answers come without the model, and what helps. */
+  async #lookAtModel(): Promise<void> {
+    const problem = this.#ownsInstallation ? await this.#api.admin.getModels({}).then((found) => found.problem, () => "") : "";
+    const link = element("a", { href: viewFragment({ area: "administration", tab: "model", query: {} }) }, t("modelTab"));
+    replace(this.#model, ...(problem ? [element("p", { class: "warning", ...WRITTEN }, problem, " ", link)] : []));
   }
 
   /** Say whether the questions may be read. */

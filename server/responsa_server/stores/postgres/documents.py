@@ -408,7 +408,9 @@ class DocumentStore:
         """Read a part of the canonical text. version: None means the searchable version. Raises NotFound, also for a
         version without text.
         """
-        return CanonicalPiece(*await self._piece("canonical", reader, document_id, version, start, count))
+        return CanonicalPiece(
+            *await self._read_piece("canonical", reader, document_id, version, start, count)
+        )
 
     @shielded
     async def version(self, reader: Reader, document_id: UUID, version: int | None) -> DocumentVersion:
@@ -433,10 +435,10 @@ class DocumentStore:
         self, reader: Reader, document_id: UUID, version: int, start: int, count: int
     ) -> bytes:
         """Read a part of a version's original bytes. The result is empty beyond the end."""
-        (data,) = await self._piece("original", reader, document_id, version, start, count)
+        (data,) = await self._read_piece("original", reader, document_id, version, start, count)
         return bytes(data)
 
-    async def _piece(
+    async def _read_piece(
         self, query: str, reader: Reader, document_id: UUID, version: int | None, start: int, count: int
     ) -> tuple[Any, ...]:
         """The row of a part of a version. Raises NotFound."""

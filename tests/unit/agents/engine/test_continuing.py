@@ -125,6 +125,11 @@ async def test_a_model_that_takes_a_prefix_continues_it_and_nothing_is_withdrawn
     # The white space at the end of a prefix is written by the model, and may go on.
     events = await events_from(breaks(FIRST, "Er fließt.\n"), says("\n\n", REST), prefix=True)
     assert end_of(events).text == WHOLE.replace("Er m", "Er fließt.\n\nEr m")
+    # Mistral's server repeats the prefix, so its text replaces what stands.
+    repeating = says(FIRST + LOST, "5 km lang. ", REST)
+    events = await events_from(breaks(FIRST, LOST), repeating, prefix=True)
+    assert end_of(events).text == WHOLE.replace("Er m", "Er ist 6.65 km lang. Er m")
+    assert len(answering(repeating)) == 1
 
 
 @pytest.mark.parametrize("fault", [ModelFault.REFUSED, ModelFault.EMPTY])

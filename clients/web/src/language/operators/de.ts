@@ -140,6 +140,7 @@ export const de: Translated<typeof en> = {
   open: "Offen",
   mine: "Mir zugewiesen",
   isDone: "Erledigt",
+  modelTab: "Modell",
   inboxEmpty: "Nichts zu tun. Wenn jemand eine Antwort als „Nicht hilfreich“ markiert, erscheint sie hier.",
   withoutAnswer: "Ohne Antwort",
   withoutAnswerHeading: "Ohne Antwort in den letzten 30 Tagen",

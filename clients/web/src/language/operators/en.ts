@@ -137,6 +137,7 @@ export const en = {
   open: "Open",
   mine: "Assigned to me",
   isDone: "Done",
+  modelTab: "Model",
   inboxEmpty: "Nothing here. When somebody marks an answer as “Not helpful”, it appears here.",
   withoutAnswer: "Without an answer",
   withoutAnswerHeading: "Without an answer in the last 30 days",
