@@ -755,7 +755,7 @@ class ReasoningFilter:
         self.withdraws = False
         self._held: str = ""
         # The marks of which any ends the reasoning in which the text stands; none outside of reasoning.
-        self._ends = _REASONING_ENDS if opened else frozenset[str]()
+        self._ends: frozenset[str] = _REASONING_ENDS if opened else frozenset()
         # Whether a word stands before; whether the model writes gpt-oss's frames.
         self._wrote = self._framed = False
         # The text since the last end; before that, the backticks of open code, and the ends of the beginnings in the text.
@@ -772,7 +772,7 @@ class ReasoningFilter:
                     self._held = text[max(at, len(text) + 1 - max(map(len, self._ends))) :]
                     break
                 index, end = min(ends)
-                at, self._ends = index + len(end), frozenset[str]()
+                at, self._ends = index + len(end), frozenset()
                 continue
             if not self._wrote:
                 word = _VISIBLE.search(text, at)
