@@ -19,7 +19,6 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
-from unittest.mock import Mock
 
 import grpc
 import psycopg
@@ -171,10 +170,15 @@ def model() -> Iterator[str]:
     loop.close()
 
 
+def leave_out(task: PeriodicTask) -> None:
+    """Do not start a task."""
+    del task
+
+
 @pytest.fixture
 def paused(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Background work is paused, and events are gathered by what follows them, not by time."""
-    monkeypatch.setattr(PeriodicTask, "start", Mock())
+    monkeypatch.setattr(PeriodicTask, "start", leave_out)
     monkeypatch.setattr(writer, "_COMPANY_SECONDS", 3600.0)
     monkeypatch.setattr(writer, "_GATHERING_SECONDS", 3600.0)
     for setting, value in LIFTED.items():
