@@ -41,6 +41,7 @@ from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import Append, Claim, Conclusion, TurnState
 from responsa_server.identity.service import Identity
 from responsa_server.insight.periodic import PeriodicTask
+from responsa_server.stores import redis
 from responsa_server.stores.postgres import database, pause
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.telemetry import unexpected
@@ -201,6 +202,8 @@ def paused(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     for module in (unexpected, claiming):
         monkeypatch.setattr(module, "keep_going", repeat_rarely)
+    # Otherwise the server may leave a slow Redis out in some rounds, which then take less.
+    monkeypatch.setattr(redis, "PATIENCE", 30.0)
     monkeypatch.setattr(following, "_ACCESS_SECONDS", 3600.0)
     monkeypatch.setattr(pause, "LOOK_SECONDS", 3600.0)
     monkeypatch.setattr(CredentialWatch, "_check", leave_out_check)
