@@ -91,14 +91,14 @@ class Meter:
     def __init__(self, urls: DatabaseUrls, trace: Path) -> None:
         self._urls = urls
         self._trace = trace
+        self._numbers = itertools.count(1000)
         self._written = f"SELECT count(*) FROM ({urls.value(_TABLES)}) AS written"
 
     async def measure(self, call: Callable[[int], Awaitable[object]]) -> Work:
         """The work of a call that is warm. call: gets a number that it has not had."""
-        numbers = itertools.count(1000)
         for _ in range(WARM):
-            await self._finish(call, next(numbers))
-        rounds = [asdict(await self._measure(call, next(numbers))) for _ in range(ROUNDS)]
+            await self._finish(call, next(self._numbers))
+        rounds = [asdict(await self._measure(call, next(self._numbers))) for _ in range(ROUNDS)]
         return Work(**{name: min(each[name] for each in rounds) for name in rounds[0]})
 
     async def _measure(self, call: Callable[[int], Awaitable[object]], turn: int) -> Work:
