@@ -135,7 +135,10 @@ async def test_a_cached_search_ends_with_every_change_at_another_server(
         """What the second server finds: the same as a search without a cache, and from the cache only if `hit`."""
         if caller not in asked:
             # A server caches what it is asked for again.
-            await second.retrieve(RetrievalQuery(caller, ["How long is the river?"], mode=SearchMode.TEXT))
+            for server in (first, second):
+                await server.retrieve(
+                    RetrievalQuery(caller, ["How long is the river?"], mode=SearchMode.TEXT)
+                )
             asked.append(caller)
         result = await second.retrieve(
             RetrievalQuery(caller, ["How long is the river?"], mode=SearchMode.TEXT)

@@ -29,6 +29,7 @@ from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt, Spent,
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.rows import Row
 from responsa_server.domain.turns import NewTurn
+from responsa_server.insight import patterns
 from responsa_server.insight.grouping import Grouping
 from responsa_server.insight.patterns import PatternKeeper
 from responsa_server.insight.periodic import InsightKeeper
@@ -315,13 +316,15 @@ async def test_feedback_counts_for_the_pattern_whenever_it_is_given(inn: House, 
     assert (stats.scored, stats.mean_score) == (2, 2.0)
 
 
-async def test_a_process_looks_for_questions_when_it_has_added_events(inn: House, people: People) -> None:
-    patterns = inn.keeper()
-    sums = InsightKeeper(inn.insight, added=patterns.wake)
-    for number, (add, left) in enumerate(((sums.count, 0), (inn.insight.fold, 1), (sums.count, 0))):
+async def test_questions_wait_until_the_time_of_the_next_round(
+    inn: House, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patterns, "_LOOK_SECONDS", (3600.0, 3600.0))
+    keeper, sums = inn.keeper(), InsightKeeper(inn.insight)
+    for number, left in enumerate((0, 1, 2)):
         await inn.refuse(people.ann, TOPICS[number][0], RefusalReason.NO_SUPPORT)
-        await add()
-        await patterns.look()
+        await sums.count()
+        await keeper.look()
         assert await inn.rows("question_event") == left
 
 

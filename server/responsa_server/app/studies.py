@@ -40,7 +40,7 @@ def studies(parts: Parts) -> Extension:
             errors,
             parts.pause,
         )
-        sums = InsightKeeper(PostgresInsight(database), turns.errors, patterns.wake)
+        sums = InsightKeeper(PostgresInsight(database), turns.errors)
         return (sums, patterns, ExperimentKeeper(experiments, catalogue, turns.errors))
 
     return Extension(services, periodic=periodic)

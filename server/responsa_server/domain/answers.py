@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol
 
 from responsa_contract import QuoteOrigin
 from responsa_server.domain.events import (
@@ -29,7 +29,6 @@ from responsa_server.domain.people import Principal
 _WORD: Final = re.compile(r"[^\W_]+")
 
 
-@runtime_checkable
 class FoundContent(Protocol):
     """What a search found, as the source of evidence keeps it during a turn."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
+from time import monotonic
 from typing import Generic, Protocol, TypeVar
 
 
@@ -64,3 +65,18 @@ class LruCache(Generic[Key, Value]):
         while self._size > self._most:
             _, (_, dropped) = self._entries.popitem(last=False)
             self._size -= dropped
+
+
+class MemoryCache:
+    """Implements `Cache` in the memory of this process, without a trip."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._entries = LruCache[str, tuple[float, bytes]](most_bytes)
+
+    async def get(self, keys: Sequence[str]) -> Mapping[str, bytes]:
+        found = {key: entry for key in keys if (entry := self._entries.get(key)) is not None}
+        return {key: data for key, (until, data) in found.items() if monotonic() < until}
+
+    async def put(self, entries: Mapping[str, bytes], seconds: int) -> None:
+        for key, data in entries.items():
+            self._entries.put(key, (monotonic() + seconds, data), len(key) + len(data))

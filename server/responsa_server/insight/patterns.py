@@ -30,8 +30,6 @@ MOST_TITLE_BYTES: Final = 100
 _TITLE_WORDS: Final = 6
 _MOST_QUESTION_CHARS: Final = 300
 _AT_ONCE: Final = 16
-# How often a process asks PostgreSQL for what another process, which has ended since, has left, and for deleted
-# questions and missing titles.
 _LOOK_SECONDS: Final = (20.0, 30.0)
 # The share of the embedding model's time that the other work gets, in multiples of what a call has taken. Vectors that
 # searches have made come from the cache.
@@ -66,18 +64,12 @@ class PatternKeeper(PeriodicTask):
         self._cached_vectors = vectors
         self._grouping = grouping
         self._model = model
-        self._woken = True
         self._next = 0.0
 
-    def wake(self) -> None:
-        """Say that there are questions to group."""
-        self._woken = True
-
     async def look(self) -> None:
-        """Make a round if this process has added events since the last one, and at least every 30 seconds."""
-        if self._pause.paused() or (not self._woken and monotonic() < self._next):
+        """Make a round every 20 to 30 seconds, however many questions come: a round reads all patterns of a tenant."""
+        if self._pause.paused() or monotonic() < self._next:
             return
-        self._woken, self._next = False, 0.0
         await self.count()
         self._next = monotonic() + random.uniform(*_LOOK_SECONDS)  # noqa: S311 - no secret
 

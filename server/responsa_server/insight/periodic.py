@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar, Final
 
 import structlog
@@ -49,22 +48,15 @@ class PeriodicTask:
 
 
 class InsightKeeper(PeriodicTask):
-    """One process works at a time, in batches; a process that is killed leaves nothing that another one does not
-    finish. added: called after each batch."""
+    """One process works at a time, in batches; a process that is killed leaves nothing that another one does not finish."""
 
     name = "insight"
 
-    def __init__(
-        self,
-        store: PostgresInsight,
-        errors: UnexpectedErrors | None = None,
-        added: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, store: PostgresInsight, errors: UnexpectedErrors | None = None) -> None:
         super().__init__(errors)
         self._store = store
-        self._added = added
 
     async def count(self) -> None:
         """Add all events to the sums. Raises Unavailable."""
         while await self._store.fold():
-            self._added()
+            pass

@@ -69,7 +69,7 @@ class SharedCache(Generic[Value]):
         self._seconds = seconds
         self._codec = codec
         self._secret = secret
-        # The keys that `through` did not find lately.
+        # The keys that `through` was asked for lately.
         self._asked = LruCache[str, bool](_ASKED_BYTES)
 
     @property
@@ -112,20 +112,20 @@ class SharedCache(Generic[Value]):
         make: Callable[[], Awaitable[Value]],
         worth: Callable[[Value], bool],
     ) -> Value:
-        """The cached value if it has the present stamp, otherwise the result of `make`, which is cached when this
-        process is asked for it again: most values are asked for once, and to cache those would cost more than to make
-        some twice. stamp: returns a stamp that never comes again after a change; so it does no harm that a result may
-        be newer than the stamp that was read before it was made. worth: whether to cache this result. Raises the errors
-        of `stamp` and `make`.
+        """The cached value if it has the present stamp, otherwise the result of `make`. The cache is asked only for what
+        this process was asked for before, and keeps only that: most values are asked for once, and to look for those
+        and to cache them would cost more than to make some twice. stamp: returns a stamp that never comes again after a
+        change; so it does no harm that a result may be newer than the stamp that was read before it was made. worth:
+        whether to cache this result. Raises the errors of `stamp` and `make`.
         """
         if self._cache is None:
             return await make()
-        entry = (await self.get(tenant_id, [key])).get(key)
         name = self._name(tenant_id, key)
-        if entry is None and self._asked.get(name) is None:
+        if self._asked.get(name) is None:
             self._asked.put(name, True, len(name))
             self.count(0, 1)
             return await make()
+        entry = (await self.get(tenant_id, [key])).get(key)
         present = await stamp()
         if entry is not None and entry.stamp == present:
             self.count(1, 0)

@@ -12,7 +12,7 @@ class CacheSettings(BaseModel, extra="forbid"):
         default=86_400,
         ge=0,
         le=2_592_000,
-        description="The vectors of questions, in Redis.",
+        description="The vectors of questions, in the memory of each server.",
     )
     searches_seconds: int = Field(
         default=300,

@@ -30,7 +30,7 @@ from responsa_server.agents.engine.state import (
 from responsa_server.domain.agents import Milestone, Withdrawal
 from responsa_server.domain.answers import EvidenceSource
 from responsa_server.domain.errors import Reason, TooSlow, Unavailable
-from responsa_server.domain.events import Delta, Fallback, FallbackKind, Status
+from responsa_server.domain.events import Delta, Fallback, FallbackKind, ModelUsed, Status
 from responsa_server.domain.formatting import in_seconds
 from responsa_server.domain.tools import Effect
 from responsa_server.telemetry import instruments
@@ -116,9 +116,10 @@ def visit(source: str, target: str) -> str:
 
 
 class _RunWatch:
-    """Forwards the events of a run, and records the last piece of the answer's text that the current node has sent."""
+    """Forwards the events of a run, and records the last piece of the answer's text that the current node has sent, and
+    whether the node has asked a model."""
 
-    __slots__ = ("_emit", "_kept", "_last", "_start")
+    __slots__ = ("_emit", "_kept", "_last", "_start", "asked_model")
 
     def __init__(self, emit: Callable[[Progress], None]) -> None:
         self._emit = emit
@@ -126,6 +127,7 @@ class _RunWatch:
 
     def begin(self) -> None:
         self._last: Delta | None = None
+        self.asked_model = False
         # Where the node's text begins, and where it ends after a withdrawal that no delta has followed.
         self._start: int | None = None
         self._kept = 0
@@ -148,6 +150,8 @@ class _RunWatch:
                 self._start = event.byte_offset
         elif isinstance(event, Withdrawal):
             self._last, self._kept = None, len(event.text.encode())
+        elif isinstance(event, ModelUsed):
+            self.asked_model = True
         self._emit(event)
 
 
@@ -258,8 +262,6 @@ def verify(plan: Plan) -> None:
 def _wrap(plan: Plan, node: AnyNode, route: Route) -> _Action:
     name = node.name
     detour = plan.detours.get(name)
-    always_kept = node.effect is not Effect.NONE or node.calls_model
-    most_seconds = node.policy.keep_after_seconds
     writes = frozenset(outputs(node))
 
     async def step(state: GraphState, context: Run, watch: _RunWatch) -> Any:
@@ -300,6 +302,7 @@ def _wrap(plan: Plan, node: AnyNode, route: Route) -> _Action:
             raise PlanError(f"the node {name} has written {', '.join(sorted(set(output) - writes))}")
         if watch.text and "text" in output:
             output["bytes_sent"] = watch.end
+        asked = watch.asked_model or (node.calls_model and bool(context.fallen))
         if context.fallen:
             output["fallbacks"] = [*state.get("fallbacks", ()), *map(plain_fallback, context.fallen)]
             context.fallen.clear()
@@ -317,9 +320,8 @@ def _wrap(plan: Plan, node: AnyNode, route: Route) -> _Action:
         if diverted or state.get("diverted"):
             output["diverted"] = diverted
         after = {**state, **output}
-        seconds = monotonic() - begun
-        instruments.STEP_SECONDS.add(seconds, node.kind)
-        if always_kept or seconds > most_seconds:
+        instruments.STEP_SECONDS.add(monotonic() - begun, node.kind)
+        if node.effect is not Effect.NONE or asked:
             context.emit(Milestone(to_milestone(_next(route, cast("GraphState", after)), after)))
         return after
 

@@ -197,14 +197,12 @@ class Policy:
 
     timeout_seconds: the time limit of one attempt. attempts: the maximum number of attempts; another attempt follows
     Unavailable but not TooSlow. pause_seconds: the pause before the second attempt; the pause doubles before each further
-    attempt. keep_after_seconds: if the node takes longer than this, a milestone stores the node's result, so that a later
-    attempt at the turn does not repeat the work.
+    attempt.
     """
 
     timeout_seconds: float = 30.0
     attempts: int = 1
     pause_seconds: float = 0.05
-    keep_after_seconds: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +288,7 @@ class Node(abc.ABC, Generic[Input, Output]):
     effect: Effect = Effect.NONE
     """The node's effect outside the turn. A milestone always follows a node with an effect."""
     calls_model: bool = False
-    """Whether the node calls a model. If so, a milestone follows the node, because a repeated call would cost money again."""
+    """Whether the node may call a model. If it did, a milestone follows it, because a repeated call would cost money again."""
     replaces_model: FallbackKind | None = FallbackKind.PASSAGES
     """What the turn reports if it continues with this node because a node before could not ask its model; None for
     nothing. PASSAGES, because most such ways end with showing the passages."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final, TypedDict, cast
+from typing import Any, Final, TypedDict, cast
 
 import ormsgpack
 
 from responsa_server.agents.engine.config import BYTES_A_TOKEN
 from responsa_server.agents.engine.node import OBJECTS, NodeModel, Plain
-from responsa_server.domain.answers import FoundContent
 from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.events import Fallback, FallbackKind
 from responsa_server.domain.turns import EarlierMessage
@@ -105,8 +104,9 @@ def _pack(value: object) -> object:
     return ormsgpack.Fragment(ormsgpack.packb(value, default=_inner, option=ormsgpack.OPT_NON_STR_KEYS))
 
 
-def _inner(value: object) -> object:
-    return value.kept if isinstance(value, FoundContent) else [*cast("Iterable[object]", value)]
+def _inner(value: Any) -> object:
+    """What `FoundContent` keeps of itself (to ask `isinstance` of a protocol is dear), or the items of a set."""
+    return value.kept if hasattr(value, "kept") else [*cast("Iterable[object]", value)]
 
 
 def restore(milestone: bytes, keys: Collection[str] = KNOWN_KEYS) -> tuple[str, GraphState]:

@@ -97,7 +97,7 @@ class ToolChooser(Node[ChooserInput, ChooserOutput]):
     announcement = Announcement(Step.ROUTING, "Choosing tools...")
     has_rule = True
     # The models' calls have their own time limits.
-    policy = Policy(timeout_seconds=120.0, keep_after_seconds=1.0)
+    policy = Policy(timeout_seconds=120.0)
 
     def __init__(self, parts: NodeParts, name: str, options: ChooserOptions) -> None:
         self.name = name

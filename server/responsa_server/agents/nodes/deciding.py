@@ -60,8 +60,8 @@ class DecidingNode(Node[Input, Output]):
 
     announcement = Announcement(Step.ROUTING, "Classifying your query...")
     has_rule = True
-    # The calls have their own time limits. A decision without a model is so quick that it is repeated, not stored.
-    policy = Policy(timeout_seconds=60.0, keep_after_seconds=1.0)
+    # The calls have their own time limits.
+    policy = Policy(timeout_seconds=60.0)
 
     def __init__(
         self,

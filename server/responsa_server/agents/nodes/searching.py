@@ -294,9 +294,7 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
     input_model = RetrieveInput
     output_model = RetrieveOutput
     announcement = Announcement(Step.RETRIEVING, "Searching knowledge base...")
-    # Evidence is the largest part of the state. Storing it takes longer than another search, which usually takes about
-    # 10 ms, so it is stored only if the search took more than a second.
-    policy = Policy(timeout_seconds=20.0, attempts=3, pause_seconds=0.1, keep_after_seconds=1.0)
+    policy = Policy(timeout_seconds=20.0, attempts=3, pause_seconds=0.1)
 
     def __init__(
         self, source: EvidenceSource, table: RetrievalTable = DEFAULT_RETRIEVAL, *, has_model: bool = True
@@ -415,8 +413,7 @@ class Rank(Node[RankInput, RankOutput]):
     output_model = RankOutput
     # The contract's name for ranking.
     announcement = Announcement(Step.GRADING, "Analyzing results...")
-    # Repeating this step is faster than storing its result, as with the evidence (see Retrieve).
-    policy = Policy(timeout_seconds=20.0, attempts=3, pause_seconds=0.1, keep_after_seconds=1.0)
+    policy = Policy(timeout_seconds=20.0, attempts=3, pause_seconds=0.1)
 
     def __init__(self, source: EvidenceSource) -> None:
         self._source = source

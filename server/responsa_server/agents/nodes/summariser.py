@@ -57,7 +57,7 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
     input_model = SummaryInput
     output_model = SummaryOutput
     has_rule = True
-    policy = Policy(timeout_seconds=60.0, keep_after_seconds=1.0)
+    policy = Policy(timeout_seconds=60.0)
 
     def __init__(
         self,

@@ -43,7 +43,7 @@ class ChooseTeacher(Node[TeacherInput, TeacherOutput]):
 
     input_model = TeacherInput
     output_model = TeacherOutput
-    policy = Policy(timeout_seconds=10.0, attempts=3, pause_seconds=0.1, keep_after_seconds=1.0)
+    policy = Policy(timeout_seconds=10.0, attempts=3, pause_seconds=0.1)
 
     def __init__(self, teachers: Teachers, name: str, options: TeacherOptions) -> None:
         self.name = name

@@ -67,7 +67,8 @@ class CredentialWatch:
         try:
             while self._open:
                 await asyncio.sleep(self._interval * (1.0 if len(self._open) < _MANY else _LONGER))
-                asked = [*self._open]
+                if not (asked := [*self._open]):
+                    return  # short calls, such as most turns, have ended before their first check
                 # A call notices by itself that the database cannot be reached.
                 with contextlib.suppress(Unavailable):
                     reasons = await self._credentials.recheck([call.who for call in asked])
