@@ -138,13 +138,15 @@ CREATE TABLE responsa.passage (
     -- Its words in the compact form of `domain/passage_words.py`, so that a search splits no text into terms. The first byte is the version of the form.
     -- Uncompressed, because a search reads about a hundred of them.
     words bytea STORAGE EXTERNAL,
+    -- What follows from its text for a card: for each piece the ranges, the headings and the Markdown of its section and of its card (`search/parts.py`). NULL: not made yet.
+    cards bytea,
     -- The headings above its first byte, and those within: [[first byte, level, title], …]. NULL: none. Always read with the passage, as a whole.
     outline json,
     -- Where it, or the text near it, gives instructions to an assistant (`text/instructing.py`), so that a question reads no text with patterns: the version of the patterns, then
     -- the first byte and the end of each range.
     instructing int[],
     name text NOT NULL DEFAULT '', -- the words of its document's file and folder that count as its own
-    analysis smallint NOT NULL, -- by which version of `text/lexical.py` its terms were made; a job makes those of others again
+    analysis smallint NOT NULL, -- by which version of `text/lexical.py` its terms were made, and its cards; a job makes those of others again
     UNIQUE (tenant_id, document_id, version, ordinal)
 ) WITH (toast_tuple_target = 8160);
 -- The target keeps lexemes uncompressed in the row: ranking matches them once a term, and decompressing each time cost four fifths of a search.
@@ -153,7 +155,7 @@ CREATE INDEX passage_lexemes ON responsa.passage USING gin (lexemes) WHERE live;
 -- found without reading those of other collections.
 CREATE INDEX passage_in_order ON responsa.passage (tenant_id, collection_id, id) WHERE live;
 CREATE INDEX passage_not_analysed ON responsa.passage (tenant_id, id)
-    WHERE live AND (coalesce(get_byte(words, 0), 0) <> 1 OR coalesce(instructing[1], 0) <> 1 OR analysis <> 3);
+    WHERE live AND (coalesce(get_byte(words, 0), 0) <> 1 OR coalesce(instructing[1], 0) <> 1 OR analysis <> 3 OR cards IS NULL);
 CREATE INDEX passage_of_subject ON responsa.passage (tenant_id, collection_id, subject) WHERE live;
 CREATE POLICY search_reads ON responsa.passage FOR SELECT TO responsa_search USING (true);
 CREATE POLICY access ON responsa.passage AS RESTRICTIVE TO responsa_app USING (

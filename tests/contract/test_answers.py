@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.answers import Ranking
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.passages import NewPassage, Passage, PassageVector, VectorKind
+from responsa_server.domain.passages import NearText, NewPassage, Passage, PassageVector, VectorKind
 from responsa_server.domain.people import Server
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.excerpts import choose, ranking, with_excerpts
@@ -78,9 +78,9 @@ async def retriever(database: Database, embedder: MiniLmEmbedder) -> Retriever:
 async def ranked(retriever: Retriever, question: str) -> Ranking:
     found = await retriever.retrieve(RetrievalQuery(Server("acme"), [question], top_k=16))
     passages = [passage.found.passage for passage in found.passages]
-    around = {passage.id: (passage.source.start, passage.text.encode()) for passage in passages}
+    around = {passage.id: NearText(passage.source.start, passage.text.encode()) for passage in passages}
     chosen = await choose(found, around, Analyzer())
-    return await with_excerpts(ranking(chosen), chosen, found.kinds, Analyzer())
+    return await with_excerpts(ranking(chosen), chosen, found, Analyzer())
 
 
 async def test_questions_are_answered_if_the_handbook_does(retriever: Retriever) -> None:

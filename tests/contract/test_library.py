@@ -28,7 +28,7 @@ from responsa_server.domain.knowledge import (
 )
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.lists import NEWEST
-from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
+from responsa_server.domain.passages import FoundPassage, NearText, PassagePiece, VectorKind
 from responsa_server.domain.people import Principal, Role, Server
 from responsa_server.search.parts import PassageParts
 from responsa_server.stores.postgres.documents import DocumentStore
@@ -279,15 +279,16 @@ async def test_the_rows_of_a_long_table_keep_the_names_of_their_columns(house: H
     assert "Wren 19 | 19 volts" in passage.text
     assert "Voltage" not in passage.text
     lexical = lexical_of(house.database)
-    before = (await lexical.surroundings(people.ann, [passage.id], [passage.id], (), 16, 16)).before
-    assert before == {passage.id: "Lamp | Voltage | Material\n---|---|---\n"}
+    stored = (await lexical.surroundings(people.ann, [passage.id], ())).around[passage.id]
+    assert (bool(stored.cards), stored.before) == (True, "")
+    house.ask("UPDATE responsa.passage SET cards = NULL WHERE id = %s RETURNING true", passage.id)
+    near = (await lexical.surroundings(people.ann, [passage.id], ())).around[passage.id]
+    assert (near.cards, near.before) == (b"", "Lamp | Voltage | Material\n---|---|---\n")
     line = next(one for one in passage.text.split("\n") if one.startswith("Wren 19"))
     place = passage.source.start + passage.text.index(line)
     row = ByteRange(place, place + len(line))
-    found = FoundPassage(
-        passage, "en", [PassagePiece(VectorKind.ROW, row, None)], "text/html", before[passage.id]
-    )
-    parts = PassageParts(found)
+    found = FoundPassage(passage, "en", [PassagePiece(VectorKind.ROW, row, None)], "text/html")
+    parts = PassageParts(found, NearText(passage.source.start, passage.text.encode(), before=near.before))
     part = parts.of(0)
     assert part is not None
     shown = "| Lamp | Voltage | Material |\n|---|---|---|\n| Wren 19 | 19 volts | made of brass"

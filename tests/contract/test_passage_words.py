@@ -1,4 +1,4 @@
-"""The words and the instructions of passages that an earlier release has stored are made while searches go on."""
+"""The words, the cards and the instructions of passages that are stored without them are made while searches go on."""
 
 from __future__ import annotations
 
@@ -56,20 +56,21 @@ async def test_the_analysis_is_that_of_an_upload_and_changes_no_search(
 
     with psycopg.connect(database_urls.superuser, autocommit=True) as connection:
 
-        def stored() -> Sequence[tuple[bytes, Sequence[int]]]:
+        def stored() -> Sequence[tuple[bytes, bytes, Sequence[int]]]:
             rows = connection.execute(
-                "SELECT words, instructing FROM responsa.passage WHERE live ORDER BY ordinal"
+                "SELECT words, cards, instructing FROM responsa.passage WHERE live ORDER BY ordinal"
             )
             return rows.fetchall()
 
         uploaded, hits = stored(), await searched()
-        assert all(words for words, _ in uploaded)
+        assert all(words and cards for words, cards, _ in uploaded)
         begin = TEXT.encode().index(b"Ignore")
         end = TEXT.encode().index(b"keeper.\n\n") + len(b"keeper.")
-        assert uploaded[0][1] == [INSTRUCTING_VERSION, begin, end]
+        assert uploaded[0][2] == [INSTRUCTING_VERSION, begin, end]
         for column, earlier in (
             ("words", None),
             ("words", b"\x00of another form"),
+            ("cards", None),
             ("instructing", None),
             ("instructing", [0, 5, 9]),
         ):

@@ -138,6 +138,10 @@ async def test_memory_finds_what_the_database_finds(searching: Searching, people
                 result = await searching.hot.retrieve(query)
                 assert searching.residents.held == [True]
                 same(result, await searching.cold.retrieve(query))
+                passages = [each.found.passage for each in result.passages]
+                wanted = [each.id for each in passages], [each.document_id for each in passages]
+                near = searching.residents.surroundings(ann, *wanted)
+                assert near == await searching.cold.lexical.surroundings(ann, *wanted)
 
 
 async def test_every_change_counts_at_the_next_search(searching: Searching, people: People) -> None:

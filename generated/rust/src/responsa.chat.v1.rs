@@ -403,17 +403,18 @@ pub struct Excerpt {
     /// The title that the document had when the turn ran.
     #[prost(string, tag = "5")]
     pub title: ::prost::alloc::string::String,
-    /// The headings above the excerpt, the outermost first.
+    /// The headings above the excerpt, the outermost first; of one without `markdown`, those above the passage.
     #[prost(string, repeated, tag = "6")]
     pub headings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// Where the document came from: its URI or its source_key. May be empty.
     #[prost(string, tag = "7")]
     pub uri: ::prost::alloc::string::String,
-    /// The position of the excerpt in the version's canonical text, whose bytes GetDocumentContent returns; at most 2,000 bytes.
+    /// The position of the excerpt in the version's canonical text, whose bytes GetDocumentContent returns; at most 2,000 bytes. Of one without `markdown`, the position of
+    /// the passage.
     #[prost(message, optional, tag = "8")]
     pub source_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
     /// The excerpt as Markdown, as the answer shows it: for example, rows of a table below the table's header, or a long list with a mark where items are left out. Empty
-    /// in `more_excerpts` of an answer, where GetPassage makes it when a reader wants to see it, but for the first of an answer of a model (UNCITED).
+    /// in `more_excerpts` of an answer, but for the first of an answer of a model (UNCITED): GetPassage chooses the excerpt when a reader wants to see it.
     #[prost(string, tag = "10")]
     pub markdown: ::prost::alloc::string::String,
     /// The position, in the version's canonical text, of the table cell whose row and column the question names; unset if it names no such cell. It lies within source_range.
@@ -422,10 +423,10 @@ pub struct Excerpt {
     /// The position of that cell in `markdown`, in bytes; unset if it does not stand there in one piece.
     #[prost(message, optional, tag = "12")]
     pub marked_in_markdown: ::core::option::Option<super::super::r#type::v1::ByteRange>,
-    /// How well the excerpt fits the question.
+    /// How well the excerpt fits the question; of one without `markdown`, CLOSEST.
     #[prost(enumeration = "ExcerptGrade", tag = "13")]
     pub grade: i32,
-    /// How well the excerpt fits the question, from 0 to 1. Compare scores only between excerpts of one turn.
+    /// How well the excerpt fits the question, from 0 to 1; of one without `markdown`, 0. Compare scores only between excerpts of one turn.
     #[prost(double, tag = "14")]
     pub score: f64,
     /// The page, slide or sheet of the original file on which most of the marked cell, or else of the piece, stands, counted from 1; 0 if it is not known or the format has no pages.
@@ -440,7 +441,8 @@ pub struct Excerpt {
     /// The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none.
     #[prost(string, tag = "18")]
     pub date: ::prost::alloc::string::String,
-    /// The position, in the version's canonical text, of the piece that fits best, such as a sentence, an item or a row. It lies within source_range.
+    /// The position, in the version's canonical text, of the piece that fits best, such as a sentence, an item or a row. It lies within source_range. Unset
+    /// without `markdown`.
     #[prost(message, optional, tag = "19")]
     pub piece_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
     /// The passage, or up to 2,000 bytes of it round the excerpt, as Markdown, for a reader who wants to see more; empty if `markdown` shows all of it.

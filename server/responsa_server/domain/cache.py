@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from time import monotonic
 from typing import Generic, Protocol, TypeVar
 
@@ -46,6 +46,10 @@ class LruCache(Generic[Key, Value]):
             return None
         self._entries.move_to_end(key)
         return entry[0]
+
+    def entries(self) -> Iterator[tuple[Key, Value]]:
+        """All keys and values, which are no more recently used for it."""
+        return ((key, value) for key, (value, _) in self._entries.items())
 
     def drop(self, key: Key) -> None:
         """Remove the value of a key, if there is one."""

@@ -282,12 +282,14 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class ShownPart:
-    """What an excerpt shows of a passage. markdown, marked, section: `markdown`, `marked_shown`, `section` of `Excerpt`."""
+    """What an excerpt shows of a passage. markdown, marked, section: `markdown`, `marked_shown`, `section` of `Excerpt`.
+    chosen: the excerpt, if it was chosen only now."""
 
     passage: Passage
     markdown: str
     marked: ByteRange | None
     section: str
+    chosen: Excerpt | None = None
 
 
 class OperationKind(StrEnum):
@@ -400,11 +402,15 @@ class SourceRef:
 
 @dataclass(frozen=True, slots=True)
 class ExcerptPlace:
-    """Where an excerpt of a turn stands. marked: as in `Excerpt`."""
+    """Where an excerpt of a turn stands. marked: as in `Excerpt`. further: whether it is still to be chosen. question,
+    collection: those of the turn and of the excerpt, as the reader calls it."""
 
     passage_id: UUID
     reference: SourceRef
     marked: ByteRange | None
+    further: bool = False
+    question: str = ""
+    collection: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,7 +178,8 @@ class NewPassage:
     ordinal: the passage's position in the version, from 0. language: an ISO 639-1 code, or '' if the language is
     unknown. tokens: the passage's length in tokens of the embedding model. terms: a tsvector literal in which title
     terms have the label A. length: the number of terms in the literal. words: see `passage_words.py`; b"" if they are
-    not made yet. instructing: see `FoundPassage`; None if they are not known yet.
+    not made yet. instructing: see `FoundPassage`; None if they are not known yet. cards: see `NearText`; None if they
+    are not made yet.
     """
 
     passage: Passage
@@ -190,6 +191,7 @@ class NewPassage:
     vectors: Sequence[PassageVector]
     words: bytes = b""
     instructing: Sequence[tuple[int, int]] | None = None
+    cards: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,8 +372,8 @@ class CandidateQuery:
 
 
 ANALYSIS_VERSION: Final = 3
-"""The version of `text/lexical.py`, and of what counts as a passage's words. Terms of another version are made again
-(`ingest/analysing.py`), and vectors whose text has changed. A migration that
+"""The version of `text/lexical.py`, of what counts as a passage's words, and of its cards (`search/parts.py`). What
+another version made is made again (`ingest/analysing.py`), and vectors whose text has changed. A migration that
 changes it also makes the index `passage_not_analysed` again."""
 INSTRUCTING_VERSION: Final = 1
 """The version of the patterns of `text/instructing.py`, which is stored with what they find. What another version found
@@ -396,18 +398,16 @@ class PassagePiece:
 class FoundPassage:
     """A passage that was read for a question, with its pieces in order.
 
-    media_type: the type of the passage's document; '' if it is not known. before: if the passage begins within a table,
-    the table's header, or the text before the passage, or the end of it; otherwise ''. words: see `passage_words.py`, a
-    character a byte (Latin-1), because checkpoints store no bytes; '' if they are not stored.
-    instructing: the ranges of bytes in the passage, and within 1,200 bytes of it, that give instructions to an
-    assistant (`text/instructing.py`); None if they are not stored.
+    media_type: the type of the passage's document; '' if it is not known. words: see `passage_words.py`, a character a
+    byte (Latin-1), because checkpoints store no bytes; '' if they are not stored. instructing: the ranges of bytes in
+    the passage, and within 1,200 bytes of it, that give instructions to an assistant (`text/instructing.py`); None if
+    they are not stored.
     """
 
     passage: Passage
     language: str
     pieces: Sequence[PassagePiece]
     media_type: str = ""
-    before: str = ""
     words: str = ""
     instructing: Sequence[tuple[int, int]] | None = None
 
@@ -472,17 +472,35 @@ class PassageIndex(Protocol):
         ...
 
 
+NEAR_BYTES: Final = 1_200
+"""How much of the text before and after a passage is read with it: as much as prompts and excerpts show beside it."""
+BEFORE_BYTES: Final = 16 * 1024
+"""How much of the text before a passage is read to find the header of the table that the passage begins in, if the
+header's place is not stored."""
+
+
+class NearText(NamedTuple):
+    """The canonical text around a passage, and what is stored of it. A character at an end may be cut.
+
+    start: the place of the first byte of `text`. cards: what its cards show (`PassageParts.pack`); b"" if it is not
+    stored. before: if it is not, the header of the table within which the passage begins, with a line feed; if this is
+    not known, the text before the passage, without a character that is cut.
+    """
+
+    start: int
+    text: bytes
+    cards: bytes = b""
+    before: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class PassageSurroundings:
     """What stands around passages in their documents. Passages whose documents are gone are left out.
 
-    around: see `LexicalIndex.around`. before: of those that begin within a table, its header with a line feed. If it is
-    not known, the text before the passage, without a character that is cut. headings: those within `around`, in order.
-    editions: what the searched versions of documents say about their age.
+    headings: those within `around`, in order. editions: what the searched versions of documents say about their age.
     """
 
-    around: Mapping[UUID, tuple[int, bytes]]
-    before: Mapping[UUID, str]
+    around: Mapping[UUID, NearText]
     headings: Mapping[UUID, Sequence[OutlinedHeading]]
     editions: Mapping[UUID, Edition]
 
@@ -511,23 +529,15 @@ class LexicalIndex(PassageIndex, Protocol):
         self,
         reader: Reader,
         ids: Sequence[UUID],
-        within: Sequence[UUID],
         documents: Sequence[UUID],
-        most_bytes: int,
-        before_bytes: int,
     ) -> PassageSurroundings:
-        """Return what stands around passages, with at most `most_bytes` bytes before each and as many after it. within:
-        those that begin within a table; at most `before_bytes` bytes before them are read. documents: whose editions
-        are compared."""
+        """Return what stands around passages, with at most NEAR_BYTES bytes before each and as many after it, and at most
+        BEFORE_BYTES bytes before those whose cards are not stored. documents: whose editions are compared."""
         ...
 
-    async def around(
-        self, reader: Reader, ids: Sequence[UUID], most_bytes: int
-    ) -> Mapping[UUID, tuple[int, bytes]]:
-        """Return the canonical text around each of these passages, and the place of its first byte: the passage with at
-        most `most_bytes` bytes before it and as many after it. A character at an end may be cut. Passages whose
-        documents are gone are left out.
-        """
+    async def around(self, reader: Reader, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, NearText]:
+        """Return the canonical text around each of these passages: the passage with at most `most_bytes` bytes before it
+        and as many after it. Passages whose documents are gone are left out."""
         ...
 
 

@@ -1,5 +1,5 @@
-"""Stores the terms, the words and the instructions of passages that an earlier release has stored without them or
-otherwise, and the vectors whose text has changed with them, while searches go on with what is there.
+"""Stores the terms, the words, the cards and the instructions of passages that are stored without them or in another
+form, and the vectors whose text has changed with them, while searches go on with what is there.
 
 It remembers nothing: it looks for such passages, and several processes may do so at the same time. Servers of the
 earlier release may store further ones during an upgrade, so it looks again.
@@ -18,16 +18,17 @@ from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.generations import UnembeddedPassage
 from responsa_server.domain.passage_words import pack
-from responsa_server.domain.passages import FoundPassage, LexicalIndex, PassageIndex
+from responsa_server.domain.passages import FoundPassage, LexicalIndex, NearText, PassageIndex
 from responsa_server.domain.people import Server
 from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.ingest.indexing import Indexers, SeenVectors, lexical_form, list_new_words
 from responsa_server.search.evidence import sequences_of_passage
+from responsa_server.search.parts import PassageParts
 from responsa_server.stores.postgres.generations import GenerationBuildStore
 from responsa_server.stores.postgres.passages import PassageAnalysis, PassageWordsStore
 from responsa_server.telemetry.unexpected import keep_going
 from responsa_server.text.file_names import name_words
-from responsa_server.text.instructing import NEAR_BYTES, instructing_ranges
+from responsa_server.text.instructing import instructing_ranges
 from responsa_server.text.lexical import Analyzer
 from responsa_server.text.shown import header_of
 
@@ -71,10 +72,10 @@ class Analysing:
                     replace(row, passage=replace(row.passage, name=name_words(beside[row.passage.id][1])))
                     for row in (await self._index.passages(reader, {None: dict.fromkeys(ids, True)}))[None]
                 ]
-                near = await self._lexical.around(reader, ids, NEAR_BYTES)
+                near = await self._lexical.surroundings(reader, ids, ())
                 await self._embed(tenant, passages, headers)
                 written = await self._store.write(
-                    tenant, await asyncio.to_thread(_analyse, passages, near, headers)
+                    tenant, await asyncio.to_thread(_analyse, passages, near.around, headers)
                 )
                 if not written:
                     break  # other transactions have them
@@ -101,14 +102,15 @@ class Analysing:
 
 def _analyse(
     passages: Sequence[FoundPassage],
-    near: Mapping[UUID, tuple[int, bytes]],
+    around: Mapping[UUID, NearText],
     headers: Mapping[UUID, str],
 ) -> Mapping[UUID, PassageAnalysis]:
     analyzer = Analyzer()
     analyses: dict[UUID, PassageAnalysis] = {}
     for found_passage in passages:
         passage, source = found_passage.passage, found_passage.passage.source
-        start, text = near.get(passage.id, (source.start, passage.text.encode()))
+        near = around.get(passage.id) or NearText(source.start, passage.text.encode())
+        instructing = instructing_ranges(near.text, near.start, (source.start, source.end))
         columns = " | ".join(header_of(headers[passage.id]))
         form = lexical_form(
             analyzer,
@@ -121,7 +123,8 @@ def _analyse(
         )
         analyses[passage.id] = PassageAnalysis(
             pack(form.counts, sequences_of_passage(found_passage, analyzer)),
-            instructing_ranges(text, start, (source.start, source.end)),
+            PassageParts(replace(found_passage, instructing=instructing), near._replace(cards=b"")).pack(),
+            instructing,
             form.terms,
             form.length,
             passage.name,

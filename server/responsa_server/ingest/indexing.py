@@ -25,9 +25,14 @@ from responsa_server.domain.generations import UnembeddedPassage
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.domain.passage_words import pack
 from responsa_server.domain.passages import (
+    BEFORE_BYTES,
+    NEAR_BYTES,
+    FoundPassage,
+    NearText,
     NewPassage,
     OutlinedHeading,
     Passage,
+    PassagePiece,
     PassageVector,
     PassageVectors,
     PlacedBlock,
@@ -39,8 +44,9 @@ from responsa_server.domain.turns import NewId
 from responsa_server.ingest.chunk import Chunk, chunk_document
 from responsa_server.ingest.tables import Header, section_headers
 from responsa_server.search.embedder import Embedder, Embedders
-from responsa_server.search.evidence import sequences_of
-from responsa_server.text.instructing import NEAR_BYTES, instructing_ranges
+from responsa_server.search.evidence import sequences_of_passage
+from responsa_server.search.parts import PassageParts
+from responsa_server.text.instructing import instructing_ranges
 from responsa_server.text.lexical import Analyzer, tsvector_literal
 from responsa_server.text.sentences import (
     MAX_PIECES,
@@ -121,6 +127,7 @@ class CutDocument:
     """A document cut into passages, section by section. It holds no text."""
 
     language: str
+    media_type: str
     document: Sectioned
     sections: Sequence[Sequence[_Range]]
 
@@ -134,7 +141,7 @@ class OpenSection:
     """A section's text, and its passages and pieces with offsets in the whole text. starts: the byte offset of each
     piece, used to find the pieces of a passage. headers: for each passage, the header of the table within which the
     passage begins, or None. placed: the blocks that have a place. start: where the section begins in the whole text.
-    size: the size of the whole text in bytes.
+    body_start: where it says more than statements about the document. size: the size of the whole text in bytes.
     """
 
     text: bytes
@@ -144,6 +151,7 @@ class OpenSection:
     headers: Sequence[Header | None]
     placed: Sequence[Block]
     start: int
+    body_start: int
     size: int
 
     @classmethod
@@ -181,6 +189,7 @@ class OpenSection:
                 if block.place is not None
             ],
             start=start,
+            body_start=start + document.body_start,
             size=cut.document.size,
         )
 
@@ -188,15 +197,23 @@ class OpenSection:
         """The header of the table within which a passage of the section begins."""
         return self.headers[chunk.ordinal - self.chunks[0].ordinal]
 
-    def instructing(self, chunk: Chunk) -> Sequence[tuple[int, int]] | None:
-        """See `FoundPassage`; None if the text near the passage is in another section."""
+    def near(self, chunk: Chunk) -> NearText | None:
+        """The text near a passage, without its cards; None if some of it is in another section."""
         first, last = chunk.byte_start - NEAR_BYTES, chunk.byte_end + NEAR_BYTES
-        end = self.start + len(self.text)
+        header, end = self.header(chunk), self.start + len(self.text)
         if (first < self.start and self.start) or (last > end and end < self.size):
             return None
-        low = max(first - self.start, 0)
-        near = self.text[low : last - self.start]
-        return instructing_ranges(near, self.start + low, (chunk.byte_start, chunk.byte_end))
+        low, before, after = max(first, self.body_start), chunk.byte_start - BEFORE_BYTES, b""
+        span = max(before, self.body_start), chunk.byte_start
+        if header is not None:
+            span, after = (header.start, header.end), b"\n"
+        if span[0] < self.start:
+            return None
+        above = self._bytes(*span) + after
+        return NearText(low, self._bytes(low, last), before=above.decode(errors="ignore"))
+
+    def _bytes(self, start: int, end: int) -> bytes:
+        return self.text[start - self.start : end - self.start]
 
     def places(self, source: ByteRange, header: Header | None = None) -> Sequence[PlacedBlock]:
         blocks: list[PlacedBlock] = []
@@ -234,10 +251,12 @@ class LexicalForm:
 @dataclass(frozen=True, slots=True)
 class _Planned:
     chunk: Chunk
+    passage: Passage
     lexical: LexicalForm
     vectors: Sequence[PlannedVector]
     words: bytes
     instructing: Sequence[tuple[int, int]] | None
+    cards: bytes | None
 
 
 class Indexer:
@@ -278,14 +297,10 @@ class Indexer:
             first += len(ranges)
             for start in range(0, len(ranges), _PASSAGES_A_BATCH):
                 chunks = section.chunks[start : start + _PASSAGES_A_BATCH]
-                planned = await _in_thread(
-                    size, self._plan, analyzer, identity, cut.language, section, chunks, limit
-                )
+                planned = await _in_thread(size, self._plan, analyzer, identity, cut, section, chunks, limit)
                 texts = {_digest(vector.text): vector.text for plan in planned for vector in plan.vectors}
                 vectors = await self._vectors(identity.tenant_id, texts)
-                yield [
-                    self._passage(identity, cut.language, section, plan, vectors, seen) for plan in planned
-                ]
+                yield [_passage(cut.language, plan, vectors, seen) for plan in planned]
 
     async def vectors(
         self, tenant_id: str, passages: Sequence[UnembeddedPassage], seen: SeenVectors
@@ -353,30 +368,30 @@ class Indexer:
                     for chunk, header in zip(chunks, above, strict=True)
                 ]
             )
-        return CutDocument(language, document, sections)
+        return CutDocument(language, media_type, document, sections)
 
     def _plan(
         self,
         analyzer: Analyzer,
         identity: DocumentIdentity,
-        language: str,
+        cut: CutDocument,
         section: OpenSection,
         chunks: Sequence[Chunk],
         limit: int,
     ) -> list[_Planned]:
-        title, name = identity.title, identity.name
+        title, name, language = identity.title, identity.name, cut.language
         planned: list[_Planned] = []
         for chunk in chunks:
             own = section.pieces[
                 bisect_left(section.starts, chunk.byte_start) : bisect_left(section.starts, chunk.byte_end)
             ]
-            header = section.header(chunk)
+            header, source = section.header(chunk), ByteRange(chunk.byte_start, chunk.byte_end)
             columns = " | ".join(header.names) if header is not None else ""
             vectors = plan_vectors(
                 self._embedder,
                 title,
                 chunk.outline,
-                ByteRange(chunk.byte_start, chunk.byte_end),
+                source,
                 chunk.text,
                 own,
                 columns=columns,
@@ -384,15 +399,32 @@ class Indexer:
                 name=name,
             )
             lexical = lexical_form(analyzer, title, chunk.heading_path, chunk.text, language, columns, name)
-            raw, start = chunk.text.encode(), chunk.byte_start
-            texts = (
-                raw[vector.source.start - start : vector.source.end - start].decode()
+            passage = Passage(
+                id=self._new_id(),
+                collection_id=identity.collection_id,
+                document_id=identity.document_id,
+                version=identity.version,
+                title=title,
+                uri=identity.uri,
+                source=source,
+                text=chunk.text,
+                headings=chunk.heading_path,
+                outline=chunk.outline,
+                places=section.places(source, header),
+                name=name,
+            )
+            pieces = [
+                PassagePiece(vector.kind, vector.source, None)
                 for vector in vectors
                 if vector.kind is not VectorKind.WINDOW
-            )
-            sequences = sequences_of(title, chunk.heading_path, texts, language, analyzer, name)
-            words = pack(lexical.counts, sequences)
-            planned.append(_Planned(chunk, lexical, vectors, words, section.instructing(chunk)))
+            ]
+            found_passage = FoundPassage(passage, language, pieces, cut.media_type)
+            words = pack(lexical.counts, sequences_of_passage(found_passage, analyzer))
+            instructing = cards = None
+            if (near := section.near(chunk)) is not None:
+                instructing = instructing_ranges(near.text, near.start, (source.start, source.end))
+                cards = PassageParts(found_passage, near).pack()
+            planned.append(_Planned(chunk, passage, lexical, vectors, words, instructing, cards))
         return planned
 
     async def _vectors(self, tenant_id: str, texts: Mapping[bytes, str]) -> Mapping[bytes, bytes]:
@@ -410,45 +442,6 @@ class Indexer:
                 computed[digest] = np.ascontiguousarray(vector, "<f4").tobytes()
             await self._cache.cache_vectors(tenant_id, model, computed)
         return known | computed
-
-    def _passage(
-        self,
-        identity: DocumentIdentity,
-        language: str,
-        section: OpenSection,
-        plan: _Planned,
-        vectors: Mapping[bytes, bytes],
-        seen: SeenVectors,
-    ) -> NewPassage:
-        chunk = plan.chunk
-        source = ByteRange(chunk.byte_start, chunk.byte_end)
-        return NewPassage(
-            passage=Passage(
-                id=self._new_id(),
-                collection_id=identity.collection_id,
-                document_id=identity.document_id,
-                version=identity.version,
-                title=identity.title,
-                uri=identity.uri,
-                source=source,
-                text=chunk.text,
-                headings=chunk.heading_path,
-                outline=chunk.outline,
-                places=section.places(source, section.header(chunk)),
-                name=identity.name,
-            ),
-            ordinal=chunk.ordinal,
-            language=language,
-            tokens=chunk.tokens,
-            terms=plan.lexical.terms,
-            length=plan.lexical.length,
-            vectors=[
-                PassageVector(vector.kind, vector.source, _apart(vectors[_digest(vector.text)], seen))
-                for vector in plan.vectors
-            ],
-            words=plan.words,
-            instructing=plan.instructing,
-        )
 
 
 class Indexers:
@@ -487,6 +480,24 @@ class SeenVectors:
         slot = int.from_bytes(digest, "little") % len(self._counts)
         self._counts[slot] += 1
         return self._counts[slot]
+
+
+def _passage(language: str, plan: _Planned, vectors: Mapping[bytes, bytes], seen: SeenVectors) -> NewPassage:
+    return NewPassage(
+        passage=plan.passage,
+        ordinal=plan.chunk.ordinal,
+        language=language,
+        tokens=plan.chunk.tokens,
+        terms=plan.lexical.terms,
+        length=plan.lexical.length,
+        vectors=[
+            PassageVector(vector.kind, vector.source, _apart(vectors[_digest(vector.text)], seen))
+            for vector in plan.vectors
+        ],
+        words=plan.words,
+        instructing=plan.instructing,
+        cards=plan.cards,
+    )
 
 
 def _apart(vector: bytes, seen: SeenVectors) -> bytes:

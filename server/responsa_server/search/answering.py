@@ -21,9 +21,9 @@ from responsa_server.domain.answers import (
     SearchOptions,
     ShownPassage,
 )
-from responsa_server.domain.events import MAX_EXCERPTS, SourcePassage
+from responsa_server.domain.events import SourcePassage
 from responsa_server.domain.kinds import DOCS_COLLECTION, CollectionKind
-from responsa_server.domain.passages import SearchScope
+from responsa_server.domain.passages import NearText, SearchScope
 from responsa_server.domain.people import Principal, as_subject
 from responsa_server.domain.sharing import pause
 from responsa_server.search.citation_check import check_claims
@@ -37,7 +37,7 @@ from responsa_server.search.excerpts import (
     ranking,
     with_excerpts,
 )
-from responsa_server.search.hits import with_surroundings
+from responsa_server.search.hits import list_compared, with_all_pieces
 from responsa_server.search.prompt_passages import PromptPassage, neighbours_of, prompt_passages
 from responsa_server.search.reranking import Reranking, RerankScores, order, text_to_rerank
 from responsa_server.search.retrieve import Retrieval, RetrievalQuery, Retriever, ScoredPassage
@@ -45,7 +45,7 @@ from responsa_server.search.sections import AROUND_BYTES as SECTION_BYTES
 from responsa_server.search.sections import rank_sections, whole_sections
 from responsa_server.search.tool_sources import whole_source
 from responsa_server.telemetry.stages import stage
-from responsa_server.text.instructing import NEAR_BYTES, without_instructions
+from responsa_server.text.instructing import without_instructions
 from responsa_server.text.lexical import Analyzer
 
 TOP_K: Final = 16
@@ -58,17 +58,24 @@ TEXT_ONLY: Final = "text_only"
 """The value of `Evidence.degraded` when vectors were not available."""
 
 
-Around = Mapping[UUID, tuple[int, bytes]]
-"""The text around passages, with the place of its first byte."""
+Around = Mapping[UUID, NearText]
+"""The text around passages."""
 
 
 class Found:
     """The content of evidence: what a search found, and what was made of it in this turn. around: the text around the
-    first passages; None if it was not read. chosen: the excerpts that say how well they fit."""
+    first passages; None if it was not read. chosen: the excerpts that say how well they fit. searched: whether this
+    process has searched it, and not a milestone kept it."""
 
     def __init__(
-        self, retrieval: Retrieval, around: Around | None = None, chosen: Sequence[ChosenExcerpt] = ()
+        self,
+        retrieval: Retrieval,
+        around: Around | None = None,
+        chosen: Sequence[ChosenExcerpt] = (),
+        *,
+        searched: bool = True,
     ) -> None:
+        self.searched = searched
         self.retrieval = retrieval
         self.around = around
         self.chosen = chosen
@@ -154,9 +161,7 @@ class LibraryEvidence:
         manual = self._read(of_docs.evidence)
         retrieval = _with_manual(own.retrieval, manual.retrieval)
         around = {**(own.around or {}), **(manual.around or {})}
-        chosen = await self._retriever.analyse(
-            lambda analyzer: choose(retrieval, around, analyzer, limit=MAX_EXCERPTS)
-        )
+        chosen = await self._retriever.analyse(lambda analyzer: choose(retrieval, around, analyzer))
         both = replace(
             ranked.evidence,
             passages=len(retrieval.passages),
@@ -169,13 +174,18 @@ class LibraryEvidence:
     async def _rank(self, caller: Principal, question: str, evidence: Evidence) -> Ranked:
         if not evidence.passages:
             return Ranked(evidence, Ranking())
-        retrieval = self._read(evidence).retrieval
+        content = self._read(evidence)
+        retrieval = content.retrieval
         documents, reranked = await self._rerank(
             question,
             [first for first, *_ in group_copies(retrieval.passages)],
             retrieval.kept,
         )
-        documents, near = await with_surroundings(self._retriever.lexical, caller, question, documents, MOST)
+        # What a milestone has is read with the rights of this moment.
+        read = self._retriever.surroundings if content.searched else self._retriever.lexical.surroundings
+        ids = [document.found.passage.id for document in documents[:READ]]
+        near = await read(caller, ids, list_compared(question, documents[:MOST]))
+        documents = with_all_pieces(documents)
         ordered = newest_first([document.found.passage for document in documents], near.editions)
         documents = [documents[index] for index in ordered]
         first = [document.found for document in documents[:READ]]
@@ -185,22 +195,21 @@ class LibraryEvidence:
             neighbours=neighbours_of(first, near.around, near.headings),
             kept=0,
         )
-        chosen = await self._retriever.analyse(
-            lambda analyzer: choose(retrieval, near.around, analyzer, limit=MAX_EXCERPTS)
-        )
+        chosen = await self._retriever.analyse(lambda analyzer: choose(retrieval, near.around, analyzer))
         content = Found(retrieval, near.around, chosen)
         ranked = replace(evidence, passages=len(retrieval.passages), content=content)
         return Ranked(ranked, ranking(chosen), reranked.fallback, reranked.usage)
 
     async def excerpts(self, caller: Principal, evidence: Evidence, ranking: Ranking) -> Ranking:
-        content = self._read(evidence)
-        if (around := content.around) is None:  # the evidence was read from a milestone
+        content, around = self._read(evidence), None
+        if content.around is None:  # the evidence was read from a milestone
             ids = [passage.found.passage.id for passage in content.retrieval.passages[:READ]]
-            around = await self._retriever.lexical.around(caller, ids, NEAR_BYTES)
+            around = (await self._retriever.lexical.surroundings(caller, ids, ())).around
 
         async def make(analyzer: Analyzer) -> Ranking:
-            chosen = await choose(content.retrieval, around, analyzer, content.chosen)
-            return await with_excerpts(ranking, chosen, evidence.kinds, analyzer)
+            retrieval = replace(content.retrieval, kinds=evidence.kinds)
+            chosen = content.chosen if around is None else await choose(retrieval, around, analyzer)
+            return await with_excerpts(ranking, chosen, retrieval, analyzer)
 
         return await self._retriever.analyse(make)
 
@@ -248,7 +257,9 @@ class LibraryEvidence:
 
     def _read(self, evidence: Evidence) -> Found:
         content = evidence.content
-        return content if isinstance(content, Found) else Found(self._plain.validate_python(content))
+        if isinstance(content, Found):
+            return content
+        return Found(self._plain.validate_python(content), searched=False)
 
 
 async def _show_in_prompt(prompt_passages: Sequence[PromptPassage]) -> Sequence[ShownPassage]:

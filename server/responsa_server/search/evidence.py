@@ -7,7 +7,7 @@ headings and the title count too: for "It was built in 1712", the previous sente
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from typing import Final, NamedTuple
@@ -44,31 +44,16 @@ def readable(text: str) -> str:
     return text
 
 
-def sequences_of(
-    title: str,
-    headings: Sequence[str],
-    pieces: Iterable[str],
-    language: str,
-    analyzer: Analyzer,
-    name: str = "",
-) -> Sequence[Sequence[str]]:
-    """The sequences of terms that a passage's words have; see `passage_words.py`. pieces: the texts of the pieces and
-    headings of the passage, in order. name: see `Passage`."""
-    above = analyzer.terms(" ".join((title, *headings, name)), language)
-    return [above, *(analyzer.terms(readable(piece), language) for piece in pieces)]
-
-
 def sequences_of_passage(found_passage: FoundPassage, analyzer: Analyzer) -> Sequence[Sequence[str]]:
-    """The same of a passage that was read."""
-    passage = found_passage.passage
+    """The sequences of terms that a passage's words have; see `passage_words.py`."""
+    passage, language = found_passage.passage, found_passage.language
     raw, offset = passage.text.encode(), passage.source.start
     texts = (
         raw[piece.source.start - offset : piece.source.end - offset].decode()
         for piece in found_passage.pieces
     )
-    return sequences_of(
-        passage.title, passage.headings, texts, found_passage.language, analyzer, passage.name
-    )
+    above = analyzer.terms(" ".join((passage.title, *passage.headings, passage.name)), language)
+    return [above, *(analyzer.terms(readable(piece), language) for piece in texts)]
 
 
 @dataclass(frozen=True, slots=True)

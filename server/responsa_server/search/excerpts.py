@@ -27,13 +27,13 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.knowledge import ExcerptPlace, ShownPart
-from responsa_server.domain.passages import FoundPassage, VectorKind
+from responsa_server.domain.passages import FoundPassage, NearText, VectorKind
 from responsa_server.domain.sharing import pause
 from responsa_server.search.evidence import ParsedQuestion, PieceEvidence, judge, readable
 from responsa_server.search.parts import CUT, ExcerptPart, PassageParts
 from responsa_server.search.retrieve import ParsedQuestions, Retrieval, ScoredPassage
 from responsa_server.text.dates import is_whole_date
-from responsa_server.text.instructing import without_instructions
+from responsa_server.text.instructing import instructing_spans, without_instructions
 from responsa_server.text.lexical import Analyzer
 
 READ: Final = 10
@@ -82,18 +82,11 @@ class ChosenExcerpt:
 
     def repeats(self, other: ChosenExcerpt) -> bool:
         """Whether both say the same, or share half of the shorter one: neighbouring passages share some sentences."""
-        span, another = self.part.source, other.part.source
-        shared = min(span.end, another.end) - max(span.start, another.start)
-        if (
-            shared > 0
-            and self.passage.found.passage.read == other.passage.found.passage.read
-            and 2 * shared > min(span.end - span.start, another.end - another.start)
-        ):
-            return True
-        return self.words == other.words
+        same = self.passage.found.passage.read == other.passage.found.passage.read
+        return (same and share_half(self.part.source, other.part.source)) or self.words == other.words
 
-    def show(self, kinds: Mapping[str, CollectionKind], analyzer: Analyzer, *, shown: bool = True) -> Excerpt:
-        """The excerpt. kinds: those of the collections. shown: whether with its text."""
+    def show(self, kinds: Mapping[str, CollectionKind], analyzer: Analyzer) -> Excerpt:
+        """The excerpt. kinds: those of the collections."""
         found_passage, parts = self.passage.found, self.parts
         passage = found_passage.passage
         row, marked = _find_cell(found_passage, parts, self.part, self.question, analyzer) or (
@@ -109,7 +102,7 @@ class ChosenExcerpt:
         card = self.part if self.alone else parts.card(row, weigh)
         source, piece = card.source, found_passage.pieces[row].source
         piece = ByteRange(max(piece.start, source.start), min(piece.end, source.end))
-        markdown, cell, section = _write_card(parts, card, self.part, marked) if shown else ("", None, "")
+        markdown, cell, section = _write_card(parts, card, self.part, marked)
         span = passage.place_of(marked or piece)
         return Excerpt(
             passage.id,
@@ -121,7 +114,7 @@ class ChosenExcerpt:
             list(map(without_instructions, parts.headings(card))),
             passage.uri,
             source,
-            parts.text(source) if shown else "",
+            parts.text(source),
             markdown,
             _grade(self.support),
             self.support,
@@ -136,9 +129,15 @@ class ChosenExcerpt:
         )
 
 
-def show_part(passage: FoundPassage, around: tuple[int, bytes], wanted: ExcerptPlace) -> ShownPart | None:
-    """What an excerpt shows of a passage; None if it is not of the passage."""
-    parts = PassageParts(passage, around)
+def share_half(span: ByteRange, other: ByteRange) -> bool:
+    """Whether two ranges of a text share half of the shorter one."""
+    shared = min(span.end, other.end) - max(span.start, other.start)
+    return shared > 0 and 2 * shared > min(span.end - span.start, other.end - other.start)
+
+
+def show_part(passage: FoundPassage, near: NearText, wanted: ExcerptPlace) -> ShownPart | None:
+    """What an excerpt that was made shows of a passage; None if it is not of the passage."""
+    parts = PassageParts(passage, near)
     card = parts.at(wanted.reference.source)
     if card is None:
         return None
@@ -159,34 +158,25 @@ def _write_card(
 
 def excerpts_of(
     passage: ScoredPassage,
-    around: tuple[int, bytes] | None,
+    near: NearText | None,
     retrieval: Retrieval,
     questions: ParsedQuestions,
     analyzer: Analyzer,
 ) -> Iterator[ChosenExcerpt]:
     """The excerpts round the pieces of a passage that can be shown, each once, that of the best piece first; none
     without the text around the passage."""
-    return (
-        iter(()) if around is None else _excerpts(passage, around, questions.of(passage), retrieval, analyzer)
-    )
+    return iter(()) if near is None else _excerpts(passage, near, questions.of(passage), retrieval, analyzer)
 
 
 async def choose(
-    retrieval: Retrieval,
-    around: Mapping[UUID, tuple[int, bytes]],
-    analyzer: Analyzer,
-    first: Sequence[ChosenExcerpt] = (),
-    limit: int = MAX_EXCERPTS + MAX_MORE_EXCERPTS,
+    retrieval: Retrieval, around: Mapping[UUID, NearText], analyzer: Analyzer
 ) -> Sequence[ChosenExcerpt]:
-    """An excerpt of each of the first passages, in their order, at most `limit`. around: the text around each of these
-    passages; those without it are left out. first: the first excerpts, if they were chosen before."""
+    """An excerpt of each of the first passages, in their order, at most MAX_EXCERPTS. around: the text around each of
+    these passages; those without it are left out."""
     questions = ParsedQuestions(retrieval, analyzer)
-    chosen = [*first]
-    passages = iter(retrieval.passages[:READ])
-    if first:
-        next(passage for passage in passages if passage is first[-1].passage)
-    for passage in passages:
-        if len(chosen) == limit:
+    chosen: list[ChosenExcerpt] = []
+    for passage in retrieval.passages[:READ]:
+        if len(chosen) == MAX_EXCERPTS:
             break
         await pause()
         near = around.get(passage.found.passage.id)
@@ -203,36 +193,67 @@ def ranking(chosen: Sequence[ChosenExcerpt]) -> Ranking:
 
 
 async def with_excerpts(
-    ranked: Ranking,
-    chosen: Sequence[ChosenExcerpt],
-    kinds: Mapping[str, CollectionKind],
-    analyzer: Analyzer,
+    ranked: Ranking, chosen: Sequence[ChosenExcerpt], retrieval: Retrieval, analyzer: Analyzer
 ) -> Ranking:
-    """The ranking with its excerpts, the further ones without their texts. kinds: those of the collections."""
-    first = [excerpt for excerpt in chosen[:MAX_EXCERPTS] if ranked.near or excerpt.support > 0]
-    more = chosen[MAX_EXCERPTS:] if ranked.near else ()
-
-    async def show_all(excerpts: Sequence[ChosenExcerpt], *, shown: bool) -> tuple[Excerpt, ...]:
-        each: list[Excerpt] = []
-        for excerpt in excerpts:
+    """The ranking with its excerpts, and with the passages after them that say something else."""
+    excerpts: list[Excerpt] = []
+    for each in chosen:
+        if ranked.near or each.support > 0:
             await pause()
-            each.append(excerpt.show(kinds, analyzer, shown=shown))
-        return tuple(each)
-
+            excerpts.append(each.show(retrieval.kinds, analyzer))
     return replace(
-        ranked, excerpts=await show_all(first, shown=True), more=await show_all(more, shown=False), made=True
+        ranked, excerpts=tuple(excerpts), more=_further(chosen, retrieval) if ranked.near else (), made=True
     )
+
+
+def _further(chosen: Sequence[ChosenExcerpt], retrieval: Retrieval) -> tuple[Excerpt, ...]:
+    """The passages after the chosen ones, without their texts: what to show of them is chosen when a reader wants it."""
+    passages = list(retrieval.passages[:READ])
+    after = passages[passages.index(chosen[-1].passage) + 1 :] if chosen else []
+    taken = [(each.passage.found.passage.read, each.part.source) for each in chosen]
+    further: list[Excerpt] = []
+    for found_passage in (each.found for each in after):
+        passage = found_passage.passage
+        if any(passage.read == read and share_half(passage.source, source) for read, source in taken):
+            continue
+        known = found_passage.instructions(passage.source)
+        if instructing_spans(passage.text) if known is None else known:
+            continue
+        taken.append((passage.read, passage.source))
+        span = passage.place_of(passage.source)
+        further.append(
+            Excerpt(
+                passage.id,
+                passage.collection_id,
+                retrieval.kinds.get(passage.collection_id),
+                passage.document_id,
+                passage.version,
+                without_instructions(passage.title),
+                list(map(without_instructions, passage.headings)),
+                passage.uri,
+                passage.source,
+                "",
+                "",
+                Grade.CLOSEST,
+                0.0,
+                span.page,
+                span.boxes,
+                span.path,
+                passage.date,
+            )
+        )
+    return tuple(further[:MAX_MORE_EXCERPTS])
 
 
 def _excerpts(
     passage: ScoredPassage,
-    around: tuple[int, bytes],
+    near: NearText,
     question: ParsedQuestion,
     retrieval: Retrieval,
     analyzer: Analyzer,
 ) -> Iterator[ChosenExcerpt]:
     """The excerpts round the pieces of a passage that can be shown, each once, that of the best piece first."""
-    parts, tried = PassageParts(passage.found, around), set[ByteRange]()
+    parts, tried = PassageParts(passage.found, near), set[ByteRange]()
     judged = judge(question, passage.found, passage.score.total, analyzer)
     for best in sorted(judged, key=lambda piece: -piece.score):
         index, alone = best.place, False

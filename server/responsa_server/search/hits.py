@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
+from responsa_server.domain.events import Excerpt
 from responsa_server.domain.knowledge import ExcerptPlace, Hit, SearchMode, SearchQuery, ShownPart
-from responsa_server.domain.passages import FoundPassage, LexicalIndex, PassageSurroundings, VectorKind
+from responsa_server.domain.passages import NearText
 from responsa_server.domain.people import Reader
 from responsa_server.domain.sharing import pause
 from responsa_server.search.editions import MOST, names_edition, newest_first
 from responsa_server.search.excerpts import READ, excerpts_of, group_copies, show_part
-from responsa_server.search.parts import READ_BEFORE_BYTES
 from responsa_server.search.prompt_passages import with_pieces
 from responsa_server.search.reranking import Reranking, order, text_to_rerank
 from responsa_server.search.retrieve import (
@@ -22,53 +22,25 @@ from responsa_server.search.retrieve import (
     Retriever,
     ScoredPassage,
 )
-from responsa_server.text.instructing import NEAR_BYTES
+from responsa_server.search.scoring import Score
 from responsa_server.text.lexical import Analyzer
 
 
-async def with_surroundings(
-    lexical: LexicalIndex, reader: Reader, question: str, passages: Sequence[ScoredPassage], compared: int
-) -> tuple[Sequence[ScoredPassage], PassageSurroundings]:
-    """The passages, of which the first have what a card of them needs, and what stands around these. compared: of how
-    many of the passages the editions are wanted. If the question names an edition, none is. Raises Unavailable."""
-    documents = {passage.found.passage.document_id for passage in passages[:compared]}
-    first, surroundings = await _read_around(
-        lexical,
-        reader,
-        [passage.found for passage in passages[:READ]],
-        () if len(documents) < 2 or names_edition(question) else [*documents],
-    )
-    ready = [replace(passage, found=whole) for passage, whole in zip(passages[:READ], first, strict=True)]
-    return [*ready, *passages[READ:]], surroundings
+def with_all_pieces(passages: Sequence[ScoredPassage]) -> Sequence[ScoredPassage]:
+    """The passages, of which those that cards are made of have pieces."""
+    first = [replace(passage, found=with_pieces(passage.found)) for passage in passages[:READ]]
+    return [*first, *passages[READ:]]
 
 
-async def _read_around(
-    lexical: LexicalIndex, reader: Reader, passages: Sequence[FoundPassage], documents: Sequence[UUID] = ()
-) -> tuple[Sequence[FoundPassage], PassageSurroundings]:
-    """The passages with their pieces, and with the header of the table that they begin in, which may be in an earlier
-    passage; and what stands around them. documents: whose editions are wanted. Raises Unavailable."""
-    passages = [with_pieces(passage) for passage in passages]
-    surroundings = await lexical.surroundings(
-        reader,
-        [searched.passage.id for searched in passages],
-        [
-            searched.passage.id
-            for searched in passages
-            if searched.pieces and searched.pieces[0].kind is VectorKind.ROW
-        ],
-        documents,
-        NEAR_BYTES,
-        READ_BEFORE_BYTES,
-    )
-    before = surroundings.before
-    return [
-        replace(searched, before=before.get(searched.passage.id, searched.before)) for searched in passages
-    ], surroundings
+def list_compared(question: str, passages: Sequence[ScoredPassage]) -> Sequence[UUID]:
+    """The documents of passages whose editions are compared; none if the question names an edition."""
+    documents = {passage.found.passage.document_id for passage in passages}
+    return () if len(documents) < 2 or names_edition(question) else [*documents]
 
 
 async def _hits(
     retrieval: Retrieval,
-    around: Mapping[UUID, tuple[int, bytes]],
+    around: Mapping[UUID, NearText],
     copies: Mapping[UUID, Sequence[ScoredPassage]],
     analyzer: Analyzer,
 ) -> Sequence[Hit]:
@@ -124,14 +96,13 @@ class KnowledgeSearch:
             request = replace(request, top_k=2 * request.top_k)  # others stand in the places of the copies
         copies = {first.found.passage.id: others for first, *others in groups}
         retrieval = replace(retrieval, passages=[first for first, *_ in groups[:limit]])
-        passages, surroundings = await with_surroundings(
-            self._retriever.lexical,
+        compared = retrieval.passages[: MOST if reranking is None else reranking.limit]
+        surroundings = await self._retriever.surroundings(
             reader,
-            " ".join(query.terms),
-            retrieval.passages,
-            MOST if reranking is None else reranking.limit,
+            [passage.found.passage.id for passage in retrieval.passages[:READ]],
+            list_compared(" ".join(query.terms), compared),
         )
-        shown = replace(retrieval, passages=passages)
+        shown = replace(retrieval, passages=with_all_pieces(retrieval.passages))
         hits = await self._retriever.analyse(
             lambda analyzer: _hits(shown, surroundings.around, copies, analyzer)
         )
@@ -147,6 +118,29 @@ class KnowledgeSearch:
         """Make what an excerpt shows. None if the passage is not searched any more, or the reader may not read it. Raises
         Unavailable."""
         searched = await self._retriever.read_passages(reader, [place.passage_id])
-        passages, surroundings = await _read_around(self._retriever.lexical, reader, searched)
-        near = surroundings.around.get(place.passage_id)
-        return show_part(passages[0], near, place) if passages and near else None
+        near = (await self._retriever.lexical.surroundings(reader, [place.passage_id], ())).around.get(
+            place.passage_id
+        )
+        if not searched or near is None:
+            return None
+        found_passage = with_pieces(searched[0])
+        if not place.further:
+            return show_part(found_passage, near, place)
+        query = RetrievalQuery(reader, [place.question], [place.collection], text_will_do=True)
+        retrieval = await self._retriever.retrieve(query)
+        same = (each for each in retrieval.passages if each.found.passage.id == place.passage_id)
+        # What asked for it may have been another question than the reader's, which does not find it.
+        passage = next(same, ScoredPassage(found_passage, Score(0.0, 0.0, 0.0, None), 0))
+
+        async def choose(analyzer: Analyzer) -> Excerpt | None:
+            questions = ParsedQuestions(retrieval, analyzer)
+            whole = replace(passage, found=with_pieces(passage.found))
+            chosen = next(excerpts_of(whole, near, retrieval, questions, analyzer), None)
+            return chosen and chosen.show({}, analyzer)
+
+        excerpt = await self._retriever.analyse(choose)
+        if excerpt is None:
+            return show_part(found_passage, near, place)
+        return ShownPart(
+            found_passage.passage, excerpt.markdown, excerpt.marked_shown, excerpt.section, excerpt
+        )

@@ -10,13 +10,14 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
+
+import ormsgpack
 
 from responsa_formats.text.inline import STRUCK
 from responsa_formats.text.rows import NAMED_ROWS, split_cells, value_start
 from responsa_server.domain.events import MAX_EXCERPT_BYTES, ByteRange
-from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
+from responsa_server.domain.passages import BEFORE_BYTES, FoundPassage, NearText, VectorKind
 from responsa_server.search.evidence import readable
 from responsa_server.text.instructing import instructing_spans, without_instructions
 from responsa_server.text.shown import (
@@ -34,9 +35,6 @@ from responsa_server.text.shown import (
     visible,
 )
 
-READ_BEFORE_BYTES: Final = 16 * 1024
-"""How much of the text before a passage is read to find the header of the table that the passage begins in, if the
-header's place is not stored."""
 CARD_WORDS: Final = 60
 CARD_CHARACTERS: Final = 600
 """As CARD_WORDS, for languages without spaces between words."""
@@ -49,7 +47,6 @@ CUT: Final = "…"
 _EDGES: Final = "\U00010a50", "\U00010a51"
 """Stand at the beginning and the end of a marked cell while its Markdown is made. They are punctuation, so that
 emphasis may begin behind one, and of a script that documents hardly have."""
-_shown_blocks = lru_cache(maxsize=1_024)(shown_blocks)  # of at most MAX_EXCERPT_BYTES each
 _MARKED: Final = re.compile(r"[`*_\[{<\\]")
 _PARAGRAPH_END: Final = re.compile(rb"\n[ \t>\r]*\n")
 _LINE_BEGINNING: Final = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?")
@@ -64,7 +61,7 @@ _CUT_BYTES: Final = 4
 class ExcerptPart:
     """What an excerpt shows. source: its bytes in the canonical text. cut_before, cut_after: whether the list, table or
     code goes on there. first, last: the indexes of its units. marked: the bytes of the cell that answers the question;
-    None if it is not known."""
+    None if it is not known. stored: its index among the parts that are stored; None if it is not."""
 
     source: ByteRange
     first: int
@@ -72,6 +69,7 @@ class ExcerptPart:
     cut_before: bool = False
     cut_after: bool = False
     marked: ByteRange | None = None
+    stored: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +81,32 @@ class Cell:
     source: ByteRange
 
 
-class PassageParts:
-    """Finds the parts of one passage. The pieces of the passage are its units."""
+_Units = tuple[int, int, bool, bool]
+_Stored = tuple[
+    Sequence[tuple[tuple[int, int], _Units, Sequence[str], str]],
+    Sequence[int | None],
+    Sequence[int | None],
+    Sequence[Sequence[str] | None],
+    Sequence[int],
+    Sequence[tuple[int, int]],
+]
+"""See `PassageParts.pack`. A part: its bytes; its units, and whether it is cut before and after; its headings; its Markdown."""
 
-    def __init__(self, found_passage: FoundPassage, around: tuple[int, bytes] | None = None) -> None:
-        """around: the text around the passage, in which the header of a table may stand, and the place of its first
-        byte; None if it was not read."""
+
+class PassageParts:
+    """Finds the parts of one passage. The pieces of the passage are its units. What follows from its text alone is made
+    once, and stored with it (`pack`)."""
+
+    def __init__(self, found_passage: FoundPassage, near: NearText | None = None) -> None:
+        """near: the text around the passage, in which the header of a table may stand; None if it was not read."""
         passage = found_passage.passage
         self._found = found_passage
-        self._start, self._raw = around or (passage.source.start, passage.text.encode())
+        near = near or NearText(passage.source.start, passage.text.encode())
+        self._start, self._raw, stored, before = near
+        within = found_passage.pieces and found_passage.pieces[0].kind is VectorKind.ROW
+        self._before = before if within else ""
+        # Pieces that are cut again, because the stored ones cannot be read, come without words, and have no cards.
+        self._stored: _Stored | None = ormsgpack.unpackb(stored) if stored and found_passage.words else None
         self._markdown = found_passage.media_type in ("", MARKDOWN)
         self._named = found_passage.media_type in NAMED_ROWS
         self._units = found_passage.pieces
@@ -108,9 +123,57 @@ class PassageParts:
         known = self._found.instructions(source)
         return bool(instructing_spans(self.text(source)) if known is None else known)
 
+    def pack(self) -> bytes:
+        """What follows from the text, for `NearText.cards`: for each piece its section, its card but of long code, and
+        the header of its table; the tables; and the headings and the Markdown of these parts."""
+        parts: dict[ExcerptPart, int] = {}
+
+        def number(part: ExcerptPart | None) -> int | None:
+            return None if part is None else parts.setdefault(part, len(parts))
+
+        kinds = [unit.kind for unit in self._units]
+        sections = [number(self.of(index)) for index in range(len(kinds))]
+        long = [
+            kind is VectorKind.CODE and self._share(index) > self._room(index, index)
+            for index, kind in enumerate(kinds)
+        ]
+        cards = [
+            None if sections[index] is None or long[index] else number(self.card(index, lambda _: 0.0))
+            for index in range(len(kinds))
+        ]
+        headers: dict[tuple[str, ...] | None, int] = {}
+        named = [self.header(index) if kind is VectorKind.ROW else () for index, kind in enumerate(kinds)]
+        rows = [headers.setdefault(None if names is None else tuple(names), len(headers)) for names in named]
+        stored: _Stored = (
+            [
+                (
+                    (part.source.start, part.source.end),
+                    (part.first, part.last, part.cut_before, part.cut_after),
+                    self.headings(part),
+                    self.markdown(part),
+                )
+                for part in parts
+            ],
+            sections,
+            cards,
+            list(headers),
+            rows,
+            self._find_tables(),
+        )
+        return ormsgpack.packb(stored)
+
+    def _read(self, index: int | None) -> ExcerptPart | None:
+        """The stored part with this index."""
+        if self._stored is None or index is None:
+            return None
+        source, units, *_ = self._stored[0][index]
+        return ExcerptPart(ByteRange(*source), *units, stored=index)
+
     def of(self, index: int) -> ExcerptPart | None:
         """The passage without the headings at its edges, or as much of it round the piece with the index `index` as
         fits and is on the same page, slide or sheet; None if that is a heading or the header of a table."""
+        if self._stored is not None:
+            return self._read(self._stored[1][index])
         piece = self._units[index]
         if piece.kind is VectorKind.HEADING or (piece.kind is VectorKind.ROW and self.header(index) is None):
             return None
@@ -133,6 +196,8 @@ class PassageParts:
     def card(self, index: int, weigh: Callable[[str], float]) -> ExcerptPart:
         """The piece with the index `index` with its neighbours, of its paragraph, list, table or code first, as far as
         they fit on a card and no heading stands between them. Of longer code, the lines that weigh most."""
+        if self._stored is not None and (stored := self._read(self._stored[2][index])) is not None:
+            return stored
         if self._share(index) > self._room(index, index):
             return self._shorten(index, weigh)
         first = last = index
@@ -284,6 +349,8 @@ class PassageParts:
 
     def headings(self, part: ExcerptPart) -> Sequence[str]:
         """The headings above the whole of a part, outermost first. Those above less of it stand within it."""
+        if self._stored is not None and part.stored is not None:
+            return self._stored[0][part.stored][2]
         behind = [at + 1 for at in range(part.first, part.last) if self._units[at].kind is VectorKind.HEADING]
         above = [
             self._above(at) for at in (part.first, *behind) if self._units[at].kind is not VectorKind.HEADING
@@ -299,14 +366,21 @@ class PassageParts:
         """The indexes of the rows of each table with names of columns that has a row in the part; also of rows of the
         passage that the part leaves out."""
         tables: list[range] = []
-        at = part.first
-        while at <= part.last:
-            if self._units[at].kind is VectorKind.ROW:
-                first, at = self._group(at)
+        for first, last in self._find_tables():
+            if first <= part.last and last >= part.first:
                 named = self.header(first)
                 if named is None or named or self._named:
-                    tables.append(range(first + (named is None), at + 1))
-            at += 1
+                    tables.append(range(first + (named is None), last + 1))
+        return tables
+
+    def _find_tables(self) -> Sequence[tuple[int, int]]:
+        """The first and the last row of each table."""
+        if self._stored is not None:
+            return self._stored[5]
+        tables: list[tuple[int, int]] = []
+        for index, unit in enumerate(self._units):
+            if unit.kind is VectorKind.ROW and not (tables and index <= tables[-1][1]):
+                tables.append(self._group(index))
         return tables
 
     def cells(self, index: int) -> Sequence[Cell]:
@@ -334,6 +408,8 @@ class PassageParts:
 
     def markdown(self, part: ExcerptPart, *, edges: bool = False) -> str:
         """The part as an answer shows it; '' if nothing of it is visible. edges: whether _EDGES stand around the marked cell."""
+        if self._stored is not None and part.stored is not None and not edges:
+            return self._stored[0][part.stored][3]
         shown = "\n\n".join(filter(None, self._show_pieces(part, part.marked if edges else None)))
         if not any(map(str.isalnum, shown)):
             return ""
@@ -369,25 +445,26 @@ class PassageParts:
             listed = kind is VectorKind.ITEM or (kind is VectorKind.SENTENCE and "\n\n" in text)
             origin = QuoteOrigin(self._markdown, self._indent(at), listed=listed)
             if kind is VectorKind.ROW:
-                yield self._rows(self._units[at : last + 1], marked)
+                yield self._rows(at, last, marked)
             elif kind is VectorKind.CODE:
                 yield shown_code(text, origin)
             elif kind is VectorKind.HEADING and not self._markdown:
                 yield shown_heading(text)
             else:
-                yield _shown_blocks(text, origin)
+                yield shown_blocks(text, origin)
             at = last + 1
 
     def _same(self, index: int) -> bool:
         """Whether a unit and the one after it are of the same kind and belong together."""
         return self._units[index].kind is self._units[index + 1].kind and self._is_joined(index)
 
-    def _rows(self, units: Sequence[PassagePiece], marked: ByteRange | None) -> str:
+    def _rows(self, first: int, last: int, marked: ByteRange | None) -> str:
         """Table rows below the names of their columns."""
+        units = self._units[first : last + 1]
         texts = [self._mark(unit.source, marked) for unit in units]
         if self._named:
             return shown_table((), texts, QuoteOrigin(False, named=True))
-        header = self._header(units[0].source)
+        header = self.header(first)
         if header is None and self._markdown:
             return self._table(self._mark(ByteRange(units[0].source.start, units[-1].source.end), marked))
         if header is None:
@@ -406,22 +483,22 @@ class PassageParts:
         return self.text(before) + self.text(marked).join(_EDGES) + self.text(after)
 
     def _table(self, text: str) -> str:
-        return _shown_blocks(text, QuoteOrigin(self._markdown))
+        return shown_blocks(text, QuoteOrigin(self._markdown))
 
     def header(self, index: int) -> Sequence[str] | None:
         """The names of the columns of a row's table; None if the row is itself the header. () if the table has no
         header, or if each row says the names of its columns."""
+        if self._stored is not None:
+            return self._stored[3][self._stored[4][index]]
         return () if self._named else self._header(self._units[index].source)
 
     def _header(self, source: ByteRange) -> Sequence[str] | None:
         near = self.bytes_of(ByteRange(self._start, source.start)).decode(errors="ignore")
         after = self.bytes_of(ByteRange(source.end, self._start + len(self._raw))).decode(errors="ignore")
         # The text before the passage stands in both, if it was read.
-        before = near if _EMPTY_LINE.search(near) or self._start == 0 else self._found.before + near
+        before = near if _EMPTY_LINE.search(near) or self._start == 0 else self._before + near
         if is_header(before, after):
             return None
-        if len(self._found.before.encode()) > READ_BEFORE_BYTES - _CUT_BYTES and not _EMPTY_LINE.search(
-            before
-        ):
+        if len(self._before.encode()) > BEFORE_BYTES - _CUT_BYTES and not _EMPTY_LINE.search(before):
             return ()  # the table begins before the text that was read
         return header_of(before)

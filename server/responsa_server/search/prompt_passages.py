@@ -8,8 +8,16 @@ from typing import Final
 from uuid import UUID
 
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.passages import FoundPassage, OutlinedHeading, PassagePiece, VectorKind, titles_of
-from responsa_server.text.instructing import NEAR_BYTES, instructing_spans
+from responsa_server.domain.passages import (
+    NEAR_BYTES,
+    FoundPassage,
+    NearText,
+    OutlinedHeading,
+    PassagePiece,
+    VectorKind,
+    titles_of,
+)
+from responsa_server.text.instructing import instructing_spans
 from responsa_server.text.sentences import paragraph_pieces
 
 SHORT_BYTES: Final = 480
@@ -56,7 +64,7 @@ class Neighbours:
 
 def neighbours_of(
     passages: Sequence[FoundPassage],
-    around: Mapping[UUID, tuple[int, bytes]],
+    around: Mapping[UUID, NearText],
     headings: Mapping[UUID, Sequence[OutlinedHeading]],
 ) -> Mapping[UUID, Neighbours]:
     """The whole paragraphs next to each of these passages, in the same section; next to a short section, the text of its
@@ -67,7 +75,7 @@ def neighbours_of(
         passage, source = found_passage.passage, found_passage.passage.source
         if passage.id not in around:
             continue
-        start, text = around[passage.id]
+        start, text, *_ = around[passage.id]
         path = passage.path
         is_one = all(heading.start <= source.start for heading in passage.outline)
         if is_one and source.end - source.start < SHORT_BYTES:

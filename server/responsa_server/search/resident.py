@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from math import inf
 from time import monotonic
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -33,6 +33,7 @@ from responsa_server.domain.passages import (
     LexicalQuery,
     PassageCosines,
     PassagePiece,
+    PassageSurroundings,
     QuestionVector,
     SearchScope,
     TermStatistics,
@@ -74,6 +75,7 @@ _WINDOW: Final = VectorKind.WINDOW.value[:1].encode()
 
 _LOG: Final[FilteringBoundLogger] = structlog.get_logger("search")
 
+Value = TypeVar("Value")
 Floats = NDArray[np.float32]
 Places = NDArray[np.int32]
 _Scope = tuple[str, str, tuple[str, ...] | None]
@@ -99,8 +101,10 @@ class ResidentCollection:
         # The vectors of passage p are those from first[p] to before first[p + 1].
         self.first = np.searchsorted(rows.vectors.owners, np.arange(len(words) + 1))
         # About: a character of a text takes one to four bytes, and the 2,000 are for the other fields.
-        self.size_bytes = rows.vectors.units.nbytes + sum(
-            2 * len(passage.passage.text) + len(passage.words) + 2_000 for passage in rows.passages
+        self.size_bytes = (
+            rows.vectors.units.nbytes
+            + sum(len(near.text) + len(near.cards) for near in rows.surroundings.around.values())
+            + sum(2 * len(passage.passage.text) + len(passage.words) + 2_000 for passage in rows.passages)
         )
 
     @classmethod
@@ -398,6 +402,19 @@ class Residents:
             self.background.start(self._learn(scope), report=_report)
         return None
 
+    def surroundings(
+        self, reader: Reader, ids: Collection[UUID], documents: Collection[UUID]
+    ) -> PassageSurroundings | None:
+        """What stands around passages that the reader was just found to be allowed to read; None if it is not in memory."""
+        near = [
+            of.rows.surroundings for (tenant, _), of in self._loaded.entries() if tenant == reader.tenant_id
+        ]
+        around = _pick([of.around for of in near], ids)
+        if len(around) < len(ids):
+            return None
+        headings, editions = [of.headings for of in near], [of.editions for of in near]
+        return PassageSurroundings(around, _pick(headings, ids), _pick(editions, documents))
+
     async def holds(
         self, scope: SearchScope, stamps: Sequence[CollectionStamp], ids: Collection[UUID]
     ) -> bool:
@@ -460,6 +477,10 @@ class Residents:
             self._reading.discard(key)
             # A collection that is written all the time is not read all the time.
             self._rests_until[key] = monotonic() + (monotonic() - begun) / _SHARE
+
+
+def _pick(maps: Sequence[Mapping[UUID, Value]], keys: Collection[UUID]) -> Mapping[UUID, Value]:
+    return {key: of[key] for key in keys for of in maps if key in of}
 
 
 def _key(scope: SearchScope) -> _Scope:

@@ -29,6 +29,8 @@ from responsa_server.domain.passages import (
     LexicalQuery,
     PassageCosines,
     PassageIndex,
+    PassagePiece,
+    PassageSurroundings,
     QuestionVector,
     SearchScope,
     TermStatistics,
@@ -63,6 +65,8 @@ Result = TypeVar("Result")
 # become active meanwhile.
 _MOST_TRIES: Final = 3
 _MOST_SCOPES: Final = 10_000
+# The candidates that are scored without a pause, in less than a millisecond.
+_SCORED_AT_ONCE: Final = 32
 # A model that no search needs for this time may belong to no collection any more.
 _MISSED_SECONDS: Final = 300.0
 
@@ -252,6 +256,17 @@ class Retriever:
         """Runs `work`, which calls `pause` often, in slices on the event loop. Raises Exhausted (OVERLOADED)."""
         self._slices.slice_up()
         return await work(self.analyzer)
+
+    async def surroundings(
+        self, reader: Reader, ids: Sequence[UUID], documents: Sequence[UUID]
+    ) -> PassageSurroundings:
+        """What stands around passages that a search of the reader has just found, from memory if it is there.
+        documents: whose editions are compared. Raises Unavailable."""
+        if self._residents is not None:
+            near = self._residents.surroundings(reader, ids, documents)
+            if near is not None:
+                return near
+        return await self.lexical.surroundings(reader, ids, documents)
 
     async def read_passages(self, reader: Reader, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
         """The passages with these ids that a search could find, with their pieces. Raises Unavailable."""
@@ -462,8 +477,9 @@ async def _rank(
             name: PassageScorer(string.by_collection[name].weights, query.terms, text_votes=text_votes)
             for name in query.collections or ()
         }
-        for candidate in candidates:
-            await pause()
+        for number, candidate in enumerate(candidates):
+            if number % _SCORED_AT_ONCE == 0:
+                await pause()
             collection = candidate.collection_id
             votes = question is not None and (
                 not text_votes or knows_language(vectors.by_model[model].embedder, candidate.language)
@@ -524,7 +540,12 @@ async def _read_wanted(
         }
     return {
         question: [
-            replace(passage, pieces=[replace(piece, cosine=_round(piece.cosine)) for piece in passage.pieces])
+            replace(
+                passage,
+                pieces=[
+                    PassagePiece(piece.kind, piece.source, _round(piece.cosine)) for piece in passage.pieces
+                ],
+            )
             for passage in of_question
         ]
         for question, of_question in passages.items()

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from responsa_server.domain.answers import Quote
 from responsa_server.domain.events import MAX_QUOTE_BYTES, ByteRange
-from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, VectorKind
+from responsa_server.domain.passages import FoundPassage, NearText, Passage, PassagePiece, VectorKind
 from responsa_server.domain.sharing import pause
 from responsa_server.search.evidence import ParsedQuestion, judge
 from responsa_server.search.retrieve import ParsedQuestions, Retrieval, ScoredPassage
@@ -106,7 +106,7 @@ def whole_sections(
 
 
 async def rank_sections(
-    retrieval: Retrieval, around: Mapping[UUID, tuple[int, bytes]], analyzer: Analyzer
+    retrieval: Retrieval, around: Mapping[UUID, NearText], analyzer: Analyzer
 ) -> Sequence[RankedSection]:
     """The sections of the passages, best first. A section that several passages share occurs once."""
     questions = ParsedQuestions(retrieval, analyzer)
@@ -160,14 +160,14 @@ class _Divided:
 def _sections_of(
     scored_passage: ScoredPassage,
     question: ParsedQuestion,
-    around: Mapping[UUID, tuple[int, bytes]],
+    around: Mapping[UUID, NearText],
     analyzer: Analyzer,
     divided: _Divided,
 ) -> Iterator[RankedSection]:
     passage, pieces = scored_passage.found.passage, scored_passage.found.pieces
     if passage.id not in around:
         return
-    start, text = _whole_characters(*around[passage.id])
+    start, text = _whole_characters(*around[passage.id][:2])
     judged = judge(question, scored_passage.found, scored_passage.score.total, analyzer)
     sections = divided.sections(scored_passage.found, start, text)
     for section in sections:

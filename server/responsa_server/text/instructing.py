@@ -17,8 +17,6 @@ from typing import Final
 
 from responsa_server.text.patterns import read_patterns
 
-NEAR_BYTES: Final = 1_200
-"""How much of the text before and after a passage `instructing_ranges` reads: as much as prompts and excerpts show beside a passage."""
 OMITTED: Final = "[…]"
 """What stands in place of a sentence that `without_instructions` leaves out."""
 MOST_CHARACTERS: Final = 2_000

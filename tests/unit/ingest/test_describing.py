@@ -39,7 +39,7 @@ async def described(model: BackgroundModel | None) -> Description:
     document = parse(TEXT.encode(), "eels.md")
     frame = pack_result(document)
     parsed = ParsedFile(io.BytesIO(frame), len(frame))
-    return await Describer(model).describe(parsed, "Eels", CutDocument("en", parsed, [[]]), LOG)
+    return await Describer(model).describe(parsed, "Eels", CutDocument("en", "", parsed, [[]]), LOG)
 
 
 async def written(wire: WireServer, handler: Handler, seconds: float = 5.0) -> Description:

@@ -21,7 +21,14 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.knowledge import ExcerptPlace, SourceRef
-from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, TermStatistics, VectorKind
+from responsa_server.domain.passages import (
+    FoundPassage,
+    NearText,
+    Passage,
+    PassagePiece,
+    TermStatistics,
+    VectorKind,
+)
 from responsa_server.search.excerpts import READ, choose, group_copies, ranking, show_part, with_excerpts
 from responsa_server.search.retrieve import Retrieval, ScoredPassage
 from responsa_server.search.scoring import Score, Weights, weigh
@@ -88,15 +95,13 @@ def kept(*passages: FoundPassage) -> Sequence[int]:
 def ranked(question: str, passages: Sequence[FoundPassage], vector: float | None = 0.6) -> Ranking:
     retrieval = retrieved(question, passages, vector)
     around = {
-        passage.passage.id: (passage.passage.source.start, passage.passage.text.encode())
+        passage.passage.id: NearText(passage.passage.source.start, passage.passage.text.encode())
         for passage in passages
     }
 
     async def make() -> Ranking:
-        # As a turn does: the first ones say how well they fit, and the others are chosen if they are shown.
-        first = await choose(retrieval, around, Analyzer(), limit=MAX_EXCERPTS)
-        chosen = await choose(retrieval, around, Analyzer(), first)
-        return await with_excerpts(ranking(first), chosen, retrieval.kinds, Analyzer())
+        chosen = await choose(retrieval, around, Analyzer())
+        return await with_excerpts(ranking(chosen), chosen, retrieval, Analyzer())
 
     return asyncio.run(make())
 
@@ -128,25 +133,28 @@ def test_excerpts_stand_in_the_order_of_the_search_whatever_their_pieces_say() -
     assert all(len(excerpt.text.encode()) <= MAX_EXCERPT_BYTES for excerpt in made.excerpts)
 
 
-def test_the_text_of_a_further_excerpt_is_made_when_it_is_wanted() -> None:
+def test_a_further_passage_says_what_it_is_and_what_is_shown_of_it_is_made_again() -> None:
     texts = [f"A worker renews lease {number}. " + f"It holds {number} turns. " * 70 for number in range(5)]
     passages = [passage_of(text, number=number, start=5_000 * number) for number, text in enumerate(texts, 1)]
     retrieval = retrieved(QUESTION, passages)
-    around = {one.passage.id: (one.passage.source.start, one.passage.text.encode()) for one in passages}
+    around = {
+        one.passage.id: NearText(one.passage.source.start, one.passage.text.encode()) for one in passages
+    }
     chosen = asyncio.run(choose(retrieval, around, Analyzer()))
-    further = asyncio.run(with_excerpts(ranking(chosen), chosen, retrieval.kinds, Analyzer())).more
-    assert further
-    for one, passage in zip(further, passages[MAX_EXCERPTS:], strict=True):
-        whole = chosen[passage.passage.id.int - 1].show(retrieval.kinds, Analyzer())
-        assert one == replace(whole, text="", markdown="", section="")
+    made = asyncio.run(with_excerpts(ranking(chosen), chosen, retrieval, Analyzer()))
+    assert [(one.passage_id, one.source) for one in made.more] == [
+        (one.passage.id, one.passage.source) for one in passages[MAX_EXCERPTS:]
+    ]
+    assert {(one.markdown, one.piece) for one in made.more} == {("", None)}
+    for one, passage in zip(made.excerpts, passages, strict=False):
         near = around[one.passage_id]
         place = ExcerptPlace(one.passage_id, SourceRef(one.document_id, 1, one.source), None)
         part = show_part(passage, near, place)
         assert part is not None
         assert (part.passage, part.markdown, part.marked, part.section) == (
-            passage.passage, whole.markdown, None, whole.section
+            passage.passage, one.markdown, None, one.section
         )  # fmt: skip
-        assert len(whole.section) > len(whole.markdown)
+        assert len(one.section) > len(one.markdown)
         beside = replace(place, reference=replace(place.reference, source=ByteRange(1, 2)))
         assert show_part(passage, near, beside) is None
 
@@ -186,9 +194,9 @@ def test_words_that_no_passage_has_are_at_most_perhaps_an_answer() -> None:
         weights = weigh(terms, TermStatistics(50, 5_000, {}))
         retrieval = Retrieval((question,), scored([passage_of(LEASES, cosine=0.9)]), (weights,), ("en",))
         passage = retrieval.passages[0].found.passage
-        around = {passage.id: (0, passage.text.encode())}
+        around = {passage.id: NearText(0, passage.text.encode())}
         chosen = asyncio.run(choose(retrieval, around, Analyzer()))
-        return asyncio.run(with_excerpts(ranking(chosen), chosen, retrieval.kinds, Analyzer()))
+        return asyncio.run(with_excerpts(ranking(chosen), chosen, retrieval, Analyzer()))
 
     assert [excerpt.grade for excerpt in graded("asdf qwer", ["asdf", "qwer"]).excerpts] == [Grade.PERHAPS]
     assert graded("???", []) == Ranking((), (), 0.0)

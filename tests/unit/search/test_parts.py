@@ -12,8 +12,15 @@ from responsa_formats.parsers.sniff import sniff
 from responsa_formats.parsers.table import FORMATS
 from responsa_formats.text.canonical import BlockKind
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.passages import FoundPassage, OutlinedHeading, Passage, PassagePiece, VectorKind
-from responsa_server.search.parts import CUT, READ_BEFORE_BYTES, ExcerptPart, PassageParts
+from responsa_server.domain.passages import (
+    FoundPassage,
+    NearText,
+    OutlinedHeading,
+    Passage,
+    PassagePiece,
+    VectorKind,
+)
+from responsa_server.search.parts import BEFORE_BYTES, CUT, ExcerptPart, PassageParts
 from responsa_server.text.sentences import pieces
 
 ID = UUID(int=1)
@@ -21,6 +28,13 @@ ID = UUID(int=1)
 
 def passage_of(text: str, *, name: str = "page.md", cut: str = "", language: str = "en") -> FoundPassage:
     """A document as one passage, with its pieces. cut: the passage begins with the first occurrence of this text."""
+    return document_of(text, name=name, cut=cut, language=language)[0]
+
+
+def document_of(
+    text: str, *, name: str = "page.md", cut: str = "", language: str = "en"
+) -> tuple[FoundPassage, str]:
+    """The same, and the text before the passage."""
     original = sniff(text.encode(), name)
     row = FORMATS.with_name(original.format)
     assert row is not None
@@ -39,25 +53,39 @@ def passage_of(text: str, *, name: str = "page.md", cut: str = "", language: str
     ]
     source = ByteRange(start, len(data))
     passage = Passage(ID, "default", ID, 1, "", "", source, data[start:].decode(), outline=outline)
-    return FoundPassage(passage, language, stored, row.media_type, data[:start].decode())
+    return FoundPassage(passage, language, stored, row.media_type), data[:start].decode()
 
 
-def part(passage: FoundPassage, words: str) -> tuple[PassageParts, ExcerptPart | None]:
-    """The part round the last piece with these words."""
+def part(passage: FoundPassage, words: str, before: str) -> tuple[PassageParts, ExcerptPart | None]:
+    """The part round the last piece with these words. before: the text before the passage, or what is known of it. It is
+    the same whether it is made now or was stored."""
     raw, start = passage.passage.text.encode(), passage.passage.source.start
     place = max(
         number
         for number, piece in enumerate(passage.pieces)
         if words in raw[piece.source.start - start : piece.source.end - start].decode()
     )
-    whole = (0, (passage.before + passage.passage.text).encode())
-    parts = PassageParts(passage, whole if len(passage.before.encode()) == start else None)
-    return parts, parts.of(place)
+    near = NearText(start, raw, before=before)
+    if len(before.encode()) == start:
+        near = NearText(0, before.encode() + raw, before=before)
+    parts = PassageParts(passage, near)
+    stored = PassageParts(replace(passage, words="stored"), near._replace(cards=parts.pack()))
+    made, kept = parts.of(place), stored.of(place)
+    if made is not None and kept is not None:
+        assert (kept.source, stored.markdown(kept)) == (made.source, parts.markdown(made))
+        assert (stored.headings(kept), stored.tables(kept)) == (parts.headings(made), parts.tables(made))
+        rows = [row for table in stored.tables(kept) for row in table]
+        assert [stored.cells(row) for row in rows] == [parts.cells(row) for row in rows]
+        some, same = parts.card(place, lambda _: 0.0), stored.card(place, lambda _: 0.0)
+        assert (same.source, stored.markdown(same)) == (some.source, parts.markdown(some))
+    assert (made is None) == (kept is None)
+    return parts, made
 
 
 def shown(text: str, words: str, *, name: str = "page.md", cut: str = "", language: str = "en") -> str:
     """The Markdown of the part round the last piece with these words; '' if there is none."""
-    parts, made = part(passage_of(text, name=name, cut=cut, language=language), words)
+    passage, before = document_of(text, name=name, cut=cut, language=language)
+    parts, made = part(passage, words, before)
     return "" if made is None else parts.markdown(made)
 
 
@@ -119,11 +147,11 @@ def test_rows_and_code_that_begin_before_the_passage_are_shown_as_such() -> None
         shown(f"{PAGE}\nThe end.", "443", cut="| 443")
         == "| Port | Use |\n|---|---|\n| 443 | https |\n\nThe end."
     )
-    code = passage_of("```sh\nfirst\nsecond\n```\n\nThe end.\n", cut="second")
+    code, above = document_of("```sh\nfirst\nsecond\n```\n\nThe end.\n", cut="second")
     begun = PassagePiece(
         VectorKind.CODE, ByteRange(code.passage.source.start, code.passage.source.start + 10), None
     )
-    parts, made = part(replace(code, pieces=[begun, *code.pieces]), "The end")
+    parts, made = part(replace(code, pieces=[begun, *code.pieces]), "The end", above)
     assert made is not None
     assert parts.markdown(made) == "```\nsecond\n```\n\nThe end."
 
@@ -250,16 +278,16 @@ def test_what_has_no_visible_text_is_not_shown() -> None:
 def test_a_table_that_begins_before_the_text_that_was_read_has_no_known_header() -> None:
     rows = "".join(f"<tr><td>Wren<td>{'brass ' * 9}<td>blue" for _ in range(400))
     table = f"<p>All our lamps and how they are.</p><table><tr><th>Lamp<th>Material<th>Colour{rows}<tr><td>Last<td>of<td>all</table>"
-    whole = passage_of(table, name="lamps.html", cut="Last | of")
-    assert len(whole.before) > READ_BEFORE_BYTES
+    whole, above = document_of(table, name="lamps.html", cut="Last | of")
+    assert len(above) > BEFORE_BYTES
     for before, expected in (
-        (whole.before[-READ_BEFORE_BYTES:], "|  |  |  |\n|---|---|---|\n| Last | of | all |"),
+        (above[-BEFORE_BYTES:], "|  |  |  |\n|---|---|---|\n| Last | of | all |"),
         (
             "Lamp | Material | Colour\n---|---|---\n",
             "| Lamp | Material | Colour |\n|---|---|---|\n| Last | of | all |",
         ),
     ):
-        parts, last = part(replace(whole, before=before), "Last")
+        parts, last = part(whole, "Last", before)
         assert last is not None
         assert parts.markdown(last) == expected
 
@@ -275,7 +303,8 @@ def test_tables_next_to_each_other_have_their_own_columns() -> None:
 
 
 def test_a_single_row_is_a_table_of_the_part() -> None:
-    parts, made = part(passage_of(f"{PAGE}\n## Next", cut="| 443"), "443")
+    passage, before = document_of(f"{PAGE}\n## Next", cut="| 443")
+    parts, made = part(passage, "443", before)
     assert made is not None
     assert len(parts.tables(replace(made, first=made.last))) == 1
 

@@ -11,6 +11,7 @@ from responsa_formats.text.canonical import Block, BlockKind
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import (
     FoundPassage,
+    NearText,
     OutlinedHeading,
     Passage,
     PassagePiece,
@@ -123,7 +124,9 @@ def section_of(title: str) -> FoundPassage:
 def prompted(titles: Sequence[str], most_bytes: int) -> list[tuple[str, Sequence[str]]]:
     found = [section_of(title) for title in titles]
     ids = [one.passage.id for one in found]
-    around = neighbours_of(found, dict.fromkeys(ids, (0, SECTIONS.encode())), dict.fromkeys(ids, HEADINGS))
+    around = neighbours_of(
+        found, dict.fromkeys(ids, NearText(0, SECTIONS.encode())), dict.fromkeys(ids, HEADINGS)
+    )
     shown = prompt_passages(found, around, most_bytes)
     for one in shown:
         assert one.text == SECTIONS[one.source.start : one.source.end]

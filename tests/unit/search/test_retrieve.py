@@ -23,6 +23,7 @@ from responsa_server.domain.passages import (
     DocumentSet,
     FoundPassage,
     LexicalCandidate,
+    NearText,
     PassageCosines,
     PassageSurroundings,
     QuestionVector,
@@ -134,19 +135,14 @@ class Three:
             ]
         return by_question
 
-    async def around(
-        self, reader: Reader, ids: Sequence[UUID], most_bytes: int
-    ) -> Mapping[UUID, tuple[int, bytes]]:
+    async def around(self, reader: Reader, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, NearText]:
         raise NotImplementedError
 
     async def surroundings(
         self,
         reader: Reader,
         ids: Sequence[UUID],
-        within: Sequence[UUID],
         documents: Sequence[UUID],
-        most_bytes: int,
-        before_bytes: int,
     ) -> PassageSurroundings:
         raise NotImplementedError
 

@@ -94,22 +94,23 @@ type Excerpt struct {
 	CollectionKind v1.CollectionKind `protobuf:"varint,4,opt,name=collection_kind,json=collectionKind,proto3,enum=responsa.type.v1.CollectionKind" json:"collection_kind,omitempty"`
 	// The title that the document had when the turn ran.
 	Title string `protobuf:"bytes,5,opt,name=title,proto3" json:"title,omitempty"`
-	// The headings above the excerpt, the outermost first.
+	// The headings above the excerpt, the outermost first; of one without `markdown`, those above the passage.
 	Headings []string `protobuf:"bytes,6,rep,name=headings,proto3" json:"headings,omitempty"`
 	// Where the document came from: its URI or its source_key. May be empty.
 	Uri string `protobuf:"bytes,7,opt,name=uri,proto3" json:"uri,omitempty"`
-	// The position of the excerpt in the version's canonical text, whose bytes GetDocumentContent returns; at most 2,000 bytes.
+	// The position of the excerpt in the version's canonical text, whose bytes GetDocumentContent returns; at most 2,000 bytes. Of one without `markdown`, the position of
+	// the passage.
 	SourceRange *v1.ByteRange `protobuf:"bytes,8,opt,name=source_range,json=sourceRange,proto3" json:"source_range,omitempty"`
 	// The excerpt as Markdown, as the answer shows it: for example, rows of a table below the table's header, or a long list with a mark where items are left out. Empty
-	// in `more_excerpts` of an answer, where GetPassage makes it when a reader wants to see it, but for the first of an answer of a model (UNCITED).
+	// in `more_excerpts` of an answer, but for the first of an answer of a model (UNCITED): GetPassage chooses the excerpt when a reader wants to see it.
 	Markdown string `protobuf:"bytes,10,opt,name=markdown,proto3" json:"markdown,omitempty"`
 	// The position, in the version's canonical text, of the table cell whose row and column the question names; unset if it names no such cell. It lies within source_range.
 	MarkedRange *v1.ByteRange `protobuf:"bytes,11,opt,name=marked_range,json=markedRange,proto3" json:"marked_range,omitempty"`
 	// The position of that cell in `markdown`, in bytes; unset if it does not stand there in one piece.
 	MarkedInMarkdown *v1.ByteRange `protobuf:"bytes,12,opt,name=marked_in_markdown,json=markedInMarkdown,proto3" json:"marked_in_markdown,omitempty"`
-	// How well the excerpt fits the question.
+	// How well the excerpt fits the question; of one without `markdown`, CLOSEST.
 	Grade ExcerptGrade `protobuf:"varint,13,opt,name=grade,proto3,enum=responsa.chat.v1.ExcerptGrade" json:"grade,omitempty"`
-	// How well the excerpt fits the question, from 0 to 1. Compare scores only between excerpts of one turn.
+	// How well the excerpt fits the question, from 0 to 1; of one without `markdown`, 0. Compare scores only between excerpts of one turn.
 	Score float64 `protobuf:"fixed64,14,opt,name=score,proto3" json:"score,omitempty"`
 	// The page, slide or sheet of the original file on which most of the marked cell, or else of the piece, stands, counted from 1; 0 if it is not known or the format has no pages.
 	Page int32 `protobuf:"varint,15,opt,name=page,proto3" json:"page,omitempty"`
@@ -119,7 +120,8 @@ type Excerpt struct {
 	Path string `protobuf:"bytes,17,opt,name=path,proto3" json:"path,omitempty"`
 	// The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none.
 	Date string `protobuf:"bytes,18,opt,name=date,proto3" json:"date,omitempty"`
-	// The position, in the version's canonical text, of the piece that fits best, such as a sentence, an item or a row. It lies within source_range.
+	// The position, in the version's canonical text, of the piece that fits best, such as a sentence, an item or a row. It lies within source_range. Unset
+	// without `markdown`.
 	PieceRange *v1.ByteRange `protobuf:"bytes,19,opt,name=piece_range,json=pieceRange,proto3" json:"piece_range,omitempty"`
 	// The passage, or up to 2,000 bytes of it round the excerpt, as Markdown, for a reader who wants to see more; empty if `markdown` shows all of it.
 	SectionMarkdown string `protobuf:"bytes,20,opt,name=section_markdown,json=sectionMarkdown,proto3" json:"section_markdown,omitempty"`

@@ -295,7 +295,7 @@ def excerpt_of(turn: Turn, passage: str) -> excerpt_pb2.Excerpt:
     raise NotFound.of("passage", passage)
 
 
-def place_of(shown: excerpt_pb2.Excerpt) -> ExcerptPlace:
+def place_of(shown: excerpt_pb2.Excerpt, turn: Turn) -> ExcerptPlace:
     """Where an excerpt of a turn stands."""
     source, marked = (
         ByteRange(bounds.start, bounds.end) for bounds in (shown.source_range, shown.marked_range)
@@ -305,6 +305,9 @@ def place_of(shown: excerpt_pb2.Excerpt) -> ExcerptPlace:
         names.parse_uuid("passages", shown.passage),
         SourceRef(document_id, version or 0, source),
         marked if shown.HasField("marked_range") else None,
+        not shown.HasField("piece_range"),
+        turn.question.text,
+        names.parse_slug("collections", shown.collection),
     )
 
 

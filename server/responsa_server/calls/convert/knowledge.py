@@ -331,6 +331,10 @@ def hit(value: Hit) -> knowledge_service_pb2.SearchHit:
 
 def show(of_turn: excerpt_pb2.Excerpt, value: ShownPart) -> document_pb2.Passage:
     """The passage of an excerpt of a turn, with the excerpt. of_turn: as the turn has it."""
+    if value.chosen is not None:
+        whole = excerpt(value.chosen)
+        whole.collection, whole.collection_kind = of_turn.collection, of_turn.collection_kind
+        of_turn = whole
     of_turn.markdown, of_turn.section_markdown = value.markdown, value.section
     if value.marked is not None:
         of_turn.marked_in_markdown.CopyFrom(byte_range(value.marked))

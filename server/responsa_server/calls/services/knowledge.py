@@ -317,7 +317,7 @@ class KnowledgeService:
             return knowledge.passage(await self._library.documents.passage(caller(), passage_id))
         turn = await self._parts.turns.store.get(caller(), uuid_of("turn", "turns", request.turn))
         excerpt = chat.excerpt_of(turn, request.name)
-        return knowledge.show(excerpt, await self._library.show(caller(), chat.place_of(excerpt)))
+        return knowledge.show(excerpt, await self._library.show(caller(), chat.place_of(excerpt, turn)))
 
     async def ListFormats(self, request: pb.ListFormatsRequest) -> pb.ListFormatsResponse:
         return pb.ListFormatsResponse(

@@ -27,7 +27,9 @@ from responsa_server.domain.lists import SEARCHED
 from responsa_server.domain.passage_words import VERSION, WantedTerms, is_current
 from responsa_server.domain.passages import (
     ANALYSIS_VERSION,
+    BEFORE_BYTES,
     INSTRUCTING_VERSION,
+    NEAR_BYTES,
     TEXT_PART,
     VECTORS_PART,
     CandidateQuery,
@@ -36,6 +38,7 @@ from responsa_server.domain.passages import (
     FoundPassage,
     LexicalCandidate,
     LexicalQuery,
+    NearText,
     NewPassage,
     OutlinedHeading,
     Passage,
@@ -136,6 +139,7 @@ class PassageTable:
                 "outline": new.passage.outline or None,
                 "name": new.passage.name,
                 "words": f"\\x{new.words.hex()}" if new.words else None,
+                "cards": None if new.cards is None else f"\\x{new.cards.hex()}",
                 "instructing": _pack(new.instructing),
             }
             for new in passages
@@ -344,6 +348,7 @@ class PassageAnalysis:
     """What is stored of the text of a passage: see `NewPassage`."""
 
     words: bytes
+    cards: bytes
     instructing: Sequence[tuple[int, int]] | None
     terms: str
     length: int
@@ -385,6 +390,7 @@ class PassageWordsStore:
             "lengths": [None if item is None else item.length for item in new.values()],
             "analysis": ANALYSIS_VERSION,
             "words": [None if item is None else item.words for item in new.values()],
+            "cards": [None if item is None else item.cards for item in new.values()],
             "names": [None if item is None else item.name for item in new.values()],
             "instructing": Json([None if item is None else _pack(item.instructing) for item in new.values()]),
         }
@@ -553,53 +559,19 @@ class PostgresLexicalIndex:
         }
 
     @shielded
-    async def around(
-        self, reader: Reader, ids: Sequence[UUID], most_bytes: int
-    ) -> Mapping[UUID, tuple[int, bytes]]:
+    async def around(self, reader: Reader, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, NearText]:
         rows = await self._search(reader, {"ids": uuid_array(ids), "most": most_bytes}, "around")
-        return {id_: (start, bytes(text)) for id_, start, text in rows}
+        return {id_: NearText(start, bytes(text)) for id_, start, text in rows}
 
     @shielded
     async def surroundings(
-        self,
-        reader: Reader,
-        ids: Sequence[UUID],
-        within: Sequence[UUID],
-        documents: Sequence[UUID],
-        most_bytes: int,
-        before_bytes: int,
+        self, reader: Reader, ids: Sequence[UUID], documents: Sequence[UUID]
     ) -> PassageSurroundings:
-        values = {
-            "tenant": reader.tenant_id,
-            "ids": uuid_array(ids),
-            "most": most_bytes,
-            "within": uuid_array(within),
-            "before": before_bytes,
-            "documents": uuid_array(documents),
-        }
-        statements: list[Statement] = [(self._queries["surroundings"], values)]
-        if documents:
-            statements.append((self._queries["editions"], values))
-        rows, *editions = await self._database.search(reader, TEXT_PART, statements, self._search_seconds)
-        return PassageSurroundings(
-            {id_: (start, bytes(text)) for id_, start, text, _, _ in rows},
-            {id_: before.decode(errors="ignore") for id_, _, _, before, _ in rows if before is not None},
-            {
-                id_: sorted({OutlinedHeading(*heading) for outline in outlines for heading in outline})
-                for id_, _, _, _, outlines in rows
-                if outlines
-            },
-            {
-                id_: Edition(
-                    key,
-                    title,
-                    date,
-                    create_time,
-                    bytes(front).decode(errors="ignore"),
-                    [title for outline in outlines for _, _, title in outline],
-                )
-                for id_, key, title, date, create_time, front, outlines in chain.from_iterable(editions)
-            },
+        values = {"tenant": reader.tenant_id, **around_values(ids, documents)}
+        names = ("surroundings", "editions") if documents else ("surroundings",)
+        statements: list[Statement] = [(self._queries[name], values) for name in names]
+        return surroundings_of(
+            *await self._database.search(reader, TEXT_PART, statements, self._search_seconds)
         )
 
     async def _search(self, reader: Reader, values: Mapping[str, object], name: str) -> Sequence[Any]:
@@ -607,6 +579,45 @@ class PostgresLexicalIndex:
         statement: Statement = (self._queries[name], {**values, "tenant": reader.tenant_id})
         [rows] = await self._database.search(reader, TEXT_PART, [statement], self._search_seconds)
         return rows
+
+
+def around_values(ids: Sequence[UUID], documents: Sequence[UUID]) -> dict[str, object]:
+    """The values of the statements `surroundings` and `editions`, but for the tenant."""
+    return {
+        "ids": uuid_array(ids),
+        "documents": uuid_array(documents),
+        "most": NEAR_BYTES,
+        "before": BEFORE_BYTES,
+        "analysis": ANALYSIS_VERSION,
+    }
+
+
+def surroundings_of(
+    rows: Sequence[tuple[Any, ...]], editions: Sequence[tuple[Any, ...]] = ()
+) -> PassageSurroundings:
+    """What these statements have found."""
+    return PassageSurroundings(
+        {
+            id_: NearText(start, bytes(text), bytes(cards), bytes(before).decode(errors="ignore"))
+            for id_, start, text, cards, before, _ in rows
+        },
+        {
+            id_: sorted({OutlinedHeading(*heading) for outline in outlines for heading in outline})
+            for id_, *_, outlines in rows
+            if outlines
+        },
+        {
+            id_: Edition(
+                key,
+                title,
+                date,
+                create_time,
+                bytes(front).decode(errors="ignore"),
+                [title for outline in outlines for _, _, title in outline],
+            )
+            for id_, key, title, date, create_time, front, outlines in editions
+        },
+    )
 
 
 def passages_of(rows: Sequence[tuple[Any, ...]]) -> dict[UUID, FoundPassage]:

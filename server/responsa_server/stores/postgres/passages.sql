@@ -5,15 +5,15 @@
 INSERT INTO responsa.passage (
     id, tenant_id, collection_id, document_id, version, ordinal, byte_start, byte_end, title, uri, headings, text,
         language, tokens, length, terms,
-    places, words, instructing, outline, name, subject, analysis)
+    places, words, cards, instructing, outline, name, subject, analysis)
 SELECT n.id, %(tenant)s, n.collection, n.document, n.version, n.ordinal, n.byte_start, n.byte_end, n.title, n.uri,
     n.headings, n.text, n.language, n.tokens, n.length, n.terms,
-    n.places, n.words, n.instructing, n.outline, n.name, coalesce((SELECT d.subject FROM responsa.document AS d
+    n.places, n.words, n.cards, n.instructing, n.outline, n.name, coalesce((SELECT d.subject FROM responsa.document AS d
         WHERE d.tenant_id = %(tenant)s AND d.id = n.document), ''), %(analysis)s
 FROM json_to_recordset(%(rows)s::json) AS n (
     id uuid, collection text, document uuid, version int, ordinal int, byte_start int, byte_end int, title text,
         uri text, headings text[], text text, language text,
-    tokens int, length int, terms tsvector, places json, words bytea, instructing int[], outline json, name text);
+    tokens int, length int, terms tsvector, places json, words bytea, cards bytea, instructing int[], outline json, name text);
 
 -- name: discard_version
 -- Deletes the rows that an unfinished attempt left for a version that is not live.
@@ -267,7 +267,7 @@ SELECT p.id, coalesce(CASE WHEN (p.places -> 0 ->> 1)::int < p.byte_start
 FROM responsa.passage AS p
 LEFT JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
 WHERE p.tenant_id = %(tenant)s AND p.live AND (coalesce(get_byte(p.words, 0), 0) <> 1
-    OR coalesce(p.instructing[1], 0) <> 1 OR p.analysis <> 3)
+    OR coalesce(p.instructing[1], 0) <> 1 OR p.analysis <> 3 OR p.cards IS NULL)
 ORDER BY p.id LIMIT %(most)s;
 
 -- name: of_other_terms
@@ -297,8 +297,10 @@ WITH held AS MATERIALIZED (
 
 -- name: write_words
 -- Rows that another transaction has locked are left for later, so that no transactions wait for each other.
-UPDATE responsa.passage AS p SET words = w.words, instructing = i.instructing, name = coalesce(w.name, p.name), analysis = %(analysis)s
-FROM unnest(%(ids)s::uuid[], %(words)s::bytea[], %(terms)s::text[], %(names)s::text[]) WITH ORDINALITY AS w (id, words, terms, name, place)
+UPDATE responsa.passage AS p
+SET words = w.words, cards = w.cards, instructing = i.instructing, name = coalesce(w.name, p.name), analysis = %(analysis)s
+FROM unnest(%(ids)s::uuid[], %(words)s::bytea[], %(cards)s::bytea[], %(terms)s::text[], %(names)s::text[])
+    WITH ORDINALITY AS w (id, words, cards, terms, name, place)
 CROSS JOIN LATERAL (SELECT CASE WHEN json_typeof(a) = 'array' THEN ARRAY(SELECT v::int FROM json_array_elements_text(a) AS v) END
     FROM (SELECT %(instructing)s::json -> (w.place - 1)::int) AS e (a)) AS i (instructing)
 WHERE p.id = w.id AND (w.terms IS NULL OR p.terms = w.terms::tsvector) AND p.id IN (
@@ -314,16 +316,17 @@ JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_
 WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]) AND v.canonical_sha256 IS NOT NULL;
 
 -- name: surroundings
--- The text around each passage, with the place of its first byte. For those in `within`, the header of the table within
--- which the passage begins, if it is known: only the place of a header stands before the passage. Otherwise the text
--- before the passage. And the outlines of the passages near it: short sections are joined, so more than sixteen are
--- hardly ever near.
+-- The text around each passage, with the place of its first byte, and its cards. Without these, the header of the table
+-- within which the passage begins, if it is known: only the place of a header stands before the passage. Otherwise the
+-- text before the passage. And the outlines of the passages near it: short sections are joined, so more than sixteen
+-- are hardly ever near.
 -- The canonical text is stored uncompressed, so only the bytes that are returned are read.
 SELECT p.id, greatest(p.byte_start - %(most)s::int, v.body_start),
     substring(coalesce(v.canonical, v.original) FROM greatest(p.byte_start - %(most)s::int, v.body_start) + 1
         FOR p.byte_end + %(most)s::int - greatest(p.byte_start - %(most)s::int, v.body_start)),
+    coalesce(c.cards, ''),
     CASE
-        WHEN p.id <> ALL (%(within)s::uuid[]) THEN NULL
+        WHEN c.cards IS NOT NULL THEN ''
         WHEN (p.places -> 0 ->> 1)::int < p.byte_start
         THEN substring(coalesce(v.canonical, v.original) FROM (p.places -> 0 ->> 0)::int + 1 FOR
             (p.places -> 0 ->> 1)::int - (p.places -> 0 ->> 0)::int)
@@ -337,6 +340,7 @@ SELECT p.id, greatest(p.byte_start - %(most)s::int, v.body_start),
             AND n.byte_start < p.byte_end + %(most)s::int AND n.byte_end > p.byte_start - %(most)s::int
             AND n.outline IS NOT NULL)
 FROM responsa.passage AS p
+CROSS JOIN LATERAL (SELECT CASE WHEN p.analysis = %(analysis)s THEN p.cards END) AS c (cards)
 JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
 WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]) AND v.canonical_sha256 IS NOT NULL;
 

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from responsa_server.domain.kinds import CollectionKind
-from responsa_server.domain.passages import TEXT_PART, FoundPassage, SearchScope
+from responsa_server.domain.passages import TEXT_PART, FoundPassage, PassageSurroundings, SearchScope
 from responsa_server.domain.people import Reader, Server
 from responsa_server.stores.postgres.database import Database, Queries, shielded, uuid_array
-from responsa_server.stores.postgres.passages import passages_of
+from responsa_server.stores.postgres.passages import around_values, passages_of, surroundings_of
 
 _PART_BYTES: Final = 9  # of a vector's row: the first letter of its kind, and both ends
 _LEAST_NORM: Final = np.float32(1e-12)
@@ -49,7 +49,7 @@ class Vectors:
 @dataclass(frozen=True, slots=True)
 class CollectionRows:
     """A collection without documents of subjects, as it was when it had this stamp. The passages are in the order of
-    their ids, without their pieces. lengths: their numbers of terms.
+    their ids, without their pieces. lengths: their numbers of terms. surroundings: of all passages and documents.
     embedding, generation: see `TermStatistics`; synonyms_sha256: see its `synonyms`. synonyms: the file.
     """
 
@@ -63,6 +63,7 @@ class CollectionRows:
     terms: int
     passages: Sequence[FoundPassage]
     lengths: Sequence[int]
+    surroundings: PassageSurroundings
     vectors: Vectors
 
 
@@ -73,7 +74,7 @@ class ResidentStore:
     def __init__(self, database: Database, *, search_seconds: float) -> None:
         self._database = database
         self._search_seconds = search_seconds
-        self._queries = Queries("resident.sql")
+        self._queries = Queries("resident.sql", "passages.sql")
 
     @shielded
     async def stamps(
@@ -108,6 +109,8 @@ class ResidentStore:
             stamp, kind, embedding, generation, digest, synonyms, _, terms = before[0]
             values["generation"] = generation
             passages = await rows("resident_passages")
+            values |= around_values([row[0] for row in passages], list({row[2] for row in passages}))
+            surroundings = surroundings_of(await rows("surroundings"), await rows("editions"))
             vectors = await rows(
                 "resident_vectors" if generation is None else "resident_vectors_of_generation"
             )
@@ -126,6 +129,7 @@ class ResidentStore:
             terms,
             list(passages_by_id.values()),
             [row[-1] for row in passages],
+            surroundings,
             _read(vectors, {id_: index for index, id_ in enumerate(passages_by_id)}),
         )
 

@@ -92,12 +92,12 @@ class Excerpt(_message.Message):
     """Where the document came from: its URI or its source_key. May be empty."""
     markdown: _builtins.str
     """The excerpt as Markdown, as the answer shows it: for example, rows of a table below the table's header, or a long list with a mark where items are left out. Empty
-    in `more_excerpts` of an answer, where GetPassage makes it when a reader wants to see it, but for the first of an answer of a model (UNCITED).
+    in `more_excerpts` of an answer, but for the first of an answer of a model (UNCITED): GetPassage chooses the excerpt when a reader wants to see it.
     """
     grade: Global___ExcerptGrade.ValueType
-    """How well the excerpt fits the question."""
+    """How well the excerpt fits the question; of one without `markdown`, CLOSEST."""
     score: _builtins.float
-    """How well the excerpt fits the question, from 0 to 1. Compare scores only between excerpts of one turn."""
+    """How well the excerpt fits the question, from 0 to 1; of one without `markdown`, 0. Compare scores only between excerpts of one turn."""
     page: _builtins.int
     """The page, slide or sheet of the original file on which most of the marked cell, or else of the piece, stands, counted from 1; 0 if it is not known or the format has no pages."""
     path: _builtins.str
@@ -110,11 +110,13 @@ class Excerpt(_message.Message):
     """The label that a PDF gives to that page, as in Citation.locator."""
     @_builtins.property
     def headings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The headings above the excerpt, the outermost first."""
+        """The headings above the excerpt, the outermost first; of one without `markdown`, those above the passage."""
 
     @_builtins.property
     def source_range(self) -> _byte_range_pb2.ByteRange:
-        """The position of the excerpt in the version's canonical text, whose bytes GetDocumentContent returns; at most 2,000 bytes."""
+        """The position of the excerpt in the version's canonical text, whose bytes GetDocumentContent returns; at most 2,000 bytes. Of one without `markdown`, the position of
+        the passage.
+        """
 
     @_builtins.property
     def marked_range(self) -> _byte_range_pb2.ByteRange:
@@ -130,7 +132,9 @@ class Excerpt(_message.Message):
 
     @_builtins.property
     def piece_range(self) -> _byte_range_pb2.ByteRange:
-        """The position, in the version's canonical text, of the piece that fits best, such as a sentence, an item or a row. It lies within source_range."""
+        """The position, in the version's canonical text, of the piece that fits best, such as a sentence, an item or a row. It lies within source_range. Unset
+        without `markdown`.
+        """
 
     def __init__(
         self,

@@ -55,7 +55,7 @@ export declare type Excerpt = Message<"responsa.chat.v1.Excerpt"> & {
   title: string;
 
   /**
-   * The headings above the excerpt, the outermost first.
+   * The headings above the excerpt, the outermost first; of one without `markdown`, those above the passage.
    *
    * @generated from field: repeated string headings = 6;
    */
@@ -69,7 +69,8 @@ export declare type Excerpt = Message<"responsa.chat.v1.Excerpt"> & {
   uri: string;
 
   /**
-   * The position of the excerpt in the version's canonical text, whose bytes GetDocumentContent returns; at most 2,000 bytes.
+   * The position of the excerpt in the version's canonical text, whose bytes GetDocumentContent returns; at most 2,000 bytes. Of one without `markdown`, the position of
+   * the passage.
    *
    * @generated from field: responsa.type.v1.ByteRange source_range = 8;
    */
@@ -77,7 +78,7 @@ export declare type Excerpt = Message<"responsa.chat.v1.Excerpt"> & {
 
   /**
    * The excerpt as Markdown, as the answer shows it: for example, rows of a table below the table's header, or a long list with a mark where items are left out. Empty
-   * in `more_excerpts` of an answer, where GetPassage makes it when a reader wants to see it, but for the first of an answer of a model (UNCITED).
+   * in `more_excerpts` of an answer, but for the first of an answer of a model (UNCITED): GetPassage chooses the excerpt when a reader wants to see it.
    *
    * @generated from field: string markdown = 10;
    */
@@ -98,14 +99,14 @@ export declare type Excerpt = Message<"responsa.chat.v1.Excerpt"> & {
   markedInMarkdown?: ByteRange | undefined;
 
   /**
-   * How well the excerpt fits the question.
+   * How well the excerpt fits the question; of one without `markdown`, CLOSEST.
    *
    * @generated from field: responsa.chat.v1.ExcerptGrade grade = 13;
    */
   grade: ExcerptGrade;
 
   /**
-   * How well the excerpt fits the question, from 0 to 1. Compare scores only between excerpts of one turn.
+   * How well the excerpt fits the question, from 0 to 1; of one without `markdown`, 0. Compare scores only between excerpts of one turn.
    *
    * @generated from field: double score = 14;
    */
@@ -140,7 +141,8 @@ export declare type Excerpt = Message<"responsa.chat.v1.Excerpt"> & {
   date: string;
 
   /**
-   * The position, in the version's canonical text, of the piece that fits best, such as a sentence, an item or a row. It lies within source_range.
+   * The position, in the version's canonical text, of the piece that fits best, such as a sentence, an item or a row. It lies within source_range. Unset
+   * without `markdown`.
    *
    * @generated from field: responsa.type.v1.ByteRange piece_range = 19;
    */
