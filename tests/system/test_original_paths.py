@@ -194,7 +194,10 @@ def test_a_record_a_question_and_its_feedback(
     newest = http.get("/chat/history", params=where, headers=mine).json()
     assert newest["history"] == [refused]
     where["page_token"] = newest["next_page_token"]
-    assert http.get("/chat/history", params=where, headers=mine).json()["history"] == [answer]
+    older = http.get("/chat/history/", params=where, headers=mine).json()
+    assert (older["history"], older["total"]) == ([answer], 2)
+    again = http.post("/agent/query/", json={"query": asked["question"]}, headers=mine).json()
+    assert (again["outcome"], again["tool_results"]) == ("answered", [])
     assert http.get("/chat/history", headers=admin(tenant)).json()["history"] == []
 
     down = {"turn_id": answer["id"], "rating": "down", "comment": "Too short."}
