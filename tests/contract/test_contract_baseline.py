@@ -206,7 +206,7 @@ def plain(file: FileDescriptorProto) -> FileDescriptorProto:
 
 
 def test_protos_are_formatted(tmp_path: Path) -> None:
-    done = buf("format", "protos/responsa", "--diff", "--exit-code", home=tmp_path)
+    done = buf("format", "protos", "--path", "protos/responsa", "--diff", "--exit-code", home=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

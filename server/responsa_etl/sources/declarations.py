@@ -194,10 +194,10 @@ def read_table(
     except rtoml.TomlParsingError as error:
         return None, [syntax_problem(file, error, 1)]
     except ValidationError as error:
-        found = from_validation(error, model, file=file)
+        problems = from_validation(error, model, file=file)
         # A kind that is not there is another product, however similar its name.
         return None, [
-            replace(problem, suggestion="") if problem.key == ("kind",) else problem for problem in found
+            replace(problem, suggestion="") if problem.key == ("kind",) else problem for problem in problems
         ]
     problem = find_problem(table)
     return (table, []) if problem is None else (None, [problem])
