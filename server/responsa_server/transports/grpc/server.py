@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import grpc.aio
 from google.protobuf import descriptor_pool, json_format
@@ -116,14 +116,16 @@ class RpcServer:
         await self._server.stop(max(end - time.monotonic(), FAREWELL_SECONDS))
 
 
-class _Reflection(reflection.aio.ReflectionServicer):
-    """The library's, which finds no methods."""
+class _Pool:
+    """The pool of all descriptors, which also finds the files of methods."""
 
-    def _file_containing_symbol(self, request: Any, fully_qualified_name: str) -> Any:
-        symbol = fully_qualified_name
+    def __getattr__(self, name: str) -> Any:
+        return getattr(descriptor_pool.Default(), name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> Any:
         with suppress(KeyError):
-            symbol = descriptor_pool.Default().FindMethodByName(symbol).containing_service.full_name
-        return super()._file_containing_symbol(request, symbol)
+            return descriptor_pool.Default().FindMethodByName(symbol).containing_service.file
+        return descriptor_pool.Default().FindFileContainingSymbol(symbol)
 
 
 def _reflection(name: str, calls: Calls, services: Sequence[str]) -> Method:
@@ -133,7 +135,7 @@ def _reflection(name: str, calls: Calls, services: Sequence[str]) -> Method:
     text = json_format.MessageToJson(file).replace("v1alpha", "v1")
     descriptor_pool.Default().Add(json_format.Parse(text, FileDescriptorProto()))
     # The type is Any, because the library's stubs declare the stream of responses as a coroutine.
-    servicer: Any = _Reflection(services)
+    servicer: Any = reflection.aio.ReflectionServicer(services, cast("Any", _Pool()))
 
     def reflect(requests: object) -> Any:
         for service in (*calls.later,):

@@ -6,11 +6,12 @@ from __future__ import annotations
 import json
 import zlib
 from base64 import b64encode
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from struct import Struct
 from typing import ClassVar, Final
 
 from google.protobuf import message_factory
+from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 
 from responsa_server.calls import status
@@ -46,13 +47,12 @@ def _error(failed: Status) -> bytes:
     return _envelop(b'{"error":' + connect_error(failed) + b"}", flags=2)
 
 
-_STREAMS: Final = {
-    kind: StreamForm(kind, write, _error, 200, end=_envelop(b"{}", flags=2))
-    for kind, write in (
-        ("application/connect+proto", lambda message: _envelop(message.SerializeToString())),
-        ("application/connect+json", lambda message: _envelop(to_json(message))),
-    )
+_WRITERS: Final[Mapping[str, Callable[[Message], bytes]]] = {
+    "application/connect+proto": lambda message: _envelop(message.SerializeToString()),
+    "application/connect+json": lambda message: _envelop(to_json(message)),
 }
+_END: Final = _envelop(b"{}", flags=2)
+_STREAMS: Final = {kind: StreamForm(kind, write, _error, 200, _END) for kind, write in _WRITERS.items()}
 
 
 class ConnectExchange(Exchange):
