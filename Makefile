@@ -52,6 +52,7 @@ fuzz: .venv/.dev $(VECTORS) clients/web/dist/index.html
 
 generate: .venv/.dev node_modules/.installed
 	$(BIN)/python tools/publishing.py
+	$(BIN)/python -m tools.imported_protos
 	$(BIN)/python -m tools.generate
 	$(BIN)/python tools/contract_facts.py
 	$(BIN)/python -m tools.clients.python
@@ -137,7 +138,6 @@ $(VECTORS): $(wildcard docs/*.md) server/responsa_local/commands/own_docs.py too
 .venv/.dev: .venv/.runtime .venv/.embedded .venv/.ocr .venv/moto/.installed locks/requirements-dev.lock | $(CLIENT)/blocking/methods.py
 	@echo "Installing what the tests need"
 	@$(INSTALL) --require-hashes --no-deps -r locks/requirements-dev.lock
-	@$(BIN)/python -m tools.imported_protos
 	@touch $@
 
 node_modules/.installed: package.json package-lock.json generated/ts/package.json clients/typescript/package.json clients/web/package.json

@@ -26,7 +26,7 @@ from google.protobuf import (
 )
 from grpc_tools import protoc
 
-from tools.imported_protos import GOOGLE, VALIDATE, validate_file, write
+from tools.imported_protos import GOOGLE, VALIDATE, validate_file
 
 ROOT = Path(__file__).resolve().parent.parent
 STANDARD = (
@@ -106,13 +106,14 @@ def main() -> None:
     options = parser.parse_args()
     wanted = set(options.only or ["python", "ts", "descriptor", "filter"])
     out: Path = options.out.resolve()
-    ours = sorted(str(path.relative_to(ROOT / "protos")) for path in (ROOT / "protos").rglob("*.proto"))
+    ours = sorted(
+        str(path.relative_to(ROOT / "protos")) for path in (ROOT / "protos" / "responsa").rglob("*.proto")
+    )
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with tempfile.TemporaryDirectory() as name:
         build = Path(name)
         standard = _validate_set(build)
-        imported = build / "imports"
-        write(imported)
+        imported = ROOT / "protos"
         # The imported files are passed as descriptors, because protoc accepts either sources or descriptors for its imports, not both.
         imports = build / "imports.binpb"
         _run([f"--descriptor_set_in={standard}", f"--proto_path={imported}", "--include_imports",
@@ -129,7 +130,11 @@ def main() -> None:
                     file.source_code_info.SetInParent()
                     both.file.append(file)
         merged.write_bytes(both.SerializeToString())
-        base = [f"--descriptor_set_in={merged}", f"--proto_path={ROOT / 'protos'}"]
+        # Alone, because protoc would take the sources of imports before their descriptors.
+        sources = build / "sources"
+        sources.mkdir()
+        (sources / "responsa").symlink_to(ROOT / "protos" / "responsa")
+        base = [f"--descriptor_set_in={merged}", f"--proto_path={sources}"]
         descriptor = build / "descriptor.binpb"
         _run([*base, "--include_imports", "--include_source_info", f"--descriptor_set_out={descriptor}",
               *ours, "google/longrunning/operations.proto", "google/rpc/error_details.proto"])  # fmt: skip

@@ -1,6 +1,6 @@
-"""Writes the .proto files of others that ours import, so that `buf` and `protoc` read the contract without a registry of modules.
+"""Writes the .proto files of others that ours import, so that `buf` and `protoc -I protos` read a clone.
 
-Usage: python -m tools.imported_protos [FOLDER]   (FOLDER defaults to build/imports, where buf.yaml looks for them)
+Usage: python -m tools.imported_protos [FOLDER]   (FOLDER defaults to protos: `make generate`)
 
 Google's come from their package. Protovalidate's package has its schema in memory alone, so its file is written from
 its descriptor, without comments and options.
@@ -23,7 +23,7 @@ from google.protobuf.descriptor_pb2 import (
 )
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-IMPORTS: Final = ROOT / "build" / "imports"
+IMPORTS: Final = ROOT / "protos"
 VALIDATE: Final = "buf/validate/validate.proto"
 GOOGLE: Final = (
     "google/api/annotations.proto",

@@ -1,7 +1,8 @@
-"""A page of another origin that the settings allow uses OpenAI's official client and `fetch` (CORS)."""
+"""A page of another origin that the settings allow uses OpenAI's official client, Connect's library and `fetch` (CORS)."""
 
 from __future__ import annotations
 
+import subprocess
 from typing import Any
 
 import pytest
@@ -25,6 +26,13 @@ async ([url, key]) => {
     streamed += chunk.choices[0]?.delta.content ?? "";
   const headers = { authorization: `Bearer ${key}`, "content-type": "application/json", accept: "text/event-stream" };
   const body = JSON.stringify({ agent: "agents/testing", text: "tokens=4 pace_ms=0" });
+  const { ChatService, createClient, createConnectTransport } = await import("/connect.js");
+  const chat = createClient(ChatService, createConnectTransport({ baseUrl: url }));
+  const events = [];
+  const signed = { headers: { authorization: headers.authorization } };
+  for await (const frame of chat.ask({ agent: "agents/testing", text: "tokens=4 pace_ms=0" }, signed))
+    events.push(...frame.events.map(({ event }) => event.case));
+  const refused = await chat.getTurn({ name: "turns/none" }).catch((error) => error.rawMessage);
   const asked = await fetch(`${url}/v1/turns:ask`, { method: "POST", headers: { ...headers, "idempotency-key": "1" }, body });
   return {
     answer: data.choices[0].message.content,
@@ -32,15 +40,35 @@ async ([url, key]) => {
     streamed,
     events: await asked.text(),
     call: asked.headers.get("x-request-id"),
+    connected: events.at(-1),
+    refused,
   };
 }
 """
 
 
+CONNECT = """
+export { createClient } from "@connectrpc/connect";
+export { createConnectTransport } from "@connectrpc/connect-web";
+export { ChatService } from "@responsa/contract/responsa/chat/v1/chat_service_pb.js";
+"""
+
+
+def bundled() -> str:
+    """The library of Connect with the chat service, for a browser."""
+    command = (ROOT / "node_modules" / ".bin" / "esbuild", "--bundle", "--platform=browser", "--format=esm")
+    folder = ROOT / "clients" / "typescript"
+    return subprocess.run(
+        command, cwd=folder, input=CONNECT, capture_output=True, text=True, check=True
+    ).stdout
+
+
 async def serve(route: Route) -> None:
     """Answer with a module of the client, or with an empty page."""
     path = route.request.url.removeprefix(f"{ELSEWHERE}/")
-    if path:
+    if path == "connect.js":
+        await route.fulfill(body=bundled(), content_type="text/javascript")
+    elif path:
         await route.fulfill(path=ROOT / "node_modules" / path, content_type="text/javascript")
     else:
         await route.fulfill(body="", content_type="text/html")
@@ -57,3 +85,4 @@ async def test_openais_client_and_fetch(person: Person, registry: Registry) -> N
     assert replies["turn"].startswith("turns/")
     assert "event: answer" in replies["events"]
     assert replies["call"]
+    assert (replies["connected"], "API key" in replies["refused"]) == ("answer", True), replies["refused"]

@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -39,21 +40,26 @@ def block(kind: str, holds: str) -> Block:
     return found
 
 
-def test_the_documented_template_generates_the_whole_contract(tmp_path: Path) -> None:
+def with_plugins(tmp_path: Path) -> Mapping[str, str]:
+    """The environment of commands that find `PLUGINS`, which record what they are to generate."""
     programs = tmp_path / "bin"
     programs.mkdir()
     for name in PLUGINS:
         path = programs / name
         path.write_text(RECORDER.format(python=sys.executable))
         path.chmod(0o755)
+    path = os.pathsep.join((str(programs), str(Path(sys.executable).parent), os.environ["PATH"]))
+    return {**os.environ, "PATH": path}
+
+
+def test_the_documented_template_generates_the_whole_contract(tmp_path: Path) -> None:
     own = tmp_path / "ask"
     own.mkdir()
     template = block("yaml", "protoc-gen-go-grpc")
     (own / template.path).write_text(template.text)
     (tmp_path / "responsa").symlink_to(ROOT)
-    path = os.pathsep.join((str(programs), str(Path(sys.executable).parent), os.environ["PATH"]))
     command = shlex.split(block("sh", "buf generate").text)
-    subprocess.run(command, cwd=own, env={**os.environ, "PATH": path}, check=True, timeout=120)
+    subprocess.run(command, cwd=own, env=with_plugins(tmp_path), check=True, timeout=120)
 
     gen = own / "gen"
     protos = {
@@ -69,6 +75,24 @@ def test_the_documented_template_generates_the_whole_contract(tmp_path: Path) ->
     assert packages["google/api/http.proto"].startswith("google.golang.org/")
     for name, package in packages.items():
         assert package.startswith("example.org/ask/gen/") is name.startswith(("responsa/", "buf/")), name
+
+
+def test_buf_and_protoc_read_a_clone(tmp_path: Path) -> None:
+    subprocess.run(["git", "checkout-index", "--all", f"--prefix={tmp_path}/clone/"], cwd=ROOT, check=True)
+    clone = tmp_path / "clone"
+    assert not (clone / "build").exists()
+    environment = with_plugins(tmp_path)
+    subprocess.run(["buf", "lint"], cwd=clone, env=environment, check=True, timeout=120)
+    own = tmp_path / "ask"
+    own.mkdir()
+    template = block("yaml", "protoc-gen-go-grpc")
+    (own / template.path).write_text(template.text)
+    subprocess.run(["buf", "generate", "../clone"], cwd=own, env=environment, check=True, timeout=120)
+    service = "responsa/chat/v1/chat_service"
+    assert (own / "gen" / f"{service}.proto.protoc-gen-go").is_file()
+    protoc = (sys.executable, "-m", "grpc_tools.protoc", "-I", "protos", f"--python_out={own}")
+    subprocess.run([*protoc, f"{service}.proto"], cwd=clone, check=True)
+    assert (own / f"{service}_pb2.py").is_file()
 
 
 def test_source_information_of_the_descriptor_set_is_never_empty() -> None:

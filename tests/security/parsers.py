@@ -179,6 +179,7 @@ PARSERS: Final[Sequence[Parser]] = (
     Parser("zipfile", ["routing/stored.py"], "the shipped classifiers", RunsIn.SERVER, "no text of others"),
     Parser("zlib", ["responsa_formats/**"], "documents", RunsIn.SANDBOX),
     Parser("zlib", ["responsa_etl/sources/listings.py"], "sitemaps of websites", RunsIn.SANDBOX, "50 MiB unpacked"),
+    Parser("zlib", ["transports/rest/connect.py"], "messages of callers", RunsIn.SERVER, "4 MiB unpacked, of a body within its limit"),
     Parser("zlib",
         ["domain/passage_words.py", "routing/classifier.py", "text/compounds.py", "responsa_formats/text/drawn.py", "system/launching.py",
          "transports/rest/handler.py", "transports/rest/openapi.py"],

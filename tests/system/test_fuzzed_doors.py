@@ -1,4 +1,4 @@
-"""Mutated requests to every door behind HTTP: REST, MCP, A2A, OpenAI's API, the original paths, uploads, originals and
+"""Mutated requests to every door behind HTTP: REST, Connect, MCP, A2A, OpenAI's API, the original paths, uploads, originals and
 WebSockets. Each gets an answer or a typed error, never INTERNAL, and no 5xx but 503.
 
 The requests come from the descriptors and from the shapes of the doors (tests/rpc/doors.py). `make fuzz COUNT=100000`
@@ -20,7 +20,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
 import pytest
-from google.protobuf import message_factory
+from google.protobuf import json_format, message_factory
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
@@ -47,13 +47,15 @@ VALUES: Final[Sequence[object]] = (
 )  # fmt: skip
 """What takes the place of a value of JSON."""
 HEADERS: Final[Mapping[bytes, Sequence[bytes]]] = {
-    b"content-type": (b"", b"text/plain", b"application/json; charset=utf-16", b"multipart/form-data", b"application/grpc"),
+    b"content-type": (b"", b"text/plain", b"application/json; charset=utf-16", b"multipart/form-data", b"application/grpc",
+                      b"application/connect+json", b"application/proto"),
     b"content-encoding": (b"gzip", b"deflate", b"br", b"nonsense"),
     b"accept": (b"", b"text/event-stream", b"*/*;q=x", b"image/*"),
     b"accept-encoding": (b"gzip;q=9", b"gzip", b"identity;q=0"),
     b"accept-language": (b"de-x-\xff", b"*"),
     b"authorization": (b"", b"Basic YTpi", b"Bearer ", b"Bearer \xff", b"Bearer a.b.c", b"Bearer " + b"e" * 5000),
     b"cookie": (b"responsa_session=\xff", b"=;=;", b"a" * 4000),
+    b"connect-timeout-ms": (b"0", b"99999999999", b"-1", b"x"),
     b"grpc-timeout": (b"0n", b"99999999H", b"-1S", b"x"),
     b"last-event-id": (b"-1", b"9" * 30, b"\xff"),
     b"if-none-match": (b"*", b'W/"', b"\xff"),
@@ -115,6 +117,7 @@ def originals() -> Sequence[Sent]:
             request = message_factory.GetMessageClass(method.input_type).FromString(call.request)
             verb, path, params, body = rest_form(method, request)
             add(verb, path + (f"?{urlencode(params)}" if params else ""), body)
+            add("POST", call.method, json_format.MessageToDict(request))  # Connect
     for call in elsewhere(names):
         add(*json.loads(call.request))
     return [*requests.values()]

@@ -1,22 +1,24 @@
-"""Clients that generators make of the description that a running instance serves compile, and read documents.
+"""Clients that generators make of the contract, or of the description that a running instance serves, compile and read documents.
 
 The generators come from the package registries, in the versions below: `make soak CAMPAIGN=generated_clients`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import httpx2
 import pytest
 
+from bench.load import GHZ, GHZ_VERSION
 from responsa_client import Responsa
 from tests.callers import Credential, Registry
 from tests.instance import ROOT, Instance
@@ -28,6 +30,67 @@ PYTHON: Final = "openapi-python-client==0.29.1"
 NPM: Final = ("openapi-typescript@7.13.0", "openapi-fetch@0.17.0", "typescript@5.9")
 JAVA: Final = "org.openapitools:openapi-generator-cli:7.25.0"
 TEXT: Final = b"# The well\n\nThe well in the yard is twelve feet deep.\n"
+GO: Final = {
+    "grpcurl": "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4",
+    "ghz": f"{GHZ}@{GHZ_VERSION}",
+    "protoc-gen-go": "google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12",
+    "protoc-gen-connect-go": "connectrpc.com/connect/cmd/protoc-gen-connect-go@v1.21.1",
+}
+"""The Go programs, with their modules."""
+CONNECT_PYTHON: Final = ("connectrpc==0.13.0", "protoc-gen-connectrpc==0.13.0", "protoc-gen-py==0.7.0")
+ASKS_IN_GO: Final = """
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+
+	"connectrpc.com/connect"
+	chat "example.org/ask/gen/responsa/chat/v1"
+	"example.org/ask/gen/responsa/chat/v1/chatv1connect"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+)
+
+func main() {
+	for _, options := range [][]connect.ClientOption{{}, {connect.WithProtoJSON()}, {connect.WithSendGzip()}} {
+		client := chatv1connect.NewChatServiceClient(http.DefaultClient, os.Args[1], options...)
+		ask := connect.NewRequest(&chat.AskRequest{Text: "How deep is the well?"})
+		ask.Header().Set("authorization", "Bearer "+os.Args[2])
+		stream, err := client.Ask(context.Background(), ask)
+		if err != nil {
+			panic(err)
+		}
+		last := ""
+		for stream.Receive() {
+			for _, event := range stream.Msg().Events {
+				last = fmt.Sprintf("%T", event.Event)
+			}
+		}
+		_, err = client.GetTurn(context.Background(), connect.NewRequest(&chat.GetTurnRequest{Name: "turns/none"}))
+		var failed *connect.Error
+		errors.As(err, &failed)
+		detail, _ := failed.Details()[0].Value()
+		fmt.Println(last, stream.Err(), failed.Code(), detail.(*errdetails.ErrorInfo).Reason)
+	}
+}
+"""
+ASKS_IN_PYTHON: Final = """
+import sys
+from connectrpc.errors import ConnectError
+from gen.responsa.chat.v1.chat_service_connect import ChatServiceClientSync
+from gen.responsa.chat.v1.chat_service_pb import AskRequest, GetTurnRequest
+
+url, key = sys.argv[1:]
+client = ChatServiceClientSync(url)
+frames = [*client.ask(AskRequest(text="How deep is the well?"), headers={"authorization": f"Bearer {key}"})]
+try:
+    client.get_turn(GetTurnRequest(name="turns/none"))
+except ConnectError as error:
+    print(len(frames) > 1, error.code.value, len(error.details))
+"""
 READS_IN_PYTHON: Final = """
 import sys
 from responsa_api_client import AuthenticatedClient
@@ -82,6 +145,74 @@ def run(folder: Path, *command: str | Path, **variables: str) -> str:
     """What a command prints. Raises CalledProcessError; its errors are shown."""
     environment = {**os.environ, **variables}
     return subprocess.run(command, cwd=folder, env=environment, stdout=-1, text=True, check=True).stdout
+
+
+@pytest.fixture(scope="module")
+def go(folder: Path) -> str:
+    """The PATH with the Go programs."""
+    assert shutil.which("go"), "go is not installed (go.dev/dl)"
+    for module in GO.values():
+        run(folder, "go", "install", module, GOBIN=f"{folder}/bin")
+    return os.pathsep.join((f"{folder}/bin", str(Path(sys.executable).parent), os.environ["PATH"]))
+
+
+def generate(folder: Path, name: str, plugins: Sequence[Mapping[str, object]], path: str) -> Path:
+    """A new folder with what buf generates of the contract."""
+    project = folder / name
+    project.mkdir()
+    managed = {
+        "enabled": True,
+        "disable": [{"path": "google"}],
+        "override": [{"file_option": "go_package_prefix", "value": "example.org/ask/gen"}],
+    }
+    template = {
+        "version": "v2",
+        "managed": managed,
+        "plugins": [{**plugin, "out": "gen"} for plugin in plugins],
+    }
+    (project / "buf.gen.yaml").write_text(json.dumps(template))
+    paths = () if name == "python" else ("--path", "responsa", "--path", "buf")
+    run(project, "buf", "generate", ROOT / "generated" / "descriptor.binpb", *paths, PATH=path)
+    return project
+
+
+def test_grpcurl_and_ghz_need_only_reflection(instance: Instance, folder: Path, go: str, key: str) -> None:
+    method = "responsa.knowledge.v1.KnowledgeService.ListDocuments"
+    said = run(folder, "grpcurl", "-plaintext", instance.target, "describe", method, PATH=go)
+    assert "rpc ListDocuments (" in said
+    header, body = f"authorization: Bearer {key}", '{"parent": "collections/default"}'
+    read = ("grpcurl", "-plaintext", "-H", header, "-d", body, instance.target, method)
+    assert "The well" in run(folder, *read, PATH=go)
+    metadata = json.dumps({"authorization": f"Bearer {key}"})
+    load = ("ghz", "--insecure", "--call", method, "-m", metadata, "-d", body, "-n", "20", "-O", "json")
+    assert json.loads(run(folder, *load, instance.target, PATH=go))["statusCodeDistribution"] == {"OK": 20}
+
+
+def test_connect_go_works_as_it_is(instance: Instance, folder: Path, go: str, key: str) -> None:
+    own = {"opt": "paths=source_relative"}
+    plugins = [{"local": name, **own} for name in GO if name.startswith("protoc")]
+    project = generate(folder, "go", plugins, go)
+    (project / "main.go").write_text(ASKS_IN_GO)
+    (project / "go.mod").write_text("module example.org/ask\n\ngo 1.24\n")
+    run(project, "go", "mod", "tidy")
+    said = run(project, "go", "run", ".", instance.url, key)
+    assert said == "*chatv1.TurnEvent_Answer <nil> unauthenticated CREDENTIAL_MISSING\n" * 3
+
+
+def test_connect_python_works_as_it_is(instance: Instance, folder: Path, key: str) -> None:
+    found = uv_variables(pip_settings() or "")
+    assert found is not None, "uv cannot do what the settings of pip say"
+    variables = {**DEFAULTS, **found, "VIRTUAL_ENV": str(folder / "connect")}
+    run(ROOT, UV, "venv", "--quiet", "--python", sys.executable, folder / "connect", **variables)
+    run(ROOT, UV, "pip", "install", "--quiet", *CONNECT_PYTHON, "googleapis-common-protos", **variables)
+    programs = folder / "connect" / "bin"
+    path = os.pathsep.join((str(programs), str(Path(sys.executable).parent), os.environ["PATH"]))
+    plugins = [
+        {"local": name, "include_imports": True} for name in ("protoc-gen-py", "protoc-gen-connectrpc")
+    ]
+    project = generate(folder, "python", plugins, path)
+    said = run(project, programs / "python", "-c", ASKS_IN_PYTHON, instance.url, key)
+    assert said == "True unauthenticated 1\n"
 
 
 def test_openapi_python_client_reads_documents(

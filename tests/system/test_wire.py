@@ -45,6 +45,9 @@ def test_a_call_by_reflection(instance: Instance, ways: Ways, tenant: Tenant) ->
         pool = DescriptorPool(database)
         for name in served:
             assert pool.FindServiceByName(name).methods
+        assert {"grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"} <= served
+        asked = database.FindFileContainingSymbol("responsa.chat.v1.ChatService.Ask")
+        assert asked.name == "responsa/chat/v1/chat_service.proto"
         # The page asks about its own documents.
         words = [word.replace("Who may cancel a turn?", "How high does the Cuillin rise?") for word in shown]
         header, body = (words[words.index(option) + 1] for option in ("-H", "-d"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
 
@@ -194,7 +194,11 @@ def read_table(
     except rtoml.TomlParsingError as error:
         return None, [syntax_problem(file, error, 1)]
     except ValidationError as error:
-        return None, list(from_validation(error, model, file=file))
+        problems = from_validation(error, model, file=file)
+        # A kind that is not there is another product, however similar its name.
+        return None, [
+            replace(problem, suggestion="") if problem.key == ("kind",) else problem for problem in problems
+        ]
     problem = find_problem(table)
     return (table, []) if problem is None else (None, [problem])
 

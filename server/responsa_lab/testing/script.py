@@ -14,24 +14,9 @@ from enum import StrEnum
 from time import monotonic
 from typing import Final
 
-from responsa_server.agents.engine.calling import CallModel, ResultModel, event_of_result
-from responsa_server.agents.nodes.prompt import PromptInput, prompt_messages
 from responsa_server.domain.errors import InvalidRequest
-from responsa_server.domain.events import (
-    Answered,
-    AnswerOutcome,
-    Delta,
-    Event,
-    Status,
-    Step,
-    ToolCalled,
-    ToolFault,
-    ToolOutcome,
-    Usage,
-)
 from responsa_server.domain.models import PromptMessage
-from responsa_server.domain.tools import Effect, ToolResult
-from responsa_server.tools.endpoint import LOST
+from responsa_server.domain.tools import Effect
 
 _TEXT: Final = """
 the of and to in a is that it was for on are as with his they at be this from have or by one had not but what all were when we there can
@@ -50,8 +35,6 @@ TOOL_CALL_TOKENS: Final = 8
 """The number of tokens that the model's request for a tool counts as."""
 MODEL: Final = "scripted"
 """The name of the model, whether it runs with or without a server."""
-CALL_ID: Final = "tool-1"
-"""The id of the single call in a turn's events and ledger."""
 _WORDS_A_SENTENCE: Final = 12
 
 
@@ -209,90 +192,6 @@ def tool_body(arguments: Mapping[str, object]) -> bytes:
     return json.dumps({"recorded": arguments.get("note")}, separators=(",", ":")).encode()
 
 
-def golden_result(script: Script) -> ToolResult:
-    """The result of the tool call if no process is killed."""
-    body = tool_body(tool_arguments(script)).decode()
-    match script.tool_fail:
-        case ToolFailure.NONE:
-            return ToolResult(ToolOutcome.OK, body)
-        case ToolFailure.ERROR:
-            return ToolResult(ToolOutcome.ERROR, f"HTTP 500: {body}", error=ToolFault.STATUS)
-        case ToolFailure.CUT:
-            return ToolResult(ToolOutcome.UNKNOWN, LOST, error=ToolFault.LOST)
-
-
 def read_tokens(messages: Sequence[PromptMessage]) -> int:
     """The number of input tokens of these messages: one for each word."""
     return sum(len(message.text.split()) for message in messages)
-
-
-def golden_usage(script: Script) -> Usage:
-    """The usage of a turn whose script runs to its end in one attempt."""
-    opening = "".join(opening_tokens(script))
-    results: tuple[ResultModel, ...] = ()
-    if script.tool is not Effect.NONE:
-        result = golden_result(script)
-        call = CallModel.model_validate(
-            {"call_id": "call-1", "tool": TOOLS[script.tool], "arguments": dict(tool_arguments(script))}
-        )
-        results = (ResultModel(call=call, outcome=result.outcome, content=result.content),)
-    first = prompt_messages(PromptInput(question=script.question))
-    second = prompt_messages(PromptInput(question=script.question, text=opening, results=results))
-    return Usage(
-        input_tokens=read_tokens(first) + read_tokens(second),
-        output_tokens=script.opening + script.tokens + (TOOL_CALL_TOKENS if results else 0),
-    )
-
-
-def golden_events(script: Script) -> Sequence[Event]:
-    """The events of a first attempt without an interruption, with one delta for each chunk. A log may join several
-    deltas (see `collapsed`).
-
-    If the script makes the model fail or stall, there is no terminal event here, because the worker reports the turn's failure.
-    """
-    events: list[Event] = []
-    end = 0
-
-    def deltas(tokens: Sequence[str]) -> None:
-        nonlocal end
-        for text in tokens:
-            events.append(Delta(text, end))
-            end += len(text.encode())
-
-    deltas(opening_tokens(script))
-    if script.tool is not Effect.NONE:
-        result = golden_result(script)
-        events += [
-            Status(Step.CALLING_TOOL, "Calling a tool..."),
-            ToolCalled(CALL_ID, TOOLS[script.tool], tool_arguments(script), effect=script.tool),
-            event_of_result(CALL_ID, result),
-        ]
-    events.append(Status(Step.GENERATING, "Generating response..."))
-    stops = [after for after in (script.fail_after, script.stall_after) if 0 <= after < script.tokens]
-    deltas(answer_tokens(script)[: min(stops, default=script.tokens)])
-    if not stops:
-        text = golden_text(script)
-        events.append(
-            Answered(
-                text=text,
-                sha256=hashlib.sha256(text.encode()).digest(),
-                citations=(),
-                outcome=AnswerOutcome.COMPLETE,
-                passages_used=0,
-                usage=golden_usage(script),
-                model=MODEL,
-            )
-        )
-    return events
-
-
-def collapse(events: Sequence[Event]) -> Sequence[Event]:
-    """The same events with all consecutive deltas joined, however long the result is. In this form, two logs of one turn are equal."""
-    result: list[Event] = []
-    for event in events:
-        before = result[-1] if result else None
-        if isinstance(event, Delta) and isinstance(before, Delta):
-            result[-1] = Delta(before.text + event.text, before.byte_offset)
-        else:
-            result.append(event)
-    return result

@@ -28,6 +28,7 @@ from responsa_server.domain.errors import (
 )
 from responsa_server.transports.mcp.backend import describe_error
 from responsa_server.transports.openai.exchange import dump, error_of
+from responsa_server.transports.rest.connect import connect_error
 from responsa_server.transports.rest.requests import bad_request, body_too_large
 
 
@@ -89,6 +90,13 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
             "This server does not know the transfer-encoding; send chunked, once and alone, or a content-length."
         ),
         cause="invalid_transfer_encoding",
+    ),
+    LocalReply(
+        505,
+        505,
+        bad_request(
+            "gRPC needs HTTP/2, and this call came over HTTP/1.1; let the client use HTTP/2, or the protocol Connect or gRPC-Web."
+        ),
     ),
     LocalReply(500, 599, status.SERVER_GONE),
     LocalReply(
@@ -160,9 +168,10 @@ _BODIES: Final[Mapping[str, Callable[[ResponsaError], str]]] = {
     ),
     "/mcp/?": lambda error: _json_rpc(error, describe_error(error, {})),
     "/a2a(/[^/]*)*": lambda error: _json_rpc(error, json.loads(_status(error))["details"]),
-    "/(auth|users|chat|agent|kb|jobs|analytics)(/.*)?|/feedback(/stats)?": lambda error: dump(
+    "/(auth|users|chat|agent|kb|jobs|analytics)(/.*)?|/feedback(/stats)?/?": lambda error: dump(
         {"detail": error.message, "code": error.reason.value}
     ),
+    r"/(responsa|google\.longrunning)\..*": lambda error: connect_error(status.of(error)).decode(),
     ".*": _status,
 }
 """The body of an error, by the paths that have its shape, as in envoy/routes.yaml. The first one that fits counts."""

@@ -158,6 +158,12 @@ def too_many(name: str, scope: Scope, limit: int, *, retry_after: float | None =
     )
 
 
+def check_attempt(wait_seconds: float | None, message: str) -> None:
+    """Raise Exhausted (TOO_MANY_ATTEMPTS) if somebody must wait before another attempt; None: they need not."""
+    if wait_seconds is not None:
+        raise Exhausted(Reason.TOO_MANY_ATTEMPTS, message, retry_after=max(1.0, wait_seconds))
+
+
 def _to_words(seconds: float) -> str:
     whole = ceil(seconds)
     if whole < 120:

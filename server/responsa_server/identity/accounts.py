@@ -38,6 +38,7 @@ from responsa_server.domain.errors import (
     Reason,
     Unauthenticated,
 )
+from responsa_server.domain.limits import check_attempt
 from responsa_server.domain.notifications import Mail, MailKind
 from responsa_server.domain.people import (
     ANONYMOUS,
@@ -588,13 +589,10 @@ class Accounts:
         if network := network_of(origin.address):
             address = secret.name("mail address", network)
             limits.append((address, self._options.passwords.attempts_per_address))
-        wait = await self.store.count_attempt(limits, self._options.passwords.attempts_window_seconds)
-        if wait is not None:
-            raise Exhausted(
-                Reason.TOO_MANY_ATTEMPTS,
-                "Too many e-mails to this address were requested; look for the earlier ones, or try again later.",
-                retry_after=max(1.0, wait),
-            )
+        check_attempt(
+            await self.store.count_attempt(limits, self._options.passwords.attempts_window_seconds),
+            "Too many e-mails to this address were requested; look for the earlier ones, or try again later.",
+        )
 
     async def create_reset_code(self, caller: Principal, user_id: UUID) -> tuple[str, datetime]:
         """Create a code with which a user of the caller's tenant sets a new password. Returns the code and the time when it expires.
@@ -714,13 +712,10 @@ class Accounts:
             ]
         else:
             cleared, reduced, limits = account, [], [(account, settings.attempts_per_account)]
-        wait = await self.store.count_attempt(limits, settings.attempts_window_seconds)
-        if wait is not None:
-            raise Exhausted(
-                Reason.TOO_MANY_ATTEMPTS,
-                "Too many attempts to sign in have failed; try again later.",
-                retry_after=max(1.0, wait),
-            )
+        check_attempt(
+            await self.store.count_attempt(limits, settings.attempts_window_seconds),
+            "Too many attempts to sign in have failed; try again later.",
+        )
         try:
             yield
         except Exhausted:

@@ -41,6 +41,7 @@ from responsa_server.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
+from responsa_server.domain.limits import check_attempt
 from responsa_server.domain.people import AuditEvent, Origin, Principal, Role, User, UserChange
 from responsa_server.identity.accounts import RECENT_SECONDS, SignedIn, begin_browser_session
 from responsa_server.identity.credentials import CredentialCache, SecretKind, digest, well_formed
@@ -650,15 +651,11 @@ class OpenId:
             return b""
         settings = self._options.passwords
         subject = self._secret.name("oidc", network)
-        wait = await self._accounts.count_attempt(
-            [(subject, settings.attempts_per_address)], settings.attempts_window_seconds
+        counted = [(subject, settings.attempts_per_address)]
+        check_attempt(
+            await self._accounts.count_attempt(counted, settings.attempts_window_seconds),
+            "Too many attempts to sign in; try again later.",
         )
-        if wait is not None:
-            raise Exhausted(
-                Reason.TOO_MANY_ATTEMPTS,
-                "Too many attempts to sign in; try again later.",
-                retry_after=max(1.0, wait),
-            )
         return subject
 
     async def _record(

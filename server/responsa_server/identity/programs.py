@@ -37,6 +37,7 @@ from responsa_server.domain.errors import (
     Reason,
 )
 from responsa_server.domain.formatting import plain_name
+from responsa_server.domain.limits import check_attempt
 from responsa_server.domain.people import Origin, Principal, Role
 from responsa_server.domain.programs import RESOURCES
 from responsa_server.domain.rows import Row
@@ -67,8 +68,13 @@ REDIRECTS: Final = (
     "an https address without a fragment, an http address of 127.0.0.1, [::1] or localhost, or an address of a "
     "scheme with a period, such as com.example.app:/back"
 )
-REGISTRATIONS_PER_HOUR: Final = 20
-"""How many programs may register themselves from one network address."""
+_KNOWN: Final = (
+    "an http address of 127.0.0.1, [::1] or localhost, or an address that this server knows; an administrator can "
+    'register the program, or set programs.dynamic_registration = "any"'
+)
+REGISTRATIONS_PER_HOUR: Final = 200
+REFUSED_PER_HOUR: Final = 20
+"""How many programs may register themselves from one network address, and how many tries of others are answered with a reason."""
 
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _VERIFIER: Final = re.compile(r"[A-Za-z0-9._~-]{43,128}")
@@ -303,25 +309,30 @@ class Programs:
 
         Raises InvalidRequest, and Exhausted (TOO_MANY_ATTEMPTS).
         """
-        if network := network_of(origin.address):
-            subject = self._secret.name("dynamic registration", network)
-            wait = await self._accounts.store.count_attempt([(subject, REGISTRATIONS_PER_HOUR)], 3600.0)
-            if wait is not None:
-                raise Exhausted(
-                    Reason.TOO_MANY_ATTEMPTS,
-                    (
-                        "Too many programs have registered themselves from this address; try again later, or ask "
-                        "an administrator to register the program."
-                    ),
-                    retry_after=max(1.0, wait),
-                )
-        metadata, now = _metadata(body, self._is_registrable), int(self._clock())
+        now = int(self._clock())
+        try:
+            known = _KNOWN if self.settings.dynamic_registration == "known" else REDIRECTS
+            metadata = _metadata(body, self._is_registrable, known)
+        except InvalidRequest:
+            await self._count("refused registration", REFUSED_PER_HOUR, origin)
+            raise
         end = now + self.settings.registration_days * 86_400
         content = json.dumps([metadata.client_name, metadata.redirect_uris, end])
         client_id = _REGISTERED + self._secret.seal_flow(_SEALED_FOR, content.encode())
         if len(client_id) > MAX_CLIENT_ID:
             raise InvalidRequest.of_field("redirect_uris", "max_bytes", "are too long; register fewer")
+        await self._count("dynamic registration", REGISTRATIONS_PER_HOUR, origin)
         return metadata.model_copy(update={"client_id": client_id}), now
+
+    async def _count(self, what: str, limit: int, origin: Origin) -> None:
+        """Count a registration from an address. Raises Exhausted if there are too many in an hour."""
+        if network := network_of(origin.address):
+            counted = [(self._secret.name(what, network), limit)]
+            check_attempt(
+                await self._accounts.store.count_attempt(counted, 3600.0),
+                "Too many programs have registered themselves from this address; try again later, or ask an "
+                "administrator to register the program.",
+            )
 
     async def _client(self, caller: Principal, client_id: str) -> Client:
         """The program with a client_id. Raises InvalidRequest."""
@@ -502,8 +513,8 @@ def _dotted(path: str) -> bool:
     return any(part in (".", "..") for part in path.lower().replace("%2e", ".").split("/"))
 
 
-def _metadata(body: bytes, is_usable: Callable[[str], bool]) -> Metadata:
-    """Read what a program says of itself, without the addresses that cannot be used. Raises InvalidRequest (INVALID_FIELD)."""
+def _metadata(body: bytes, is_usable: Callable[[str], bool], wanted: str = REDIRECTS) -> Metadata:
+    """Read what a program says of itself, without addresses that cannot be used. wanted: which can. Raises InvalidRequest."""
     try:
         metadata = Metadata.model_validate_json(body)
     except ValidationError as error:
@@ -515,10 +526,7 @@ def _metadata(body: bytes, is_usable: Callable[[str], bool]) -> Metadata:
         raise InvalidRequest.of_field(
             "redirect_uris",
             "redirect_uri",
-            (
-                f'must have {REDIRECTS}; with programs.dynamic_registration = "known", a program that registers '
-                "itself only an http address of the loopback or an address that this server knows"
-            ),
+            f"must have {wanted}",
         )
     name = plain_name(metadata.client_name)
     if name is None:

@@ -44,6 +44,7 @@ from responsa_server.transports.mcp.routes import PATH as MCP_PATH
 from responsa_server.transports.mcp.routes import Mcp
 from responsa_server.transports.openai.routes import openai_routes, shadow_routes
 from responsa_server.transports.openai.settings import OpenAiApiSettings
+from responsa_server.transports.rest.connect import ConnectExchange
 from responsa_server.transports.rest.handler import Rest
 from responsa_server.transports.rest.openapi import openapi_route
 from responsa_server.transports.ws.bridge import PATHS, Bridge
@@ -101,6 +102,7 @@ def build_app(
     routes: list[BaseRoute] = [
         *shadow_routes(calls, settings.openai),
         Rest(calls),
+        Rest(calls, ConnectExchange),
         entrance(calls, "POST", "/v1/sessions", browser_sessions.create),
         entrance(calls, "DELETE", "/v1/sessions", browser_sessions.end),
         *_openid_routes(calls, openid, browser_sessions, settings),

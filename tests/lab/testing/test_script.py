@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import fields
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -14,20 +13,10 @@ from hypothesis import strategies as st
 from responsa_lab.testing.script import (
     Script,
     ToolFailure,
-    collapse,
-    golden_events,
     golden_text,
-    golden_usage,
     parse,
 )
 from responsa_server.domain.errors import InvalidRequest, Reason
-from responsa_server.domain.events import (
-    Answered,
-    Delta,
-    Status,
-    ToolCalled,
-    ToolReturned,
-)
 from responsa_server.domain.tools import Effect
 from tests.instance import ROOT
 
@@ -78,29 +67,6 @@ def test_the_text_is_the_same_for_ever() -> None:
 
 
 GOLDEN_SHA256 = "27ea01b0825da9b2719a27bac9384b2c52f88e6284da4c1df45139b52a3c5b68"
-
-
-@given(scripts)
-def test_golden_events_hang_together(script: Script) -> None:
-    events = golden_events(script)
-    told = [event for event in events if isinstance(event, Delta)]
-    end = 0
-    for delta in told:
-        assert delta.byte_offset == end
-        end += len(delta.text.encode())
-    text = "".join(one.text for one in told)
-    assert golden_text(script).startswith(text)
-    stops = any(0 <= after < script.tokens for after in (script.fail_after, script.stall_after))
-    if stops:
-        assert not isinstance(events[-1], Answered)
-    else:
-        assert isinstance(events[-1], Answered)
-        assert text == events[-1].text == golden_text(script)
-        assert events[-1].usage == golden_usage(script)
-    kinds = [type(one) for one in collapse(events)]
-    tool = [Status, ToolCalled, ToolReturned] if script.tool is not Effect.NONE else []
-    assert [kind for kind in kinds if kind is not Delta] == [*tool, Status, *([] if stops else [Answered])]
-    assert all(not (one is other is Delta) for one, other in pairwise(kinds))
 
 
 def test_the_page_tells_every_key_and_its_default() -> None:

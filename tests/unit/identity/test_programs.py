@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any, cast
 from uuid import uuid4
 
@@ -95,15 +97,16 @@ async def test_documents_are_announced_if_a_public_host_is_reached(monkeypatch: 
 
 
 class Attempts:
-    """Counts registrations as the store of accounts does."""
+    """Counts registrations as the store of accounts does, with a hundredth of their limits."""
 
     def __init__(self) -> None:
         self.store = self
-        self.left = 2
+        self.counts = Counter[bytes]()
 
-    async def count_attempt(self, *_: object) -> float | None:
-        self.left -= 1
-        return None if self.left >= 0 else 60.0
+    async def count_attempt(self, subjects: Sequence[tuple[bytes, int]], _: float) -> float | None:
+        ((subject, limit),) = subjects
+        self.counts[subject] += 1
+        return None if self.counts[subject] * 100 <= limit else 60.0
 
 
 async def test_a_registration_expires_and_few_are_made_from_one_address() -> None:
@@ -134,3 +137,17 @@ async def test_a_registration_expires_and_few_are_made_from_one_address() -> Non
     await raises(InvalidRequest, programs.ask(WHO, request, "https://answers.example"), "has expired")
     await programs.register(body, Origin("192.0.2.1"))
     await raises(Exhausted, programs.register(body, Origin("192.0.2.1")))
+
+
+async def test_tries_that_are_refused_stop_no_registration() -> None:
+    attempts = cast("Any", Attempts())
+    programs = Programs(attempts, cast("Any", None), Secret(b"x" * 32), ProgramSettings())
+    caller = Origin("192.0.2.1")
+    evil = json.dumps({"redirect_uris": ["com.evil.app:/back"]}).encode()
+    refused = await raises(Exhausted, programs.register(evil, caller))
+    assert "ask an administrator" in refused.message
+    good = ["http://127.0.0.1/back"]
+    metadata, _ = await programs.register(json.dumps({"redirect_uris": good}).encode(), caller)
+    assert metadata.redirect_uris == good
+    refused = await raises(InvalidRequest, programs.register(evil, Origin("")))
+    assert "a scheme" not in refused.message, "what this mode refuses is not offered"

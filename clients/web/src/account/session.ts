@@ -125,7 +125,7 @@ export interface Consent {
 
 /** Read the request of a program that wants to be connected, or, with `allow`, decide on it, for the user for whom the page is drawn. */
 export async function consent(user: string, request: string, allow?: boolean, ask: typeof fetch = fetch): Promise<Consent | Failure> {
-  const reply = await sent(ask, "POST", "/oauth/consent", user, { request, ...(allow !== undefined && { allow }) });
+  const reply = await sent(ask, "POST", `/oauth/consent/${request}`, user, allow === undefined ? {} : { allow });
   if (typeof reply !== "string") return reply;
   try {
     const found = JSON.parse(reply) as Asked & Consent;

@@ -30,7 +30,7 @@ from responsa_server.identity.service import Credential, Identity
 
 SESSION_COOKIE = "responsa_session"
 _WIDGET_METHODS: Final = frozenset(CHAT + name for name in ("Ask", "ResumeTurn", "CancelTurn"))
-_WIDGET_TRANSPORTS: Final = frozenset({"rest", "grpc"})
+_WIDGET_TRANSPORTS: Final = frozenset({"rest", "grpc", "connect"})
 """Other doors, such as those for OpenAI's clients, make the same calls."""
 _STATUS: Final = "/responsa.admin.v1.AdminService/GetSystemStatus"
 HOST_PREFIX = "__Host-"

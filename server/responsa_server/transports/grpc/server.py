@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from contextlib import suppress
+from typing import Any, Final, cast
 
 import grpc.aio
+from google.protobuf import descriptor_pool, json_format
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from responsa_server.calls.chain import FAREWELL_SECONDS, Calls, Method
@@ -15,9 +18,8 @@ from responsa_server.telemetry.stages import OFF, Traces
 from responsa_server.transports.grpc.handlers import MAX_MESSAGE_BYTES, Handlers
 from responsa_server.transports.grpc.health import HEALTH, Health
 
-_REFLECTION_INFO: Final = f"/{reflection.SERVICE_NAME}/ServerReflectionInfo"
 # The messages of both versions are the same on the wire.
-_REFLECTION_INFO_V1: Final = _REFLECTION_INFO.replace(".v1alpha.", ".v1.")
+_REFLECTION: Final = (reflection.SERVICE_NAME, reflection.SERVICE_NAME.replace(".v1alpha.", ".v1."))
 
 OPTIONS: Mapping[str, int] = {
     "grpc.max_receive_message_length": 2 * MAX_MESSAGE_BYTES,
@@ -71,8 +73,8 @@ class RpcServer:
         calls.add(self._health.methods())
         if reflects:
             calls.add(
-                _reflection(name, calls, (*names, *calls.later, reflection.SERVICE_NAME))
-                for name in (_REFLECTION_INFO, _REFLECTION_INFO_V1)
+                _reflection(f"/{service}/ServerReflectionInfo", calls, (*names, *calls.later, *_REFLECTION))
+                for service in _REFLECTION
             )
         interceptors: Sequence[grpc.aio.ServerInterceptor] = ()
         if traces.provider is not None:
@@ -114,9 +116,26 @@ class RpcServer:
         await self._server.stop(max(end - time.monotonic(), FAREWELL_SECONDS))
 
 
+class _Pool:
+    """The pool of all descriptors, which also finds the files of methods."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(descriptor_pool.Default(), name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> Any:
+        with suppress(KeyError):
+            return descriptor_pool.Default().FindMethodByName(symbol).containing_service.file
+        return descriptor_pool.Default().FindFileContainingSymbol(symbol)
+
+
 def _reflection(name: str, calls: Calls, services: Sequence[str]) -> Method:
+    # The descriptors of v1 differ from the library's in the name of their package.
+    file = FileDescriptorProto()
+    reflection_pb2.DESCRIPTOR.CopyToProto(file)
+    text = json_format.MessageToJson(file).replace("v1alpha", "v1")
+    descriptor_pool.Default().Add(json_format.Parse(text, FileDescriptorProto()))
     # The type is Any, because the library's stubs declare the stream of responses as a coroutine.
-    servicer: Any = reflection.aio.ReflectionServicer(services)
+    servicer: Any = reflection.aio.ReflectionServicer(services, cast("Any", _Pool()))
 
     def reflect(requests: object) -> Any:
         for service in (*calls.later,):

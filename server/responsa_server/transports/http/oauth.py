@@ -1,7 +1,7 @@
 """OAuth: the metadata of the protected resources and of the authorisation server, the way to the page on which a person
 allows a program, and the tokens.
 
-The page asks the person; `POST /oauth/consent` is for it alone. It needs the cookie of the browser's session, which
+The page asks the person; `POST /oauth/consent/ID` is for it alone. It needs the cookie of the browser's session, which
 counts for own pages only, and JSON, which no form can send. No other page can show this one in a frame.
 """
 
@@ -88,7 +88,7 @@ class OAuth:
         yield Route(RESOURCE_PATH, self._resource, methods=["GET"])
         yield Route(SERVER_PATH, self._server, methods=["GET"])
         yield Route(AUTHORIZE_PATH, self._authorize, methods=["GET"])
-        yield entrance(calls, "POST", CONSENT_PATH, self._consent)
+        yield entrance(calls, "POST", f"{CONSENT_PATH}/{{request}}", self._consent)
         yield entrance(calls, "POST", TOKEN_PATH, self._token, _refuse)
         yield entrance(calls, "POST", REVOKE_PATH, self._revoke, _refuse)
         if self._programs.settings.dynamic_registration != "none":
@@ -148,7 +148,7 @@ class OAuth:
             self._cookie,
             sealed,
             max_age=HELD_SECONDS,
-            path=CONSENT_PATH,
+            path=f"{CONSENT_PATH}/{identity}",  # each request has its own
             secure=self._base(request).startswith("https:"),
             httponly=True,
             samesite="strict",
@@ -156,9 +156,9 @@ class OAuth:
         return response
 
     async def _consent(self, request: Request) -> Response:
-        """Serve POST with the body {"request": ID}, where ID is of the request for authorisation in the cookie: say what
-        the program wants, as {"displayName", "vouched", "clientHost", "redirectHost", "loopback", "scopes", "resource",
-        "unusedDays"}. With "allow": true or false, the person has decided: {"redirectUri"}, to which the browser goes.
+        """Serve POST with an object, at the path of the request for authorisation in the cookie: say what the program
+        wants, as {"displayName", "vouched", "clientHost", "redirectHost", "loopback", "scopes", "resource",
+        "unusedDays"}. With {"allow": true or false}, the person has decided: {"redirectUri"}, to which the browser goes.
         A request whose program may be told what is wrong with it gets {"problem", "redirectUri"}.
 
         Raises:
@@ -167,16 +167,15 @@ class OAuth:
             Unauthenticated: nobody is signed in (CREDENTIAL_MISSING), or another user than the page says (CREDENTIAL_OF_OTHER_USER).
             ResponsaError: the errors of `Sessions.token` and `Programs.ask`.
         """
-        content = await json_of(request)
-        identity, allow = content.get("request"), content.get("allow")
-        if not isinstance(identity, str) or not (allow is None or isinstance(allow, bool)):
-            raise InvalidRequest.of_field(
-                "request", "required", "must be the id of the request, and allow true or false"
-            )
+        allow = (await json_of(request)).get("allow")
+        if not (allow is None or isinstance(allow, bool)):
+            raise InvalidRequest.of_field("allow", "type", "must be true or false")
         caller = await self._caller(request)
         try:
             sealed = cookie_of(request.headers.getlist("cookie"), self._cookie) or ""
-            parameters = await self._programs.resume(identity, sealed, decides=allow is not None)
+            parameters = await self._programs.resume(
+                request.path_params["request"], sealed, decides=allow is not None
+            )
             authorisation = await self._programs.ask(caller, parameters, self._base(request))
         except Faulty as faulty:
             return _private({"problem": faulty.description, "redirectUri": faulty.uri})

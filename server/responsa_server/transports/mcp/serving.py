@@ -338,7 +338,7 @@ def _prompt_of(agent: Agent) -> types.Prompt:
     return types.Prompt(
         name=agent.name.removeprefix("agents/"),
         title=agent.display_name,
-        description=agent.description,
+        description=agent.description or f"Asks {agent.display_name}.",
         arguments=[
             types.PromptArgument(name="question", description="The question.", required=True),
             *(

@@ -26,7 +26,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_.]{1,64}")
 _ROLES: Final = {"user": Role.ROLE_USER, "assistant": Role.ROLE_ASSISTANT}
 _TEXTS: Final = ("text", "input_text", "output_text", "refusal")
 _FORMATS: Final = "must have the type text, json_object, or json_schema with a json_schema that has a schema"
-_TEXT_ONLY: Final = "must be of the type text; ask for JSON with response_format in /v1/chat/completions"
+_TEXT_ONLY: Final = "must be of the type text; for JSON, use response_format in /v1/chat/completions (Agents SDK: set_default_openai_api)"
 _OWN_TOOLS: Final = "must be auto or none; an agent calls its own tools and never those of a request"
 _CHOICE: Final = (
     "must be auto, none, or the name of a function of tools, whose arguments are then written as JSON"

@@ -249,6 +249,7 @@ ROWS: Final[Sequence[PathRow]] = (
     PathRow("GET", "/v1/responses/{id}", CHAT + "GetTurn", _response, _OF_RESPONSE),
     PathRow("POST", "/v1/responses/{id}/cancel", CHAT + "CancelTurn", _cancel, _OF_RESPONSE),
     PathRow("GET", "/v1/models", CHAT + "ListAgents", _models, _OF_ALL),
+    PathRow("GET", "/v1/models/", CHAT + "ListAgents", _models, _OF_ALL),
     PathRow("GET", "/v1/models/{model:path}", CHAT + "GetAgent", _one_model, _OF_ALL),
     PathRow("POST", "/v1/embeddings", _EMBED, _embed, _OF_ALL),
 )

@@ -7,7 +7,7 @@ import asyncio
 import re
 import zlib
 from hashlib import blake2b
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 from google.protobuf.message import Message
 from starlette.datastructures import Headers, URLPath
@@ -30,8 +30,8 @@ from responsa_server.domain.errors import (
     ResponsaError,
 )
 from responsa_server.transports.rest.requests import MAX_BODY, check_size, message_of
-from responsa_server.transports.rest.routes import Binding, PathMatch, Paths
-from responsa_server.transports.rest.streams import EVENTS, LINES, Stream
+from responsa_server.transports.rest.routes import Binding, PathMatch, Paths, bindings_of
+from responsa_server.transports.rest.streams import EVENTS, LINES, Stream, StreamForm
 
 _RESUME: Final = CHAT + "ResumeTurn"
 EVENT_STREAMS: Final = (CHAT + "Ask", _RESUME)
@@ -44,39 +44,16 @@ _LARGE_SECONDS: Final = 30.0
 _LEAST_COMPRESSED: Final = 1024
 """A smaller response is not compressed, because that would save nothing."""
 _QUICKEST: Final = 1
-_GZIP: Final = 31  # zlib's code for the format of gzip
+GZIP: Final = 31  # zlib's code for the format of gzip
 
 
-class Rest(BaseRoute):
-    """The paths of all calls that `calls` serves. It also answers other HTTP methods of these paths, with 405 and the header Allow."""
-
-    def __init__(self, calls: Calls) -> None:
-        """calls: with all their methods."""
-        self._calls = calls
-        self._paths = Paths(calls.methods())
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Whether the path belongs to a call."""
-        match = self._paths.find(scope["raw_path"]) if scope["type"] == "http" else None
-        return (Match.NONE, {}) if match is None else (Match.FULL, {"rest": match})
-
-    def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
-        """Raises NoMatchFound: no path has a name."""
-        raise NoMatchFound(name, path_params)
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        route = cast("PathMatch", scope["rest"])
-        binding = route.binding(scope["method"])
-        if binding is None:
-            refused = status.as_json(status.no_method(scope["method"], route.allowed))
-            await _respond(send, 405, refused, {"allow": ", ".join(route.allowed)})
-            return
-        await _Exchange(self._calls, binding, route, scope, receive, send).serve()
-
-
-class _Exchange:
+class Exchange:
     """One request and its response."""
+
+    bindings: ClassVar = staticmethod(bindings_of)
+    _transport: ClassVar = "rest"
+    describe: ClassVar = staticmethod(status.as_json)
+    _kind = "application/json"
 
     def __init__(
         self, calls: Calls, binding: Binding, route: PathMatch, scope: Scope, receive: Receive, send: Send
@@ -88,7 +65,7 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._headers = Headers(scope=scope)
-        self._call = call_of(scope, binding.method.name, "rest")
+        self._call = call_of(scope, binding.method.name, self._transport)
         self._last: str | None = None
         self._asked = False
         self._arrived = asyncio.Event()
@@ -96,13 +73,16 @@ class _Exchange:
     async def serve(self) -> None:
         """Make the call, and write its response or its error."""
         try:
-            self._call.deadline = deadline_in(_timeout(self._headers.get("grpc-timeout")))
+            self._call.deadline = deadline_in(_timeout(self._timeout()))
             await (self._stream() if self._binding.method.server_streaming else self._single())
         except ResponsaError as error:
             rpc_status = status.of(error)
             wait = status.retry_after(error)
             more = {} if wait is None else {"retry-after": wait}
-            await self._respond(status.http_status(rpc_status), status.as_json(rpc_status), more)
+            await self._respond(status.http_status(rpc_status), self.describe(rpc_status), more)
+
+    def _timeout(self) -> str | None:
+        return self._headers.get("grpc-timeout")
 
     async def _single(self) -> None:
         replies: list[Message | bytes] = []
@@ -116,9 +96,10 @@ class _Exchange:
         elif not await self._calls.serve_until(self._await_end(), self._call, self._read, keep):
             return
         (reply,) = replies
-        body = to_json(self._binding.response.FromString(reply) if isinstance(reply, bytes) else reply)
+        message = self._binding.response.FromString(reply) if isinstance(reply, bytes) else reply
+        body = message.SerializeToString() if self._kind.endswith("proto") else to_json(message)
         if self._binding.verb != "GET":
-            await self._respond(200, body, {})
+            await self._respond(200, body, {"content-type": self._kind})
             return
         # The tag is weak, because the same content may come compressed and plain. Not the resource's own etag: that
         # stays the same while counters change.
@@ -129,13 +110,16 @@ class _Exchange:
         else:
             await self._respond(200, body, {"etag": tag})
 
-    async def _stream(self) -> None:
+    def _form(self) -> StreamForm:
         method = self._call.method
         wants_events = negotiate(self._headers.getlist("accept"), [EVENTS.media_type])
         written = EVENTS if wants_events and method in EVENT_STREAMS else LINES
         if written is EVENTS and method == _RESUME:
             self._last = self._headers.get("last-event-id")
-        stream = Stream(self._call, self._binding.response, written, self._send)
+        return written
+
+    async def _stream(self) -> None:
+        stream = Stream(self._call, self._binding.response, self._form(), self._send)
         try:
             if not await self._calls.serve_until(self._await_end(), self._call, self._read, stream.message):
                 return
@@ -151,6 +135,9 @@ class _Exchange:
         self._asked = True
         body = await self._body()
         self._arrived.set()
+        return self._message(body)
+
+    def _message(self, body: bytes) -> bytes:
         if body:
             check_json(self._headers)
         message = message_of(self._binding, self._segments, self._scope["query_string"], body)
@@ -175,13 +162,18 @@ class _Exchange:
     async def _whole_body(self, *, announced: bool) -> bytes:
         body = bytearray()
         while True:
-            piece = await self._receive()
-            if piece["type"] == "http.disconnect":
-                raise CallCancelled(Reason.CANCELLED, "The caller ended the call.")
-            body += piece.get("body", b"")
+            piece, more = await self._piece()
+            body += piece
             check_size(self._call.method, len(body), announced=announced)
-            if not piece.get("more_body", False):
+            if not more:
                 return bytes(body)
+
+    async def _piece(self) -> tuple[bytes, bool]:
+        """The next bytes of the body, and whether there may be more."""
+        piece = await self._receive()
+        if piece["type"] == "http.disconnect":
+            raise CallCancelled(Reason.CANCELLED, "The caller ended the call.")
+        return piece.get("body", b""), piece.get("more_body", False)
 
     async def _await_end(self) -> None:
         """Return once the caller has left. Until the body has arrived, reading it shows that."""
@@ -195,14 +187,43 @@ class _Exchange:
             headers["vary"] = "accept-encoding"
             if negotiate(self._headers.getlist("accept-encoding"), ["gzip"]):
                 headers["content-encoding"] = "gzip"
-                body = zlib.compress(body, _QUICKEST, _GZIP)
+                body = zlib.compress(body, _QUICKEST, GZIP)
         await _respond(self._send, code, body, headers)
+
+
+class Rest(BaseRoute):
+    """The paths of all calls that `calls` serves. It also answers other HTTP methods of these paths, with 405 and the header Allow."""
+
+    def __init__(self, calls: Calls, exchange: type[Exchange] = Exchange) -> None:
+        """calls: with all their methods. exchange: how a request is served."""
+        self._calls = calls
+        self._exchange = exchange
+        self._paths = Paths(exchange.bindings(calls.methods()))
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether the path belongs to a call."""
+        match = self._paths.find(scope["raw_path"]) if scope["type"] == "http" else None
+        return (Match.NONE, {}) if match is None else (Match.FULL, {"rest": match})
+
+    def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
+        """Raises NoMatchFound: no path has a name."""
+        raise NoMatchFound(name, path_params)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        route = cast("PathMatch", scope["rest"])
+        binding = route.binding(scope["method"])
+        if binding is None:
+            refused = self._exchange.describe(status.no_method(scope["method"], route.allowed))
+            await _respond(send, 405, refused, {"allow": ", ".join(route.allowed)})
+            return
+        await self._exchange(self._calls, binding, route, scope, receive, send).serve()
 
 
 async def _respond(send: Send, code: int, body: bytes, headers: dict[str, str]) -> None:
     headers["cache-control"] = "no-store"
     if code != 304:
-        headers["content-type"] = "application/json"
+        headers.setdefault("content-type", "application/json")
         headers["content-length"] = str(len(body))
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": code, "headers": pairs})

@@ -29,6 +29,7 @@ _LARGER: Final[Mapping[str, int]] = {
     _KNOWLEDGE + "Search": SEARCH_BYTES,
     _KNOWLEDGE + "BatchSearch": SEARCH_BYTES,
     _KNOWLEDGE + "EmbedTexts": SEARCH_BYTES,
+    _KNOWLEDGE + "UploadDocument": 2 * SEARCH_BYTES,  # of Connect: a piece of 256 KiB in base64
     _CREATE_DOCUMENT: DOCUMENT_BYTES,
 }
 _PARAMETER: Final = "unknown_parameter"

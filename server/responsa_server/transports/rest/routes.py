@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, cast
 from urllib.parse import unquote_to_bytes
@@ -85,9 +85,9 @@ class _Node:
 class Paths:
     """The tree of all paths of the methods that are served."""
 
-    def __init__(self, methods: Collection[Method]) -> None:
+    def __init__(self, bindings: Iterable[Binding]) -> None:
         self._root = _Node()
-        for binding in bindings_of(methods):
+        for binding in bindings:
             self._add(binding)
 
     def find(self, raw_path: bytes) -> PathMatch | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from google.protobuf.message import Message
+from google.rpc.status_pb2 import Status
 from starlette.types import Send
 
 from responsa.chat.v1.chat_service_pb2 import AskResponse
@@ -19,14 +20,16 @@ from responsa_server.domain.errors import ResponsaError
 
 @dataclass(frozen=True, slots=True)
 class StreamForm:
-    """How a stream is written. message: writes a message of the call. error: writes the google.rpc.Status, given as
-    JSON, of a call that fails after its first message. empty: the HTTP status of a stream without messages.
+    """How a stream is written. message: writes a message of the call. error: writes the status of a call that fails after
+    its first message. empty: the HTTP status of a stream without messages. end: the end of a stream without an error; if
+    there is one, a call that fails before its first message is such a stream, too.
     """
 
     media_type: str
     message: Callable[[Any], bytes]
-    error: Callable[[bytes], bytes]
+    error: Callable[[Status], bytes]
     empty: int
+    end: bytes = b""
 
 
 def _event(frame: AskResponse) -> bytes:
@@ -49,17 +52,21 @@ _TYPES: Final = {
 LINES: Final = StreamForm(
     "application/x-ndjson",
     lambda message: to_json(message) + b"\n",
-    lambda error: b'{"error":' + error + b"}\n",
+    lambda failed: b'{"error":' + status.as_json(failed) + b"}\n",
     200,
 )
 # 204 makes an EventSource stop reconnecting.
 EVENTS: Final = StreamForm(
-    "text/event-stream", _event, lambda error: b"event: error_status\ndata: " + error + b"\n\n", 204
+    "text/event-stream",
+    _event,
+    lambda failed: b"event: error_status\ndata: " + status.as_json(failed) + b"\n\n",
+    204,
 )
 
 
 class Stream:
-    """Writes one response, which begins with the first message. A call that fails before then gets an ordinary error response."""
+    """Writes one response, which begins with the first message. A call that fails before then gets an ordinary error
+    response, unless its form says otherwise."""
 
     def __init__(self, call: Call, kind: type[Message], written: StreamForm, send: Send) -> None:
         self._call = call
@@ -75,14 +82,13 @@ class Stream:
         await self._write(self._format.message(content))
 
     async def end(self, error: ResponsaError | None = None) -> None:
-        """End the response. Raises the error if nothing was sent yet."""
-        if error is not None:
-            if not self._begun:
-                raise error
-            await self._write(self._format.error(status.as_json(status.of(error))))
+        """End the response. Raises the error if nothing was sent yet and its response is an ordinary one."""
+        if error is not None and not (self._begun or self._format.end):
+            raise error
+        end = self._format.end if error is None else self._format.error(status.of(error))
         if not self._begun:
             await self._start(self._format.empty)
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self._send({"type": "http.response.body", "body": end, "more_body": False})
 
     async def _write(self, data: bytes) -> None:
         if not self._begun:

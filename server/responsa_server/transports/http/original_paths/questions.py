@@ -50,6 +50,22 @@ def _exchange(turn: turn_pb2.Turn) -> dict[str, object]:
     }
 
 
+def _tool_results(events: Iterable[turn_pb2.TurnEvent]) -> list[Json]:
+    """What the tools returned that the answer called."""
+    tools = {event.tool_call.call_id: event.tool_call.tool for event in events}
+    return [
+        {
+            "tool": id_of(tools.get(event.tool_result.call_id, "")),
+            "outcome": turn_pb2.ToolOutcome.Name(event.tool_result.outcome)
+            .removeprefix("TOOL_OUTCOME_")
+            .lower(),
+            "content": event.tool_result.content,
+        }
+        for event in events
+        if event.HasField("tool_result")
+    ]
+
+
 def _sources(citations: Iterable[citation_pb2.Citation]) -> list[Json]:
     """The sources of an answer: documents by their ids, and results of tools by the names of the tools."""
     return [
@@ -87,9 +103,9 @@ def _message(message: message_pb2.Message) -> Json:
     }
 
 
-def _answer(path: str, agent: str, *questions: str) -> OriginalRow:
+def _answer(path: str, agent: str, *questions: str, tools: bool = False) -> OriginalRow:
     """A path that answers a question. agent: who answers unless the request names another one; "" for the tenant's
-    default. questions: the fields that may have its text."""
+    default. questions: the fields that may have its text. tools: whether the reply has what tools returned."""
 
     def request(values: Given) -> chat.AnswerRequest:
         asked = values.get("agent") or values.get("agent_id") or agent
@@ -110,7 +126,10 @@ def _answer(path: str, agent: str, *questions: str) -> OriginalRow:
         CHAT + "Answer",
         request,
         turn_pb2.Turn,
-        lambda reply, _: _exchange(reply),
+        lambda reply, values: {
+            **_exchange(reply),
+            **({"tool_results": _tool_results(values["events"])} if tools else {}),
+        },
         {
             **dict.fromkeys(questions, str),
             "conversation_id": str,
@@ -128,6 +147,7 @@ def _answer(path: str, agent: str, *questions: str) -> OriginalRow:
         },
         remedies=_CONVERSATION_ID,
         limit=MAX_QUESTION_BODY,
+        events=(lambda turn: turn.name) if tools else None,
     )
 
 
@@ -191,7 +211,7 @@ def asking(settings: OriginalSettings) -> Sequence[OriginalRow]:
     """The paths that answer questions."""
     return (
         _answer("/chat/question", settings.question_agent, "question"),
-        _answer("/agent/query", settings.query_agent, "query"),
+        _answer("/agent/query", settings.query_agent, "query", tools=True),
         _answer("/agents/process", settings.process_agent, "input", "query"),
     )
 
@@ -239,7 +259,8 @@ ROWS: Final[Sequence[OriginalRow]] = (
         "turns",
         _exchange,
         where=lambda values: {
-            "filter": f"conversation = {json.dumps(_conversation(values))}" if _conversation(values) else ""
+            "filter": f"conversation = {json.dumps(_conversation(values))}" if _conversation(values) else "",
+            "with_total_size": True,
         },
         key="history",
         fields={"conversation_id": str},

@@ -45,7 +45,8 @@ class OriginalRow:
     instead of a wrong value, by the names here, where the contract's words would be wrong here. limit: the maximum size
     of a body, in bytes. first: a call that comes before. alternatives: fields of which at most one may be given. items:
     the field of the response with the entries of a list, whose pages may be counted (`PAGED`). absent: the response in
-    place of NOT_FOUND; None if that is an error. form: whether a body may be a form with a file, which goes to
+    place of NOT_FOUND; None if that is an error. events: the name of a turn whose
+    events the values have as `events`. form: whether a body may be a form with a file, which goes to
     UploadDocument.
     """
 
@@ -65,6 +66,7 @@ class OriginalRow:
     items: str = ""
     absent: Callable[[Given], Message | None] = lambda _: None
     form: bool = False
+    events: Callable[[Any], str] | None = None
 
 
 PAGED: Final[Mapping[str, type | UnionType]] = {
@@ -147,7 +149,7 @@ def row_of_list(
     items: str,
     shape: Callable[[Any], Json],
     *,
-    where: Callable[[Given], Mapping[str, str]] = lambda _: {},
+    where: Callable[[Given], Mapping[str, object]] = lambda _: {},
     key: str = "",
     fields: Mapping[str, type | UnionType] | None = None,
     renamed: Mapping[str, Sequence[str]] | None = None,
@@ -171,6 +173,7 @@ def row_of_list(
             **head(values),
             key or items: [shape(entry) for entry in getattr(reply, items)],
             "next_page_token": reply.next_page_token or None,
+            **({"total": reply.total_size} if hasattr(reply, "total_size") else {}),
         },
         {**(fields or {}), **PAGED},
         renamed={"page_size": PAGE_SIZE, **(renamed or {})},

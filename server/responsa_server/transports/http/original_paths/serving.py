@@ -12,11 +12,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from responsa.chat.v1.chat_service_pb2 import ResumeTurnRequest, ResumeTurnResponse
+from responsa.chat.v1.turn_pb2 import TurnEvent
 from responsa_server.calls import status, violations
-from responsa_server.calls.call import CALL_ID, Call
+from responsa_server.calls.call import CALL_ID, Call, Complete
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.http import call_of
 from responsa_server.calls.listing import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
+from responsa_server.calls.methods import CHAT
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, ResponsaError
 from responsa_server.transports.http.original_path_settings import OriginalSettings
 from responsa_server.transports.http.original_paths import documents, people, questions, reports
@@ -34,7 +37,8 @@ def rows(settings: OriginalSettings) -> Sequence[OriginalRow]:
 def original_routes(calls: Calls, settings: OriginalSettings) -> Iterator[BaseRoute]:
     """The routes of all rows."""
     for row in rows(settings):
-        yield Route(row.path, _PathRoute(calls, row).serve, methods=list(row.methods))
+        for path in (row.path, f"{row.path}/"):
+            yield Route(path, _PathRoute(calls, row).serve, methods=list(row.methods))
 
 
 _KINDS: Final[Mapping[type | UnionType, str]] = {
@@ -82,6 +86,8 @@ class _PathRoute:
                 value = first.value(await self._calls.answer(before, first.request(values), first.response))
                 values = {**values, first.name: value}
             reply = await self._answer(request, call, values)
+            if row.events:
+                values = {**values, "events": await self._events(request, row.events(reply))}
         except ResponsaError as error:
             return self._problem(
                 error, call, [self._here(violation, values) for violation in error.violations]
@@ -116,6 +122,18 @@ class _PathRoute:
                 raise
             return instead
 
+    async def _events(self, request: Request, turn: str) -> Sequence[TurnEvent]:
+        """The events of a turn that has ended."""
+        events: list[TurnEvent] = []
+
+        async def keep(frame: Message | bytes) -> None:
+            content = frame if isinstance(frame, bytes) else frame.SerializeToString()
+            events.extend(ResumeTurnResponse.FromString(content).events)
+
+        resumed = Complete(ResumeTurnRequest(turn=turn))
+        await self._calls.serve(call_of(request.scope, CHAT + "ResumeTurn"), resumed, keep)
+        return events
+
     async def _skip_to_page(self, request: Request, call: Call, values: Given, skipped: int) -> Message:
         """A page of a list whose entries the client counts: those before the page are read and dropped."""
         row = self._row
@@ -126,7 +144,8 @@ class _PathRoute:
             page: Any = await self._calls.answer(call_of(request.scope, row.call), listing, row.response)
             skipped -= len(getattr(page, row.items))
             if not page.next_page_token:
-                return row.response()
+                page.ClearField(row.items)
+                return page
             listing.page_token = page.next_page_token
         listing.page_size = wanted
         return await self._calls.answer(call, listing, row.response)
