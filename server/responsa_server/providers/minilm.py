@@ -20,6 +20,7 @@ import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
 from responsa_server.domain.sharing import Scheduler
+from responsa_server.providers.minilm_shape import BUILDER_VERSION, DIMENSIONS, Float
 from responsa_server.system.instance import model_folder
 from responsa_server.system.private_files import write_private
 
@@ -27,11 +28,6 @@ if TYPE_CHECKING:
     # At run time, only `open_session` imports onnxruntime.
     import onnxruntime as ort
 
-Float = npt.NDArray[np.float32]
-
-DIMENSIONS: Final = 384
-BUILDER_VERSION: Final = 1
-"""This version is part of the names of the vectors. Raise it whenever the graph of `minilm_graph.py` computes other vectors."""
 _FILE_VERSION: Final = 2
 """This version is part of the cached file's name. Raise it whenever the graph changes but its vectors stay the same."""
 WEIGHTS_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from responsa_server.providers.minilm import BUILDER_VERSION, DIMENSIONS, Float
+from responsa_server.providers.minilm_shape import BUILDER_VERSION, DIMENSIONS, Float
 
 Weights = Mapping[str, Float]
 
