@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import subprocess
 from base64 import b64encode
 from collections.abc import Generator
@@ -42,7 +43,7 @@ class GitServer:
 
 
 @contextmanager
-def serving(folder: Path) -> Generator[GitServer]:
+def serving(folder: Path, tls: ssl.SSLContext | None = None) -> Generator[GitServer]:
     """A repository `handbook.git` with the branch main, and its working copy."""
     for command in (
         ["git", "init", "--quiet", "--bare", "--initial-branch=main", str(folder / "handbook.git")],
@@ -64,6 +65,7 @@ def serving(folder: Path) -> Generator[GitServer]:
             if self.headers.get("authorization") != token:
                 self.send_response(401)
                 self.send_header("www-authenticate", "Basic")
+                self.send_header("content-length", "0")
                 self.end_headers()
                 return
             server.requests.append(path)
@@ -95,6 +97,9 @@ def serving(folder: Path) -> Generator[GitServer]:
             self.send_response(int(headers.pop("Status", "200").split()[0]))
             for name, value in headers.items():
                 self.send_header(name, value)
+            self.send_header(
+                "content-length", str(len(body))
+            )  # over TLS, some clients take no other end for one
             self.end_headers()
             self.wfile.write(body)
 
@@ -104,7 +109,9 @@ def serving(folder: Path) -> Generator[GitServer]:
             pass
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server = GitServer(f"http://127.0.0.1:{http.server_address[1]}/handbook.git", folder)
+    if tls is not None:
+        http.socket = tls.wrap_socket(http.socket, server_side=True, do_handshake_on_connect=False)
+    server = GitServer(f"http{'s' if tls else ''}://127.0.0.1:{http.server_address[1]}/handbook.git", folder)
     Thread(target=http.serve_forever, daemon=True).start()
     try:
         yield server

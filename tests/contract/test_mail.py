@@ -467,7 +467,7 @@ async def test_mails_cross_the_network_encrypted_after_a_sign_in(
         assert len(server.mails) == 1
         # The authorities of the installation need no file of mail's own.
         monkeypatch.setenv("SSL_CERT_FILE", "")  # and back at the end
-        trust_also(certificate, tmp_path)
+        trust_also(certificate)
         await SmtpMailer(unknown).send(UUID(int=3), "ann@example.org", MailText("Hello", "A mail.\n"))
         assert len(server.mails) == 2
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -22,7 +23,9 @@ from responsa_etl.sources.folders import find_name_problem
 from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
 from responsa_server.domain.knowledge import Operation
 from responsa_server.outbound.addresses import Allowed, IpAddress, UrlOrigin
+from responsa_server.outbound.authorities import trust_also
 from tests import git_server
+from tests.certificates import certificate
 from tests.etl.office import MAPPING, Office
 
 Pages = Callable[[str], Awaitable[bytes]]
@@ -212,7 +215,7 @@ async def test_a_folder_of_the_server_with_very_many_entries_ends_by_the_budget(
     assert end_of(await connect(office, FolderKind.PATH, str(folder))) == ("200 entries", 1)
 
 
-async def test_git_connects_to_the_host_that_was_looked_up(
+async def test_git_connects_to_the_host_that_was_looked_up_and_trusts_the_installations_authorities(
     office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def look_up(origin: UrlOrigin, _: Allowed) -> Sequence[IpAddress]:
@@ -220,7 +223,13 @@ async def test_git_connects_to_the_host_that_was_looked_up(
         return [ip_address("127.0.0.1")]
 
     monkeypatch.setattr(git_folder, "reachable_addresses", look_up)
-    with git_server.serving(tmp_path) as server:
+    for name, part in zip(("key", "certificate"), certificate("git.example"), strict=True):
+        (tmp_path / name).write_bytes(part)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "certificate", tmp_path / "key")
+    monkeypatch.setenv("SSL_CERT_FILE", "")  # and back at the end
+    trust_also(tmp_path / "certificate")
+    with git_server.serving(tmp_path, tls) as server:
         server.commit(a="# A heron")
         address = server.url.replace("127.0.0.1", "git.example.")  # the dot would be another name for git
         run = await connect(office, FolderKind.GIT, address, git_server.PASSWORD)

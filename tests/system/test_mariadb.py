@@ -279,9 +279,7 @@ async def test_time_limits(maria: Maria, staff: DatabaseConnection) -> None:
     await until_idle(maria)
 
 
-async def test_tls(
-    maria: Maria, staff: DatabaseConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_tls(maria: Maria, staff: DatabaseConnection, monkeypatch: pytest.MonkeyPatch) -> None:
     cipher = "SELECT variable_value FROM information_schema.session_status WHERE variable_name = 'Ssl_cipher'"
     assert (await read(staff, cipher))[0][0]
     assert (await read(replace(staff, tls=DatabaseTls.OFF), cipher))[0][0] == ""
@@ -289,7 +287,7 @@ async def test_tls(
     found = await problem(strict)
     assert (found.fault, "certificate" in found.message) == (DatabaseFault.UNREACHABLE, True), found.message
     monkeypatch.setenv("SSL_CERT_FILE", "")  # and back at the end
-    trust_also(maria.folder / "certificate.pem", tmp_path)
+    trust_also(maria.folder / "certificate.pem")
     assert (await read(strict, cipher))[0][0]
 
 

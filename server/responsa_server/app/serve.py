@@ -364,7 +364,7 @@ async def serve(
         from responsa_server.outbound.authorities import trust_also
 
         try:
-            trust_also(settings.authorities, settings.home)
+            trust_also(settings.authorities)
         except OSError as error:
             raise Fixable(f"The setting authorities cannot be used ({error})", "name a PEM file") from error
     stop: asyncio.Queue[signal.Signals] = asyncio.Queue()

@@ -3,8 +3,11 @@ of the setting `authorities`."""
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import ssl
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -25,11 +28,15 @@ _SYSTEM: Final = (
 )
 
 
-def trust_also(file: Path, home: Path) -> None:
-    """Trust the authorities of a PEM file from now on, in this process and in those that it starts: SSL_CERT_FILE names a file
-    with all authorities. home: the data folder, which gets that file. Raises OSError, also if the file has no certificate."""
+def trust_also(file: Path) -> None:
+    """Trust the authorities of a PEM file from now on, in this process and in those that it starts: SSL_CERT_FILE names a
+    temporary file with all authorities. Raises OSError, also if the file has no certificate."""
     ssl.create_default_context(cafile=str(file))
-    every = home / "authorities.pem"
+    # Confined programs are other users, who cannot read the data folder.
+    folder = Path(tempfile.mkdtemp(prefix="responsa-authorities-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder.chmod(0o755)
+    every = folder / "authorities.pem"
     every.write_text(
         "\n".join(Path(each).read_text() for each in filter(None, (authorities_file(), str(file))))
     )

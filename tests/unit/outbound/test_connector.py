@@ -325,7 +325,7 @@ async def test_additional_authorities_are_trusted_beside_the_systems(
     monkeypatch.setenv("SSL_CERT_FILE", "")  # and back at the end
     match way:
         case "setting":
-            authorities.trust_also(authority, tmp_path)
+            authorities.trust_also(authority)
         case "SSL_CERT_DIR":
             # OpenSSL looks authorities up by the hash of their names.
             named = ["openssl", "x509", "-subject_hash", "-noout", "-in", str(authority)]
@@ -354,13 +354,13 @@ def test_programs_get_one_file_and_a_file_without_a_certificate_is_refused(
     monkeypatch.setenv("SSL_CERT_FILE", "")  # and back at the end
     system = authorities.authorities_file()
     (tmp_path / "own.pem").write_bytes(certificate("localhost")[1])
-    authorities.trust_also(tmp_path / "own.pem", tmp_path)
+    authorities.trust_also(tmp_path / "own.pem")
     every = Path(authorities.authorities_file()).read_text()
     assert (tmp_path / "own.pem").read_text() in every
     assert not system or Path(system).read_text() in every
     (tmp_path / "empty.pem").write_text("nothing")
     with pytest.raises(OSError, match="certificate"):
-        authorities.trust_also(tmp_path / "empty.pem", tmp_path)
+        authorities.trust_also(tmp_path / "empty.pem")
 
 
 @pytest.mark.parametrize(
