@@ -1,6 +1,6 @@
 // Documents of others: every Markdown file that the installed packages bring, as it is and with front matter before it.
 import { readdirSync, readFileSync } from "node:fs";
-import { describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import type { Block, Content, Place } from "../src/text/content.js";
 import { Markdown } from "../src/text/markdown.js";
 import { wrapped } from "../src/text/view.js";
@@ -24,6 +24,9 @@ const FORMS = [
   "--- \nkey: {a: 1, b: [2, 3]}\n---  ",
   `---\n${"key: value\n".repeat(400)}---`,
 ];
+
+// On a slow machine, these tests take longer than the runner waits for a worker that never looks up.
+beforeEach(() => new Promise<void>((resolve) => setTimeout(resolve)));
 
 /** What is shown, without the places, and the places apart. */
 function moved(blocks: readonly Block[], by: number): unknown {
