@@ -109,7 +109,7 @@ def test_plain_text_keeps_its_line_ends() -> None:
     [
         (b"# A *b* [c](http://d) `e`\nx", "n.md", "A b c e"),
         (b"Set\n===\n", "n.md", "Set"),
-        (b"Words.\n\n# The only one\n\n## Below\n", "n.md", "The only one"),
+        (b"Words.\n\n# A later one\n\n## Below\n", "n.md", "n"),
         (b"Words.\n\n# The first part\n\n# The second\n", "trip_report.md", "trip report"),
         (b"Words.\n\n## Second only\n", "refund-policy.md", "refund policy"),
         (b"## General\n\n# Late\n", "guides/set-up_2.md", "set up 2"),

@@ -66,7 +66,8 @@ def write_reply(body: ParsedDocument, blocks: BlockWriter) -> None:
                 lines.append(_MailLine(own, depth, block))
     for head, message in _split(lines, 0, None):
         if head is not None:
-            blocks.write(one_line(f"Quoted: {head}".rstrip(": ")), BlockKind.HEADING, 2)
+            heading = one_line(f"Quoted: {head}".rstrip(": "))
+            blocks.write(heading, BlockKind.HEADING, 2, place=Place(path=QUOTED))
         location = None if head is None else Place(path=QUOTED)
         for block, group in groupby(message, lambda line: line.block):
             blocks.write("\n".join(line.text for line in group), block.kind, block.level, "", location)

@@ -185,13 +185,9 @@ class BlockCollector:
         self._end = end
 
     def _opening_heading(self, running: int) -> str:
-        """Return the title of the heading of the first level that opens the document: no other heading stands above it, and
-        it is the first block or the only one of its level. '' if the document has none. running: as in `document`."""
-        own = [row for row in self._rows if row[1] >= running]
-        headings = [row for row in own if row[0] is BlockKind.HEADING]
-        first_levels = [row[4] for row in headings if row[3] == 1]
-        opens = headings[:1] == own[:1] or len(first_levels) == 1
-        return first_levels[0] if opens and first_levels and headings[0][3] == 1 else ""
+        """Return the title of the heading of the first level that is the first block, or ''. running: as in `document`."""
+        first = next((row for row in self._rows if row[1] >= running), None)
+        return first[4] if first and first[0] is BlockKind.HEADING and first[3] == 1 else ""
 
     def has(self, kind: BlockKind) -> bool:
         """Return whether there is a block of this kind."""

@@ -21,7 +21,14 @@ from enum import IntEnum
 from itertools import accumulate, pairwise
 from typing import Final
 
-from responsa_formats.text.canonical import Block, BlockKind, ParsedDocument, byte_positions, char_positions
+from responsa_formats.text.canonical import (
+    QUOTED,
+    Block,
+    BlockKind,
+    ParsedDocument,
+    byte_positions,
+    char_positions,
+)
 from responsa_formats.text.sections import Headings
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.domain.passages import OutlinedHeading, common_headings, open_headings, titles_of
@@ -299,9 +306,11 @@ class _AtomGroup:
 
 def _groups(atoms: _Atoms, totals: array[int], outline: _Outline, limit: int) -> Iterator[_AtomGroup]:
     """All atoms in order. A heading without text of its own stays with the section below it. A section is joined with
-    those after it that do not stand further out, while they have fewer than `limit` tokens together."""
+    those after it that do not stand further out, while they have fewer than `limit` tokens together; what a mail quotes
+    stays alone."""
     edges = [*(bisect_right(atoms.ends, start) for start in outline.starts), len(atoms.starts)]
     units: list[tuple[int, _AtomGroup]] = []
+    alone = set[int]()
     level, is_lone = 0, False
     for index, (start, end) in enumerate(pairwise(edges)):
         if start == end:
@@ -309,12 +318,18 @@ def _groups(atoms: _Atoms, totals: array[int], outline: _Outline, limit: int) ->
         above, level = level, outline.level(index)
         outer, first = units.pop() if is_lone and level > above else (level, _AtomGroup(start, start, end))
         units.append((outer, _AtomGroup(first.start, start, end)))
+        if index in outline.quotes:
+            alone.update((start, end))
         is_lone = bisect_left(atoms.starts, outline.ends[index]) >= end
     joined: list[tuple[int, _AtomGroup]] = []
     for level, unit in units:
         if joined:
             outer, group = joined[-1]
-            if level >= outer and totals[unit.end] - totals[group.start] < limit:
+            if (
+                level >= outer
+                and not {unit.start, unit.section} & alone
+                and totals[unit.end] - totals[group.start] < limit
+            ):
                 joined[-1] = outer, _AtomGroup(group.start, unit.section, unit.end)
                 continue
         joined.append((level, unit))
@@ -402,17 +417,21 @@ def _overlap_start(
 
 
 class _Outline:
-    """The headings of a document. starts, ends: the characters of each, and before them 0 for what stands above the first one."""
+    """The headings of a document. starts, ends: the characters of each, and before them 0 for what stands above the first one.
+    quotes: the indexes of those above messages that a mail quotes."""
 
     def __init__(self, blocks: Sequence[Block], spans: Sequence[tuple[int, int]], above: Headings) -> None:
         self.starts: list[int] = [0]
         self.ends: list[int] = [0]
+        self.quotes = set[int]()
         self._open = [open_headings(OutlinedHeading(-1, level, title) for level, title in above)]
         for block, (start, end) in zip(blocks, spans, strict=True):
             if block.kind is BlockKind.HEADING:
                 heading = OutlinedHeading(block.byte_start, block.level, block.title)
                 self.starts.append(start)
                 self.ends.append(end)
+                if block.place is not None and block.place.path == QUOTED:
+                    self.quotes.add(len(self._open))
                 self._open.append(open_headings((*self._open[-1], heading)))
 
     def level(self, index: int) -> int:
