@@ -96,6 +96,9 @@ ODD: Final[Mapping[str, Odd]] = {
     "Magistral: reasoning in brackets": Odd(
         _said("[THI", "NK]Hm [1].[/THINK]", "At nine [1]."), "At nine [1]."
     ),
+    "A model told to think aloud: a longer name": Odd(
+        _said("<think", "ing>Hm.</thinking>At nine."), "At nine."
+    ),
     "Kimi: reasoning between triangles": Odd(_said("◁think▷Hm.◁/think", "▷At nine."), "At nine."),
     "Gemma: reasoning in a channel": Odd(_said("<|channel>thought\nHm.<channel|>At nine."), "At nine."),
     "Seed: a name before the mark": Odd(_said("<seed:think>Hm.</seed:think>At nine."), "At nine."),

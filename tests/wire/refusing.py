@@ -162,11 +162,19 @@ NAMELESS: Final = (400, {"error": {"message": "Bad request", "type": "invalid_re
 class RefusingServer:
     """A server that answers with LAKE, unless one of the refusals says otherwise. It asks for a tool once if one of `asks` is offered.
     bodies: the requests. Refuses also what has calls of tools without the reasoning that came with them if `reasons`.
-    whole: whether the answer is one JSON value, although it was to be a stream."""
+    whole: whether the answer is one JSON value, although it was to be a stream; it begins with `mark`. extra: of each call."""
 
     def __init__(
-        self, *refusals: Refusal, asks: str = "", reasons: bool = False, whole: bool = False, text: str = LAKE
+        self,
+        *refusals: Refusal,
+        asks: str = "",
+        reasons: bool = False,
+        whole: bool = False,
+        text: str = LAKE,
+        mark: bytes = b"",
+        extra: object = None,
     ) -> None:
+        self._mark, self._extra = mark, {"extra_content": extra} if extra else {}
         self.bodies: list[Body] = []
         self.refused = 0
         self.text = text
@@ -190,7 +198,7 @@ class RefusingServer:
             await self._tell(exchange, json.dumps(_filled(schema)))
         elif self._asks in [tool["function"]["name"] for tool in body.get("tools", [])] and not called:
             arguments = '{"query": "lake", "shop": "x"}'
-            await self._tell(exchange, "", [call(0, "c1", self._asks, arguments)])
+            await self._tell(exchange, "", [{**call(0, "c1", self._asks, arguments), **self._extra}])
         else:
             await self._tell(exchange, self.text)
 
@@ -201,7 +209,8 @@ class RefusingServer:
             message = {"role": "assistant", **delta}
             usage = {"prompt_tokens": 900, "completion_tokens": 9}
             whole = {"choices": [{"index": 0, "message": message, "finish_reason": finish}], "usage": usage}
-            await exchange.reply(200, as_json(whole), {"content-type": "application/json"})
+            body = self._mark + as_json(whole)
+            await exchange.reply(200, body, {"content-type": "application/json"})
             return
         await exchange.begin("text/plain")
         thoughts = (

@@ -39,12 +39,13 @@ FIELDS: Final = {
     "max_completion_tokens": (re.compile("max_completion_tokens", re.I), "completion_limit"),
     "tools": (re.compile(r"\btools?\b|function.call|tool_c", re.I), "tools"),
     "system": (re.compile(_ROLES, re.I), ""),
-    "reasoning": (re.compile("reasoning", re.I), ""),
+    "reasoning": (re.compile("reasoning|extra_content", re.I), ""),
 }
 """What a server may refuse: its words in an error, and the setting that decides instead if it is given; "" for none."""
 _LIMITS: Final = ("max_tokens", "max_completion_tokens")
 _MOST_TRIES: Final = 4
 _MESSAGE_TOKENS: Final = 8
+_TOO_LARGE, _LONG_PROMPT = 413, 1000
 # A ratio counts from so many estimated tokens, and up to so much.
 _LEAST_COUNTED, _MOST_RATIO = 500, 3.0
 _BEHIND: Final = 24
@@ -53,7 +54,7 @@ _FAULTS: Final = tuple(ModelFault)
 # A last line that is no longer may end the marks around a text, so it is not cut off.
 _LONGEST_MARK: Final = 80
 # 404 and 500 are gateways' and templates' answers to what they do not take.
-_REFUSALS: Final = (400, 422, 404, 500)
+_REFUSALS: Final = (400, 422, 404, 500, _TOO_LARGE)
 _TOO_LONG: Final = re.compile(
     r"context.?(?:length|size|window)|too many (?:input )?tokens|(?:prompt|input) is too long|reduce the length|"
     r"maximum (?:prompt length|number of tokens|context)|inputs`? tokens|tokens? .{0,40}exceed|exceed.{0,40} tokens",
@@ -192,35 +193,41 @@ class Trial:
 
     def cures(self, error: ModelError) -> bool:
         """Whether the next try may cure the error: with a shorter prompt, or without what the error names, or else, in a turn and
-        for this call alone, without all that it may mean."""
+        for this call alone, with half of the prompt and without all that it may mean."""
         status = error.status or (_REFUSALS[0] if error.fault is ModelFault.REFUSED else 0)
         self._tries += 1
         if status not in _REFUSALS or error.fault is ModelFault.CREDENTIAL or self._tries > _MOST_TRIES:
             return False
-        if _TOO_LONG.search(error.detail):
+        if status == _TOO_LARGE or _TOO_LONG.search(error.detail):
             return self._shorten(error.detail)
-        return self._leave_out_named(error.detail) or (status in _REFUSALS[:2] and self._leave_out_all())
+        return self._leave_out_named(error.detail) or (status in _REFUSALS[:2] and self._try_unnamed())
 
     def _shorten(self, detail: str) -> bool:
         window = None if self.server.window else _WINDOW.match(detail)
         if window and not self._echoes(detail, window):
             self.new["window"] = int(window[1] or window[2] or window[3])
-        halved, self._share = self._share < 1, 0.5
+        # The test of a window that is set tells that it is too large.
+        halved, self._share = self._share < 1 or (self.server.window and self.prompt.purpose == TEST), 0.5
         return not halved
 
     def _leave_out_named(self, detail: str) -> bool:
         for name in self._list_sent():
             if match := FIELDS[name][0].search(detail):
-                if self._echoes(detail, match):
+                # An error of a call that was made does not say that the model takes no tools.
+                called = name == "tools" and any(each.requests for each in self.sent.messages)
+                if called or self._echoes(detail, match):
                     self._own.add(name)
                 else:
                     self.new[name] = 0
                 return True
         return False
 
-    def _leave_out_all(self) -> bool:
-        if self.prompt.purpose == TEST or self._own:
+    def _try_unnamed(self) -> bool:
+        if self.prompt.purpose == TEST or (self._own and self._share < 1):
             return False
+        if self._share == 1 and (self._own or count_tokens(self.sent) > _LONG_PROMPT):
+            self._share = 0.5
+            return True
         self._own.update(name for name in self._list_sent() if name not in _LIMITS)
         return bool(self._own)
 

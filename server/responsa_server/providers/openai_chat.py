@@ -42,6 +42,7 @@ from responsa_server.providers.settings import CompatibleSettings
 _DONE: Final = "[DONE]"
 # The names of servers for a model's reasoning, in answers and in the messages that want it back.
 _REASONING: Final = ("reasoning_content", "reasoning", "reasoning_details")
+_EXTRA: Final = "extra_content"  # Gemini wants it back with its call
 # OpenAI's reasons, and those of Mistral, Hugging Face's TGI and older compatible servers.
 _STOPS: Final = {
     **dict.fromkeys(("stop", "tool_calls", "function_call", "eos_token", "stop_sequence", "eos"), Stop.END),
@@ -67,6 +68,7 @@ class _ToolCall(WireModel):
     index: int | None = None
     id: str | None = None
     function: _Function | None = None
+    extra_content: JsonValue = None
 
 
 class _Part(WireModel):
@@ -157,7 +159,8 @@ class OpenAiChat(HttpModel):
                 finish = choice.finish_reason or finish
         if not finish:
             raise ModelError(ModelFault.CUT, "the stream ended without a finish reason")
-        for request in calls.requested.requests(reasoning):
+        signed = next((each.signature for each in calls.requested.requests()), "")
+        for request in calls.requested.requests(reasoning | json.loads(signed or "{}")):
             yield request
         stop = Stop.UNSAFE if refused else stop_of(finish, _STOPS)
         yield ending(prompt, stop, wrote=wrote or bool(calls.requested), model=model)
@@ -247,7 +250,8 @@ class _Calls:
             arguments = raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False)
         # With an id, a later part may repeat the name.
         called, named = ("", "") if again else (call.id or "", function.name or "")
-        self.requested.add(index, called, named, arguments)
+        extra = json.dumps({_EXTRA: call.extra_content}) if call.extra_content else ""
+        self.requested.add(index, called, named, arguments, extra if index > self.requested.last else "")
         if call.id:
             self._ids[index] = call.id
 
@@ -290,9 +294,10 @@ def _message(message: PromptMessage) -> dict[str, Any]:
             for request in message.requests
         ]
         # Another vendor's signature is no JSON object.
-        for request in message.requests:
+        for request, call in zip(message.requests, plain["tool_calls"], strict=True):
             if request.signature.startswith("{"):
                 plain |= json.loads(request.signature)
+                call |= {_EXTRA: plain.pop(_EXTRA)} if _EXTRA in plain else {}
     if message.answers:
         plain["tool_call_id"] = message.answers
     return plain

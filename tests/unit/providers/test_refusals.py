@@ -115,12 +115,56 @@ async def test_what_an_error_does_not_name_or_only_repeats_holds_for_one_call() 
     nameless = Refusal(lambda body: "tools" in body, NAMELESS, {})
     async with refusing(server := RefusingServer(nameless)) as model:
         assert await text_of(model) == LAKE
-        assert (len(server.bodies), model.learned.of(model.key)) == (2, {})
+        # The prompt is long, so a half of it is tried first.
+        assert (len(server.bodies), model.learned.of(model.key)) == (3, {})
     # The user's own words come back in the error.
     words = "Please, the tools are not supported by this model, or are they?"
     echo = Refusal(lambda body: "tools" in body, (400, {"error": {"message": f"Cannot read: {words}"}}), {})
     async with refusing(RefusingServer(echo)) as model:
         asked = replace(PROMPT, messages=[*PROMPT.messages[:-1], PromptMessage(Role.USER, words)])
+        assert await text_of(model, asked) == LAKE
+        assert model.learned.of(model.key) == {}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        (400, {"error": "Range of input length should be [1, 4096]"}),
+        (400, {"error": {"message": "输入内容过长：最多允许 4096 个 token"}}),
+        (413, {"error": {"message": "Your input is too big for this model"}}),
+        (400, {"error": {"message": "Prompt exceeds max length"}}),
+        (413, {"error": {"message": "Request too large for model m: Limit 4096, Requested 7000"}}),
+    ],
+)
+async def test_a_window_in_other_words_halves_the_prompt_of_one_call(error: tuple[int, object]) -> None:
+    async with refusing(server := RefusingServer(window(6000, error))) as model:
+        assert await text_of(model) == LAKE
+        assert (len(server.bodies), model.learned.of(model.key)) == (2, {})
+        assert "tools" in server.bodies[-1]
+    # A test of a window says that the window is another one.
+    async with refusing(RefusingServer(window(2000, error)), window=8192) as model:
+        await raises(ModelError, answer(model, replace(PROMPT, purpose="model_test")))
+
+
+async def test_a_call_goes_back_with_what_gemini_signs_it_by() -> None:
+    extra = {"google": {"thought_signature": "c2ln"}}
+    server = RefusingServer(asks="look_up", reasons=True, extra=extra)
+    async with refusing(server) as model:
+        (request,) = (piece for piece in await answer(model, PROMPT) if isinstance(piece, ToolRequest))
+        result = PromptMessage(Role.TOOL, "12 km", answers=request.call_id)
+        asked = replace(
+            PROMPT, messages=[*PROMPT.messages, PromptMessage(Role.ASSISTANT, "", [request]), result]
+        )
+        assert await text_of(model, asked) == LAKE
+        (called,) = (message for message in server.bodies[-1]["messages"] if "tool_calls" in message)
+        assert called["tool_calls"][0]["extra_content"] == extra
+        assert (called["reasoning_content"], "extra_content" in called) == ("I search.", False)
+    unsigned = (
+        400,
+        {"error": {"message": "Function call is missing a thought_signature in functionCall parts."}},
+    )
+    missing = Refusal(lambda body: "tool" in roles(body), unsigned, {})
+    async with refusing(RefusingServer(missing)) as model:
         assert await text_of(model, asked) == LAKE
         assert model.learned.of(model.key) == {}
 
@@ -232,9 +276,9 @@ async def test_a_call_that_is_the_whole_text_is_one_if_the_model_is_known_to_wri
         assert "look it up" in await text_of(model)
 
 
-@pytest.mark.parametrize("whole", [True, False])
-async def test_a_body_is_read_whatever_its_content_type_says(whole: bool) -> None:
-    async with refusing(RefusingServer(whole=whole, asks="look_up")) as model:
+@pytest.mark.parametrize(("whole", "mark"), [(True, b""), (True, b"\xef\xbb\xbf\n "), (False, b"")])
+async def test_a_body_is_read_whatever_its_content_type_says(whole: bool, mark: bytes) -> None:
+    async with refusing(RefusingServer(whole=whole, asks="look_up", mark=mark)) as model:
         assert [piece for piece in await answer(model, PROMPT) if isinstance(piece, ToolRequest)]
         assert await text_of(model, replace(PROMPT, tools=())) == LAKE
 
