@@ -196,6 +196,19 @@ async def test_a_body_that_is_none_is_said_to_the_owner(served: Served) -> None:
     assert "HTTP 200, text/html: <html>Sign in</html>" in found.message
 
 
+@pytest.mark.parametrize("text", ["<think>The user asks.", " "])
+async def test_a_model_that_says_nothing_outside_of_its_reasoning_fails_the_test(
+    served: Served, text: str
+) -> None:
+    server = LoopbackServer(RefusingServer(text=text).handle)
+    await server.start()
+    wanted = pb.DefaultModel(provider="compatible", model="m", base_url=f"{server.url}/v1")
+    found = await served.ann.TestModel(default_model=wanted)
+    await server.close()
+    assert (found.outcome, list(found.steps)) == (pb.MODEL_TEST_OUTCOME_FAILED, [])
+    assert "It sent: no text outside of reasoning" in found.message
+
+
 async def test_a_provider_says_the_windows_of_its_models(served: Served) -> None:
     server = LoopbackServer(RefusingServer().handle)
     await server.start()
@@ -227,8 +240,7 @@ async def test_a_problem_appears_after_three_failures_for_one_cause_and_closes_a
     refusing, wire = True, OpenAi()
 
     async def handle(exchange: LoopbackExchange) -> None:
-        other = telling(wire, wire.events(Scene(["Yes."])))
-        await (complaining(wire.complaint(401)) if refusing else other)(exchange)
+        await (complaining(wire.complaint(401)) if refusing else RefusingServer().handle)(exchange)
 
     server = LoopbackServer(handle)
     await server.start()
@@ -254,7 +266,12 @@ async def test_a_problem_appears_after_three_failures_for_one_cause_and_closes_a
     assert said[2].startswith(
         "The model compatible:m has failed three times in a row: its server rejected the key. "
     )
+    await served.ann.SetDefaultModel(default_model=wanted, skip_test=True)
+    assert (await served.ann.GetModels()).problem == ""
+    assert (await ask(), bool(await ask()), bool(await ask())) == ("", False, True)
     refusing = False
+    await served.ann.TestModel(default_model=wanted)
+    assert (await served.ann.GetModels()).problem == ""
     table.breakers.record_success("key:compatible")
     assert await ask() == ""
     await table.close()

@@ -36,14 +36,18 @@ from responsa_server.domain.model_settings import (
 )
 from responsa_server.domain.models import (
     ChatModel,
+    Ended,
     ModelError,
     ModelFault,
     ModelPrompt,
     PromptMessage,
     Provenance,
     Role,
+    Stop,
+    TextPiece,
     ToolCard,
     ToolRequest,
+    Withdrawn,
 )
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.people import AuditEvent, Principal
@@ -113,16 +117,14 @@ _OUTCOMES: Final[Mapping[ModelFault, ModelTestOutcome]] = {
     ModelFault.CREDENTIAL: ModelTestOutcome.KEY_REFUSED,
     ModelFault.RATE_LIMITED: ModelTestOutcome.BUSY,
     ModelFault.OVERLOADED: ModelTestOutcome.BUSY,
-    # A model that thinks may have no word left for the answer.
-    ModelFault.EMPTY: ModelTestOutcome.ANSWERED,
 }
+_CAUSES: Final = {**FAULTS, ModelFault.OVERLOADED: "is overloaded, or answers with errors (HTTP 5xx)"}
 _REMEDIES: Final[Mapping[ModelFault, str]] = {
-    ModelFault.UNREACHABLE: "Check its address, and that it runs.",
+    ModelFault.UNREACHABLE: "Check its address, that it runs, and that its certificate is trusted.",
+    ModelFault.OVERLOADED: "Read its log, or add a second model.",
     ModelFault.TIMEOUT: "Choose a faster model, or raise models.patience_seconds.",
     ModelFault.CREDENTIAL: "Check its key, and the credit of its account.",
-    **dict.fromkeys(
-        (ModelFault.RATE_LIMITED, ModelFault.OVERLOADED), "Ask for higher limits, or add a second model."
-    ),
+    ModelFault.RATE_LIMITED: "Ask for higher limits, or add a second model.",
 }
 _OTHER_REMEDY: Final = "Test the model: the test says what its server does not take."
 
@@ -166,8 +168,7 @@ class DefaultModels:
     async def refresh(self) -> Sequence[str]:
         """Let the table use the stored model. A model that cannot be used counts as none. Returns the models that
         `default` now stands for. Raises Unavailable."""
-        sent = self._table.learned.take_new()
-        self._table.learned.replace(await self._store.exchange(sent), sent)
+        await self._exchange_facts()
         if not self._fixed:
             stored, _ = await self._store.get()
             provider, problem = await asyncio.to_thread(self._provider, stored)
@@ -230,12 +231,21 @@ class DefaultModels:
             sealed = self._secret.seal_credential(_server_of(wanted), wanted.api_key)
             wanted = replace(wanted, api_key="", sealed_key=sealed)
         await self._store.put(wanted, AuditEvent.of_call(caller, _RESOURCE))
+        await self._exchange_facts(wanted.name)
 
     async def test(self, caller: Principal, wanted: DefaultModel) -> ModelTest:
         offered = await asyncio.to_thread(self._check, wanted)
         tested = await self._ask_for(await self._take_stored_key(wanted), offered)
         await self._store.record(AuditEvent.of_call(caller, _RESOURCE))
+        stored, _ = await self._store.get()
+        if tested.outcome is ModelTestOutcome.ANSWERED and _server_of(stored) == _server_of(wanted):
+            await self._exchange_facts(wanted.name)
         return tested
+
+    async def _exchange_facts(self, answering: str = "") -> None:
+        self._table.learned.note_call(answering, None)
+        sent = self._table.learned.take_new()
+        self._table.learned.replace(await self._store.exchange(sent), sent)
 
     async def _take_stored_key(self, wanted: DefaultModel) -> DefaultModel:
         """The model with the stored key, if this is for the same server and no other key is given."""
@@ -321,7 +331,9 @@ class DefaultModels:
         requests: Sequence[ToolRequest] = ()
         passed, detail = True, ""
         try:
-            requests = await _send(model, prompt)
+            requests, answered = await _send(model, prompt)
+            if not answered:
+                raise ModelError(ModelFault.EMPTY, "the test", received="no text outside of reasoning")
         except ModelError as error:
             cured = isinstance(model, HttpModel) and error.status and await _find_refused(model, prompt)
             if not (cured or _writes(steps)):
@@ -471,17 +483,16 @@ def _writes(steps: Sequence[ModelTestStep]) -> bool:
     return any(step.name == "prompt" and step.passed for step in steps)
 
 
-async def _send(model: ChatModel, prompt: ModelPrompt) -> Sequence[ToolRequest]:
-    """The calls that the model requests. A model that reasons may have no word left for the answer. Raises ModelError."""
-    requests = list[ToolRequest]()
-    try:
-        async with aclosing(model.stream(prompt)) as pieces:
-            async for piece in pieces:
-                requests += [piece] if isinstance(piece, ToolRequest) else []
-    except ModelError as error:
-        if error.fault is not ModelFault.EMPTY:
-            raise
-    return requests
+async def _send(model: ChatModel, prompt: ModelPrompt) -> tuple[Sequence[ToolRequest], bool]:
+    """The calls that the model requests, and whether it answers, or had no word left for that. Raises ModelError."""
+    requests, text, cut = list[ToolRequest](), "", False
+    async with aclosing(model.stream(prompt)) as pieces:
+        async for piece in pieces:
+            requests += [piece] if isinstance(piece, ToolRequest) else []
+            text = "" if isinstance(piece, Withdrawn) else text
+            text += piece.text if isinstance(piece, TextPiece) else ""
+            cut |= isinstance(piece, Ended) and piece.stop is Stop.LIMIT
+    return requests, bool(text.strip()) or cut or bool(requests and prompt.tools)
 
 
 async def _find_refused(model: HttpModel, prompt: ModelPrompt) -> bool:
@@ -503,7 +514,7 @@ def tell_failing(models: ProviderTable) -> Sequence[tuple[str, str]]:
     return [
         (
             name,
-            f"The model {name} has failed three times in a row: its server {FAULTS[fault]}. {_REMEDIES.get(fault, _OTHER_REMEDY)}",
+            f"The model {name} has failed three times in a row: its server {_CAUSES[fault]}. {_REMEDIES.get(fault, _OTHER_REMEDY)}",
         )
         for name, fault in models.learned.list_failing().items()
     ]
@@ -558,6 +569,7 @@ def _message(
     """key: the name of the key that was used; "" if it was entered now, or if there is none. received: what came instead of an answer."""
     url = wanted.base_url or provider.base_url
     where = url or provider.display_name
+    came = f" It sent: {received}" if received else ""
     named = f"the key under the name {key}" if key not in ("", STORED) else "the key"
     match outcome:
         case ModelTestOutcome.ANSWERED:
@@ -579,9 +591,8 @@ def _message(
         case ModelTestOutcome.TOO_SLOW:
             return f"The model did not answer within {TEST_SECONDS:.0f} seconds. Try again, or choose a faster model."
         case ModelTestOutcome.BUSY:
-            return f"{where} accepts no more calls at the moment. Try again in a minute."
+            return f"{where} takes no more calls now, or has an error.{came} Try again in a minute."
         case _:
-            came = f" It sent: {received}" if received else ""
             return (
                 f"{where} did not answer as expected.{came} The server's log says more (model_test_failed)."
             )

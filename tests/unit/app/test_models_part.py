@@ -94,7 +94,9 @@ async def test_a_model_that_fails_three_times_for_one_cause_is_told_until_it_ans
             assert status != 200
         return (await part.check()).detail
 
-    busy = FAILING.format("is overloaded. Ask for higher limits, or add a second model.")
+    busy = FAILING.format(
+        "is overloaded, or answers with errors (HTTP 5xx). Read its log, or add a second model."
+    )
     assert [await ask() for _ in range(4)] == ["", "", busy, busy]
     # Every process sees what is stored.
     other = Learned()
