@@ -333,7 +333,7 @@ class DefaultModels:
         try:
             requests, answered = await _send(model, prompt)
             if not answered:
-                raise ModelError(ModelFault.EMPTY, "the test", received="no text outside of reasoning")
+                raise ModelError(ModelFault.EMPTY, "the test", received="no text outside of reasoning.")
         except ModelError as error:
             cured = isinstance(model, HttpModel) and error.status and await _find_refused(model, prompt)
             if not (cured or _writes(steps)):
