@@ -47,6 +47,8 @@ from responsa_server.outbound.connector import (
 )
 
 _TIMES: Final = Times(all=120.0)
+_BROKEN: Final = (Unreadable, httpx2.ProtocolError, httpx2.ReadError)
+"""How a server that is there fails to send one reply."""
 _PROPERTIES: Final = (
     b'<?xml version="1.0"?><d:propfind xmlns:d="DAV:"><d:prop><d:resourcetype/><d:getetag/><d:getlastmodified/>'
     b"<d:getcontentlength/></d:prop></d:propfind>"
@@ -111,6 +113,8 @@ class WebFolder(ABC):
             reply = await self._ask("GET", self._path_of(file), {}, limit + 1)
         except TooLarge:
             return b"\0" * (limit + 1)
+        except _BROKEN:
+            raise FileProblem("The server did not send the file as it announced it.") from None
         if reply.status != HTTPStatus.OK:
             raise FileProblem(f"The server answered with the status {reply.status}.")
         return reply.body
@@ -118,15 +122,15 @@ class WebFolder(ABC):
     async def _ask(
         self, method: str, path: str, query: Mapping[str, str], limit: int, body: bytes | None = None
     ) -> Reply:
-        """Make a request. Raises TooLarge, FolderProblem."""
+        """Make a request. Raises TooLarge, FolderProblem, and those of _BROKEN."""
         host = self._origin.host
         try:
             return await self._fetch(self._build(method, path, query, body), limit)
         except ForbiddenRequest:
             raise not_reachable(host) from None
-        except TooLarge:
+        except (TooLarge, *_BROKEN):
             raise
-        except (httpx2.RequestError, Unreadable, TimeoutError):
+        except (httpx2.RequestError, TimeoutError):
             message = f"{host} cannot be reached, or did not answer in time."
             raise FolderProblem(DatabaseFault.UNREACHABLE, "address", message) from None
 
@@ -142,7 +146,7 @@ class WebFolder(ABC):
                 entries = await self._sandbox.listing(reply.body)
                 await budget.spend(entries=len(entries))
                 return entries
-        except (TooLarge, ListingProblem):
+        except (TooLarge, ListingProblem, *_BROKEN):
             message = f"{host} does not answer as a server of such folders does. Check the address."
             raise FolderProblem(DatabaseFault.QUERY, "address", message) from None
         if reply.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):

@@ -27,7 +27,7 @@ from responsa_server.domain.passages import NearText, SearchScope
 from responsa_server.domain.people import Principal, as_subject
 from responsa_server.domain.sharing import pause
 from responsa_server.search.citation_check import check_claims
-from responsa_server.search.editions import MOST, newest_first
+from responsa_server.search.editions import MOST, put_dated_first
 from responsa_server.search.excerpts import (
     ANSWERS,
     READ,
@@ -186,7 +186,9 @@ class LibraryEvidence:
         ids = [document.found.passage.id for document in documents[:READ]]
         near = await read(caller, ids, list_compared(question, documents[:MOST]))
         documents = with_all_pieces(documents)
-        ordered = newest_first([document.found.passage for document in documents], near.editions)
+        ordered = put_dated_first(
+            [document.found for document in documents], near.editions, retrieval.weights
+        )
         documents = [documents[index] for index in ordered]
         first = [document.found for document in documents[:READ]]
         retrieval = replace(

@@ -9,12 +9,14 @@ a date in the front matter or a year in the title, its own being the later one. 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
 from responsa_formats.text.canonical import QUOTED
-from responsa_server.domain.passages import Edition, Passage
+from responsa_server.domain.passages import Edition, FoundPassage, Passage
+from responsa_server.search.scoring import Weights
+from responsa_server.text.dates import Date, find_wanted, list_asked_dates
 
 MOST: Final = 10
 """How many passages, best first, are compared."""
@@ -28,6 +30,26 @@ _REPLACES: Final = re.compile(r"^(?:replaces|supersedes)\s*[:=]\s*(.+)$", re.MUL
 def names_edition(question: str) -> bool:
     """Whether a question names a year or a version, and so may mean an older edition."""
     return _NAMED.search(question) is not None
+
+
+def put_dated_first(
+    passages: Sequence[FoundPassage], editions: Mapping[UUID, Edition], weights: Iterable[Weights]
+) -> Sequence[int]:
+    """As `newest_first`; and if a passage has a date that is asked for, those that have only others stand at the end, and
+    before them those that do not have it as the first one of a line."""
+    ordered = newest_first([found.passage for found in passages], editions)
+    wanted = list_asked_dates(term for each in weights for term in each.terms)
+    places = [_find_in_lines(found, wanted) for found in passages] if wanted else ()
+    if not any(place is not None and place >= 0 for place in places):
+        return ordered
+    return sorted(ordered, key=lambda index: ((place := places[index] or 0) < 0, place > 0))
+
+
+def _find_in_lines(found: FoundPassage, wanted: Sequence[Date]) -> int | None:
+    """The least index that a date that is asked for has in a line; -1 if there are only others; None without dates."""
+    lines = found.passage.text.splitlines()
+    places = [place for line in lines if (place := find_wanted(line, found.language, wanted)) is not None]
+    return min((place for place in places if place >= 0), default=-1) if places else None
 
 
 def newest_first(passages: Sequence[Passage], editions: Mapping[UUID, Edition]) -> Sequence[int]:

@@ -16,7 +16,7 @@ from responsa_formats.text.languages import has_english_letters
 from responsa_server.domain.passage_words import WantedTerms
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
 from responsa_server.search.scoring import Weights
-from responsa_server.text.dates import list_whole_dates, other_dates
+from responsa_server.text.dates import find_wanted, list_asked_dates
 from responsa_server.text.lexical import Analyzer
 
 PASSAGE_WEIGHT: Final = 6.0
@@ -27,6 +27,8 @@ AROUND_WEIGHT: Final = 0.5
 ORDER_WEIGHT: Final = 1.0
 
 OTHER_DATE: Final = 0.5
+LATER_DATE: Final = 0.9
+"""What the score of a row keeps whose first date is another one: most tables begin their rows with what the rows are of."""
 """The share that is left of the score of a table's row that has whole dates, but none of those asked for."""
 
 CALIBRATED: Final = "all-MiniLM-L6-v2/"
@@ -157,7 +159,7 @@ def judge(
 ) -> list[PieceEvidence]:
     """The passage's quotable pieces in order, each with its signals. passage_score: the score of the passage, 0 to 1."""
     above, pieces = question.terms_of(passage, analyzer)
-    before, wanted_dates = 0, list_whole_dates(question.weights)
+    before, wanted_dates = 0, list_asked_dates(question.weights)
     titled = title = question.mask(above)
     judged: list[PieceEvidence] = []
     for index, (piece, terms) in enumerate(zip(passage.pieces, pieces, strict=True)):
@@ -166,10 +168,10 @@ def judge(
             titled, before = title | own, 0
             continue
         evidence = _evidence(question, index, piece, terms, own, titled, before, passage_score)
-        if piece.kind is VectorKind.ROW and other_dates(
-            _text_of(passage, piece), passage.language, wanted_dates
-        ):
-            evidence = evidence._replace(score=OTHER_DATE * evidence.score)
+        if piece.kind is VectorKind.ROW and wanted_dates:
+            place = find_wanted(_text_of(passage, piece), passage.language, wanted_dates)
+            share = 1.0 if not place else OTHER_DATE if place < 0 else LATER_DATE
+            evidence = evidence._replace(score=share * evidence.score)
         judged.append(evidence)
         before = own
     return judged

@@ -11,7 +11,7 @@ from responsa_server.domain.knowledge import ExcerptPlace, Hit, SearchMode, Sear
 from responsa_server.domain.passages import NearText
 from responsa_server.domain.people import Reader
 from responsa_server.domain.sharing import pause
-from responsa_server.search.editions import MOST, names_edition, newest_first
+from responsa_server.search.editions import MOST, names_edition, put_dated_first
 from responsa_server.search.excerpts import READ, excerpts_of, group_copies, show_part
 from responsa_server.search.prompt_passages import with_pieces
 from responsa_server.search.reranking import Reranking, order, text_to_rerank
@@ -111,7 +111,10 @@ class KnowledgeSearch:
             scores = (await reranking.scores("\n".join(query.terms), texts)).scores
             scored = [replace(hit, reranker_score=score) for hit, score in zip(hits, scores, strict=True)]
             hits = [scored[index] for index in order(scores)[: query.top_k]]
-        ordered = newest_first([hit.passage for hit in hits], surroundings.editions)
+        found = {passage.found.passage.id: passage.found for passage in shown.passages}
+        ordered = put_dated_first(
+            [found[hit.passage.id] for hit in hits], surroundings.editions, retrieval.weights
+        )
         return [hits[index] for index in ordered]
 
     async def show(self, reader: Reader, place: ExcerptPlace) -> ShownPart | None:

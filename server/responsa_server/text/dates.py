@@ -14,6 +14,7 @@ from bisect import insort
 from calendar import monthrange
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
+from itertools import product
 from typing import Any, Final, NamedTuple, cast
 
 from responsa_server.text.patterns import read_patterns
@@ -44,6 +45,7 @@ _DIGITS: Final = {
     code: str(unicodedata.decimal(chr(code))) for code in range(128, 0x20000) if chr(code).isdecimal()
 }
 _FULL: Final = re.compile(r"\d{4}-\d\d-\d\d")
+_DAY: Final = re.compile(r"--\d\d-\d\d")
 
 
 class Date(NamedTuple):
@@ -97,20 +99,29 @@ def is_whole_date(term: str) -> bool:
     return _FULL.fullmatch(term) is not None
 
 
-def list_whole_dates(terms: Iterable[str]) -> Sequence[Date]:
-    """The dates that the terms of whole ones stand for."""
-    return [Date(*map(int, term.split("-"))) for term in terms if is_whole_date(term)]
+def list_asked_dates(terms: Iterable[str]) -> Sequence[Date]:
+    """The dates that the terms of whole ones stand for; without such a term, those of days without a year."""
+    terms = [*terms]
+    days = [Date(0, *map(int, term[2:].split("-"))) for term in terms if _DAY.fullmatch(term)]
+    return [Date(*map(int, term.split("-"))) for term in terms if is_whole_date(term)] or days
 
 
-def other_dates(text: str, language: str, wanted_dates: Sequence[Date]) -> bool:
-    """Whether a text has whole dates, and none of those asked for, also not in a range."""
+def find_wanted(text: str, language: str, wanted_dates: Sequence[Date]) -> int | None:
+    """The index of the first whole date of a text that is asked for, also in a range; -1 if the text has only others; None
+    if no date is asked for, or the text has none."""
     if not wanted_dates:
-        return False
+        return None
     dates = [date for date in find_dates(text, language) if date.readings[0].year and date.readings[0].day]
-    return bool(dates) and not any(
-        date.readings[0] <= wanted <= date.until if date.until else wanted in date.readings
-        for date in dates
-        for wanted in wanted_dates
+    match = (any(_is_in(wanted, date) for wanted in wanted_dates) for date in dates)
+    return next((index for index, matches in enumerate(match) if matches), -1 if dates else None)
+
+
+def _is_in(wanted: Date, date: FoundDate) -> bool:
+    readings = date.readings[:1] if date.until else date.readings
+    return any(
+        first <= wanted._replace(year=wanted.year or year) <= (date.until or first)
+        for first in readings
+        for year in {first.year, (date.until or first).year}
     )
 
 
@@ -118,7 +129,7 @@ def find_dates(text: str, language: str) -> Sequence[FoundDate]:
     """The dates of a text in order: those with at least two of day, month and year. language: ISO 639-1, or "" if it is not known."""
     if not _DIGIT.search(text):
         return ()
-    text = to_ascii_digits(text)
+    text = _FORMS["joint"][0].sub("–", to_ascii_digits(text))
     dates: list[FoundDate] = []
     for form in _FORMS["dates"]:
         for match in form.finditer(text):
@@ -178,6 +189,7 @@ def _read(match: re.Match[str], language: str) -> FoundDate | None:
         return None
     last = readings[0]
     begin = last._replace(month=int(caps.get("fm", last.month)), day=int(caps.get("fd", last.day)))
+    begin = begin._replace(year=begin.year - (bool(begin.year) and begin.month > last.month))
     end = last._replace(day=int(caps.get("ud", last.day)))
     span = match.span("n") if name else (0, 0)
     if begin < end and begin.is_real and end.is_real:
@@ -202,20 +214,32 @@ def _join_ranges(text: str, dates: Sequence[FoundDate]) -> Sequence[FoundDate]:
     """The dates, of which two that a dash or a word joins are a range; the first one may lack the year."""
     joined: list[FoundDate] = []
     for date in dates:
-        before, last = (joined[-1] if joined else date), date.readings[0]
-        begin = before.readings[0]
-        begin = begin._replace(year=begin.year or last.year) if begin.day else begin
-        alike = bool(begin.year) == bool(last.year) and bool(begin.day) == bool(last.day)
-        if (
-            alike
-            and begin < last
-            and before.until is None
-            and _FORMS["between"][0].fullmatch(text, before.end, date.start)
-        ):
-            joined[-1] = before._replace(end=date.end, readings=[begin, *before.readings[1:]], until=last)
+        before = joined[-1] if joined else date
+        # Both ends are written in one order, which one of them may show alone; then the shorter range is meant.
+        orders = zip if len(before.readings) == len(date.readings) else product
+        ends = ((_begin(begin, last), last) for begin, last in orders(before.readings, date.readings))
+        pairs = [
+            (begin, last)
+            for begin, last in ends
+            if bool(begin.year) == bool(last.year) and bool(begin.day) == bool(last.day) and begin < last
+        ]
+        pair = (pairs[0] if orders is zip else min(pairs, key=lambda pair: pair[1])) if pairs else None
+        between = _FORMS["between"][0].fullmatch(text, before.end, date.start) or (
+            _FORMS["from"][0].search(text, 0, before.start)
+            and _FORMS["and"][0].fullmatch(text, before.end, date.start)
+        )
+        if pair and between and before.until is None:
+            joined[-1] = before._replace(end=date.end, readings=[pair[0]], until=pair[1])
         else:
             joined.append(date)
     return joined
+
+
+def _begin(begin: Date, last: Date) -> Date:
+    """The first date of a range, with the year of the last one, or the year before, if it has none."""
+    if begin.year or not begin.day or not last.year:
+        return begin
+    return begin._replace(year=last.year - (begin[1:] > last[1:]))
 
 
 def _list_days(first: Date, last: Date) -> Iterator[Date]:

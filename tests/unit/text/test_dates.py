@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from responsa_server.text.dates import find_dates, find_times, list_whole_dates, other_dates
+from responsa_server.text.dates import Date, find_dates, find_times, find_wanted, list_asked_dates
 from responsa_server.text.lexical import Analyzer
 
 WHOLE = ["2026-03-12", "2026-03", "--03-12", "2026"]
@@ -68,11 +68,37 @@ def test_other_figures_are_no_dates(text: str) -> None:
     assert not find_dates(text, "en")
 
 
-def test_a_row_of_another_date_is_known() -> None:
-    asked = list_whole_dates(WHOLE)
-    assert other_dates("| 13.03.2026 | Voss |", "de", asked)
-    for text in ("| 12 March 2026 |", "| 1–14 March 2026 |", "| 13.03.2026 | 12.03.2026 |", "| Voss | 4 |"):
-        assert not other_dates(text, "en", asked)
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        ("26/03/2026 – 01/04/2026", (2026, 3, 26), (2026, 4, 1)),
+        ("20/12/2026-05/01/2027", (2026, 12, 20), (2027, 1, 5)),
+        ("2028-02-26/2028-03-03", (2028, 2, 26), (2028, 3, 3)),
+        ("24.12.2026-06.01.2027", (2026, 12, 24), (2027, 1, 6)),
+        ("24.12.-06.01.2027", (2026, 12, 24), (2027, 1, 6)),
+        ("20 December – 5 January 2027", (2026, 12, 20), (2027, 1, 5)),
+        ("between 22 January 2027 and 28 January 2027", (2027, 1, 22), (2027, 1, 28)),
+    ],
+)
+def test_both_ends_of_a_range_are_read_in_one_way(
+    text: str, first: tuple[int, int, int], last: tuple[int, int, int]
+) -> None:
+    (found,) = find_dates(text, "en")
+    assert (found.readings[0], found.until) == (Date(*first), Date(*last))
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("| 13.03.2026 | Voss |", -1),
+        ("| 12 March 2026 |", 0),
+        ("| 1–14 March 2026 |", 0),
+        ("| 13.03.2026 | 12.03.2026 |", 1),
+        ("| Voss | 4 |", None),
+    ],
+)
+def test_a_row_of_another_date_is_known(text: str, place: int | None) -> None:
+    assert find_wanted(text, "de" if "." in text else "en", list_asked_dates(WHOLE)) == place
 
 
 def test_times_have_one_form() -> None:
