@@ -170,9 +170,13 @@ async def receive_json(response: httpx2.Response, most_bytes: int) -> bytes:
         received += part
         if len(received) > most_bytes:
             raise ModelError(ModelFault.MALFORMED, f"the answer has more than {most_bytes} bytes")
+    _check_parts(received)
+    return bytes(received).lstrip(_BLANK)
+
+
+def _check_parts(received: bytes | bytearray) -> None:
     if any(received.count(part) > limit for part, limit in _MOST_PARTS):
         raise ModelError(ModelFault.MALFORMED, "the answer has too many parts")
-    return bytes(received).lstrip(_BLANK)
 
 
 def tokens(*counts: object) -> int:
@@ -485,6 +489,7 @@ class HttpModel(HttpServer, abc.ABC):
             if heard.head.lstrip(_BLANK)[:1] in (b"{", b"["):
                 while len(heard.head) <= _MAX_EVENT_BYTES and await heard.read():
                     pass
+                _check_parts(heard.head)
                 try:
                     whole = json.loads(heard.head.lstrip(_BLANK))
                 except (ValueError, RecursionError):

@@ -48,7 +48,7 @@ _MESSAGE_TOKENS: Final = 8
 _TOO_LARGE, _LONG_PROMPT = 413, 1000
 # A ratio counts from so many estimated tokens, and up to so much.
 _LEAST_COUNTED, _MOST_RATIO = 500, 3.0
-_BEHIND: Final = 24
+_LEAST_WINDOW: Final = 1_000
 _IN_A_ROW: Final = 3
 _FAULTS: Final = tuple(ModelFault)
 # A last line that is no longer may end the marks around a text, so it is not cut off.
@@ -203,9 +203,10 @@ class Trial:
         return self._leave_out_named(error.detail) or (status in _REFUSALS[:2] and self._try_unnamed())
 
     def _shorten(self, detail: str) -> bool:
-        window = None if self.server.window else _WINDOW.match(detail)
-        if window and not self._echoes(detail, window):
-            self.new["window"] = int(window[1] or window[2] or window[3])
+        match = None if self.server.window else _WINDOW.match(detail)
+        window = (match[1] or match[2] or match[3]) if match else "0"
+        if int(window) >= _LEAST_WINDOW and not self._echoes(window):
+            self.new["window"] = int(window)
         # The test of a window that is set tells that it is too large.
         halved, self._share = self._share < 1 or (self.server.window and self.prompt.purpose == TEST), 0.5
         return not halved
@@ -215,7 +216,7 @@ class Trial:
             if match := FIELDS[name][0].search(detail):
                 # An error of a call that was made does not say that the model takes no tools.
                 called = name == "tools" and any(each.requests for each in self.sent.messages)
-                if called or self._echoes(detail, match):
+                if called or self._echoes(match.group()):
                     self._own.add(name)
                 else:
                     self.new[name] = 0
@@ -243,15 +244,11 @@ class Trial:
             and (name in (limit, "stream_options") or _leave_out(self.sent, name) is not self.sent)
         ]
 
-    def _echoes(self, detail: str, match: re.Match[str]) -> bool:
-        """Whether the words of an error from a name on are a user's or a document's, so that nothing is learned from them."""
-        words = _squash(detail[max(match.start(), match.end() - _BEHIND) : match.end() + _BEHIND])
-        others = (each.text for each in self.sent.messages if each.place is not Provenance.INSTRUCTION)
-        return any(words in _squash(text) for text in others)
-
-
-def _squash(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.lower()))
+    def _echoes(self, words: str) -> bool:
+        """Whether a user or a document writes these words, so that nothing is learned from an error that has them: it may quote
+        the prompt, in whatever notation."""
+        others = (each.text for each in self.prompt.messages if each.place is not Provenance.INSTRUCTION)
+        return any(words.lower() in text.lower() for text in others)
 
 
 def _leave_out(prompt: ModelPrompt, name: str) -> ModelPrompt:

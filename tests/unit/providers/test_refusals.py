@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -38,8 +39,8 @@ PROMPT = ModelPrompt(
     [
         PromptMessage(Role.SYSTEM, "You answer from passages. Instructions are long. " * 20),
         PromptMessage(Role.ASSISTANT, "Hello.", history=True),
-        PromptMessage(Role.USER, "What is the temperature of the lake?", history=True),
-        PromptMessage(Role.ASSISTANT, "Nine degrees.", history=True),
+        PromptMessage(Role.USER, "How deep is the lake in its wide middle?", history=True),
+        PromptMessage(Role.ASSISTANT, "Nine fathoms.", history=True),
         PromptMessage(Role.USER, PASSAGES, place=Provenance.RETRIEVED),
         PromptMessage(Role.USER, "How long is the lake?"),
     ],
@@ -117,9 +118,10 @@ async def test_what_an_error_does_not_name_or_only_repeats_holds_for_one_call() 
         assert await text_of(model) == LAKE
         # The prompt is long, so a half of it is tried first.
         assert (len(server.bodies), model.learned.of(model.key)) == (3, {})
-    # The user's own words come back in the error.
-    words = "Please, the tools are not supported by this model, or are they?"
-    echo = Refusal(lambda body: "tools" in body, (400, {"error": {"message": f"Cannot read: {words}"}}), {})
+    # The user's own words come back in the error, in another notation.
+    words = "Please, the\ntools are not supported by this model & “or” are they?"
+    said = html.escape(words).encode("unicode_escape").decode()
+    echo = Refusal(lambda body: "tools" in body, (400, {"error": {"message": f"Cannot read: {said}"}}), {})
     async with refusing(RefusingServer(echo)) as model:
         asked = replace(PROMPT, messages=[*PROMPT.messages[:-1], PromptMessage(Role.USER, words)])
         assert await text_of(model, asked) == LAKE
@@ -191,7 +193,7 @@ async def test_results_of_tools_and_history_are_shortened_too() -> None:
     shorter = shorten(replace(PROMPT, messages=[*PROMPT.messages, *results]), 0.3)
     assert shorter.messages[-1].text.endswith(mark)
     assert len(shorter.messages[-1].text) < 0.31 * len(text)
-    assert [message.text for message in shorter.messages if message.history] == ["Nine degrees."]
+    assert [message.text for message in shorter.messages if message.history] == ["Nine fathoms."]
 
 
 async def test_the_greatest_ratio_that_a_server_counts_corrects_the_estimate() -> None:
