@@ -246,8 +246,8 @@ class Asker:
     async def search(self, turn: int) -> None:
         request = knowledge.SearchRequest(terms=[f"{QUESTION}, as in {turn}?"], top_k=10)
         request.scope.collections.append(COLLECTION)
-        (found,) = await self.calls("KnowledgeService", "Search", request)
-        assert found.hits, found
+        (works,) = await self.calls("KnowledgeService", "Search", request)
+        assert works.hits, works
 
 
 async def test_a_call_takes_no_more_work_than_its_number(
@@ -271,7 +271,7 @@ async def test_a_call_takes_no_more_work_than_its_number(
 
     layout = LocalLayout.of(folder / "home").prepare()
     seeds.plant_model(layout)
-    found: dict[str, Work] = {}
+    works: dict[str, Work] = {}
 
     @asynccontextmanager
     async def serving(**models: Any) -> AsyncGenerator[Asker]:
@@ -294,28 +294,28 @@ async def test_a_call_takes_no_more_work_than_its_number(
 
     meter = Meter(database_urls, trace)
     async with serving() as asker:
-        found["turn"] = await meter.measure(asker.ask)
-        found["search"] = await meter.measure(asker.search)
+        works["turn"] = await meter.measure(asker.ask)
+        works["search"] = await meter.measure(asker.search)
 
         async def resume(_: int) -> None:
             request = chat.ResumeTurnRequest(turn=f"turns/{turn_id}", include_deltas=True)
             read = await asker.calls("ChatService", "ResumeTurn", request)
             assert sum(len(message.events) for message in read) == EVENTS
 
-        found["resume"] = await meter.measure(resume)
+        works["resume"] = await meter.measure(resume)
     async with serving(
         servers={NAME: {"url": model}}, default=[f"{NAME}:{NAME}"], allow_private=["127.0.0.1"]
     ) as asker:
-        found["turn with a model"] = await meter.measure(asker.ask)
+        works["turn with a model"] = await meter.measure(asker.ask)
 
-    said = "\n".join(f"{name}: {work}" for name, work in found.items())
+    said = "\n".join(f"{name}: {work}" for name, work in works.items())
     print(said)
     numbers: Mapping[str, Any] = json.loads(NUMBERS.read_text(encoding="utf-8"))
     assert VERSION in numbers["function_calls"], f"work.json has no numbers of Python {VERSION}: {said}"
     numbers = {**numbers, "function_calls": numbers["function_calls"][VERSION]}
     over = [
         f"{name}: {value} {measure}, and work.json allows {numbers[measure][name]}"
-        for name, work in found.items()
+        for name, work in works.items()
         for measure, value in asdict(work).items()
         if value > MOST * numbers[measure][name]
     ]

@@ -68,7 +68,7 @@ async def rejected(pool: ParserPool, deed: str, limits: ParseLimits | None = Non
         await pool.parse(deed.encode(), "deed.txt", limits=limits)
     (zygote,) = zygotes()
     assert zygote.children(recursive=True) == []
-    assert (await pool.parse(b"A good document.", "good.txt")).title == "A good document."
+    assert (await pool.parse(b"A good document.", "good.txt")).canonical_text == "A good document."
     assert caught.value.message.endswith(".")
     assert "/root" not in str(caught.value)
     return caught.value

@@ -184,7 +184,7 @@ class BlockCollector:
         self._rows.append((kind, start, end, level, title, place, quotes))
         self._end = end
 
-    def _opening_heading(self, running: int) -> str:
+    def _find_opening(self, running: int) -> str:
         """Return the title of the heading of the first level that is the first block, or ''. running: as in `document`."""
         first = next((row for row in self._rows if row[1] >= running), None)
         return first[4] if first and first[0] is BlockKind.HEADING and first[3] == 1 else ""
@@ -230,7 +230,7 @@ class BlockCollector:
             Block(row[0], flat[2 * i], flat[2 * i + 1], *row[3:]) for i, row in enumerate(self._rows)
         )
         line = self._first_line(text, running) or _first_line(text, body_start)
-        titles = (title, self._opening_heading(running), name_document(named, file_name), line)
+        titles = (title, self._find_opening(running), name_document(named, file_name), line)
         return ParsedDocument(
             title=next(filter(_has_letters, titles), titles[2] or line or "Untitled"),
             canonical_text=text,
@@ -273,8 +273,8 @@ def keyword_lines(words: Iterable[str]) -> tuple[str, ...]:
 def name_document(named: str, file_name: str) -> str:
     """What the properties of a document call it, unless a program wrote that, or else the title that its file's name is; ''
     if that is empty."""
-    given = _has_letters(named) and not _GENERATED_TITLE.fullmatch(named)
-    return named if given else title_from_name(file_name)
+    is_own = _has_letters(named) and not _GENERATED_TITLE.fullmatch(named)
+    return named if is_own else title_from_name(file_name)
 
 
 def title_from_name(name: str) -> str:

@@ -78,8 +78,8 @@ class MemoryCache:
         self._entries = LruCache[str, tuple[float, bytes]](most_bytes)
 
     async def get(self, keys: Sequence[str]) -> Mapping[str, bytes]:
-        found = {key: entry for key in keys if (entry := self._entries.get(key)) is not None}
-        return {key: data for key, (until, data) in found.items() if monotonic() < until}
+        entries = {key: entry for key in keys if (entry := self._entries.get(key)) is not None}
+        return {key: data for key, (until, data) in entries.items() if monotonic() < until}
 
     async def put(self, entries: Mapping[str, bytes], seconds: int) -> None:
         for key, data in entries.items():

@@ -37,19 +37,21 @@ def put_dated_first(
 ) -> Sequence[int]:
     """As `newest_first`; and if a passage has a date that is asked for, those that have only others stand at the end, and
     before them those that do not have it as the first one of a line."""
-    ordered = newest_first([found.passage for found in passages], editions)
+    ordered = newest_first([found_passage.passage for found_passage in passages], editions)
     wanted = list_asked_dates(term for each in weights for term in each.terms)
-    places = [_find_in_lines(found, wanted) for found in passages] if wanted else ()
-    if not any(place is not None and place >= 0 for place in places):
+    indexes = [_find_in_lines(found_passage, wanted) for found_passage in passages] if wanted else ()
+    if not any(first is not None and first >= 0 for first in indexes):
         return ordered
-    return sorted(ordered, key=lambda index: ((place := places[index] or 0) < 0, place > 0))
+    return sorted(ordered, key=lambda index: ((first := indexes[index] or 0) < 0, first > 0))
 
 
-def _find_in_lines(found: FoundPassage, wanted: Sequence[Date]) -> int | None:
+def _find_in_lines(found_passage: FoundPassage, wanted: Sequence[Date]) -> int | None:
     """The least index that a date that is asked for has in a line; -1 if there are only others; None without dates."""
-    lines = found.passage.text.splitlines()
-    places = [place for line in lines if (place := find_wanted(line, found.language, wanted)) is not None]
-    return min((place for place in places if place >= 0), default=-1) if places else None
+    lines = found_passage.passage.text.splitlines()
+    indexes = [
+        first for line in lines if (first := find_wanted(line, found_passage.language, wanted)) is not None
+    ]
+    return min((first for first in indexes if first >= 0), default=-1) if indexes else None
 
 
 def newest_first(passages: Sequence[Passage], editions: Mapping[UUID, Edition]) -> Sequence[int]:

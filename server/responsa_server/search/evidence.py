@@ -169,8 +169,8 @@ def judge(
             continue
         evidence = _evidence(question, index, piece, terms, own, titled, before, passage_score)
         if piece.kind is VectorKind.ROW and wanted_dates:
-            place = find_wanted(_text_of(passage, piece), passage.language, wanted_dates)
-            share = 1.0 if not place else OTHER_DATE if place < 0 else LATER_DATE
+            first = find_wanted(_text_of(passage, piece), passage.language, wanted_dates)
+            share = 1.0 if not first else OTHER_DATE if first < 0 else LATER_DATE
             evidence = evidence._replace(score=share * evidence.score)
         judged.append(evidence)
         before = own

@@ -111,9 +111,9 @@ class KnowledgeSearch:
             scores = (await reranking.scores("\n".join(query.terms), texts)).scores
             scored = [replace(hit, reranker_score=score) for hit, score in zip(hits, scores, strict=True)]
             hits = [scored[index] for index in order(scores)[: query.top_k]]
-        found = {passage.found.passage.id: passage.found for passage in shown.passages}
+        by_id = {passage.found.passage.id: passage.found for passage in shown.passages}
         ordered = put_dated_first(
-            [found[hit.passage.id] for hit in hits], surroundings.editions, retrieval.weights
+            [by_id[hit.passage.id] for hit in hits], surroundings.editions, retrieval.weights
         )
         return [hits[index] for index in ordered]
 

@@ -123,8 +123,8 @@ async def test_what_an_error_does_not_name_or_only_repeats_holds_for_one_call() 
     said = html.escape(words).encode("unicode_escape").decode()
     echo = Refusal(lambda body: "tools" in body, (400, {"error": {"message": f"Cannot read: {said}"}}), {})
     async with refusing(RefusingServer(echo)) as model:
-        asked = replace(PROMPT, messages=[*PROMPT.messages[:-1], PromptMessage(Role.USER, words)])
-        assert await text_of(model, asked) == LAKE
+        followed = replace(PROMPT, messages=[*PROMPT.messages[:-1], PromptMessage(Role.USER, words)])
+        assert await text_of(model, followed) == LAKE
         assert model.learned.of(model.key) == {}
 
 
@@ -154,10 +154,10 @@ async def test_a_call_goes_back_with_what_gemini_signs_it_by() -> None:
     async with refusing(server) as model:
         (request,) = (piece for piece in await answer(model, PROMPT) if isinstance(piece, ToolRequest))
         result = PromptMessage(Role.TOOL, "12 km", answers=request.call_id)
-        asked = replace(
+        followed = replace(
             PROMPT, messages=[*PROMPT.messages, PromptMessage(Role.ASSISTANT, "", [request]), result]
         )
-        assert await text_of(model, asked) == LAKE
+        assert await text_of(model, followed) == LAKE
         (called,) = (message for message in server.bodies[-1]["messages"] if "tool_calls" in message)
         assert called["tool_calls"][0]["extra_content"] == extra
         assert (called["reasoning_content"], "extra_content" in called) == ("I search.", False)
@@ -167,7 +167,7 @@ async def test_a_call_goes_back_with_what_gemini_signs_it_by() -> None:
     )
     missing = Refusal(lambda body: "tool" in roles(body), unsigned, {})
     async with refusing(RefusingServer(missing)) as model:
-        assert await text_of(model, asked) == LAKE
+        assert await text_of(model, followed) == LAKE
         assert model.learned.of(model.key) == {}
 
 
@@ -213,8 +213,8 @@ async def test_reasoning_travels_back_with_its_calls_and_is_life() -> None:
     server = RefusingServer(asks="look_up", reasons=True)
     async with refusing(server) as model:
         (request,) = (piece for piece in await answer(model, PROMPT) if isinstance(piece, ToolRequest))
-        asked = [*PROMPT.messages, PromptMessage(Role.ASSISTANT, "", [request])]
-        results = [*asked, PromptMessage(Role.TOOL, "12 km", answers=request.call_id)]
+        followed = [*PROMPT.messages, PromptMessage(Role.ASSISTANT, "", [request])]
+        results = [*followed, PromptMessage(Role.TOOL, "12 km", answers=request.call_id)]
         assert await text_of(model, replace(PROMPT, messages=results)) == LAKE
         (called,) = (message for message in server.bodies[-1]["messages"] if "tool_calls" in message)
         assert (called["reasoning_content"], server.refused) == ("I search.", 0)

@@ -138,23 +138,24 @@ def test_a_further_passage_says_what_it_is_and_what_is_shown_of_it_is_made_again
     passages = [passage_of(text, number=number, start=5_000 * number) for number, text in enumerate(texts, 1)]
     retrieval = retrieved(QUESTION, passages)
     around = {
-        one.passage.id: NearText(one.passage.source.start, one.passage.text.encode()) for one in passages
+        excerpt.passage.id: NearText(excerpt.passage.source.start, excerpt.passage.text.encode())
+        for excerpt in passages
     }
     chosen = asyncio.run(choose(retrieval, around, Analyzer()))
     made = asyncio.run(with_excerpts(ranking(chosen), chosen, retrieval, Analyzer()))
-    assert [(one.passage_id, one.source) for one in made.more] == [
-        (one.passage.id, one.passage.source) for one in passages[MAX_EXCERPTS:]
+    assert [(excerpt.passage_id, excerpt.source) for excerpt in made.more] == [
+        (excerpt.passage.id, excerpt.passage.source) for excerpt in passages[MAX_EXCERPTS:]
     ]
-    assert {(one.markdown, one.piece) for one in made.more} == {("", None)}
-    for one, passage in zip(made.excerpts, passages, strict=False):
-        near = around[one.passage_id]
-        place = ExcerptPlace(one.passage_id, SourceRef(one.document_id, 1, one.source), None)
+    assert {(excerpt.markdown, excerpt.piece) for excerpt in made.more} == {("", None)}
+    for excerpt, passage in zip(made.excerpts, passages, strict=False):
+        near = around[excerpt.passage_id]
+        place = ExcerptPlace(excerpt.passage_id, SourceRef(excerpt.document_id, 1, excerpt.source), None)
         part = show_part(passage, near, place)
         assert part is not None
         assert (part.passage, part.markdown, part.marked, part.section) == (
-            passage.passage, one.markdown, None, one.section
+            passage.passage, excerpt.markdown, None, excerpt.section
         )  # fmt: skip
-        assert len(one.section) > len(one.markdown)
+        assert len(excerpt.section) > len(excerpt.markdown)
         beside = replace(place, reference=replace(place.reference, source=ByteRange(1, 2)))
         assert show_part(passage, near, beside) is None
 

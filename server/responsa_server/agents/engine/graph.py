@@ -302,7 +302,7 @@ def _wrap(plan: Plan, node: AnyNode, route: Route) -> _Action:
             raise PlanError(f"the node {name} has written {', '.join(sorted(set(output) - writes))}")
         if watch.text and "text" in output:
             output["bytes_sent"] = watch.end
-        asked = watch.asked_model or (node.calls_model and bool(context.fallen))
+        has_asked = watch.asked_model or (node.calls_model and bool(context.fallen))
         if context.fallen:
             output["fallbacks"] = [*state.get("fallbacks", ()), *map(plain_fallback, context.fallen)]
             context.fallen.clear()
@@ -321,7 +321,7 @@ def _wrap(plan: Plan, node: AnyNode, route: Route) -> _Action:
             output["diverted"] = diverted
         after = {**state, **output}
         instruments.STEP_SECONDS.add(monotonic() - begun, node.kind)
-        if node.effect is not Effect.NONE or asked:
+        if node.effect is not Effect.NONE or has_asked:
             context.emit(Milestone(to_milestone(_next(route, cast("GraphState", after)), after)))
         return after
 
