@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import itertools
 import random
 import ssl
@@ -98,7 +99,9 @@ async def serving(listing: Pages) -> AsyncIterator[LoopbackServer]:
 
     async def serve(exchange: LoopbackExchange) -> None:
         address = urlsplit(exchange.request.path)
-        if exchange.request.method == "GET" and not address.query:
+        if address.path.endswith("packed.md"):
+            await exchange.reply(200, gzip.compress(b"# A heron"), {"content-encoding": "gzip"})
+        elif exchange.request.method == "GET" and not address.query:
             await exchange.reply(200, b"# A heron")
         else:
             await exchange.reply(207, await listing(exchange.request.path))
@@ -265,6 +268,16 @@ def draw_names(count: int) -> list[str]:
 
 
 NAMES = draw_names(150)
+
+
+async def bucket_of_a_packed_file(_: str) -> bytes:
+    return bucket("fine.md", "packed.md", "zebra.md")
+
+
+async def test_a_file_that_is_sent_otherwise_than_asked_for_is_a_failed_row(office: Office) -> None:
+    async with serving(bucket_of_a_packed_file) as server:
+        run = await connect(office, FolderKind.S3, f"{server.url}/f")
+    assert (run.error, run.counts["created"], run.counts["failed"]) == (None, 2, 1)
 
 
 def quote_name(name: str) -> str:

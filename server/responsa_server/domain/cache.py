@@ -48,8 +48,8 @@ class LruCache(Generic[Key, Value]):
         return entry[0]
 
     def entries(self) -> Iterator[tuple[Key, Value]]:
-        """All keys and values, which are no more recently used for it."""
-        return ((key, value) for key, (value, _) in self._entries.items())
+        """All keys and values, the most recently used first."""
+        return ((key, value) for key, (value, _) in reversed(self._entries.items()))
 
     def drop(self, key: Key) -> None:
         """Remove the value of a key, if there is one."""

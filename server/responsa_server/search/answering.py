@@ -181,13 +181,15 @@ class LibraryEvidence:
             [first for first, *_ in group_copies(retrieval.passages)],
             retrieval.kept,
         )
-        # What a milestone has is read with the rights of this moment.
-        read = self._retriever.surroundings if content.searched else self._retriever.lexical.surroundings
+        # What a milestone has, or what a reranking model has read since the search, is read with the rights of this moment.
+        fresh = content.searched and self._reranking is None
+        read = self._retriever.surroundings if fresh else self._retriever.lexical.surroundings
         ids = [document.found.passage.id for document in documents[:READ]]
         near = await read(caller, ids, list_compared(question, documents[:MOST]))
         documents = with_all_pieces(documents)
-        ordered = put_dated_first(
-            [document.found for document in documents], near.editions, retrieval.weights
+        searched = [document.found for document in documents]
+        ordered = await self._retriever.analyse(
+            lambda _: put_dated_first(searched, near.editions, retrieval.weights)
         )
         documents = [documents[index] for index in ordered]
         first = [document.found for document in documents[:READ]]

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from responsa_formats.text.canonical import QUOTED
 from responsa_server.domain.passages import Edition, FoundPassage, Passage
+from responsa_server.domain.sharing import pause
 from responsa_server.search.scoring import Weights
 from responsa_server.text.dates import Date, find_wanted, list_asked_dates
 
@@ -32,14 +33,17 @@ def names_edition(question: str) -> bool:
     return _NAMED.search(question) is not None
 
 
-def put_dated_first(
+async def put_dated_first(
     passages: Sequence[FoundPassage], editions: Mapping[UUID, Edition], weights: Iterable[Weights]
 ) -> Sequence[int]:
     """As `newest_first`; and if a passage has a date that is asked for, those that have only others stand at the end, and
     before them those that do not have it as the first one of a line."""
     ordered = newest_first([found_passage.passage for found_passage in passages], editions)
     wanted = list_asked_dates(term for each in weights for term in each.terms)
-    indexes = [_find_in_lines(found_passage, wanted) for found_passage in passages] if wanted else ()
+    indexes: list[int | None] = []
+    for found_passage in passages if wanted else ():
+        await pause()
+        indexes.append(_find_in_lines(found_passage, wanted))
     if not any(first is not None and first >= 0 for first in indexes):
         return ordered
     return sorted(ordered, key=lambda index: ((first := indexes[index] or 0) < 0, first > 0))

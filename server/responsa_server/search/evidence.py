@@ -16,7 +16,7 @@ from responsa_formats.text.languages import has_english_letters
 from responsa_server.domain.passage_words import WantedTerms
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
 from responsa_server.search.scoring import Weights
-from responsa_server.text.dates import find_wanted, list_asked_dates
+from responsa_server.text.dates import Date, find_wanted, list_asked_dates
 from responsa_server.text.lexical import Analyzer
 
 PASSAGE_WEIGHT: Final = 6.0
@@ -27,9 +27,9 @@ AROUND_WEIGHT: Final = 0.5
 ORDER_WEIGHT: Final = 1.0
 
 OTHER_DATE: Final = 0.5
-LATER_DATE: Final = 0.9
-"""What the score of a row keeps whose first date is another one: most tables begin their rows with what the rows are of."""
 """The share that is left of the score of a table's row that has whole dates, but none of those asked for."""
+LATER_DATE: Final = 0.9
+"""The same of a row whose first date is another one: most tables begin their rows with what the rows are of."""
 
 CALIBRATED: Final = "all-MiniLM-L6-v2/"
 """The beginning of the names of the embedding models for which the weights of cosines are fitted, here and in
@@ -61,13 +61,14 @@ def sequences_of_passage(found_passage: FoundPassage, analyzer: Analyzer) -> Seq
 @dataclass(frozen=True, slots=True)
 class ParsedQuestion:
     """A parsed question. weights: the weights of its content terms. total: the sum of the weights. order: the pairs of
-    successive content terms."""
+    successive content terms. dates: those asked for."""
 
     text: str
     language: str
     weights: Mapping[str, float]
     total: float
     order: frozenset[tuple[str, str]]
+    dates: Sequence[Date] = ()
     _bits: Mapping[str, int] = field(default_factory=dict[str, int])
     _shares: dict[int, float] = field(default_factory=dict[int, float])
     _alternatives: Sequence[tuple[frozenset[str], int]] = ()
@@ -148,6 +149,7 @@ def read_question(text: str, weights: Weights, language: str, analyzer: Analyzer
         by_term,
         max(sum(by_term.values()), 1e-6),
         frozenset(pairwise(content)),
+        list_asked_dates(by_term),
         bits,
         _alternatives=list(alternatives.items()),
         _wanted=WantedTerms((*by_term, *chain.from_iterable(alternatives))),
@@ -159,7 +161,7 @@ def judge(
 ) -> list[PieceEvidence]:
     """The passage's quotable pieces in order, each with its signals. passage_score: the score of the passage, 0 to 1."""
     above, pieces = question.terms_of(passage, analyzer)
-    before, wanted_dates = 0, list_asked_dates(question.weights)
+    before = 0
     titled = title = question.mask(above)
     judged: list[PieceEvidence] = []
     for index, (piece, terms) in enumerate(zip(passage.pieces, pieces, strict=True)):
@@ -168,8 +170,8 @@ def judge(
             titled, before = title | own, 0
             continue
         evidence = _evidence(question, index, piece, terms, own, titled, before, passage_score)
-        if piece.kind is VectorKind.ROW and wanted_dates:
-            first = find_wanted(_text_of(passage, piece), passage.language, wanted_dates)
+        if piece.kind is VectorKind.ROW and question.dates:
+            first = find_wanted(_text_of(passage, piece), passage.language, question.dates)
             share = 1.0 if not first else OTHER_DATE if first < 0 else LATER_DATE
             evidence = evidence._replace(score=share * evidence.score)
         judged.append(evidence)

@@ -32,7 +32,7 @@ from responsa_server.domain.sharing import pause
 from responsa_server.search.evidence import ParsedQuestion, PieceEvidence, judge, readable
 from responsa_server.search.parts import CUT, ExcerptPart, PassageParts
 from responsa_server.search.retrieve import ParsedQuestions, Retrieval, ScoredPassage
-from responsa_server.text.dates import find_wanted, is_whole_date, list_asked_dates
+from responsa_server.text.dates import find_wanted, is_whole_date
 from responsa_server.text.instructing import instructing_spans, without_instructions
 from responsa_server.text.lexical import Analyzer
 
@@ -270,7 +270,7 @@ def _excerpts(
         if not any(map(str.isalnum, text)):
             continue
         value = _support(passage, question, index, best.titled, part, analyzer)
-        if find_wanted(text, passage.found.language, list_asked_dates(question.weights)) == -1:
+        if find_wanted(text, passage.found.language, question.dates) == -1:
             value = min(value, UNKNOWN)  # what is said of another date
         if not retrieval.weights[passage.term].terms:
             value = min(value, UNKNOWN if question.weights else 0.0)

@@ -112,8 +112,9 @@ class KnowledgeSearch:
             scored = [replace(hit, reranker_score=score) for hit, score in zip(hits, scores, strict=True)]
             hits = [scored[index] for index in order(scores)[: query.top_k]]
         by_id = {passage.found.passage.id: passage.found for passage in shown.passages}
-        ordered = put_dated_first(
-            [by_id[hit.passage.id] for hit in hits], surroundings.editions, retrieval.weights
+        found_passages = [by_id[hit.passage.id] for hit in hits]
+        ordered = await self._retriever.analyse(
+            lambda _: put_dated_first(found_passages, surroundings.editions, retrieval.weights)
         )
         return [hits[index] for index in ordered]
 

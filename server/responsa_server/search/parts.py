@@ -10,7 +10,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import ormsgpack
 
@@ -81,16 +81,30 @@ class Cell:
     source: ByteRange
 
 
-_Units = tuple[int, int, bool, bool]
-_Stored = tuple[
-    Sequence[tuple[tuple[int, int], _Units, Sequence[str], str]],
-    Sequence[int | None],
-    Sequence[int | None],
-    Sequence[Sequence[str] | None],
-    Sequence[int],
-    Sequence[tuple[int, int]],
-]
-"""See `PassageParts.pack`. A part: its bytes; its units, and whether it is cut before and after; its headings; its Markdown."""
+class _StoredPart(NamedTuple):
+    """source: its bytes. units: the first and the last one, and whether it is cut before and after."""
+
+    source: tuple[int, int]
+    units: tuple[int, int, bool, bool]
+    headings: Sequence[str]
+    markdown: str
+
+
+class _StoredParts(NamedTuple):
+    """See `PassageParts.pack`. sections, cards, rows: for each piece, the index of a part, or of a header. tables: the first
+    and the last row of each."""
+
+    parts: Sequence[_StoredPart]
+    sections: Sequence[int | None]
+    cards: Sequence[int | None]
+    headers: Sequence[Sequence[str] | None]
+    rows: Sequence[int]
+    tables: Sequence[tuple[int, int]]
+
+    @classmethod
+    def unpack(cls, data: bytes) -> _StoredParts:
+        parts, *others = ormsgpack.unpackb(data)
+        return cls([_StoredPart(*part) for part in parts], *others)
 
 
 class PassageParts:
@@ -106,7 +120,7 @@ class PassageParts:
         within = found_passage.pieces and found_passage.pieces[0].kind is VectorKind.ROW
         self._before = before if within else ""
         # Pieces that are cut again, because the stored ones cannot be read, come without words, and have no cards.
-        self._stored: _Stored | None = ormsgpack.unpackb(stored) if stored and found_passage.words else None
+        self._stored = _StoredParts.unpack(stored) if stored and found_passage.words else None
         self._markdown = found_passage.media_type in ("", MARKDOWN)
         self._named = found_passage.media_type in NAMED_ROWS
         self._units = found_passage.pieces
@@ -144,9 +158,9 @@ class PassageParts:
         headers: dict[tuple[str, ...] | None, int] = {}
         named = [self.header(index) if kind is VectorKind.ROW else () for index, kind in enumerate(kinds)]
         rows = [headers.setdefault(None if names is None else tuple(names), len(headers)) for names in named]
-        stored: _Stored = (
+        stored = _StoredParts(
             [
-                (
+                _StoredPart(
                     (part.source.start, part.source.end),
                     (part.first, part.last, part.cut_before, part.cut_after),
                     self.headings(part),
@@ -160,20 +174,20 @@ class PassageParts:
             rows,
             self._find_tables(),
         )
-        return ormsgpack.packb(stored)
+        return ormsgpack.packb(stored, default=tuple)
 
     def _read(self, index: int | None) -> ExcerptPart | None:
         """The stored part with this index."""
         if self._stored is None or index is None:
             return None
-        source, units, *_ = self._stored[0][index]
-        return ExcerptPart(ByteRange(*source), *units, stored=index)
+        part = self._stored.parts[index]
+        return ExcerptPart(ByteRange(*part.source), *part.units, stored=index)
 
     def of(self, index: int) -> ExcerptPart | None:
         """The passage without the headings at its edges, or as much of it round the piece with the index `index` as
         fits and is on the same page, slide or sheet; None if that is a heading or the header of a table."""
         if self._stored is not None:
-            return self._read(self._stored[1][index])
+            return self._read(self._stored.sections[index])
         piece = self._units[index]
         if piece.kind is VectorKind.HEADING or (piece.kind is VectorKind.ROW and self.header(index) is None):
             return None
@@ -196,7 +210,7 @@ class PassageParts:
     def card(self, index: int, weigh: Callable[[str], float]) -> ExcerptPart:
         """The piece with the index `index` with its neighbours, of its paragraph, list, table or code first, as far as
         they fit on a card and no heading stands between them. Of longer code, the lines that weigh most."""
-        if self._stored is not None and (stored := self._read(self._stored[2][index])) is not None:
+        if self._stored is not None and (stored := self._read(self._stored.cards[index])) is not None:
             return stored
         if self._share(index) > self._room(index, index):
             return self._shorten(index, weigh)
@@ -350,7 +364,7 @@ class PassageParts:
     def headings(self, part: ExcerptPart) -> Sequence[str]:
         """The headings above the whole of a part, outermost first. Those above less of it stand within it."""
         if self._stored is not None and part.stored is not None:
-            return self._stored[0][part.stored][2]
+            return self._stored.parts[part.stored].headings
         behind = [at + 1 for at in range(part.first, part.last) if self._units[at].kind is VectorKind.HEADING]
         above = [
             self._above(at) for at in (part.first, *behind) if self._units[at].kind is not VectorKind.HEADING
@@ -376,7 +390,7 @@ class PassageParts:
     def _find_tables(self) -> Sequence[tuple[int, int]]:
         """The first and the last row of each table."""
         if self._stored is not None:
-            return self._stored[5]
+            return self._stored.tables
         tables: list[tuple[int, int]] = []
         for index, unit in enumerate(self._units):
             if unit.kind is VectorKind.ROW and not (tables and index <= tables[-1][1]):
@@ -409,7 +423,7 @@ class PassageParts:
     def markdown(self, part: ExcerptPart, *, edges: bool = False) -> str:
         """The part as an answer shows it; '' if nothing of it is visible. edges: whether _EDGES stand around the marked cell."""
         if self._stored is not None and part.stored is not None and not edges:
-            return self._stored[0][part.stored][3]
+            return self._stored.parts[part.stored].markdown
         shown = "\n\n".join(filter(None, self._show_pieces(part, part.marked if edges else None)))
         if not any(map(str.isalnum, shown)):
             return ""
@@ -489,7 +503,7 @@ class PassageParts:
         """The names of the columns of a row's table; None if the row is itself the header. () if the table has no
         header, or if each row says the names of its columns."""
         if self._stored is not None:
-            return self._stored[3][self._stored[4][index]]
+            return self._stored.headers[self._stored.rows[index]]
         return () if self._named else self._header(self._units[index].source)
 
     def _header(self, source: ByteRange) -> Sequence[str] | None:

@@ -406,14 +406,19 @@ class Residents:
         self, reader: Reader, ids: Collection[UUID], documents: Collection[UUID]
     ) -> PassageSurroundings | None:
         """What stands around passages that the reader was just found to be allowed to read; None if it is not in memory."""
-        near = [
-            of.rows.surroundings for (tenant, _), of in self._loaded.entries() if tenant == reader.tenant_id
-        ]
-        around = _pick([of.around for of in near], ids)
-        if len(around) < len(ids):
-            return None
-        headings, editions = [of.headings for of in near], [of.editions for of in near]
-        return PassageSurroundings(around, _pick(headings, ids), _pick(editions, documents))
+        surroundings = PassageSurroundings({}, {}, {})
+        # The collections that the search has just used come first.
+        for (tenant, _), collection in self._loaded.entries():
+            if len(surroundings.around) == len(ids):
+                break
+            if tenant == reader.tenant_id:
+                near = collection.rows.surroundings
+                surroundings = PassageSurroundings(
+                    {**surroundings.around, **_pick(near.around, ids)},
+                    {**surroundings.headings, **_pick(near.headings, ids)},
+                    {**surroundings.editions, **_pick(near.editions, documents)},
+                )
+        return surroundings if len(surroundings.around) == len(ids) else None
 
     async def holds(
         self, scope: SearchScope, stamps: Sequence[CollectionStamp], ids: Collection[UUID]
@@ -479,8 +484,8 @@ class Residents:
             self._rests_until[key] = monotonic() + (monotonic() - begun) / _SHARE
 
 
-def _pick(maps: Sequence[Mapping[UUID, Value]], keys: Collection[UUID]) -> Mapping[UUID, Value]:
-    return {key: of[key] for key in keys for of in maps if key in of}
+def _pick(values: Mapping[UUID, Value], keys: Collection[UUID]) -> Mapping[UUID, Value]:
+    return {key: values[key] for key in keys if key in values}
 
 
 def _key(scope: SearchScope) -> _Scope:

@@ -217,7 +217,7 @@ def _join_ranges(text: str, dates: Sequence[FoundDate]) -> Sequence[FoundDate]:
         before = joined[-1] if joined else date
         # Both ends are written in one order, which one of them may show alone; then the shorter range is meant.
         orders = zip if len(before.readings) == len(date.readings) else product
-        ends = ((_begin(begin, last), last) for begin, last in orders(before.readings, date.readings))
+        ends = ((_fill_year(begin, last), last) for begin, last in orders(before.readings, date.readings))
         pairs = [
             (begin, last)
             for begin, last in ends
@@ -235,7 +235,7 @@ def _join_ranges(text: str, dates: Sequence[FoundDate]) -> Sequence[FoundDate]:
     return joined
 
 
-def _begin(begin: Date, last: Date) -> Date:
+def _fill_year(begin: Date, last: Date) -> Date:
     """The first date of a range, with the year of the last one, or the year before, if it has none."""
     if begin.year or not begin.day or not last.year:
         return begin

@@ -212,6 +212,16 @@ def _is_lone(data: bytes, headings: Sequence[Block], edges: Sequence[int]) -> bo
     )
 
 
+def test_what_a_mail_quotes_is_a_passage_of_its_own() -> None:
+    mail = (
+        "From: a@example.org\nSubject: Re: Key\n\nThe key is with Oda.\n\n"
+        "On Monday, 2 November 2026, Tim <t@example.org> wrote:\n> Who has the key? I believe Ida has it.\n"
+    )
+    own, quoted = chunk_document(parse(mail, "EML"), words, Chunking())
+    assert ("Oda" in own.text, "Ida" in own.text) == (True, False)
+    assert quoted.heading_path[-1].startswith("Quoted: On Monday")
+
+
 def test_short_sections_below_the_same_heading_are_one_passage() -> None:
     long = "It says more about this. " * 40
     text = (

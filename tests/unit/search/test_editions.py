@@ -11,8 +11,9 @@ import pytest
 
 from responsa_formats.text.canonical import QUOTED
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.passages import Edition, Passage, PlacedBlock
-from responsa_server.search.editions import names_edition, newest_first
+from responsa_server.domain.passages import Edition, FoundPassage, Passage, PlacedBlock, TermStatistics
+from responsa_server.search.editions import names_edition, newest_first, put_dated_first
+from responsa_server.search.scoring import weigh
 
 OLD = Edition(
     "leave-2023.md", "Leave policy", "2023-01-10", datetime(2026, 3, 1, tzinfo=UTC), "", ["Leave", "Trips"]
@@ -75,6 +76,27 @@ def test_the_words_of_a_message_come_before_those_that_it_quotes() -> None:
     assert newest_first([quoted, other, own], {}) == [2, 0, 1]
     assert newest_first([own, quoted], {}) == [0, 1]
     assert newest_first([quoted, other], {}) == [0, 1], "the words of another message do not come before it"
+
+
+async def test_passages_of_the_date_that_is_asked_for_come_first() -> None:
+    texts = [
+        "| 12.04.2026 | Bruno | 18.01.2026 |",
+        "| 19.01.2026 | Elsa |",
+        "The gate has a keeper.",
+        "| 17.01.2026 | Ida |\n| 18.01.2026 | Oda |",
+    ]
+    passages = [
+        FoundPassage(replace(passage_of(number), text=text), "de", ()) for number, text in enumerate(texts, 1)
+    ]
+
+    async def order_of(*terms: str) -> Sequence[int]:
+        weights = weigh(terms, TermStatistics(4, 40, dict.fromkeys(terms, 1)))
+        return await put_dated_first(passages, {}, [weights])
+
+    assert await order_of("2026-01-18", "gate") == [2, 3, 0, 1]
+    assert await order_of("--01-18") == [2, 3, 0, 1], "a day without a year"
+    assert await order_of("2026-05-05") == [0, 1, 2, 3], "no passage has it"
+    assert await order_of("gate") == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from dataclasses import replace
 
+from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passage_words import MOST_COUNTED, WantedTerms, is_current, pack
-from responsa_server.domain.passages import FoundPassage
+from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
 from responsa_server.search.evidence import judge, read_question, sequences_of_passage
 from responsa_server.text.lexical import Analyzer
 from tests.unit.search.test_excerpts import LEASES, passage_of, weights_of
@@ -29,6 +31,25 @@ def test_a_passage_is_judged_alike_with_and_without_its_words() -> None:
                 judged = judge(question, one, 0.5, analyzer)
                 assert judge(question, stored(one), 0.5, analyzer) == judged
     assert judged
+
+
+def test_a_row_that_begins_with_the_date_that_is_asked_for_is_the_best() -> None:
+    rows, analyzer = (
+        ["| 12.04.2026 | Bruno | 18.01.2026 |", "| 19.01.2026 | Ida | – |", "| 18.01.2026 | Oda | – |"],
+        Analyzer(),
+    )
+    found_passage = passage_of("\n".join(rows))
+    pieces = [
+        PassagePiece(VectorKind.ROW, ByteRange(start, start + len(row.encode())), 0.5)
+        for start, row in zip(
+            itertools.accumulate((len(row.encode()) + 1 for row in rows), initial=0), rows, strict=False
+        )
+    ]
+    text = "Who on 18.01.2026?"
+    question = read_question(text, weights_of(text, "de"), "de", analyzer)
+    judged = judge(question, replace(found_passage, pieces=pieces, language="de"), 0.5, analyzer)
+    first, other, right = (piece.score for piece in judged)
+    assert right > first > other
 
 
 def test_words_of_other_pieces_are_not_used() -> None:
