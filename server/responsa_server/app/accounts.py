@@ -27,7 +27,6 @@ from responsa_server.stores.postgres.mail import Outbox, PostgresMailStore
 from responsa_server.stores.postgres.openid import PostgresOpenIdStore
 from responsa_server.stores.postgres.resources import ResourceStore
 from responsa_server.stores.postgres.users import PostgresUsers
-from responsa_server.system.fixable import Fixable
 
 
 class AccountServices:
@@ -105,19 +104,13 @@ def providers_of(settings: Settings) -> Sequence[SignInProvider]:
 
 
 def mailing_on(settings: Settings, layout: Layout, database: Database) -> Mailing:
-    """Return the work of jobs that send mails. Raises Fixable if the secret file or the file with certificates cannot be read."""
+    """Return the work of jobs that send mails. Raises Fixable if the secret file cannot be read."""
     mailer = None
     if settings.mail.configured:
         # Imported late, because most installations send no mails.
         from responsa_server.identity.mailing import SmtpMailer
 
-        try:
-            mailer = SmtpMailer(settings.mail)
-        except OSError as error:  # ssl.SSLError is one
-            raise Fixable(
-                f"The file {settings.mail.ca_file} cannot be read as certificates ({error.strerror or type(error).__name__})",
-                "correct mail.ca_file (RESPONSA_MAIL__CA_FILE)",
-            ) from error
+        mailer = SmtpMailer(settings.mail)
     return Mailing(
         PostgresMailStore(database),
         mailer,

@@ -29,23 +29,14 @@ from responsa_server.domain.people import Principal
 _WORD: Final = re.compile(r"[^\W_]+")
 
 
-class FoundContent(Protocol):
-    """What a search found, as the source of evidence keeps it during a turn."""
-
-    @property
-    def kept(self) -> object:
-        """What a milestone keeps of it: dataclasses of plain values (texts, numbers, booleans, None, UUIDs, and
-        sequences, sets and mappings of these)."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """The results of a search for a question.
 
     passages: the number of passages found. embedding_tokens: the number of tokens that the embedding model read.
-    content: what was found, a `FoundContent`; plain values if the evidence was read from a milestone. It is
-    read only by the evidence's source and its judge. degraded: "text_only" if vectors were not available,
+    content: what was found; plain values if the evidence was read from a milestone. It is read only by the evidence's
+    source and its judge. Of an object, a milestone keeps the property `kept`: dataclasses of plain values (texts, numbers,
+    booleans, None, UUIDs, and sequences, sets and mappings of these). degraded: "text_only" if vectors were not available,
     otherwise "". record: false if the search was for documents about the caller and there are none. collections: the
     collections of the passages. kinds: the kinds of these collections; empty if the question or its agent named the
     collections.

@@ -6,7 +6,6 @@ says, and whether it is sent at all, is decided here, when nobody waits for the 
 
 from __future__ import annotations
 
-import ssl
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -217,15 +216,8 @@ class SmtpMailer:
     """Implements `Mailer` with the mail server of the settings. Each mail has its own connection: mails are rare."""
 
     def __init__(self, settings: MailSettings) -> None:
-        """Raises OSError and ssl.SSLError if the file with certificates cannot be read."""
         self._settings = settings
-        self._context = (
-            None
-            if settings.tls is MailTls.NONE
-            else create_trust()
-            if settings.ca_file is None
-            else ssl.create_default_context(cafile=str(settings.ca_file))
-        )
+        self._context = None if settings.tls is MailTls.NONE else create_trust()
 
     async def send(self, identity: UUID, email: str, text: MailText) -> None:
         """See `Mailer.send`. TLS is never left out silently: a server that does not offer it gets no mail."""

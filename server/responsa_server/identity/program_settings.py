@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, Field, FilePath
+from pydantic import BaseModel, Field
 
 from responsa_server.identity.openid_settings import PrivateHosts
 
@@ -39,11 +39,5 @@ class ProgramSettings(BaseModel, extra="forbid"):
         description=(
             "Private hosts, addresses and networks, such as `10.1.0.0/16`, from which documents of "
             "programs may also be fetched."
-        ),
-    )
-    ca_file: FilePath | None = Field(
-        default=None,
-        description=(
-            "Certificates (PEM) of the authorities for hosts of documents, in place of the system's."
         ),
     )

@@ -14,7 +14,6 @@ import hmac
 import json
 import re
 import secrets
-import ssl
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -170,8 +169,7 @@ class Programs:
         self._secret = secret
         self.settings = settings
         self._clock = clock
-        trust = None if settings.ca_file is None else ssl.create_default_context(cafile=settings.ca_file)
-        self._connector = Connector(trust=trust)
+        self._connector = Connector()
         self._reach = ReachableHosts(None, read_allowed(settings.allow_private))
         self._documents: OrderedDict[str, tuple[float, Client]] = OrderedDict()
         self._fetching: set[UUID] = set()

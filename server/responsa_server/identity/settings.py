@@ -179,12 +179,6 @@ class MailSettings(BaseModel, extra="forbid"):
             "server that does not offer it."
         ),
     )
-    ca_file: Path | None = Field(
-        default=None,
-        description=(
-            "Certificates of the authorities that may sign the mail server's. Empty: those of the system."
-        ),
-    )
     user: str = Field(
         default="",
         max_length=254,

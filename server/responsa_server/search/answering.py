@@ -89,7 +89,7 @@ class Found:
 
     @property
     def kept(self) -> Retrieval:
-        """See `FoundContent`."""
+        """See `Evidence.content`."""
         return self.retrieval
 
 

@@ -105,7 +105,7 @@ def _pack(value: object) -> object:
 
 
 def _inner(value: Any) -> object:
-    """What `FoundContent` keeps of itself (to ask `isinstance` of a protocol is dear), or the items of a set."""
+    """What an `Evidence.content` keeps of itself (to ask `isinstance` of a protocol is dear), or the items of a set."""
     return value.kept if hasattr(value, "kept") else [*cast("Iterable[object]", value)]
 
 

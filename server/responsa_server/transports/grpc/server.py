@@ -72,6 +72,7 @@ class RpcServer:
         self._health = Health(names, health)
         calls.add(self._health.methods())
         if reflects:
+            _add_v1()
             calls.add(
                 _reflection(f"/{service}/ServerReflectionInfo", calls, (*names, *calls.later, *_REFLECTION))
                 for service in _REFLECTION
@@ -128,12 +129,15 @@ class _Pool:
         return descriptor_pool.Default().FindFileContainingSymbol(symbol)
 
 
-def _reflection(name: str, calls: Calls, services: Sequence[str]) -> Method:
-    # The descriptors of v1 differ from the library's in the name of their package.
+def _add_v1() -> None:
+    """The descriptors of v1 differ from the library's in the name of their package."""
     file = FileDescriptorProto()
     reflection_pb2.DESCRIPTOR.CopyToProto(file)
     text = json_format.MessageToJson(file).replace("v1alpha", "v1")
     descriptor_pool.Default().Add(json_format.Parse(text, FileDescriptorProto()))
+
+
+def _reflection(name: str, calls: Calls, services: Sequence[str]) -> Method:
     # The type is Any, because the library's stubs declare the stream of responses as a coroutine.
     servicer: Any = reflection.aio.ReflectionServicer(services, cast("Any", _Pool()))
 

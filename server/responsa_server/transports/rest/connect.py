@@ -4,6 +4,7 @@ in protobuf or its JSON, in a body of their own if request and response have one
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from base64 import b64encode
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -19,6 +20,7 @@ from responsa_server.calls.chain import Method
 from responsa_server.calls.json_types import to_json
 from responsa_server.calls.methods import METHODS
 from responsa_server.calls.violations import unreadable
+from responsa_server.domain.errors import InvalidRequest
 from responsa_server.transports.rest.handler import GZIP, Exchange
 from responsa_server.transports.rest.requests import DOCUMENT_BYTES, check_size, message_of
 from responsa_server.transports.rest.routes import Binding
@@ -26,6 +28,7 @@ from responsa_server.transports.rest.streams import StreamForm
 
 _HEAD: Final = Struct(">BI")
 """What an envelope begins with: its flags, and the number of the bytes that follow."""
+_LONGEST_MS: Final = 99_999_999
 
 
 def connect_error(rpc_status: Status) -> bytes:
@@ -84,8 +87,11 @@ class ConnectExchange(Exchange):
             await self._respond(415, connect_error(status.of(wrong)), {})
 
     def _timeout(self) -> str | None:
-        timeout = self._headers.get("connect-timeout-ms")
-        return timeout and f"{timeout}m"
+        if (timeout := self._headers.get("connect-timeout-ms")) is None:
+            return None
+        if not re.fullmatch("[0-9]{1,10}", timeout):
+            raise InvalidRequest.of_field("connect-timeout-ms", "pattern", "must have at most ten digits")
+        return f"{min(int(timeout), _LONGEST_MS)}m"
 
     async def _single(self) -> None:
         await (self._stream() if self._kind in _STREAMS else super()._single())
