@@ -80,7 +80,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_stopping_a_zygote_costs_no_document(hostile: ParserPool) -> None:
     first = zygotes()
     first[0].send_signal(signal.SIGKILL)
-    assert (await hostile.parse(b"Still here.", "a.txt")).title == "Still here."
+    assert (await hostile.parse(b"Still here.", "a.txt")).canonical_text == "Still here."
     assert [z.pid for z in zygotes()] != [z.pid for z in first]
 
 
@@ -181,7 +181,7 @@ async def test_rejections_keep_their_type_and_words(pool: ParserPool) -> None:
     with rejecting(Cause.TOO_LARGE):
         await pool.parse(b"abcd", "a.md", limits=small)
     # A packet could not carry this name: it is too long, and it is not valid Unicode.
-    assert (await pool.parse(b"x", "\udcff" * 3 + "a" * 5000 + ".md")).title == "x"
+    assert (await pool.parse(b"x", "\udcff" * 3 + "a" * 5000 + ".md")).canonical_text == "x"
 
 
 async def test_one_word_many_times(pool: ParserPool) -> None:
@@ -262,7 +262,7 @@ async def test_limits_hold_on_a_kernel_without_landlock_and_seccomp() -> None:
         for deed in (b"memory", b"spin", b"fork", b"abort", b"garbage"):
             with rejecting(Cause.PARSER_LIMIT, Cause.MALFORMED):
                 await pool.parse(deed, "a.txt")
-            assert (await pool.parse(b"good", "a.txt")).title == "good"
+            assert (await pool.parse(b"good", "a.txt")).canonical_text == "good"
     finally:
         await pool.close()
 
@@ -278,7 +278,7 @@ async def test_without_seccomp_no_process_is_forked_either() -> None:
         with rejecting(Cause.PARSER_LIMIT):
             await pool.parse(b"offspring", "a.txt")
         assert zygote.children(recursive=True) == []
-        assert (await pool.parse(b"good", "a.txt")).title == "good"
+        assert (await pool.parse(b"good", "a.txt")).canonical_text == "good"
     finally:
         await pool.close()
 
@@ -323,7 +323,7 @@ async def test_nothing_is_parsed_unconfined_unless_that_is_allowed(table: str) -
 async def test_a_complete_sandbox_parses_when_nothing_else_is_allowed() -> None:
     pool = ParserPool(concurrency=2, limits=USUAL, allow_unconfined=False)
     try:
-        assert (await pool.parse(b"good", "a.txt")).title == "good"
+        assert (await pool.parse(b"good", "a.txt")).canonical_text == "good"
     finally:
         await pool.close()
 

@@ -84,7 +84,7 @@ def second(collector: Listener) -> Iterator[Instance]:
         "RESPONSA_TURNS__LEASE_SECONDS": "2",
         "RESPONSA_TURNS__DISCONNECT_SECONDS": "1",
         "RESPONSA_PROGRAMS__ALLOW_PRIVATE": "localhost",
-        "RESPONSA_PROGRAMS__CA_FILE": str(folder / "localhost.pem"),
+        "RESPONSA_AUTHORITIES": str(folder / "localhost.pem"),
         "RESPONSA_ALLOWED_HOSTS": f"127.0.0.1:{free_port()}",
         "LANGSMITH_TRACING": "true",
         "LANGCHAIN_TRACING_V2": "true",

@@ -103,7 +103,7 @@ def published(instance: Instance, **document: Any) -> Generator[str]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(instance.settings["RESPONSA_PROGRAMS__CA_FILE"])
+    context.load_cert_chain(instance.settings["RESPONSA_AUTHORITIES"])
     server.socket = context.wrap_socket(server.socket, server_side=True)
     address = f"https://localhost:{server.server_port}/client.json"
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -246,7 +246,9 @@ class Trial:
 
     def _echoes(self, words: str) -> bool:
         """Whether a user or a document writes these words, so that nothing is learned from an error that has them: it may quote
-        the prompt, in whatever notation."""
+        the prompt, in whatever notation. A test's prompts are the server's own."""
+        if self.prompt.purpose == TEST:
+            return False
         others = (each.text for each in self.prompt.messages if each.place is not Provenance.INSTRUCTION)
         return any(words.lower() in text.lower() for text in others)
 
