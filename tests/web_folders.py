@@ -62,6 +62,7 @@ def serving_endless() -> Generator[EndlessFolder]:
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
             folder.requests += 1
+            self.rfile.read(int(self.headers.get("content-length", "0")))
             if folder.held.hold(self.connection):
                 return
             path = self.path.partition("?")[0]

@@ -298,5 +298,6 @@ def test_a_run_that_is_cancelled_or_whose_source_is_deleted_leaves_its_server(
         )
         assert (endless.requests, len(repository.requests)) == requests
         ended = desk.call("Operations/GetOperation", {"name": run}).message
+        print("ENDED", ended)
         reason = "RESOURCE_NOT_FOUND" if deleted else "OPERATION_CANCELLED"
         assert ended["error"]["details"][0]["reason"] == reason
