@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from math import isnan
 from uuid import UUID
 
 import numpy as np
@@ -105,7 +106,12 @@ class VectorsOf:
             scope.collections, question=question, nearest=limit, documents=scope.documents, ids=named
         )
         [found] = await self._index.candidates(scope.reader, [query])
-        return {one.id: one.cosines for one in found if one.cosines is not None}
+        return {
+            id_: PassageCosines(*(None if isnan(cosine) else float(cosine) for cosine in cosines))
+            for of in found.values()
+            for id_, *cosines in zip(of.ids, of.windows, of.pieces, strict=True)
+            if not all(map(isnan, cosines))
+        }
 
     async def pieces(
         self, reader: Reader, ids: Sequence[UUID], question: QuestionVector | None
@@ -117,7 +123,7 @@ class VectorsOf:
 async def matching(database: Database, reader: Reader, query: CandidateQuery) -> set[UUID]:
     """The passages that PostgreSQL's index finds."""
     [found] = await lexical_of(database).candidates(reader, [query])
-    return {one.id for one in found}
+    return {id_ for of in found.values() for id_ in of.ids}
 
 
 class Shelf:

@@ -196,7 +196,7 @@ async def test_a_new_collection_is_private_and_does_not_exist_for_others(
     [gone] = await library.documents.sources(people.bob, [SourceRef(uuid7(), 1, ByteRange(0, 4))])
     assert (gone.permitted, gone.current_version) == (True, None)
     assert await ask.passages(people.bob, {None: {passage.id: True}}) == {None: []}
-    assert await ask.candidates(people.bob, [CandidateQuery(None, ["elb"], ids=[passage.id])]) == [[]]
+    assert await ask.candidates(people.bob, [CandidateQuery(None, ["elb"], ids=[passage.id])]) == [{}]
 
 
 async def test_two_owners_may_call_their_collections_the_same(house: House, people: People) -> None:

@@ -17,6 +17,9 @@ from itertools import takewhile
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
+import numpy as np
+from numpy.typing import NDArray
+
 from responsa_server.domain.events import ByteRange, ToolOrigin, VersionRead
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.listing import Filter
@@ -29,6 +32,10 @@ VECTORS_PART: Final = "vectors"
 """The `part` in the error Unavailable that a search raises when the vector index fails. In this case, a search by words
 alone may still work.
 """
+
+Column = NDArray[np.float64]
+COSINE_DIGITS: Final = 4
+"""The digits of a cosine that all indexes agree on: each adds up in another order."""
 
 
 class VectorKind(StrEnum):
@@ -323,8 +330,6 @@ class QuestionVector:
     stored: tuple[str, ...] = ()
 
 
-# `LexicalCandidate` and `PassageCosines` are named tuples, because a search creates about a hundred instances of each,
-# and creating a named tuple takes a third of the time of creating a frozen dataclass.
 class PassageCosines(NamedTuple):
     """The best cosine similarities between a question and a passage's vectors, from -1 to 1.
 
@@ -336,20 +341,20 @@ class PassageCosines(NamedTuple):
     piece: float | None
 
 
-class LexicalCandidate(NamedTuple):
-    """A live passage with its collection and the values that BM25 needs.
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """Live passages of a collection that a query has selected, as columns.
 
-    terms: the indexes of those query terms that the passage contains. counts: for each of these terms, how often the
-    term occurs in the passage, including title and headings; at most 255. cosines: None if it has no vectors that were compared.
+    ids: ascending. lengths: in terms. counts: for each passage, how often it has each term of the query, including title
+    and headings; at most 255. windows, pieces: as in `PassageCosines`; NaN instead of None.
     """
 
-    id: UUID
-    collection_id: str
-    language: str
-    length: int
-    terms: Sequence[int]
-    counts: Sequence[int]
-    cosines: PassageCosines | None = None
+    ids: Sequence[UUID]
+    languages: Sequence[str]
+    lengths: Column
+    counts: Column
+    windows: Column
+    pieces: Column
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,7 +391,8 @@ again.
 class PassagePiece:
     """A piece of a passage, or a heading.
 
-    cosine: the cosine similarity to the question, from -1 to 1; None if there is no question vector of the same model.
+    cosine: the cosine similarity to the question, from -1 to 1, with COSINE_DIGITS; None if there is no question vector
+    of the same model.
     """
 
     kind: VectorKind
@@ -457,9 +463,9 @@ class PassageIndex(Protocol):
 
     async def candidates(
         self, reader: Reader, queries: Sequence[CandidateQuery]
-    ) -> Sequence[Sequence[LexicalCandidate]]:
-        """Return the live passages that each query selects, without duplicates and in no particular order. The passages
-        of a query are read at the same moment."""
+    ) -> Sequence[Mapping[str, Candidates]]:
+        """Return the live passages that each query selects, by collection, without duplicates. The passages of a query
+        are read at the same moment."""
         ...
 
     async def passages(

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
+import numpy as np
+
 from responsa_server.domain.passages import (
     CandidateQuery,
+    Candidates,
     FoundPassage,
-    LexicalCandidate,
     LexicalIndex,
     PassageCosines,
     PassagePiece,
@@ -37,12 +39,12 @@ class OutsideIndex:
 
     async def candidates(
         self, reader: Reader, queries: Sequence[CandidateQuery]
-    ) -> Sequence[Sequence[LexicalCandidate]]:
+    ) -> Sequence[Mapping[str, Candidates]]:
         words_alone = [replace(query, question=None) for query in queries]
         by_words = await self._lexical.candidates(reader, words_alone)
         if not any(query.question for query in queries):
             return by_words
-        ids = [[candidate.id for candidate in candidates] for candidates in by_words]
+        ids = [[id_ for of in candidates.values() for id_ in of.ids] for candidates in by_words]
         near = [await self._nearest(reader, query, named) for query, named in zip(queries, ids, strict=True)]
         # All of them are read at the same moment.
         confirmed = await self._lexical.candidates(
@@ -53,7 +55,7 @@ class OutsideIndex:
             ],
         )
         return [
-            [candidate._replace(cosines=cosines.get(candidate.id)) for candidate in candidates]
+            {name: _add_cosines(of, cosines) for name, of in candidates.items()}
             for candidates, cosines in zip(confirmed, near, strict=True)
         ]
 
@@ -83,3 +85,9 @@ class OutsideIndex:
     ) -> Mapping[UUID, Sequence[PassagePiece]]:
         some = [id_ for id_, pieces in ids.items() if pieces]
         return await self._vectors.pieces(reader, some, question) if some else {}
+
+
+def _add_cosines(candidates: Candidates, cosines: Mapping[UUID, PassageCosines]) -> Candidates:
+    none = PassageCosines(None, None)
+    rows = np.array([cosines.get(id_, none) for id_ in candidates.ids], np.float64).reshape(-1, 2)
+    return replace(candidates, windows=rows[:, 0], pieces=rows[:, 1])

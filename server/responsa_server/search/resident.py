@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from math import inf
+from math import nan
 from time import monotonic
 from typing import Final, TypeVar
 from uuid import UUID
@@ -27,11 +27,11 @@ from responsa_server.domain.cache import LruCache
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passage_words import code_of, codes_and_counts
 from responsa_server.domain.passages import (
+    COSINE_DIGITS,
     CandidateQuery,
+    Candidates,
     FoundPassage,
-    LexicalCandidate,
     LexicalQuery,
-    PassageCosines,
     PassagePiece,
     PassageSurroundings,
     QuestionVector,
@@ -41,7 +41,7 @@ from responsa_server.domain.passages import (
 )
 from responsa_server.domain.people import Reader
 from responsa_server.domain.sharing import pause
-from responsa_server.search.scoring import K1, B
+from responsa_server.search.scoring import normalize_lengths, weigh_counts
 from responsa_server.stores.cached import reader_key
 from responsa_server.stores.postgres.resident import (
     CollectionRows,
@@ -68,7 +68,7 @@ _AGAIN_SECONDS: Final = 1.0
 of it is not in memory."""
 _SHARE: Final = 0.1
 """The most of one processor's time that reading one collection again and again may take."""
-_NONE: Final = np.float32(-inf)
+_NONE: Final = np.float32(nan)
 _KINDS: Final = {kind.value[:1].encode(): kind for kind in VectorKind}
 """By the letters in `Vectors.kinds`."""
 _WINDOW: Final = VectorKind.WINDOW.value[:1].encode()
@@ -87,7 +87,8 @@ class ResidentCollection:
 
     def __init__(self, rows: CollectionRows) -> None:
         self.rows = rows
-        self.places = {passage.passage.id: index for index, passage in enumerate(rows.passages)}
+        self.ids = [passage.passage.id for passage in rows.passages]
+        self.places = {id_: index for index, id_ in enumerate(self.ids)}
         self.lengths = np.array(rows.lengths, np.float64)
         # A character a byte, see `FoundPassage.words`.
         words = [codes_and_counts(passage.words.encode("latin-1")) for passage in rows.passages]
@@ -119,9 +120,6 @@ class ResidentCollection:
         low, high = np.searchsorted(self._codes, [code_of(term), code_of(term) + 1])
         return self._owners[low:high], self._counts[low:high]
 
-    def id_of(self, index: int) -> UUID:
-        return self.rows.passages[index].passage.id
-
     def cosines(self, question: bytes) -> Floats:
         """The cosine of each vector to a question, whose vector is rounded as the stored ones are. question: float32."""
         vector = np.frombuffer(question, "<f4").astype(np.float16).astype(np.float32)
@@ -130,7 +128,7 @@ class ResidentCollection:
         return cosines
 
     def greatest(self, cosines: Floats) -> tuple[Floats, Floats]:
-        """For each passage, the greatest cosine of its windows, and of its other vectors; -inf where it has none."""
+        """For each passage, the greatest cosine of its windows, and of its other vectors; NaN where it has none."""
         windows = self.rows.vectors.kinds == _WINDOW
         return self._greatest_per_passage(np.where(windows, cosines, _NONE)), self._greatest_per_passage(
             np.where(windows, _NONE, cosines)
@@ -139,23 +137,24 @@ class ResidentCollection:
     def _greatest_per_passage(self, values: Floats) -> Floats:
         # The value at the end is for the last passages if they have no vectors. For a passage without vectors,
         # reduceat gives the next value, which is therefore replaced.
-        greatest: Floats = np.maximum.reduceat(np.append(values, _NONE), self.first[:-1])
+        greatest: Floats = np.fmax.reduceat(np.append(values, _NONE), self.first[:-1])
         return np.where(self.first[:-1] < self.first[1:], greatest, _NONE)
 
     async def bm25(self, query: LexicalQuery) -> NDArray[np.float64]:
         """The BM25 of each passage."""
-        norm = K1 * (1 - B + B * self.lengths / max(query.mean_length, 1.0))
+        norm = normalize_lengths(self.lengths, query.mean_length)
         scores = np.zeros(len(self.lengths))
         for at, (term, weight) in enumerate(zip(query.terms, query.weights, strict=True)):
             await pause()
-            counts = self._count_term(term)
+            counts = self.count_term(term)
             for option in query.alternatives[at] if query.alternatives else ():
                 # An alternative of several words occurs as often as its rarest word.
-                counts += np.min([self._count_term(word) for word in option], axis=0)
-            scores += weight * counts * (K1 + 1) / (counts + norm)
+                counts += np.min([self.count_term(word) for word in option], axis=0)
+            scores += weigh_counts(weight, counts, norm)
         return scores
 
-    def _count_term(self, term: str) -> NDArray[np.float64]:
+    def count_term(self, term: str) -> NDArray[np.float64]:
+        """How often each passage has a term."""
         counts = np.zeros(len(self.lengths))
         owners, counted = self.postings(term)
         counts[owners] = counted
@@ -212,79 +211,72 @@ class ResidentIndex:
 
     async def candidates(
         self, reader: Reader, queries: Sequence[CandidateQuery]
-    ) -> Sequence[Sequence[LexicalCandidate]]:
+    ) -> Sequence[Mapping[str, Candidates]]:
         del reader
         return [await self._candidates(query) for query in queries]
 
-    async def _candidates(self, query: CandidateQuery) -> Sequence[LexicalCandidate]:
+    async def _candidates(self, query: CandidateQuery) -> Mapping[str, Candidates]:
         within = self._within(query.collections)
-        ids = await self._matching(query.words)
-        near = await self._nearest(within, query, ids)
-        ids |= near.keys()
-        candidates: list[LexicalCandidate] = []
-        for collection_id, collection in within.items():
-            places = sorted(collection.places[id_] for id_ in ids if id_ in collection.places)
-            wanted = np.array(places, np.int32)
-            having: list[tuple[list[int], list[int]]] = [([], []) for _ in places]
+        chosen = {id_: np.zeros(len(collection.ids), bool) for id_, collection in within.items()}
+        for words in query.words:
+            await self._choose_matching(chosen, words)
+        cosines = await self._choose_nearest(chosen, within, query)
+        candidates: dict[str, Candidates] = {}
+        for id_, collection in within.items():
+            places = np.flatnonzero(chosen[id_])
+            counts = np.zeros((len(places), len(query.terms)))
             for number, term in enumerate(query.terms):
                 await pause()
-                owners, counts = collection.postings(term)
-                at = np.searchsorted(owners, wanted)
-                at[at == len(owners)] = 0  # any valid index: the comparison below rejects it
-                for row in np.flatnonzero(owners[at] == wanted) if len(owners) else ():
-                    having[row][0].append(number)
-                    having[row][1].append(int(counts[at[row]]))
-            for index, (has, counted) in zip(places, having, strict=True):
-                passage = collection.rows.passages[index]
-                id_, length = passage.passage.id, int(collection.lengths[index])
-                candidates.append(
-                    LexicalCandidate(
-                        id_, collection_id, passage.language, length, has, counted, near.get(id_)
-                    )
-                )
+                counts[:, number] = collection.count_term(term)[places]
+            windows, pieces = (of[places].astype(np.float64) for of in cosines[id_])
+            rows = places.tolist()
+            candidates[id_] = Candidates(
+                [collection.ids[row] for row in rows],
+                [collection.rows.passages[row].language for row in rows],
+                collection.lengths[places],
+                counts,
+                windows,
+                pieces,
+            )
         return candidates
 
-    async def _matching(self, queries: Sequence[LexicalQuery]) -> set[UUID]:
-        """The passages that these queries select."""
-        ids = set[UUID]()
-        for query in queries:
-            ranked: list[tuple[float, UUID]] = []
-            for collection in (self._collections[collection_id] for collection_id in query.collections):
-                scores = await collection.bm25(query)
-                best = np.arange(len(scores))
-                if len(scores) > query.limit:
-                    best = np.argpartition(-scores, query.limit)[: query.limit]
-                ranked += [(-float(scores[at]), collection.id_of(int(at))) for at in best if scores[at] > 0]
-            ids |= {id_ for _, id_ in sorted(ranked)[: query.limit]}
-        return ids
+    async def _choose_matching(self, chosen: Mapping[str, NDArray[np.bool_]], query: LexicalQuery) -> None:
+        """Choose the passages that a query selects."""
+        ranked: list[tuple[float, UUID, str, int]] = []
+        for id_ in query.collections:
+            collection = self._collections[id_]
+            scores = await collection.bm25(query)
+            best = np.arange(len(scores))
+            if len(scores) > query.limit:
+                best = np.argpartition(-scores, query.limit)[: query.limit]
+            rows = zip((-scores[best]).tolist(), best.tolist(), strict=True)
+            ranked += [(score, collection.ids[at], id_, at) for score, at in rows if score < 0]
+        for _, _, id_, at in sorted(ranked)[: query.limit]:
+            chosen[id_][at] = True
 
-    async def _nearest(
-        self, within: Mapping[str, ResidentCollection], query: CandidateQuery, ids: Collection[UUID]
-    ) -> Mapping[UUID, PassageCosines]:
-        """The passages of the nearest vectors and those in `ids`, with their best cosines."""
+    async def _choose_nearest(
+        self,
+        chosen: Mapping[str, NDArray[np.bool_]],
+        within: Mapping[str, ResidentCollection],
+        query: CandidateQuery,
+    ) -> Mapping[str, tuple[Floats, Floats]]:
+        """Choose the passages of the nearest vectors. Returns the best cosines of all passages, see `ResidentCollection.greatest`."""
         question, limit = query.question, query.nearest
-        if question is None:
-            return {}
-        comparable = {
-            id_: collection for id_, collection in within.items() if self._is_of(collection, question)
+        cosines = {
+            id_: await self._compare(id_, collection, question)
+            for id_, collection in within.items()
+            if question is not None and self._is_of(collection, question)
         }
-        cosines = [await self._compare(id_, collection, question) for id_, collection in comparable.items()]
-        if not cosines:
-            return {}
         least = -np.inf
-        if sum(map(len, cosines)) > limit:
-            least = np.partition(np.concatenate(cosines), -limit)[-limit]
-        nearest: dict[UUID, PassageCosines] = {}
-        for collection, values in zip(comparable.values(), cosines, strict=True):
-            near = set(collection.rows.vectors.owners[values >= least].tolist())
-            near.update(collection.places[id_] for id_ in ids if id_ in collection.places)
-            windows, others = (each.tolist() for each in collection.greatest(values))
-            for index in near:
-                if windows[index] > -inf or others[index] > -inf:
-                    nearest[collection.id_of(index)] = PassageCosines(
-                        _finite(windows[index]), _finite(others[index])
-                    )
-        return nearest
+        if sum(map(len, cosines.values())) > limit:
+            least = np.partition(np.concatenate([*cosines.values()]), -limit)[-limit]
+        for id_, values in cosines.items():
+            chosen[id_][within[id_].rows.vectors.owners[values >= least]] = True
+        nothing = {id_: np.full(len(collection.ids), _NONE) for id_, collection in within.items()}
+        return {
+            id_: collection.greatest(cosines[id_]) if id_ in cosines else (nothing[id_], nothing[id_])
+            for id_, collection in within.items()
+        }
 
     async def passages(
         self, reader: Reader, wanted: Mapping[QuestionVector | None, Mapping[UUID, bool]]
@@ -319,15 +311,18 @@ class ResidentIndex:
         values = None
         if question is not None and self._is_of(collection, question):
             values = await self._compare(collection_id, collection, question)
-        vectors = collection.rows.vectors
+        vectors, places = collection.rows.vectors, slice(*collection.first[index : index + 2])
+        ends = zip(vectors.starts[places].tolist(), vectors.ends[places].tolist(), strict=True)
+        kinds = vectors.kinds[places].tolist()
+        cosines = (
+            [None] * len(kinds)
+            if values is None
+            else np.round(values[places].astype(np.float64), COSINE_DIGITS).tolist()
+        )
         return [
-            PassagePiece(
-                _KINDS[bytes(vectors.kinds[at])],
-                ByteRange(int(vectors.starts[at]), int(vectors.ends[at])),
-                None if values is None else float(values[at]),
-            )
-            for at in range(collection.first[index], collection.first[index + 1])
-            if vectors.kinds[at] != _WINDOW
+            PassagePiece(_KINDS[kind], ByteRange(start, end), cosine)
+            for kind, (start, end), cosine in zip(kinds, ends, cosines, strict=True)
+            if kind != _WINDOW
         ]
 
     def _within(self, collections: Sequence[str] | None) -> Mapping[str, ResidentCollection]:
@@ -491,10 +486,6 @@ def _pick(values: Mapping[UUID, Value], keys: Collection[UUID]) -> Mapping[UUID,
 def _key(scope: SearchScope) -> _Scope:
     names = None if scope.collections is None else tuple(scope.collections)
     return scope.reader.tenant_id, reader_key(scope.reader), names
-
-
-def _finite(cosine: float) -> float | None:
-    return cosine if cosine > -inf else None
 
 
 def _report(error: BaseException) -> None:

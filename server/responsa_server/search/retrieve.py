@@ -27,9 +27,7 @@ from responsa_server.domain.passages import (
     FoundPassage,
     LexicalIndex,
     LexicalQuery,
-    PassageCosines,
     PassageIndex,
-    PassagePiece,
     PassageSurroundings,
     QuestionVector,
     SearchScope,
@@ -51,7 +49,7 @@ from responsa_server.search.outside import OutsideIndex
 from responsa_server.search.prompt_passages import Neighbours, with_pieces
 from responsa_server.search.readings import StringReader, StringReadings, TermReading
 from responsa_server.search.resident import ResidentIndex, Residents
-from responsa_server.search.scoring import PassageScorer, Score, Weights, gate
+from responsa_server.search.scoring import Score, Weights, gate, score_candidates
 from responsa_server.stores.cached import NOT_CACHED, SharedCache, reader_key
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.parts import SEARCH, took
@@ -65,8 +63,6 @@ Result = TypeVar("Result")
 # become active meanwhile.
 _MOST_TRIES: Final = 3
 _MOST_SCOPES: Final = 10_000
-# The candidates that are scored without a pause, in less than a millisecond.
-_SCORED_AT_ONCE: Final = 32
 # A model that no search needs for this time may belong to no collection any more.
 _MISSED_SECONDS: Final = 300.0
 
@@ -402,8 +398,8 @@ class Retriever:
             recorded.add(collections=len(statistics))
         self._check_models(query, statistics, vectors, strict=strict)
         with stage("candidates") as recorded:
-            ranked = await _rank(index, scope, strings, vectors, query.mode)
-            recorded.add(passages=len(ranked))
+            found, ranked = await _rank(index, scope, strings, vectors, query)
+            recorded.add(passages=found)
         # Up to here, collections have the ids of the index; from here on, those of the reader's names.
         shown = {name: of.shown or name for name, of in statistics.items()}
         first_asked = len(query.expansions)
@@ -459,35 +455,39 @@ async def _rank(
     scope: SearchScope,
     strings: Sequence[StringReadings],
     vectors: SearchVectors,
-    mode: SearchMode,
-) -> Sequence[_Ranked]:
-    """The passages that the strings find, with their scores."""
+    query: RetrievalQuery,
+) -> tuple[int, Sequence[_Ranked]]:
+    """How many passages the strings find, and the best of each string and collection with their scores."""
     queries: list[tuple[int, StringReadings, str, CandidateQuery]] = []
     for term, string in enumerate(strings):
         await pause()
-        by_model = _queries(scope, string, term, vectors, mode)
-        queries += ((term, string, model, query) for model, query in by_model.items())
-    lists = await index.candidates(scope.reader, [query for *_, query in queries]) if queries else ()
-    text_votes = mode is not SearchMode.VECTOR
+        by_model = _queries(scope, string, term, vectors, query.mode)
+        queries += ((term, string, model, wanted) for model, wanted in by_model.items())
+    lists = await index.candidates(scope.reader, [wanted for *_, wanted in queries]) if queries else ()
+    text_votes = query.mode is not SearchMode.VECTOR
     ranked: list[_Ranked] = []
-    for (term, string, model, query), candidates in zip(queries, lists, strict=True):
-        question = query.question
+    for (term, string, model, wanted), by_collection in zip(queries, lists, strict=True):
+        question = wanted.question
         calibrated = question if question is not None and question.model.startswith(CALIBRATED) else None
-        scorers = {
-            name: PassageScorer(string.by_collection[name].weights, query.terms, text_votes=text_votes)
-            for name in query.collections or ()
-        }
-        for number, candidate in enumerate(candidates):
-            if number % _SCORED_AT_ONCE == 0:
-                await pause()
-            collection = candidate.collection_id
-            votes = question is not None and (
-                not text_votes or knows_language(vectors.by_model[model].embedder, candidate.language)
+        for collection, candidates in by_collection.items():
+            await pause()
+            vote = {
+                language: question is not None
+                and (not text_votes or knows_language(vectors.by_model[model].embedder, language))
+                for language in {*candidates.languages}
+            }
+            scores = score_candidates(
+                candidates,
+                string.by_collection[collection].weights,
+                wanted.terms,
+                text_votes=text_votes,
+                vector_votes=[vote[language] for language in candidates.languages],
             )
-            cosines = candidate.cosines and PassageCosines(*map(_round, candidate.cosines))
-            score = scorers[collection].score(candidate, cosines, vector_votes=votes)
-            ranked.append(_Ranked(candidate.id, collection, score, term, calibrated))
-    return ranked
+            ranked += (
+                _Ranked(candidates.ids[place], collection, score, term, calibrated)
+                for place, score in scores.select_best(query.top_k).items()
+            )
+    return sum(len(of.ids) for each in lists for of in each.values()), ranked
 
 
 async def _read(
@@ -526,7 +526,7 @@ async def _read_wanted(
     if not wanted:
         return {}
     try:
-        passages = await index.passages(reader, wanted)
+        return await index.passages(reader, wanted)
     except Unavailable as error:
         if {*wanted} != {None} or error.metadata.get("part") != VECTORS_PART:
             raise
@@ -538,18 +538,6 @@ async def _read_wanted(
                 for passage in whole[None]
             ]
         }
-    return {
-        question: [
-            replace(
-                passage,
-                pieces=[
-                    PassagePiece(piece.kind, piece.source, _round(piece.cosine)) for piece in passage.pieces
-                ],
-            )
-            for passage in of_question
-        ]
-        for question, of_question in passages.items()
-    }
 
 
 def _rename_collection(passage: FoundPassage, shown: Mapping[str, str]) -> FoundPassage:
@@ -640,11 +628,6 @@ def _best(ranked: Iterable[_Ranked]) -> Sequence[_Ranked]:
         if earlier is None or passage.score.total > earlier.score.total:
             best[passage.id] = passage
     return sorted(best.values(), key=lambda passage: (-passage.score.total, passage.id.bytes))
-
-
-def _round(cosine: float | None) -> float | None:
-    """A cosine with the digits that all indexes agree on: each adds up in another order."""
-    return None if cosine is None else round(cosine, 4)
 
 
 def _join_lists(

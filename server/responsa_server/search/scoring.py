@@ -10,11 +10,13 @@ min-max scaling or reciprocal ranks (docs/retrieval.md).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from responsa_server.domain.passages import LexicalCandidate, PassageCosines, TermStatistics
+import numpy as np
+
+from responsa_server.domain.passages import COSINE_DIGITS, Candidates, Column, TermStatistics
 from responsa_server.text.lexical import missing_words
 from responsa_server.text.synonyms import Alternatives
 
@@ -130,66 +132,77 @@ def gate(frequencies: Sequence[int], enough: int = 200, limit: int = 1_000) -> i
     return len(frequencies)
 
 
-class PassageScorer:
-    """Scores the passages of a collection for one question."""
-
-    def __init__(self, weights: Weights, terms: Sequence[str], *, text_votes: bool = True) -> None:
-        """weights: the question's terms in the collection. terms: the terms that the candidates' indexes refer to; terms that the
-        collection does not contain are ignored. text_votes: whether words count.
-        """
-        by_term = dict(zip(weights.terms, weights.weights, strict=True))
-        self._weights = [by_term.get(term, 0.0) for term in terms]
-        places = {term: index for index, term in enumerate(terms)}
-        self._alternatives = [
-            (places[term], [[places[word] for word in option] for option in options])
-            for term, options in weights.alternatives.items()
-            if term in places
-        ]
-        self._mean_length = max(weights.mean_length, 1.0)
-        # What the BM25 score of a passage approaches as all terms, including the missing ones, occur more and more often.
-        self._greatest = weights.total * (K1 + 1)
-        self._text_votes = text_votes
-
-    def bm25(self, candidate: LexicalCandidate) -> float:
-        """The BM25 score of the passage. Words of the title and headings count like words of the text."""
-        norm = K1 * (1 - B + B * candidate.length / self._mean_length)
-        counts: Iterable[tuple[int, int]] = zip(candidate.terms, candidate.counts, strict=True)
-        if self._alternatives:
-            counts = self._with_alternatives(dict(counts)).items()
-        return sum(self._weights[term] * count * (K1 + 1) / (count + norm) for term, count in counts)
-
-    def _with_alternatives(self, counts: Mapping[int, int]) -> Mapping[int, int]:
-        """How often each term occurs, itself or in one of its alternatives."""
-        more = dict(counts)
-        for term, options in self._alternatives:
-            extra = sum(min(counts.get(term, 0) for term in option) for option in options)
-            if extra:
-                more[term] = more.get(term, 0) + extra
-        return more
-
-    def score(
-        self, candidate: LexicalCandidate, cosines: PassageCosines | None, *, vector_votes: bool
-    ) -> Score:
-        """The passage's score by full text, by vectors or by both. cosines: the best cosines of the passage's
-        vectors; None if the passage has no vectors to compare.
-        """
-        lexical_sum = self.bm25(candidate)
-        lexical = min(lexical_sum / self._greatest, 1.0) if self._greatest > 0 else 0.0
-        vector = cosine(cosines) if vector_votes and cosines is not None else None
-        if vector is None:
-            total = lexical if self._text_votes else 0.0
-        elif self._text_votes:
-            total = (lexical + VECTOR_WEIGHT * vector) / (1 + VECTOR_WEIGHT)
-        else:
-            total = vector
-        return Score(total, lexical_sum, lexical, vector)
+def normalize_lengths(lengths: Column, mean_length: float) -> Column:
+    """What passages of these lengths must have of a term to get half of its weight."""
+    return K1 * (1 - B + B * lengths / max(mean_length, 1.0))
 
 
-def cosine(cosines: PassageCosines) -> float | None:
-    """The vectors' part of the score, 0 to 1; None if both cosines are None."""
-    piece, window = cosines.piece, cosines.window
-    if piece is None and window is None:
-        return None
-    near = max(piece if piece is not None else 0.0, 0.0)
-    wide = max(window if window is not None else 0.0, 0.0)
-    return min((near + WINDOW_WEIGHT * wide) / (1 + WINDOW_WEIGHT), 1.0)
+def weigh_counts(weight: float, counts: Column, norm: Column) -> Column:
+    """What a term adds to the BM25 of passages. counts: how often each has it. norm: see `normalize_lengths`."""
+    return weight * counts * (K1 + 1) / (counts + norm)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """The scores of candidates, as columns; see `Score`. vector: NaN instead of None."""
+
+    total: Column
+    bm25: Column
+    lexical: Column
+    vector: Column
+
+    def select_best(self, most: int) -> Mapping[int, Score]:
+        """The places of the best candidates with their scores, best first; of equal ones, the first."""
+        best = np.argsort(-self.total, kind="stable")[:most]
+        rows = np.stack((self.total, self.bm25, self.lexical, self.vector), axis=1)[best].tolist()
+        return {
+            place: Score(total, bm25, lexical, None if math.isnan(vector) else vector)
+            for place, (total, bm25, lexical, vector) in zip(best.tolist(), rows, strict=True)
+        }
+
+
+def score_candidates(
+    candidates: Candidates,
+    weights: Weights,
+    terms: Sequence[str],
+    *,
+    text_votes: bool = True,
+    vector_votes: Sequence[bool],
+) -> Scores:
+    """Score the passages of a collection for one question, by full text, by vectors or by both.
+
+    weights: the question's terms in the collection. terms: those that the candidates' counts refer to; terms that the
+    collection does not contain are ignored. text_votes: whether words count. vector_votes: whose vectors count.
+    """
+    counts = _add_alternatives(candidates.counts, weights, {term: at for at, term in enumerate(terms)})
+    by_term = dict(zip(weights.terms, weights.weights, strict=True))
+    norm = normalize_lengths(candidates.lengths, weights.mean_length)
+    bm25 = np.zeros(len(norm))
+    for at, term in enumerate(terms):
+        bm25 += weigh_counts(by_term.get(term, 0.0), counts[:, at], norm)
+    # What the BM25 score of a passage approaches as all terms, including the missing ones, occur more and more often.
+    greatest = weights.total * (K1 + 1)
+    lexical = np.minimum(bm25 / greatest, 1.0) if greatest > 0 else np.zeros(len(norm))
+    vector = _weigh_cosines(candidates)
+    vector[~np.array(vector_votes, bool)] = np.nan
+    whole = (lexical + VECTOR_WEIGHT * vector) / (1 + VECTOR_WEIGHT) if text_votes else vector
+    total = np.where(np.isnan(vector), lexical if text_votes else 0.0, whole)
+    return Scores(total, bm25, lexical, vector)
+
+
+def _add_alternatives(counts: Column, weights: Weights, places: Mapping[str, int]) -> Column:
+    """How often each term occurs, itself or in one of its alternatives, which occur as often as their rarest word."""
+    more = counts.copy() if weights.alternatives else counts
+    for term, options in weights.alternatives.items():
+        for option in options if term in places else ():
+            more[:, places[term]] += counts[:, [places[word] for word in option]].min(axis=1)
+    return more
+
+
+def _weigh_cosines(candidates: Candidates) -> Column:
+    """The vectors' part of the scores, 0 to 1; NaN for a passage without a cosine."""
+    windows, pieces = (np.round(each, COSINE_DIGITS) for each in (candidates.windows, candidates.pieces))
+    near, wide = (np.maximum(np.nan_to_num(each), 0.0) for each in (pieces, windows))
+    vector: Column = np.minimum((near + WINDOW_WEIGHT * wide) / (1 + WINDOW_WEIGHT), 1.0)
+    vector[np.isnan(windows) & np.isnan(pieces)] = np.nan
+    return vector

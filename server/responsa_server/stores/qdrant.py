@@ -28,6 +28,7 @@ from responsa_server.domain.errors import Reason, TooSlow, Unavailable
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.passages import (
+    COSINE_DIGITS,
     VECTORS_PART,
     IndexingAttempt,
     PassageCosines,
@@ -220,7 +221,7 @@ class QdrantVectors:
         def add(points: Iterable[models.ScoredPoint | models.Record]) -> None:
             for point in points:
                 payload = _payload(point)
-                cosine = point.score if isinstance(point, models.ScoredPoint) else None
+                cosine = round(point.score, COSINE_DIGITS) if isinstance(point, models.ScoredPoint) else None
                 piece = PassagePiece(
                     VectorKind(payload["kind"]), ByteRange(payload["start"], payload["end"]), cosine
                 )

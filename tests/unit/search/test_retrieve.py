@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
@@ -20,11 +21,10 @@ from responsa_server.domain.knowledge import SearchMode
 from responsa_server.domain.listing import Filter
 from responsa_server.domain.passages import (
     CandidateQuery,
+    Candidates,
     DocumentSet,
     FoundPassage,
-    LexicalCandidate,
     NearText,
-    PassageCosines,
     PassageSurroundings,
     QuestionVector,
     SearchScope,
@@ -102,21 +102,24 @@ class Three:
 
     async def candidates(
         self, reader: Reader, queries: Sequence[CandidateQuery]
-    ) -> Sequence[Sequence[LexicalCandidate]]:
+    ) -> Sequence[Mapping[str, Candidates]]:
         # All passages are in the collection `default`.
-        return [self._candidates(one) if "default" in (one.collections or ()) else [] for one in queries]
+        return [
+            {"default": self._candidates(query)} if "default" in (query.collections or ()) else {}
+            for query in queries
+        ]
 
-    def _candidates(self, query: CandidateQuery) -> Sequence[LexicalCandidate]:
+    def _candidates(self, query: CandidateQuery) -> Candidates:
         near = self._near(None if query.question is None else query.question.data)
-        candidates: list[LexicalCandidate] = []
-        for number, terms in self._terms.items():
-            places = [place for place, term in enumerate(query.terms) if term in terms]
-            cosines = PassageCosines(near[number], near[number]) if near else None
-            of_terms = places, [1] * len(places)
-            candidates.append(
-                LexicalCandidate(UUID(int=number), "default", "en", len(terms), *of_terms, cosines)
-            )
-        return candidates
+        cosines = np.array([near.get(number, math.nan) for number in self._terms])
+        return Candidates(
+            [UUID(int=number) for number in self._terms],
+            ["en" for _ in self._terms],
+            np.array([len(terms) for terms in self._terms.values()], float),
+            np.array([[term in terms for term in query.terms] for terms in self._terms.values()], float),
+            cosines,
+            cosines,
+        )
 
     async def passages(
         self, reader: Reader, wanted: Mapping[QuestionVector | None, Mapping[UUID, bool]]

@@ -1,33 +1,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
+import numpy as np
 import pytest
 
-from responsa_server.domain.passages import LexicalCandidate, PassageCosines, TermStatistics
-from responsa_server.search.scoring import PassageScorer, Score, Weights, gate, weigh
+from responsa_server.domain.passages import Candidates, TermStatistics
+from responsa_server.search.scoring import Score, Scores, Weights, gate, score_candidates, weigh
 
 STATISTICS = TermStatistics(100, 10_000, {"turn": 40, "lease": 2})
 
 
-def candidate(counts: Mapping[int, int], *, length: int = 100) -> LexicalCandidate:
-    """counts: how often each term occurs, by the term's index."""
-    return LexicalCandidate(UUID(int=1), "default", "en", length, list(counts), list(counts.values()))
-
-
 def score(
-    lexical: LexicalCandidate,
     weights: Weights,
-    cosines: PassageCosines | None,
+    counts: Mapping[str, int],
+    window: float = math.nan,
+    piece: float = math.nan,
     *,
-    vector_votes: bool,
+    length: int = 100,
+    terms: Sequence[str] = (),
+    vector_votes: bool = True,
     text_votes: bool = True,
 ) -> Score:
-    return PassageScorer(weights, weights.terms, text_votes=text_votes).score(
-        lexical, cosines, vector_votes=vector_votes
+    """The score of one passage. counts: how often it has terms. terms: those that were counted."""
+    terms = terms or weights.terms
+    columns = (
+        np.array([value], float) for value in (length, [counts.get(term, 0) for term in terms], window, piece)
     )
+    candidates = Candidates([UUID(int=1)], ["en"], *columns)
+    scores = score_candidates(candidates, weights, terms, text_votes=text_votes, vector_votes=[vector_votes])
+    return scores.select_best(1)[0]
 
 
 def test_rare_terms_weigh_more_and_absent_ones_count_as_missing() -> None:
@@ -51,26 +55,35 @@ def test_bm25_is_the_published_formula() -> None:
     weights = weigh(["lease", "turn"], STATISTICS)
     idf = math.log(1 + (100 - 2 + 0.5) / (2 + 0.5))
     expected = idf * 3 * 2.2 / (3 + 1.2 * (0.25 + 0.75 * 50 / 100))
-    scorer = PassageScorer(weights, ["turn", "epoch", "lease"])
-    assert scorer.bm25(candidate({2: 3}, length=50)) == pytest.approx(expected)
-    assert scorer.bm25(candidate({1: 3}, length=50)) == scorer.bm25(candidate({})) == 0
+    assert score(weights, {"lease": 3}, length=50).bm25 == pytest.approx(expected)
+    counted = ["turn", "epoch", "lease"]
+    assert score(weights, {"lease": 3}, length=50, terms=counted).bm25 == pytest.approx(expected)
+    assert score(weights, {"epoch": 3}, terms=counted).bm25 == score(weights, {}).bm25 == 0
 
 
 def test_scores_are_absolute_and_each_index_has_its_vote() -> None:
     weights = weigh(["lease", "turn"], STATISTICS)
-    lexical, cosines = candidate({0: 1, 1: 1}), PassageCosines(window=0.5, piece=0.8)
-    both = score(lexical, weights, cosines, vector_votes=True)
+    counts = {"lease": 1, "turn": 1}
+    both = score(weights, counts, 0.5, 0.8)
     assert both.vector == pytest.approx((0.8 + 0.5 * 0.5) / 1.5)
     assert both.total == pytest.approx((both.lexical + 1.8 * (both.vector or 0)) / 2.8)
-    text = score(lexical, weights, cosines, vector_votes=False)
+    text = score(weights, counts, 0.5, 0.8, vector_votes=False)
     assert (text.total, text.vector) == (text.lexical, None)
-    vector = score(lexical, weights, cosines, vector_votes=True, text_votes=False)
+    vector = score(weights, counts, 0.5, 0.8, text_votes=False)
     assert vector.total == vector.vector
-    huge = candidate({0: 255, 1: 255}, length=1)
-    assert 0.99 < score(huge, weights, PassageCosines(1.0, 1.0), vector_votes=True).total <= 1.0
-    assert score(candidate({}), weights, PassageCosines(-0.2, -0.1), vector_votes=True).total == 0.0
-    assert score(candidate({}), weigh([], STATISTICS), None, vector_votes=True).total == 0.0
-    assert score(lexical, weights, PassageCosines(None, None), vector_votes=True).vector is None
+    assert score(weights, {}, text_votes=False).total == 0.0
+    assert 0.99 < score(weights, {"lease": 255, "turn": 255}, 1.0, 1.0, length=1).total <= 1.0
+    assert score(weights, {}, -0.2, -0.1).total == 0.0
+    assert score(weigh([], STATISTICS), {}).total == 0.0
+    assert score(weights, counts).vector is None
+    assert score(weights, counts, piece=0.6).vector == pytest.approx(0.4)
+
+
+def test_of_equal_candidates_the_first_ones_are_the_best() -> None:
+    totals = np.array([0.5, 0.7, 0.5, 0.7, 0.1])
+    scores = Scores(totals, totals, totals, totals)
+    assert list(scores.select_best(3)) == [1, 3, 0]
+    assert list(scores.select_best(9)) == [1, 3, 0, 2, 4]
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from math import nan
 from uuid import UUID
 
+import numpy as np
 import pytest
 
-from responsa_server.domain.passages import LexicalCandidate, TermStatistics
+from responsa_server.domain.passages import Candidates, TermStatistics
 from responsa_server.search.evidence import read_question
-from responsa_server.search.scoring import PassageScorer, weigh
+from responsa_server.search.scoring import Weights, score_candidates, weigh
 from responsa_server.text.lexical import Analyzer
 from responsa_server.text.synonyms import MAX_GROUPS, Alternatives, Synonyms, read_synonyms
 
@@ -89,9 +91,12 @@ STATISTICS = TermStatistics(100, 10_000, {"long": 20, "paid": 3, "time": 30, "of
 ASKED = {"pto": [["paid", "time", "off"]]}
 
 
-def candidate(*counts: tuple[int, int]) -> LexicalCandidate:
-    places, times = zip(*counts, strict=True)
-    return LexicalCandidate(UUID(int=1), "default", "en", 100, places, times)
+def bm25(weights: Weights, **counts: int) -> float:
+    """Of a passage that has words so often."""
+    terms = weights.searched
+    columns = (np.array([value], float) for value in (100, [counts.get(term, 0) for term in terms], nan, nan))
+    candidates = Candidates([UUID(int=1)], ["en"], *columns)
+    return score_candidates(candidates, weights, terms, vector_votes=[False]).bm25[0]
 
 
 def test_a_passage_with_all_words_of_an_alternative_scores_like_one_with_the_word() -> None:
@@ -100,9 +105,8 @@ def test_a_passage_with_all_words_of_an_alternative_scores_like_one_with_the_wor
     # As frequent as its rarest word, "paid".
     assert dict(zip(weights.terms, weights.frequencies, strict=True)) == {"pto": 3, "long": 20}
     assert weights.searched == ["pto", "long", "paid", "time", "off"]
-    scorer = PassageScorer(weights, weights.searched)
-    assert scorer.bm25(candidate((2, 1), (3, 4), (4, 2))) == scorer.bm25(candidate((0, 1))) > 0
-    assert scorer.bm25(candidate((2, 1), (3, 4))) == 0
+    assert bm25(weights, paid=1, time=4, off=2) == bm25(weights, pto=1) > 0
+    assert bm25(weights, paid=1, time=4) == 0
 
 
 def test_a_piece_with_an_alternative_covers_the_word() -> None:

@@ -33,16 +33,15 @@ from responsa_server.domain.passages import (
     TEXT_PART,
     VECTORS_PART,
     CandidateQuery,
+    Candidates,
     DocumentSet,
     Edition,
     FoundPassage,
-    LexicalCandidate,
     LexicalQuery,
     NearText,
     NewPassage,
     OutlinedHeading,
     Passage,
-    PassageCosines,
     PassageSurroundings,
     PassageVectors,
     PlacedBlock,
@@ -491,7 +490,7 @@ class PostgresLexicalIndex:
     @shielded
     async def candidates(
         self, reader: Reader, queries: Sequence[CandidateQuery]
-    ) -> Sequence[Sequence[LexicalCandidate]]:
+    ) -> Sequence[Mapping[str, Candidates]]:
         parts = [_parts(query.question) for query in queries]
         statements: list[Statement] = [
             (self._candidates[part], self._candidate_values(reader, query))
@@ -691,32 +690,35 @@ def _parts(question: QuestionVector | None) -> Sequence[str]:
     return [*parts, "near_of_generations"] if later(question) else parts or [""]
 
 
-async def _candidates(terms: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Sequence[LexicalCandidate]:
+async def _candidates(terms: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Mapping[str, Candidates]:
     """The candidates of these rows. terms: those that are counted."""
-    places = {term: index for index, term in enumerate(terms)}
     wanted = WantedTerms(terms)
     stored: Iterator[Mapping[str, int]] = iter(())
-    candidates: dict[UUID, LexicalCandidate] = {}
+    collections: dict[str, dict[UUID, tuple[Any, ...]]] = {}
     for row, (id_, collection, language, length, words, counted, window, piece) in enumerate(rows):
         if row % _COUNTED_AT_ONCE == 0:
             await pause()
             some = rows[row : row + _COUNTED_AT_ONCE]
             stored = iter(wanted.counts([cells[4] for cells in some if cells[4] is not None]))
         counts: Mapping[str, int] = next(stored) if words is not None else counted or {}
+        of_collection = collections.setdefault(collection, {})
         # The rows of each table have the cosines of its own vectors.
-        cosines = None if window is None and piece is None else PassageCosines(window, piece)
-        if cosines is None and id_ in candidates:
-            continue
-        candidates[id_] = LexicalCandidate(
-            id_,
-            collection,
-            language,
-            length,
-            [places[term] for term in counts],
-            list(counts.values()),
-            cosines,
-        )
-    return list(candidates.values())
+        if window is not None or piece is not None or id_ not in of_collection:
+            of_collection[id_] = language, length, [counts.get(term, 0) for term in terms], window, piece
+    return {name: _to_columns(of_collection, len(terms)) for name, of_collection in collections.items()}
+
+
+def _to_columns(rows: Mapping[UUID, tuple[Any, ...]], terms: int) -> Candidates:
+    ids = sorted(rows)
+    languages, lengths, counts, windows, pieces = zip(*(rows[id_] for id_ in ids), strict=True)
+    return Candidates(
+        ids,
+        languages,
+        np.array(lengths, np.float64),
+        np.array(counts, np.float64).reshape(len(ids), terms),
+        np.array(windows, np.float64),
+        np.array(pieces, np.float64),
+    )
 
 
 def _values(query: LexicalQuery, *, few: bool) -> Mapping[str, object]:

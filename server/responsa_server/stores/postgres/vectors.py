@@ -21,7 +21,7 @@ from psycopg import sql
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import FIRST_DIMENSIONS
 from responsa_server.domain.models import INDEXED_DIMENSIONS
-from responsa_server.domain.passages import PassagePiece, QuestionVector, VectorKind
+from responsa_server.domain.passages import COSINE_DIGITS, PassagePiece, QuestionVector, VectorKind
 from responsa_server.stores.postgres.database import uuid_array
 from responsa_server.stores.postgres.locks import Lock
 
@@ -67,7 +67,9 @@ def values_of(question: QuestionVector | None) -> dict[str, object]:
 def read_pieces(data: bytes) -> list[PassagePiece]:
     """The pieces of a row of `pieces`."""
     return [
-        PassagePiece(_KINDS[kind], ByteRange(start, end), None if isnan(cosine) else cosine)
+        PassagePiece(
+            _KINDS[kind], ByteRange(start, end), None if isnan(cosine) else round(cosine, COSINE_DIGITS)
+        )
         for kind, start, end, cosine in _PIECE.iter_unpack(data)
     ]
 
