@@ -408,7 +408,8 @@ class HttpModel(HttpServer, abc.ABC):
         while True:
             begun, counted, sent = False, 0, trial.request()
             try:
-                async with aclosing(self._read(sent, written=bool(facts.get("text_calls")))) as pieces:
+                read = self._read(sent, written=bool(facts.get("text_calls")))
+                async with aclosing(_gather(read)) as pieces:
                     async for piece in pieces:
                         if isinstance(piece, Spent):
                             counted = piece.usage.input_tokens
@@ -688,6 +689,39 @@ class Connections(httpx2.AsyncBaseTransport):
         self._begun = 0
         self._tick.set()
         self._tick = asyncio.Event()
+
+
+async def _gather(pieces: AsyncGenerator[ModelPiece, None]) -> AsyncGenerator[ModelPiece, None]:
+    """The pieces, in which texts that arrived together are one."""
+    arrived, news = list[ModelPiece](), asyncio.Event()
+
+    async def read() -> None:
+        try:
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    last = arrived[-1] if arrived else None
+                    if isinstance(piece, TextPiece) and isinstance(last, TextPiece):
+                        arrived[-1] = TextPiece(last.text + piece.text)
+                    else:
+                        arrived.append(piece)
+                    news.set()
+        finally:
+            news.set()
+
+    reading = asyncio.create_task(read())
+    try:
+        while arrived or not reading.done():
+            await news.wait()
+            news.clear()
+            batch, arrived = arrived, []
+            for piece in batch:
+                yield piece
+        await reading
+    finally:
+        reading.cancel()
+        await asyncio.wait([reading])
+        if not reading.cancelled():
+            reading.exception()  # retrieved, also if nobody asks for it any more
 
 
 class _Borrowed(httpx2.AsyncByteStream):

@@ -86,17 +86,22 @@ def finds(error: ModelError) -> tuple[ModelFault, bool]:
 
 
 def without_spending(pieces: list[ModelPiece]) -> list[ModelPiece]:
-    return [piece for piece in pieces if not isinstance(piece, (Spent, Alive))]
+    """The pieces but for Spent and Alive. Successive texts are joined, since those that arrive together are one."""
+    joined: list[ModelPiece] = []
+    for piece in pieces:
+        if isinstance(piece, TextPiece) and joined and isinstance(joined[-1], TextPiece):
+            joined[-1] = TextPiece(joined[-1].text + piece.text)
+        elif not isinstance(piece, (Spent, Alive)):
+            joined.append(piece)
+    return joined
 
 
 @pytest.mark.parametrize("by", [0, 1, 7])
-async def test_text_comes_piece_by_piece_however_the_stream_is_cut(wire: WireServer, by: int) -> None:
+async def test_text_comes_whole_however_the_stream_is_cut(wire: WireServer, by: int) -> None:
     events = wire.events(Scene(texts=["Grö", "ße 東", "\n\ndata: 🌍"]))
     async with speaking(wire, telling(wire, events, by=by)) as model:
         assert without_spending(await answer(model)) == [
-            TextPiece("Grö"),
-            TextPiece("ße 東"),
-            TextPiece("\n\ndata: 🌍"),
+            TextPiece("Größe 東\n\ndata: 🌍"),
             Ended(complete=True),
         ]
 
@@ -112,7 +117,7 @@ LONE: Mapping[str, tuple[list[str], list[ModelPiece], list[ModelPiece]]] = {
     "in one piece": (["So, 7.</think>\n\nIt is 5."], [TextPiece("It is 5.")], [TextPiece("It is 5.")]),
     "in several pieces": (
         ["So, 7.", " No</th", "ink>", "\n", "It is 5."],
-        [TextPiece("So, 7."), TextPiece(" No"), Withdrawn(0), TextPiece("It is 5.")],
+        [TextPiece("So, 7. No"), Withdrawn(0), TextPiece("It is 5.")],
         [TextPiece("It is 5.")],
     ),
     "a second end": (
@@ -122,8 +127,8 @@ LONE: Mapping[str, tuple[list[str], list[ModelPiece], list[ModelPiece]]] = {
     ),
     "in code": (
         ["It ends with `</think>`", "."],
-        [TextPiece("It ends with `</think>`"), TextPiece(".")],
-        [TextPiece("`"), TextPiece(".")],
+        [TextPiece("It ends with `</think>`.")],
+        [TextPiece("`.")],
     ),
     "with its beginning": (["<think>So.</think>", "Five."], [TextPiece("Five.")], [TextPiece("Five.")]),
 }
@@ -251,10 +256,17 @@ async def test_events_of_kinds_that_nobody_knows_are_passed_over(wire: WireServe
     first, *others = wire.events(Scene(["a", "b"]))
     async with speaking(wire, telling(wire, [first, *wire.strange(), *others])) as model:
         assert without_spending(await answer(model)) == [
-            TextPiece("a"),
-            TextPiece("b"),
+            TextPiece("ab"),
             Ended(complete=True),
         ]
+
+
+async def test_texts_that_arrive_together_are_one_piece(wire: WireServer) -> None:
+    tokens = [f"{number} " for number in range(50)]
+    sent = b"".join(wire.events(Scene(tokens)))
+    async with speaking(wire, telling(wire, [sent])) as model:
+        texts = [piece.text for piece in await answer(model) if isinstance(piece, TextPiece)]
+    assert texts == ["".join(tokens)]
 
 
 @pytest.mark.parametrize("cut", [True, False])
