@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -51,7 +51,7 @@ def count_features(text: str) -> Wording:
     """How often the message has each hashed feature, damped as 1 + ln(count). This vector is not weighted, and its length is
     not one.
     """
-    counts = Counter(crc32(feature.encode()) % DIMENSIONS for feature in _features(text))
+    counts = Counter([crc32(feature.encode()) % DIMENSIONS for feature in _features(text)])
     places = np.fromiter(sorted(counts), np.int64, len(counts))
     values = np.array([counts[int(index)] for index in places], np.float32)
     return Wording(places, 1 + np.log(values, out=np.zeros_like(values), where=values > 0))
@@ -80,18 +80,14 @@ def dense(wordings: Sequence[Wording]) -> Float:
     return rows
 
 
-def _features(text: str) -> Iterator[str]:
+def _features(text: str) -> Sequence[str]:
     words = _WORD.findall(text[:MOST_CHARACTERS].lower())
-    for word in words:
-        yield f"w1 {word}"
-    for pair in pairwise(words):
-        yield f"w2 {' '.join(pair)}"
-    if not words:
-        return
-    joined = f" {' '.join(words)} "
-    for length in _RUNS:
-        for start in range(len(joined) - length + 1):
-            yield f"c{joined[start : start + length]}"
+    joined = f" {' '.join(words)} " if words else ""
+    return [
+        *[f"w1 {word}" for word in words],
+        *[f"w2 {' '.join(pair)}" for pair in pairwise(words)],
+        *[f"c{joined[at : at + length]}" for length in _RUNS for at in range(len(joined) - length + 1)],
+    ]
 
 
 @dataclass(frozen=True, slots=True)

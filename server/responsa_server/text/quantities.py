@@ -72,6 +72,8 @@ _LEAST_NAME: Final = 5
 """The fewest letters behind a figure that are the rest of a name, and no unit."""
 _MOST_SPELLED: Final = 16
 """The most words that a number is spelled in."""
+_SPELLED: Final = frozenset(map(str, range(1, 13)))
+_FIGURE: Final = re.compile(r"\b\d{1,2}\b")
 _PLACED: Final = re.compile(r"\w+|[^\w\s]")
 _AFTER: Final = re.compile(r"[%€$£]|[^\W\d_]+")
 
@@ -131,7 +133,7 @@ def quantities(text: str, language: str, analyzer: Analyzer) -> Sequence[Quantit
     for sign, word in _SIGNS.items():
         text = text.replace(sign, word)
     text = _THOUSANDS.sub("000", text)
-    spelled = frozenset(figure for figure in map(str, range(1, 13)) if not re.search(rf"\b{figure}\b", text))
+    spelled = _SPELLED.difference(_FIGURE.findall(text))
     if language in _WORDS or not language:
         text = _ONE.sub("1", text)
         text = _in_digits(text, language or "en", 0)
