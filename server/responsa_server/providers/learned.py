@@ -44,6 +44,7 @@ FIELDS: Final = {
 """What a server may refuse: its words in an error, and the setting that decides instead if it is given; "" for none."""
 _LIMITS: Final = ("max_tokens", "max_completion_tokens")
 _MOST_TRIES: Final = 4
+_LEAST_SHARE: Final = 1 / 8
 _MESSAGE_TOKENS: Final = 8
 _TOO_LARGE, _LONG_PROMPT = 413, 1000
 # A ratio counts from so many estimated tokens, and up to so much.
@@ -208,8 +209,10 @@ class Trial:
         if int(window) >= _LEAST_WINDOW and not self._echoes(window):
             self.new["window"] = int(window)
         # The test of a window that is set tells that it is too large.
-        halved, self._share = self._share < 1 or (self.server.window and self.prompt.purpose == TEST), 0.5
-        return not halved
+        if self.server.window and self.prompt.purpose == TEST:
+            return False
+        self._share /= 2
+        return self._share >= _LEAST_SHARE
 
     def _leave_out_named(self, detail: str) -> bool:
         for name in self._list_sent():

@@ -107,8 +107,8 @@ async def test_a_setting_that_is_given_wins() -> None:
                 assert (await raises(ModelError, answer(model, PROMPT))).fault is ModelFault.REFUSED
             else:
                 # A shorter prompt of this call alone.
-                await raises(ModelError, answer(model, PROMPT))
-                assert len(server.bodies) == 2
+                assert await text_of(model) == LAKE
+                assert len(server.bodies) == 3
             assert model.learned.of(model.key) == {}
 
 
@@ -143,6 +143,11 @@ async def test_a_window_in_other_words_halves_the_prompt_of_one_call(error: tupl
         assert await text_of(model) == LAKE
         assert (len(server.bodies), model.learned.of(model.key)) == (2, {})
         assert "tools" in server.bodies[-1]
+    # A prompt that is far too long gets shorter still, if the status speaks of its length.
+    if error[0] == 413:
+        async with refusing(server := RefusingServer(window(3600, error))) as model:
+            assert await text_of(model) == LAKE
+            assert (len(server.bodies), model.learned.of(model.key)) == (3, {})
     # A test of a window says that the window is another one.
     async with refusing(RefusingServer(window(2000, error)), window=8192) as model:
         await raises(ModelError, answer(model, replace(PROMPT, purpose="model_test")))
