@@ -10,6 +10,7 @@ import asyncio
 import cProfile
 import itertools
 import json
+import logging
 import os
 import platform
 import threading
@@ -208,10 +209,15 @@ def paused(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(pause, "LOOK_SECONDS", 3600.0)
     monkeypatch.setattr(CredentialWatch, "_check", leave_out_check)
     monkeypatch.setattr(Identity, "_confirm_often", leave_out_check)
-    before = structlog.get_config()
+    before, root = structlog.get_config(), logging.getLogger()
+    loggers = [root, *map(logging.getLogger, ("psycopg.pool", "calls", "turns", "server", "responsa_server"))]
+    handlers, levels = root.handlers, [logger.level for logger in loggers]
     configure_logs("warning")
     yield
     structlog.configure(**before)
+    root.handlers = handlers
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 @dataclass(frozen=True, slots=True)
