@@ -601,8 +601,8 @@ impl Client {
         self.call("/responsa.admin.v1.AdminService/ResolveFeedback", true, &request).await
     }
 
-    /// GetShownExchange returns the question and the answer to which feedback belongs, if the user shows them and
-    /// InsightSettings.question_texts is set. The audit log records each call.
+    /// GetShownExchange returns the question and the answer to which feedback belongs, if the user shows them, whatever
+    /// InsightSettings.question_texts says. The audit log records each call.
     ///
     /// Errors: RESOURCE_NOT_FOUND (also if the user does not show them, or no longer).
     pub async fn get_shown_exchange(&self, request: admin::v1::GetShownExchangeRequest) -> Result<admin::v1::ShownExchange, Error> {

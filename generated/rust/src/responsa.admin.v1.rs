@@ -575,7 +575,7 @@ pub struct GivenFeedback {
     /// The score, from 1 to 5; 0 if the user gave a rating without a score.
     #[prost(int32, tag = "14")]
     pub score: i32,
-    /// Whether the user shows the question and the answer. GetShownExchange returns them if InsightSettings.question_texts is set, too.
+    /// Whether the user shows the question and the answer. GetShownExchange then returns them, whatever InsightSettings.question_texts says.
     #[prost(bool, tag = "15")]
     pub shown: bool,
 }

@@ -354,8 +354,8 @@ type AdminServiceClient interface {
 	ListFeedback(ctx context.Context, in *ListFeedbackRequest, opts ...grpc.CallOption) (*ListFeedbackResponse, error)
 	// ResolveFeedback sets the state of feedback, with a note. The user who gave the feedback sees neither. Errors: RESOURCE_NOT_FOUND.
 	ResolveFeedback(ctx context.Context, in *ResolveFeedbackRequest, opts ...grpc.CallOption) (*GivenFeedback, error)
-	// GetShownExchange returns the question and the answer to which feedback belongs, if the user shows them and InsightSettings.question_texts is set. The
-	// audit log records each call. Errors: RESOURCE_NOT_FOUND (also if the user does not show them, or no longer).
+	// GetShownExchange returns the question and the answer to which feedback belongs, if the user shows them, whatever
+	// InsightSettings.question_texts says. The audit log records each call. Errors: RESOURCE_NOT_FOUND (also if the user does not show them, or no longer).
 	GetShownExchange(ctx context.Context, in *GetShownExchangeRequest, opts ...grpc.CallOption) (*ShownExchange, error)
 	// GetFeedbackStats counts the feedback that was given or changed in a time, by agent. Errors: INVALID_FIELD (the time is empty).
 	GetFeedbackStats(ctx context.Context, in *GetFeedbackStatsRequest, opts ...grpc.CallOption) (*GetFeedbackStatsResponse, error)
@@ -1531,8 +1531,8 @@ type AdminServiceServer interface {
 	ListFeedback(context.Context, *ListFeedbackRequest) (*ListFeedbackResponse, error)
 	// ResolveFeedback sets the state of feedback, with a note. The user who gave the feedback sees neither. Errors: RESOURCE_NOT_FOUND.
 	ResolveFeedback(context.Context, *ResolveFeedbackRequest) (*GivenFeedback, error)
-	// GetShownExchange returns the question and the answer to which feedback belongs, if the user shows them and InsightSettings.question_texts is set. The
-	// audit log records each call. Errors: RESOURCE_NOT_FOUND (also if the user does not show them, or no longer).
+	// GetShownExchange returns the question and the answer to which feedback belongs, if the user shows them, whatever
+	// InsightSettings.question_texts says. The audit log records each call. Errors: RESOURCE_NOT_FOUND (also if the user does not show them, or no longer).
 	GetShownExchange(context.Context, *GetShownExchangeRequest) (*ShownExchange, error)
 	// GetFeedbackStats counts the feedback that was given or changed in a time, by agent. Errors: INVALID_FIELD (the time is empty).
 	GetFeedbackStats(context.Context, *GetFeedbackStatsRequest) (*GetFeedbackStatsResponse, error)

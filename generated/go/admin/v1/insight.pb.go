@@ -230,7 +230,7 @@ type GivenFeedback struct {
 	Question string `protobuf:"bytes,13,opt,name=question,proto3" json:"question,omitempty"`
 	// The score, from 1 to 5; 0 if the user gave a rating without a score.
 	Score int32 `protobuf:"varint,14,opt,name=score,proto3" json:"score,omitempty"`
-	// Whether the user shows the question and the answer. GetShownExchange returns them if InsightSettings.question_texts is set, too.
+	// Whether the user shows the question and the answer. GetShownExchange then returns them, whatever InsightSettings.question_texts says.
 	Shown         bool `protobuf:"varint,15,opt,name=shown,proto3" json:"shown,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -197,12 +197,11 @@ WHERE f.tenant_id = %(tenant)s
 {all_feedback} AND f.message_id = %(message)s;
 
 -- name: exchange
--- What a user shows of a turn, if administrators may read questions; and the documents of it that the caller may read.
+-- What a user shows of a turn, and the documents of it that the caller may read.
 SELECT f.message_id AS feedback_id, q.content AS question, a.content AS answer, t.terminal,
     ARRAY(SELECT d.id FROM responsa.document AS d
         WHERE d.tenant_id = f.tenant_id AND d.id = ANY (responsa.documents_named(t.terminal))) AS readable
 FROM responsa.message_feedback AS f
-JOIN responsa.tenant AS n ON n.id = f.tenant_id AND n.question_texts
 JOIN responsa.message AS a ON a.tenant_id = f.tenant_id AND a.id = f.message_id
 JOIN responsa.turn AS t ON t.id = a.turn_id
 LEFT JOIN responsa.message AS q ON q.turn_id = a.turn_id AND q.speaker = 'user'

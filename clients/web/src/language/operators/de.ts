@@ -119,7 +119,7 @@ export const de: Translated<typeof en> = {
   correctAgent: "Agenten korrigieren",
   exchangeSources: "Quellen",
   mayNotReadSource: "Dieses Dokument dürfen Sie nicht lesen.",
-  exchangeGone: "Nicht lesbar: Die Person zeigt es nicht mehr, oder die Fragen sind hier verborgen.",
+  exchangeGone: "Nicht lesbar: Die Person zeigt es nicht mehr.",
   answerWithheld: "Die Antwort besteht aus Textstellen, die Sie nicht lesen dürfen.",
   markDone: "Als erledigt markieren",
   markedDone: "Als erledigt markiert.",

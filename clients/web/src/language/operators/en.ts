@@ -116,7 +116,7 @@ export const en = {
   correctAgent: "Correct the agent",
   exchangeSources: "Sources",
   mayNotReadSource: "You can’t read this document.",
-  exchangeGone: "Not readable: the user no longer shows it, or questions are hidden here.",
+  exchangeGone: "Not readable: the user no longer shows it.",
   answerWithheld: "The answer consists of passages that you can’t read.",
   markDone: "Mark as done",
   markedDone: "Marked as done.",

@@ -1140,8 +1140,8 @@ public final class AdminService {
     }
 
     /**
-     * GetShownExchange returns the question and the answer to which feedback belongs, if the user shows them and
-     * InsightSettings.question_texts is set. The audit log records each call.
+     * GetShownExchange returns the question and the answer to which feedback belongs, if the user shows them, whatever
+     * InsightSettings.question_texts says. The audit log records each call.
      *
      * <p>Errors: RESOURCE_NOT_FOUND (also if the user does not show them, or no longer).
      */

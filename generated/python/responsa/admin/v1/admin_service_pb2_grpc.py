@@ -1073,8 +1073,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetShownExchange(self, request, context):
-        """GetShownExchange returns the question and the answer to which feedback belongs, if the user shows them and InsightSettings.question_texts is set. The
-        audit log records each call. Errors: RESOURCE_NOT_FOUND (also if the user does not show them, or no longer).
+        """GetShownExchange returns the question and the answer to which feedback belongs, if the user shows them, whatever
+        InsightSettings.question_texts says. The audit log records each call. Errors: RESOURCE_NOT_FOUND (also if the user does not show them, or no longer).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

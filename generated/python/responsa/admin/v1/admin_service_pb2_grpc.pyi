@@ -319,8 +319,8 @@ class AdminServiceStub:
     ResolveFeedback: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ResolveFeedbackRequest, _insight_pb2.GivenFeedback]
     """ResolveFeedback sets the state of feedback, with a note. The user who gave the feedback sees neither. Errors: RESOURCE_NOT_FOUND."""
     GetShownExchange: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetShownExchangeRequest, _insight_pb2.ShownExchange]
-    """GetShownExchange returns the question and the answer to which feedback belongs, if the user shows them and InsightSettings.question_texts is set. The
-    audit log records each call. Errors: RESOURCE_NOT_FOUND (also if the user does not show them, or no longer).
+    """GetShownExchange returns the question and the answer to which feedback belongs, if the user shows them, whatever
+    InsightSettings.question_texts says. The audit log records each call. Errors: RESOURCE_NOT_FOUND (also if the user does not show them, or no longer).
     """
     GetFeedbackStats: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetFeedbackStatsRequest, _admin_service_pb2.GetFeedbackStatsResponse]
     """GetFeedbackStats counts the feedback that was given or changed in a time, by agent. Errors: INVALID_FIELD (the time is empty)."""
@@ -1088,8 +1088,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.GetShownExchangeRequest,
         context: _aio.ServicerContext[_admin_service_pb2.GetShownExchangeRequest, _abc.Awaitable[_insight_pb2.ShownExchange]],
     ) -> _abc.Awaitable[_insight_pb2.ShownExchange]:
-        """GetShownExchange returns the question and the answer to which feedback belongs, if the user shows them and InsightSettings.question_texts is set. The
-        audit log records each call. Errors: RESOURCE_NOT_FOUND (also if the user does not show them, or no longer).
+        """GetShownExchange returns the question and the answer to which feedback belongs, if the user shows them, whatever
+        InsightSettings.question_texts says. The audit log records each call. Errors: RESOURCE_NOT_FOUND (also if the user does not show them, or no longer).
         """
 
     @_abc_1.abstractmethod

@@ -154,7 +154,7 @@ class GivenFeedback(_message.Message):
     score: _builtins.int
     """The score, from 1 to 5; 0 if the user gave a rating without a score."""
     shown: _builtins.bool
-    """Whether the user shows the question and the answer. GetShownExchange returns them if InsightSettings.question_texts is set, too."""
+    """Whether the user shows the question and the answer. GetShownExchange then returns them, whatever InsightSettings.question_texts says."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the user first gave feedback on the answer."""

@@ -4324,8 +4324,8 @@ export declare const AdminService: GenService<{
     output: typeof GivenFeedbackSchema;
   },
   /**
-   * GetShownExchange returns the question and the answer to which feedback belongs, if the user shows them and InsightSettings.question_texts is set. The
-   * audit log records each call. Errors: RESOURCE_NOT_FOUND (also if the user does not show them, or no longer).
+   * GetShownExchange returns the question and the answer to which feedback belongs, if the user shows them, whatever
+   * InsightSettings.question_texts says. The audit log records each call. Errors: RESOURCE_NOT_FOUND (also if the user does not show them, or no longer).
    *
    * @generated from rpc responsa.admin.v1.AdminService.GetShownExchange
    */

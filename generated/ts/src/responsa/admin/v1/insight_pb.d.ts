@@ -118,7 +118,7 @@ export declare type GivenFeedback = Message<"responsa.admin.v1.GivenFeedback"> &
   score: number;
 
   /**
-   * Whether the user shows the question and the answer. GetShownExchange returns them if InsightSettings.question_texts is set, too.
+   * Whether the user shows the question and the answer. GetShownExchange then returns them, whatever InsightSettings.question_texts says.
    *
    * @generated from field: bool shown = 15;
    */
