@@ -372,13 +372,14 @@ class RunTask:
 @dataclass(frozen=True, slots=True)
 class StoredDocument:
     """A document that an earlier run, or an earlier attempt, made. subject: that of the document now. pending: whether
-    its newest version was not searchable when a run last looked. fetched: of a page."""
+    its newest version was not searchable when a run last looked. fetched: of a page. searched: whether a version is."""
 
     digest: bytes
     document_id: UUID
     subject: str
     pending: bool = False
     fetched: Fetched | None = None
+    searched: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import itertools
 import random
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import ip_address
@@ -94,7 +94,7 @@ async def tree_of_long_names(path: str) -> bytes:
 
 
 @asynccontextmanager
-async def serving(listing: Pages) -> AsyncIterator[LoopbackServer]:
+async def serving(listing: Pages) -> AsyncGenerator[LoopbackServer]:
     """Serve a listing, and a text for each file."""
 
     async def serve(exchange: LoopbackExchange) -> None:
@@ -359,3 +359,17 @@ async def test_an_odd_key_of_a_row_is_a_failed_row(office: Office) -> None:
     await office.administration.update(office.principal, "notes", SourceChange(mapping=changed), "")
     run = await office.run()
     assert (run.error, run.counts["created"], run.counts["failed"]) == (None, 1, 4)
+
+
+async def test_a_run_counts_what_has_become_of_its_files(office: Office) -> None:
+    folder = office.folder / "files"
+    folder.mkdir()
+    (folder / "heron.md").write_text("# A heron")
+    (folder / "rail.txt").write_text("A rail")
+    (folder / "scan.pdf").write_text("%PDF-1.7 and nothing else")
+    run = await connect(office, FolderKind.PATH, str(folder))
+    assert (run.counts["created"], run.counts["failed"]) == (2, 1)
+    (folder / "rail.txt").write_bytes(b"%PDF-1.7 and nothing else\0")
+    (folder / "heron.md").write_text("# A grey heron")
+    run = await office.run(source="files")
+    assert (run.counts["created"], run.counts["updated"], run.counts["failed"]) == (0, 1, 2)

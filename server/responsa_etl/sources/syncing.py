@@ -380,9 +380,10 @@ class Sync:
             gone = [(at, document) for at, document in gone if at in failed or document.subject in waited]
             changed = {at: subject for at, subject in changed.items() if at in failed or subject in waited}
         self._check_deletions(task, plan, len(known), len(gone))
+        updated = sum(at in known and known[at].searched for at in changed)
         counts = RunCounts(
-            created=sum(at not in known for at in changed),
-            updated=sum(at in known for at in changed),
+            created=len(changed) - updated,
+            updated=updated,
             deleted=len(gone),
             unchanged=len(plan.seen - plan.changed.keys() - {failure.at for failure in plan.failures}),
             failed=len(plan.failures),
@@ -537,7 +538,9 @@ class Sync:
         except InvalidRequest as error:
             subject = document.subject if together else ""
             failure = NewFailure(at, error.message, document.subject)
-            await self._runs.set_aside(task.claim, failure, subject)
+            await self._runs.set_aside(
+                task.claim, failure, subject, new=before is None or not before.searched
+            )
             return False
         if before is not None and before.document_id != operation.document_id:
             # The mapping names another collection than before.

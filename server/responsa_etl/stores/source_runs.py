@@ -293,9 +293,14 @@ class PostgresSourceRuns:
             # Without a list of all rows, of which there may be very many.
             return {
                 DocumentKey(kind, key): StoredDocument(
-                    bytes(digest), document_id, subject, pending, Fetched(**fetched) if fetched else None
+                    bytes(digest),
+                    document_id,
+                    subject,
+                    pending,
+                    Fetched(**fetched) if fetched else None,
+                    searched,
                 )
-                async for kind, key, digest, document_id, subject, pending, fetched in rows
+                async for kind, key, digest, document_id, subject, pending, fetched, searched in rows
             }
 
     @shielded
@@ -343,12 +348,12 @@ class PostgresSourceRuns:
             pass
 
     @shielded
-    async def set_aside(self, claim: RunClaim, failure: NewFailure, subject: str) -> None:
+    async def set_aside(self, claim: RunClaim, failure: NewFailure, subject: str, *, new: bool) -> None:
         """Store one more row that makes no document. subject: the subject whose documents then stay as they are; "" if
-        others do not depend on the row. Raises OwnershipLost."""
+        others do not depend on the row. new: whether the document would have been the row's first. Raises OwnershipLost."""
         async with self._hold(claim) as database:
             await self._insert(database, claim, [failure])
-            await database.execute(self._queries["failed_together"], {**run_values(claim), "failed": 1})
+            await self._count_failed(database, claim, [new])
             if subject:
                 await database.execute(
                     self._queries["forget_waiting"], {**run_values(claim), "subject": subject}
@@ -419,9 +424,8 @@ class PostgresSourceRuns:
                 for row in live
             ]
             await self._insert(database, claim, failures)
-            await database.execute(
-                self._queries["failed_together"], {**run_values(claim), "failed": len(failures)}
-            )
+            new = [row["searched"] == 0 for row in live]
+            await self._count_failed(database, claim, new, len(rows) - len(live))
             digests = [bytes(row["digest"]) for row in rows]
         for row in rows:
             values = {
@@ -516,25 +520,23 @@ class PostgresSourceRuns:
         """Take the outcome of ended ingestions over: the row of one that failed is set aside, and is tried again in the
         next run. Returns how many documents are still to be published or deleted. Raises OwnershipLost."""
         async with self._hold(claim) as database:
-            failed = await self._take_over(database, claim)
+            await self._take_over(database, claim)
             row = await (await database.execute(self._queries["waiting"], run_values(claim))).fetchone()
             waiting, unread = (0, 0) if row is None else row
-            values = {**run_values(claim), "unread": unread, "failed": failed}
-            await database.execute(self._queries["settled"], values)
+            await database.execute(self._queries["settled"], {**run_values(claim), "unread": unread})
             return int(waiting)
 
-    async def _take_over(self, database: Connection, claim: RunClaim, *, every: bool = False) -> int:
-        """Take over the outcome of ended ingestions. every: also of those for other subjects than that of the run.
-        Returns how many failed."""
+    async def _take_over(self, database: Connection, claim: RunClaim, *, every: bool = False) -> None:
+        """Take over the outcome of ended ingestions. every: also of those for other subjects than that of the run, which
+        the run does not count."""
         values = {**run_values(claim), "all": every}
         ended = await (await database.execute(self._queries["ended"], values)).fetchall()
-        failures = [
-            NewFailure(DocumentKey(kind, key), error, subject)
-            for kind, key, error, subject in ended
-            if error is not None
-        ]
-        await self._insert(database, claim, failures)
-        return len(failures)
+        failed = [row for row in ended if row[2] is not None]
+        await self._insert(
+            database, claim, [NewFailure(DocumentKey(kind, key), *said) for kind, key, *said, _ in failed]
+        )
+        if failed and not every:
+            await self._count_failed(database, claim, [new for *_, new in failed])
 
     @shielded
     async def end(self, claim: RunClaim) -> None:
@@ -577,6 +579,13 @@ class PostgresSourceRuns:
             }
             for name in ("forget_failures", "insert_failures"):
                 await database.execute(self._queries[name], values)
+
+    async def _count_failed(
+        self, database: Connection, claim: RunClaim, new: Sequence[bool], kept: int = 0
+    ) -> None:
+        """new: for each row that failed, whether its document would have been the first. kept: what is not deleted."""
+        values = {**run_values(claim), "failed": len(new), "new": sum(new), "kept": kept}
+        await database.execute(self._queries["count_failed"], values)
 
     async def _require(self, database: Connection, tenant_id: str, source_id: str) -> None:
         row = await one_row(database, KIND.text("get"), {"tenant": tenant_id, "id": source_id})

@@ -79,7 +79,7 @@ JOIN responsa.app_user AS m ON m.tenant_id = o.tenant_id AND m.id = CASE u.role 
 WHERE o.tenant_id = %(tenant)s AND o.id = %(id)s AND m.role = 'admin' AND m.disable_time IS NULL;
 
 -- name: known
-SELECT s.kind, s.key, s.digest, s.document_id, d.subject, s.operation_id IS NOT NULL AS pending, s.fetched
+SELECT s.kind, s.key, s.digest, s.document_id, d.subject, s.operation_id IS NOT NULL AS pending, s.fetched, d.version > 0 AS searched
 FROM responsa.source_document AS s JOIN responsa.document AS d ON d.tenant_id = s.tenant_id AND d.id = s.document_id
 WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s;
 
@@ -135,7 +135,7 @@ UPDATE responsa.operation SET stage = 'embedding', update_time = clock_timestamp
 -- The ingestions that have ended, or whose record was deleted. all: also those of other subjects, which an earlier run began.
 UPDATE responsa.source_document AS s SET operation_id = NULL, digest = CASE WHEN e.error_message IS NULL THEN s.digest ELSE '' END
 FROM (
-    SELECT w.kind, w.key, o.error_message, d.subject FROM responsa.source_document AS w
+    SELECT w.kind, w.key, o.error_message, d.subject, d.version FROM responsa.source_document AS w
     JOIN responsa.operation AS r ON r.tenant_id = w.tenant_id AND r.id = %(id)s
     JOIN responsa.document AS d ON d.tenant_id = w.tenant_id AND d.id = w.document_id
     LEFT JOIN responsa.operation AS o ON o.tenant_id = w.tenant_id AND o.id = w.operation_id
@@ -143,7 +143,7 @@ FROM (
         AND (o.id IS NULL OR o.stage = 'done') AND (%(all)s OR r.subject = '' OR d.subject = r.subject)
 ) AS e
 WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND s.kind = e.kind AND s.key = e.key
-RETURNING s.kind, s.key, e.error_message, e.subject;
+RETURNING s.kind, s.key, e.error_message, e.subject, e.version = 0 AS new;
 
 -- name: waiting
 -- The documents of the run that are not published or deleted yet, and those of them that are not indexed or deleted yet.
@@ -225,14 +225,14 @@ WHERE o.tenant_id = %(tenant)s AND o.held_by IS NOT NULL AND o.stage <> 'done' A
     AND r.source_id = %(source)s AND r.stage = 'done';
 
 -- name: settled
-UPDATE responsa.operation SET passages_done = greatest(0, passages_total - %(unread)s),
-    counts = jsonb_set(counts, '{failed}', to_jsonb(coalesce((counts ->> 'failed')::int, 0) + %(failed)s::int)),
-        update_time = clock_timestamp()
-WHERE tenant_id = %(tenant)s AND id = %(id)s AND (%(failed)s > 0 OR passages_done <> greatest(0, passages_total - %(unread)s));
+UPDATE responsa.operation SET passages_done = greatest(0, passages_total - %(unread)s), update_time = clock_timestamp()
+WHERE tenant_id = %(tenant)s AND id = %(id)s AND passages_done <> greatest(0, passages_total - %(unread)s);
 
--- name: failed_together
-UPDATE responsa.operation
-    SET counts = jsonb_set(counts, '{failed}', to_jsonb(coalesce((counts ->> 'failed')::int, 0) + %(failed)s::int)),
+-- name: count_failed
+-- What was planned, and does not happen. new: how many of those that failed would have been created. kept: of those to delete.
+UPDATE responsa.operation SET counts = counts || (SELECT jsonb_object_agg(c.name, greatest(0, coalesce((counts ->> c.name)::int, 0) + c.more))
+        FROM (VALUES ('failed', %(failed)s::int), ('created', -%(new)s::int), ('updated', %(new)s::int - %(failed)s::int),
+            ('deleted', -%(kept)s::int)) AS c (name, more)),
     update_time = clock_timestamp()
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
