@@ -84,6 +84,10 @@ class MemoryEvidence:
         """See `EvidenceSource.rank`."""
         return Ranked(evidence, Ranking((_EXCERPT,), (), support=0.9, near=True))
 
+    async def read_again(self, caller: Principal, evidence: Evidence) -> Evidence | None:
+        """See `EvidenceSource.read_again`."""
+        return evidence
+
     async def check(
         self,
         claims: Sequence[CitedSentence],

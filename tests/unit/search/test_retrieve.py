@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
+from bench.embedders import OneEmbedder
 from responsa_formats.text.languages import UNKNOWN, language_of
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.knowledge import SearchMode
@@ -23,7 +24,6 @@ from responsa_server.domain.passages import (
     DocumentSet,
     FoundPassage,
     LexicalCandidate,
-    NearText,
     PassageCosines,
     PassageSurroundings,
     QuestionVector,
@@ -32,7 +32,7 @@ from responsa_server.domain.passages import (
 )
 from responsa_server.domain.people import Reader, Server
 from responsa_server.search import retrieve
-from responsa_server.search.embedder import Embedder, OneEmbedder, Vectors
+from responsa_server.search.embedder import Embedder, Vectors
 from responsa_server.search.evidence import CALIBRATED
 from responsa_server.search.readings import MOST_GUESSED_CHARACTERS
 from responsa_server.search.retrieve import Retrieval, RetrievalQuery, Retriever
@@ -135,14 +135,11 @@ class Three:
             ]
         return by_question
 
-    async def around(self, reader: Reader, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, NearText]:
+    async def stored(self, reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, FoundPassage]:
         raise NotImplementedError
 
     async def surroundings(
-        self,
-        reader: Reader,
-        ids: Sequence[UUID],
-        documents: Sequence[UUID],
+        self, reader: Reader, ids: Sequence[UUID], documents: Sequence[UUID], most_bytes: int = 0
     ) -> PassageSurroundings:
         raise NotImplementedError
 
