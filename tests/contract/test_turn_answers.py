@@ -166,30 +166,30 @@ async def test_evidence_and_ranking_of_a_milestone_mean_the_same(
         assert made.excerpts
         return made, await knowledge.passages(evidence, 4_000)
 
-    async def kept(evidence: Evidence, caller: Principal = people.ann) -> Evidence | None:
+    async def keep(evidence: Evidence, caller: Principal = people.ann) -> Evidence | None:
         milestone = to_milestone("write", {"evidence": evidence})
         assert not [word for word in (b"Hahnheide", b"Henstedt") if word in milestone]
         _, state = restore(milestone)
         return await knowledge.read_again(caller, cast("Evidence", state.get("evidence")))
 
     now = await shown(ranked.evidence, ranked.ranking)
-    again = await kept(ranked.evidence)
+    again = await keep(ranked.evidence)
     assert again is not None
     assert await shown(again, ranked.ranking) == now
-    again = await kept(hits)
+    again = await keep(hits)
     assert again is not None
     assert (await knowledge.rank(people.ann, question, again)).ranking == ranked.ranking
     nothing = await knowledge.search(people.ann, (question,), ("elsewhere",))
     assert nothing.passages == 0
-    assert await kept(nothing) is not None
+    assert await keep(nothing) is not None
     # Another user may not read them. A newer version leaves them, and the document takes them away.
-    assert await kept(ranked.evidence, people.bob) is None
+    assert await keep(ranked.evidence, people.bob) is None
     await house.take_in(people.ann, RIVERS.replace("65", "66"), "rivers.md")
-    again = await kept(ranked.evidence)
+    again = await keep(ranked.evidence)
     assert again is not None
     assert await knowledge.passages(again, 4_000) == now[1]
     await house.library.delete_document(people.ann, taken.document_id, "")
-    assert await kept(ranked.evidence) is None
+    assert await keep(ranked.evidence) is None
 
 
 async def test_passages_stay_while_a_running_turn_may_go_on_from_them(
@@ -197,25 +197,25 @@ async def test_passages_stay_while_a_running_turn_may_go_on_from_them(
 ) -> None:
     taken = await house.take_in(people.ann, RIVERS, "rivers.md")
     question = "How long is the river Bille?"
-    found = await knowledge.search(people.ann, (question,), ())
-    found = (await knowledge.rank(people.ann, question, found)).evidence
-    milestone = to_milestone("write", {"evidence": found})
+    hits = await knowledge.search(people.ann, (question,), ())
+    evidence = (await knowledge.rank(people.ann, question, hits)).evidence
+    milestone = to_milestone("write", {"evidence": evidence})
     turn = new_turn()
     await turn_store.accept(people.ann, turn, cancelled)
     await append(turn_store, claim_of(turn), row(2), checkpoint=replace(checkpoint(2), state=milestone))
     await house.take_in(people.ann, RIVERS.replace("65", "66"), "rivers.md")
     documents = DocumentStore(house.database, house.queue, uuid7, kept_versions=0)
 
-    async def after_pruning() -> Evidence | None:
+    async def prune() -> Evidence | None:
         await documents.prune("acme", taken.document_id)
         _, state = restore(milestone)
         return await knowledge.read_again(people.ann, cast("Evidence", state.get("evidence")))
 
-    again = await after_pruning()
+    again = await prune()
     assert again is not None
-    assert await knowledge.passages(again, 4_000) == await knowledge.passages(found, 4_000)
+    assert await knowledge.passages(again, 4_000) == await knowledge.passages(evidence, 4_000)
     await turn_store.finish(claim_of(turn), [row(3)], FAILED)
-    assert await after_pruning() is None
+    assert await prune() is None
 
 
 async def test_a_warm_turn_reads_no_passage_with_patterns_or_parsers(

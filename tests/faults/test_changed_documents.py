@@ -144,7 +144,7 @@ async def test_no_turn_fails_whatever_happens_to_the_documents_that_it_has_found
             worker = await cluster.soon("answers", faults=[fault], **settings)
             reader = Seen(asking(f"Which word opens gate {number}?", agent="agents/finder"))
             readers.append(reader)
-            asked = asyncio.create_task(follow(way, reader))
+            following = asyncio.create_task(follow(way, reader))
             await asyncio.to_thread(
                 eventually, lambda worker=worker, reader=reader: not worker.alive or reader.ended, "a kill"
             )
@@ -154,7 +154,7 @@ async def test_no_turn_fails_whatever_happens_to_the_documents_that_it_has_found
                 report.count(f"{how} at {place.value}")
                 await gates.change(number, how)
                 worker = await cluster.soon("answers", **settings)
-            await asked
+            await following
             await asyncio.to_thread(worker.kill)
             report.count(reader.outcome)
             assert reader.outcome in ("answer", "refused"), reader.terminal

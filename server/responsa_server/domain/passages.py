@@ -525,7 +525,7 @@ class LexicalIndex(PassageIndex, Protocol):
         """Return whether documents in the scope's collections have subjects that the reader may not read."""
         ...
 
-    async def stored(self, reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, FoundPassage]:
+    async def read_stored(self, reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, FoundPassage]:
         """Return these passages of any stored version, without pieces. Those that are gone are left out."""
         ...
 

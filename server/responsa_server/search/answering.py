@@ -77,14 +77,14 @@ class Found:
     def shown(self, most_bytes: int) -> Sequence[PromptPassage]:
         """What a prompt shows of it."""
         if most_bytes not in self._by_size:
-            found = [passage.found for passage in self.retrieval.passages]
-            self._by_size[most_bytes] = prompt_passages(found, self.retrieval.neighbours, most_bytes)
+            passages = [passage.found for passage in self.retrieval.passages]
+            self._by_size[most_bytes] = prompt_passages(passages, self.retrieval.neighbours, most_bytes)
         return self._by_size[most_bytes]
 
     @property
     def kept(self) -> Retrieval:
         """See `Evidence.content`. `read_again` reads the text of the passages, and that around those in `neighbours`."""
-        passages = [replace(each, found=_without_text(each.found)) for each in self.retrieval.passages]
+        passages = [replace(each, found=_strip_text(each.found)) for each in self.retrieval.passages]
         return replace(
             self.retrieval, passages=passages, neighbours=dict.fromkeys(self.around, Neighbours("", ""))
         )
@@ -222,19 +222,18 @@ class LibraryEvidence:
     async def read_again(self, caller: Principal, evidence: Evidence) -> Evidence | None:
         if not evidence.content:  # nothing was searched
             return evidence
-        kept = self._kept.validate_python(evidence.content)
-        stored = await self._retriever.lexical.stored(
-            caller, [each.found.passage.id for each in kept.passages]
-        )
+        retrieval = self._kept.validate_python(evidence.content)
+        ids = [each.found.passage.id for each in retrieval.passages]
+        stored = await self._retriever.lexical.read_stored(caller, ids)
         passages: list[ScoredPassage] = []
-        for each in kept.passages:
-            found = _with_text(each.found, stored.get(each.found.passage.id))
-            if found is None:
+        for each in retrieval.passages:
+            passage = _restore_text(each.found, stored.get(each.found.passage.id))
+            if passage is None:
                 return None
-            passages.append(replace(each, found=found))
-        read = await self._retriever.lexical.surroundings(caller, [*kept.neighbours], ())
+            passages.append(replace(each, found=passage))
+        read = await self._retriever.lexical.surroundings(caller, [*retrieval.neighbours], ())
         near = neighbours_of([each.found for each in passages], read.around, read.headings)
-        retrieval = replace(kept, passages=passages, neighbours=near)
+        retrieval = replace(retrieval, passages=passages, neighbours=near)
         chosen = await self._retriever.analyse(lambda analyzer: choose(retrieval, read.around, analyzer))
         return replace(evidence, content=Found(retrieval, read.around, chosen))
 
@@ -275,21 +274,23 @@ class LibraryEvidence:
         return cast("Found", evidence.content)
 
 
-def _without_text(found: FoundPassage) -> FoundPassage:
+def _strip_text(found_passage: FoundPassage) -> FoundPassage:
     """A passage as a milestone keeps it: with a digest for its text, and a letter for its words if they are stored."""
-    own = found.passage
+    own = found_passage.passage
     digest = blake2b(own.text.encode(), digest_size=8).hexdigest()
-    kept = Passage(own.id, own.collection_id, own.document_id, own.version, own.title, "", own.source, digest)
-    return FoundPassage(kept, "", found.pieces, words=found.words[:1])
+    ids = own.id, own.collection_id, own.document_id, own.version
+    reference = Passage(*ids, own.title, "", own.source, digest)
+    return FoundPassage(reference, "", found_passage.pieces, words=found_passage.words[:1])
 
 
-def _with_text(kept: FoundPassage, stored: FoundPassage | None) -> FoundPassage | None:
+def _restore_text(reference: FoundPassage, stored: FoundPassage | None) -> FoundPassage | None:
     """A passage as the search had found it; None if it is gone or has another text."""
-    own = kept.passage
-    if stored is None or _without_text(stored).passage.text != own.text:
+    own = reference.passage
+    if stored is None or _strip_text(stored).passage.text != own.text:
         return None
     passage = replace(stored.passage, title=own.title, collection_id=own.collection_id)
-    return replace(stored, passage=passage, pieces=kept.pieces, words=stored.words if kept.words else "")
+    words = stored.words if reference.words else ""
+    return replace(stored, passage=passage, pieces=reference.pieces, words=words)
 
 
 async def _show_in_prompt(prompt_passages: Sequence[PromptPassage]) -> Sequence[ShownPassage]:

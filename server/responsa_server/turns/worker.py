@@ -144,8 +144,8 @@ class TurnRun:
         self._first_words_at: float | None = None
         self._took: Mapping[str, float] = {}
         self._measured: set[Instrument] = set()
-        kept = self._checkpoint
-        start = Start(claimed.last_seq, claimed.attempt, kept.text_bytes, kept.usage)
+        text_bytes, usage = self._checkpoint.text_bytes, self._checkpoint.usage
+        start = Start(claimed.last_seq, claimed.attempt, text_bytes, usage)
         self._writer = TurnWriter(parts.writer, self, claimed.claim, start, parts.runtime)
         self._claimed_from = claimed_from
         self._files = ""

@@ -135,7 +135,7 @@ class Three:
             ]
         return by_question
 
-    async def stored(self, reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, FoundPassage]:
+    async def read_stored(self, reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, FoundPassage]:
         raise NotImplementedError
 
     async def surroundings(

@@ -249,10 +249,10 @@ def _before_search(state: GraphState) -> tuple[str, dict[str, object]]:
     node, keys = cast("tuple[str, Sequence[str]]", state.get("searched", ("", ())))
     if "bytes_sent" in keys:
         node, keys = "", ()
-    kept = {key: value for key, value in state.items() if key in {*keys, "steps", "visits"}}
+    values = {key: value for key, value in state.items() if key in {*keys, "steps", "visits"}}
     gone = Fallback(FallbackKind.SEARCHED_AGAIN, "milestone", node, "part_unavailable:passages")
-    kept |= {"diverted": "", "fallbacks": [*state.get("fallbacks", ()), plain_fallback(gone)]}
-    return node, kept
+    values |= {"diverted": "", "fallbacks": [*state.get("fallbacks", ()), plain_fallback(gone)]}
+    return node, values
 
 
 def _over(over: OverBudget, limits: TurnLimits, usage: Usage) -> Answered | Refused:

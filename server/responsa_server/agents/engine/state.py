@@ -124,7 +124,7 @@ def restore(milestone: bytes, keys: Collection[str] = KNOWN_KEYS) -> tuple[str, 
     try:
         unpacked: object = ormsgpack.unpackb(
             milestone[1:],
-            ext_hook=lambda place, data: _ADAPTERS[place].validate_python(ormsgpack.unpackb(data)),
+            ext_hook=lambda tag, data: _ADAPTERS[tag].validate_python(ormsgpack.unpackb(data)),
         )
     except ValueError as error:
         raise StateError(f"the milestone is not valid msgpack: {error}") from error

@@ -559,7 +559,7 @@ class PostgresLexicalIndex:
         }
 
     @shielded
-    async def stored(self, reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, FoundPassage]:
+    async def read_stored(self, reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, FoundPassage]:
         values = {"ids": uuid_array(ids), "searched": False}
         return passages_of(await self._search(reader, values, "passages"))
 
