@@ -71,8 +71,7 @@ _HISTORY_PATIENCE_SECONDS: Final = 60.0
 _BOOK_PATIENCE_SECONDS: Final = 10.0
 _LOOK_AT_FILES_SECONDS: Final = 0.25
 _TITLE_CHARACTERS: Final = 60
-# Where a turn without a checkpoint begins: after its first event.
-_BEGINNING: Final = Checkpoint(1, 0, Usage(), b"")
+_BEGINNING: Final = Checkpoint(1, 0, Usage(), b"")  # after the turn's first event
 _CUT_OFF_CONTENT: Final = "The turn ended during this tool call, so its outcome is unknown."
 
 
@@ -144,8 +143,7 @@ class TurnRun:
         self._first_words_at: float | None = None
         self._took: Mapping[str, float] = {}
         self._measured: set[Instrument] = set()
-        text_bytes, usage = self._checkpoint.text_bytes, self._checkpoint.usage
-        start = Start(claimed.last_seq, claimed.attempt, text_bytes, usage)
+        start = Start(claimed.last_seq, claimed.attempt, self._checkpoint.text_bytes, self._checkpoint.usage)
         self._writer = TurnWriter(parts.writer, self, claimed.claim, start, parts.runtime)
         self._claimed_from = claimed_from
         self._files = ""

@@ -384,12 +384,11 @@ class TurnWriter:
         self._sealed = False
 
     def _withdraw(self, prefix: bytes) -> None:
-        """Withdraw the text after `prefix`. Whole deltas are withdrawn, so that the remaining deltas are exactly the text
-        that stays; of earlier attempts, all text is withdrawn."""
+        """Withdraw the text after `prefix`. Whole deltas are withdrawn, so that the remaining deltas are exactly the text that stays."""
         if len(prefix) >= self._text_bytes:
             return
         index = max(0, bisect_right(self._deltas, len(prefix), key=itemgetter(1)) - 1)
-        seq, start = self._deltas[index] if self._deltas else (2, 0)
+        seq, start = self._deltas[index] if self._deltas else (2, 0)  # of earlier attempts, all text
         del self._deltas[index:]
         self._restarts += 1
         self._append(AttemptRestarted(seq, start))

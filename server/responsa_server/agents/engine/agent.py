@@ -27,6 +27,7 @@ from responsa_server.agents.engine.state import (
 )
 from responsa_server.domain.agents import AnswerTask, Emit, Milestone, Withdrawal
 from responsa_server.domain.answers import Evidence, Ranking
+from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import (
     MAX_MORE_EXCERPTS,
     Answered,
@@ -230,11 +231,15 @@ class PlannedAgent:
         self, begin_at: str, state: GraphState, task: AnswerTask, emit: Emit
     ) -> tuple[str, GraphState]:
         """The node and the state of a milestone, with the evidence that the caller may read now. If a passage of it is
-        gone, the run goes back to the search: the text, its marks and the ranking may rest on this passage."""
+        gone, or cannot be read, the run goes back to the search: text, marks and ranking may rest on this passage."""
         values = cast("dict[str, object]", state)
         for key, evidence in values.items():
             if isinstance(evidence, Evidence) and self.plan.source is not None:
-                values[key] = again = await self.plan.source.read_again(task.caller, evidence)
+                try:
+                    again = await self.plan.source.read_again(task.caller, evidence)
+                except Unavailable:  # the search tries more often
+                    again = None
+                values[key] = again
                 if again is None:
                     begin_at, values = _before_search(state)
                     emit(Withdrawal(""))

@@ -37,8 +37,7 @@ class GraphState(TypedDict, total=False):
 
     Only the engine writes the following keys. steps: the number of nodes that ran. visits: how often each limited edge was
     taken. bytes_sent: how many bytes of the text were sent. fallbacks: the fallbacks so far. diverted: the next node if it
-    differs from the one that the routes give; otherwise "". searched: the node that first found evidence, and the keys
-    that the state had before it.
+    differs from the one that the routes give; otherwise "". searched: the node that first found evidence, and the state's keys before it.
     """
 
     question: str

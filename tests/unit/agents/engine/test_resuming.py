@@ -181,6 +181,8 @@ async def test_where_a_passage_is_gone_the_run_goes_back_to_the_search(
         "steps": 5,
         "searched": ["retrieve", before],
     }
+    begun = GraphState(question="?", standalone_question="Is it so?")
+    assert (await agent.compile().run(begun, Turn().run))["searched"] == ["retrieve", [*begun]]
     answer_task = task("Is it really so at all?", collections=("a",))
     whole = await told_by(agent, answer_task)
     resumed = replace(answer_task, meter=Turn().meter, resume=to_milestone("passages", state))
