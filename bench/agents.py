@@ -47,6 +47,7 @@ def plan(parts: NodeParts) -> Plan:
             Route("passages", (FINISH,)),
             Route("refuse", (FINISH,)),
         ],
+        source=parts.source,
     )
 
 

@@ -361,8 +361,8 @@ CREATE TABLE responsa.turn_checkpoint (
 CREATE POLICY log_writes ON responsa.turn_checkpoint TO responsa_log USING (true) WITH CHECK (true);
 -- Checkpoints that are too old to go on from are deleted; what they had counted goes to turn_spent.
 GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.turn_checkpoint TO responsa_log;
--- What a turn that is ended from outside has cost.
-GRANT SELECT (turn_id, tenant_id, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens), DELETE ON responsa.turn_checkpoint TO responsa_app;
+-- What a turn that is ended from outside has cost, and which passages a turn needs to go on.
+GRANT SELECT (turn_id, tenant_id, state, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens), DELETE ON responsa.turn_checkpoint TO responsa_app;
 
 -- The ledger: which tools a turn has called. The intent is committed before the call, so that no worker calls again what another one began.
 CREATE TABLE responsa.turn_tool (

@@ -11,6 +11,7 @@ import asyncio
 import structlog
 
 from bench.agents import DEFAULT, AgentTable
+from bench.embedders import OneEmbedder
 from bench.peers.alone import Alone
 from bench.peers.parts import Parts, opened
 from bench.peers.process import PeerArguments, arguments, until_told
@@ -52,7 +53,6 @@ from responsa_server.insight.reports import Insight
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
 from responsa_server.outbound.connector import Connector
-from responsa_server.search.embedder import OneEmbedder
 from responsa_server.search.hits import KnowledgeSearch
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore

@@ -74,15 +74,17 @@ class MemoryEvidence:
         """See `EvidenceSource.passages`."""
         return [ShownPassage(_PASSAGE.title, _TEXT)]
 
-    async def with_sources(
-        self, question: str, evidence: Evidence | None, sources: Sequence[FoundSource]
-    ) -> Evidence:
-        """See `EvidenceSource.with_sources`."""
-        return evidence or Evidence(passages=1, embedding_tokens=0, content={"questions": [question]})
-
     async def rank(self, caller: Principal, question: str, evidence: Evidence) -> Ranked:
         """See `EvidenceSource.rank`."""
         return Ranked(evidence, Ranking((_EXCERPT,), (), support=0.9, near=True))
+
+    async def excerpts(self, evidence: Evidence, ranking: Ranking) -> Ranking:
+        """See `EvidenceSource.excerpts`."""
+        return ranking
+
+    async def read_again(self, caller: Principal, evidence: Evidence) -> Evidence | None:
+        """See `EvidenceSource.read_again`."""
+        return evidence
 
     async def check(
         self,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from bench.agents import OPTIONS, GraphAgent
+from bench.embedders import OneEmbedder
 from bench.peers import deltas, paced
 from bench.peers.evidence import MemoryEvidence
 from responsa_local.embedded import LocalLayout
@@ -21,7 +22,7 @@ from responsa_server.app.settings import Settings
 from responsa_server.app.settings import load as load_settings
 from responsa_server.providers.minilm import load as load_model
 from responsa_server.search.answering import LibraryEvidence
-from responsa_server.search.embedder import Embedder, OneEmbedder
+from responsa_server.search.embedder import Embedder
 from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.passages import PostgresLexicalIndex

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from bench.embedders import OneEmbedder
 from responsa_formats.sandbox.parsed_file import ParsedFile
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.domain.knowledge import DocumentMetadata, Operation
@@ -22,7 +23,7 @@ from responsa_server.ingest.reindexing import Reindex
 from responsa_server.ingest.watching import Watching
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
-from responsa_server.search.embedder import Embedder, Embedders, OneEmbedder, Vectors
+from responsa_server.search.embedder import Embedder, Embedders, Vectors
 from responsa_server.search.hits import KnowledgeSearch
 from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.postgres.collections import CollectionStore

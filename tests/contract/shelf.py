@@ -11,6 +11,7 @@ import numpy as np
 import psycopg
 from uuid_utils.compat import uuid7
 
+from bench.embedders import OneEmbedder
 from responsa_formats.text.canonical import Block, BlockKind
 from responsa_formats.text.languages import language_of
 from responsa_server.domain.events import ByteRange
@@ -28,7 +29,7 @@ from responsa_server.domain.passages import (
 from responsa_server.domain.people import Reader
 from responsa_server.ingest.indexing import lexical_form, plan_vectors
 from responsa_server.providers.minilm import MiniLmEmbedder
-from responsa_server.search.embedder import Embedder, Embedders, OneEmbedder
+from responsa_server.search.embedder import Embedder, Embedders
 from responsa_server.search.retrieve import Retriever
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.stores.postgres.database import Database

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from uuid_utils.compat import uuid7
 
+from bench.embedders import OneEmbedder
 from responsa_server.agents.engine.background_model import BackgroundModel
 from responsa_server.app.assemble import insight_prompts
 from responsa_server.domain.errors import Conflict
@@ -34,7 +35,6 @@ from responsa_server.insight.grouping import Grouping
 from responsa_server.insight.patterns import PatternKeeper
 from responsa_server.insight.periodic import InsightKeeper
 from responsa_server.providers.minilm import MiniLmEmbedder
-from responsa_server.search.embedder import OneEmbedder
 from responsa_server.stores.cached import NOT_CACHED
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database

@@ -13,6 +13,7 @@ import pytest
 from pydantic import SecretStr
 from uuid_utils.compat import uuid7
 
+from bench.embedders import OneEmbedder
 from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
 from responsa_local.embedded import LocalLayout
 from responsa_server.app.resources import bring_up_to_date
@@ -33,7 +34,6 @@ from responsa_server.domain.passages import (
 from responsa_server.domain.people import Server
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.answering import LibraryEvidence
-from responsa_server.search.embedder import OneEmbedder
 from responsa_server.search.retrieve import RetrievalQuery, Retriever
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.qdrant import QdrantVectors

@@ -74,7 +74,7 @@ class Place:
         return await self.evidence.rank(self.who, QUESTION, found)
 
     async def excerpts(self, ranked: Ranked) -> list[str]:
-        made = await self.evidence.excerpts(self.who, ranked.evidence, ranked.ranking)
+        made = await self.evidence.excerpts(ranked.evidence, ranked.ranking)
         return [one.text for one in made.excerpts]
 
     async def shown(self, ranked: Ranked) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from typing import cast
 from uuid import UUID
 
 import pytest
@@ -11,25 +13,25 @@ from uuid_utils.compat import uuid7
 
 from bench.agents import GraphAgent
 from responsa_server.agents.engine.state import restore, to_milestone
-from responsa_server.agents.nodes.passages import PassagesInput
-from responsa_server.agents.nodes.searching import RankInput
-from responsa_server.domain.answers import Evidence, Ranking
+from responsa_server.domain.answers import Evidence, Ranking, ShownPassage
 from responsa_server.domain.events import Citation
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import CitationCheck, Question, Turn, TurnState, Verdict
 from responsa_server.search import prompt_passages
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
+from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis_relay import RedisRelay
 from responsa_server.text import instructing, sentences, shown
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.runtime import Runtime
 from responsa_server.turns.service import Turns
-from tests.contract.conftest import People
+from tests.contract.conftest import People, new_turn
 from tests.contract.library_house import House, OtherParser
 from tests.contract.shelf import retriever_of
 from tests.contract.turn_house import NO_REDIS, RELAY_KEY, Cast
+from tests.contract.turn_steps import FAILED, append, cancelled, checkpoint, claim_of, row
 from tests.plain_codec import PlainCodec
 
 RIVERS = """# Rivers of Hamburg
@@ -152,27 +154,68 @@ async def test_a_follow_up_is_understood_after_something_else(
 async def test_evidence_and_ranking_of_a_milestone_mean_the_same(
     house: House, knowledge: LibraryEvidence, people: People
 ) -> None:
-    await house.take_in(people.ann, RIVERS, "rivers.md")
+    taken = await house.take_in(people.ann, RIVERS, "rivers.md")
     question = "How long is the river Bille?"
     hits = await knowledge.search(people.ann, (question,), ())
     ranked = await knowledge.rank(people.ann, question, hits)
     assert ranked.ranking.near
 
-    async def shown(evidence: Evidence, ranking: Ranking) -> object:
+    async def shown(evidence: Evidence, ranking: Ranking) -> tuple[object, Sequence[ShownPassage]]:
         assert not ranking.made
-        made = await knowledge.excerpts(people.ann, evidence, ranking)
+        made = await knowledge.excerpts(evidence, ranking)
         assert made.excerpts
         return made, await knowledge.passages(evidence, 4_000)
 
+    async def keep(evidence: Evidence, caller: Principal = people.ann) -> Evidence | None:
+        milestone = to_milestone("write", {"evidence": evidence})
+        assert not [word for word in (b"Hahnheide", b"Henstedt") if word in milestone]
+        _, state = restore(milestone)
+        return await knowledge.read_again(caller, cast("Evidence", state.get("evidence")))
+
     now = await shown(ranked.evidence, ranked.ranking)
-    state = {"question": question, "evidence": ranked.evidence, "ranking": ranked.ranking}
-    _, restored_state = restore(to_milestone("write", state))
-    given = PassagesInput.model_validate(restored_state)
-    assert await shown(given.evidence, given.ranking) == now
-    _, searched = restore(to_milestone("rank", {"evidence": hits}))
-    again = RankInput.model_validate({"question": question, **searched})
-    assert (await knowledge.rank(people.ann, question, again.evidence)).ranking == ranked.ranking
-    assert (await knowledge.search(people.ann, (question,), ("elsewhere",))).passages == 0
+    again = await keep(ranked.evidence)
+    assert again is not None
+    assert await shown(again, ranked.ranking) == now
+    again = await keep(hits)
+    assert again is not None
+    assert (await knowledge.rank(people.ann, question, again)).ranking == ranked.ranking
+    nothing = await knowledge.search(people.ann, (question,), ("elsewhere",))
+    assert nothing.passages == 0
+    assert await keep(nothing) is not None
+    # Another user may not read them. A newer version leaves them, and the document takes them away.
+    assert await keep(ranked.evidence, people.bob) is None
+    await house.take_in(people.ann, RIVERS.replace("65", "66"), "rivers.md")
+    again = await keep(ranked.evidence)
+    assert again is not None
+    assert await knowledge.passages(again, 4_000) == now[1]
+    await house.library.delete_document(people.ann, taken.document_id, "")
+    assert await keep(ranked.evidence) is None
+
+
+async def test_passages_stay_while_a_running_turn_may_go_on_from_them(
+    house: House, knowledge: LibraryEvidence, people: People, turn_store: PostgresTurnStore
+) -> None:
+    taken = await house.take_in(people.ann, RIVERS, "rivers.md")
+    question = "How long is the river Bille?"
+    hits = await knowledge.search(people.ann, (question,), ())
+    evidence = (await knowledge.rank(people.ann, question, hits)).evidence
+    milestone = to_milestone("write", {"evidence": evidence})
+    turn = new_turn()
+    await turn_store.accept(people.ann, turn, cancelled)
+    await append(turn_store, claim_of(turn), row(2), checkpoint=replace(checkpoint(2), state=milestone))
+    await house.take_in(people.ann, RIVERS.replace("65", "66"), "rivers.md")
+    documents = DocumentStore(house.database, house.queue, uuid7, kept_versions=0)
+
+    async def prune() -> Evidence | None:
+        await documents.prune("acme", taken.document_id)
+        _, state = restore(milestone)
+        return await knowledge.read_again(people.ann, cast("Evidence", state.get("evidence")))
+
+    again = await prune()
+    assert again is not None
+    assert await knowledge.passages(again, 4_000) == await knowledge.passages(evidence, 4_000)
+    await turn_store.finish(claim_of(turn), [row(3)], FAILED)
+    assert await prune() is None
 
 
 async def test_a_warm_turn_reads_no_passage_with_patterns_or_parsers(
@@ -185,7 +228,7 @@ async def test_a_warm_turn_reads_no_passage_with_patterns_or_parsers(
     async def turn(question: str) -> None:
         found = await knowledge.search(people.ann, (question,), ())
         ranked = await knowledge.rank(people.ann, question, found)
-        made = await knowledge.excerpts(people.ann, ranked.evidence, ranked.ranking)
+        made = await knowledge.excerpts(ranked.evidence, ranked.ranking)
         assert made.excerpts
         assert await knowledge.passages(ranked.evidence, 20_000)
 

@@ -178,7 +178,7 @@ _OTHER_RIGHTS: Mapping[str, Table] = {
         policies=(LOG, OPEN),
     ),
     "turn_checkpoint": Table(
-        app="SELECT(cost_micros,embedding_tokens,input_tokens,output_tokens,tenant_id,turn_id,unpriced_tokens) DELETE",
+        app="SELECT(cost_micros,embedding_tokens,input_tokens,output_tokens,state,tenant_id,turn_id,unpriced_tokens) DELETE",
         log="SELECT INSERT UPDATE DELETE",
         policies=(LOG,),
     ),

@@ -76,6 +76,7 @@ describe("fallbacks", () => {
     [fallback(FallbackKind.UNCITED), /^No sentence of this answer names a source\.$/],
     [fallback(FallbackKind.WITHOUT_TOOL, "counter", "passages", "no_model"), /^The tool counter was not used, because only a language model can choose it/],
     [fallback(FallbackKind.WITHOUT_RERANKER), /order of the search\.$/],
+    [fallback(FallbackKind.SEARCHED_AGAIN, "milestone", "retrieve", "part_unavailable:passages"), /^A passage .* searched again\.$/],
     [fallback(99 as FallbackKind, "", "", "news_of:later"), /^The agent used another fallback \(news of later\)\.$/],
   ])("are described in a sentence (%#)", (one, words) => expect(fellBack(one)).toMatch(words));
 

@@ -378,6 +378,9 @@ class FallbackKind(StrEnum):
     tool."""
     WITHOUT_RERANKER = "without_reranker"
     """The reranking model failed; the search's own order was kept."""
+    SEARCHED_AGAIN = "searched_again"
+    """A server that continued the turn could not read a passage any more that the turn had found: the document is gone,
+    or is no longer shared with the user. The documents were searched again."""
 
 
 class AnswerOutcome(StrEnum):

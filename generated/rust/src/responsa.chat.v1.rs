@@ -1502,6 +1502,9 @@ pub enum FallbackKind {
     WithoutTool = 11,
     /// The reranking model failed; the search's own order was kept.
     WithoutReranker = 12,
+    /// A server that continued the turn could not read a passage any more that the turn had found: the document is gone, or is no longer shared with the user.
+    /// The documents were searched again.
+    SearchedAgain = 13,
 }
 impl FallbackKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1522,6 +1525,7 @@ impl FallbackKind {
             Self::Uncited => "FALLBACK_KIND_UNCITED",
             Self::WithoutTool => "FALLBACK_KIND_WITHOUT_TOOL",
             Self::WithoutReranker => "FALLBACK_KIND_WITHOUT_RERANKER",
+            Self::SearchedAgain => "FALLBACK_KIND_SEARCHED_AGAIN",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1539,6 +1543,7 @@ impl FallbackKind {
             "FALLBACK_KIND_UNCITED" => Some(Self::Uncited),
             "FALLBACK_KIND_WITHOUT_TOOL" => Some(Self::WithoutTool),
             "FALLBACK_KIND_WITHOUT_RERANKER" => Some(Self::WithoutReranker),
+            "FALLBACK_KIND_SEARCHED_AGAIN" => Some(Self::SearchedAgain),
             _ => None,
         }
     }

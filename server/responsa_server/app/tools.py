@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import structlog
 
@@ -12,16 +13,7 @@ from responsa_formats.rejections import ParserUnavailable, Rejected
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.agents.config.tools import LiveTools
 from responsa_server.app.settings import Settings, environment
-from responsa_server.domain.answers import (
-    DEFAULT_SEARCH,
-    Evidence,
-    EvidenceSource,
-    Ranked,
-    Ranking,
-    SearchOptions,
-    ShownPassage,
-)
-from responsa_server.domain.people import Principal
+from responsa_server.domain.answers import EvidenceSource
 from responsa_server.domain.tools import Declaration, SecretPlace, Tool, ToolUnfit
 from responsa_server.outbound.connector import Connector
 from responsa_server.tools.kinds import ToolContext
@@ -70,31 +62,10 @@ def tools_of(
     return LiveTools(folder, KINDS, make, shipped, report)
 
 
-class _NoDocuments:
-    """An `EvidenceSource` for a check of declarations, which makes tools and calls none."""
-
-    async def search(
-        self,
-        caller: Principal,
-        questions: tuple[str, ...],
-        collections: tuple[str, ...],
-        options: SearchOptions = DEFAULT_SEARCH,
-    ) -> Evidence:
-        return Evidence(0, 0, {})
-
-    async def rank(self, caller: Principal, question: str, evidence: Evidence) -> Ranked:
-        return Ranked(evidence, Ranking())
-
-    async def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
-        return ()
-
-    async def excerpts(self, caller: Principal, evidence: Evidence, ranking: Ranking) -> Ranking:
-        return ranking
-
-
 def check_tools(folder: Path) -> LiveTools:
     """Return the tools of a folder with their problems, without a server."""
-    parts = ToolContext(_NoDocuments(), secret=lambda source: read_secret(source, folder))
+    unasked = cast("EvidenceSource", object())  # a check makes tools and calls none
+    parts = ToolContext(unasked, secret=lambda source: read_secret(source, folder))
     tools = tools_of(folder, parts, report=lambda _: None)  # the caller asks for the problems
     tools.reload()
     return tools

@@ -181,6 +181,7 @@ _INSTEAD = {
     turn_pb2.FALLBACK_KIND_UNCITED: "No sentence of this answer names a source",
     turn_pb2.FALLBACK_KIND_WITHOUT_TOOL: "A tool could not be used without a model",
     turn_pb2.FALLBACK_KIND_WITHOUT_RERANKER: "The reranking model was not available; the search's own order was kept",
+    turn_pb2.FALLBACK_KIND_SEARCHED_AGAIN: "A passage could not be read any more; the documents were searched again",
 }
 _WRITERS = {
     "passages": "passages of the documents",

@@ -34,9 +34,9 @@ class Evidence:
     """The results of a search for a question.
 
     passages: the number of passages found. embedding_tokens: the number of tokens that the embedding model read.
-    content: what was found; plain values if the evidence was read from a milestone. It is read only by the evidence's
-    source and its judge. Of an object, a milestone keeps the property `kept`: dataclasses of plain values (texts, numbers,
-    booleans, None, UUIDs, and sequences, sets and mappings of these). degraded: "text_only" if vectors were not available,
+    content: what was found, which only the evidence's source and its judge read. Of an object, a milestone keeps the
+    property `kept`: plain values, and tuples, sets and dataclasses of them, but no text of a document; see
+    `EvidenceSource.read_again`. degraded: "text_only" if vectors were not available,
     otherwise "". record: false if the search was for documents about the caller and there are none. collections: the
     collections of the passages. kinds: the kinds of these collections; empty if the question or its agent named the
     collections.
@@ -207,6 +207,11 @@ class EvidenceSource(Protocol):
         """
         ...
 
+    async def read_again(self, caller: Principal, evidence: Evidence) -> Evidence | None:
+        """Return the evidence that a milestone kept, with the texts that the caller may read now; None if the caller
+        may not read all of them, or one of them is gone or another. Raises Unavailable."""
+        ...
+
     async def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
         """Return the passages for a prompt, the best first, with at most `most_bytes` of UTF-8 in total. Equal evidence
         gives equal passages. Neighbours of a passage are shown with it where they fit whole.
@@ -225,9 +230,8 @@ class EvidenceSource(Protocol):
         """
         ...
 
-    async def excerpts(self, caller: Principal, evidence: Evidence, ranking: Ranking) -> Ranking:
-        """The ranking of this evidence with its excerpts. Of documents that the caller may not read any more, nothing
-        is shown. Raises Unavailable."""
+    async def excerpts(self, evidence: Evidence, ranking: Ranking) -> Ranking:
+        """The ranking of this evidence with its excerpts."""
         ...
 
 

@@ -405,7 +405,7 @@ class FoundPassage:
     """A passage that was read for a question, with its pieces in order.
 
     media_type: the type of the passage's document; '' if it is not known. words: see `passage_words.py`, a character a
-    byte (Latin-1), because checkpoints store no bytes; '' if they are not stored. instructing: the ranges of bytes in
+    byte (Latin-1), because cached results have no bytes; '' if they are not stored. instructing: the ranges of bytes in
     the passage, and within 1,200 bytes of it, that give instructions to an assistant (`text/instructing.py`); None if
     they are not stored.
     """
@@ -531,19 +531,15 @@ class LexicalIndex(PassageIndex, Protocol):
         """Return whether documents in the scope's collections have subjects that the reader may not read."""
         ...
 
-    async def surroundings(
-        self,
-        reader: Reader,
-        ids: Sequence[UUID],
-        documents: Sequence[UUID],
-    ) -> PassageSurroundings:
-        """Return what stands around passages, with at most NEAR_BYTES bytes before each and as many after it, and at most
-        BEFORE_BYTES bytes before those whose cards are not stored. documents: whose editions are compared."""
+    async def read_stored(self, reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, FoundPassage]:
+        """Return these passages of any stored version, without pieces. Those that are gone are left out."""
         ...
 
-    async def around(self, reader: Reader, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, NearText]:
-        """Return the canonical text around each of these passages: the passage with at most `most_bytes` bytes before it
-        and as many after it. Passages whose documents are gone are left out."""
+    async def surroundings(
+        self, reader: Reader, ids: Sequence[UUID], documents: Sequence[UUID], most_bytes: int = NEAR_BYTES
+    ) -> PassageSurroundings:
+        """Return what stands around passages, with at most `most_bytes` bytes before each and as many after it, and at most
+        BEFORE_BYTES bytes before those whose cards are not stored. documents: whose editions are compared."""
         ...
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from hashlib import blake2b
+from typing import Final, cast
 from uuid import UUID
 
 from pydantic import TypeAdapter
@@ -23,7 +24,7 @@ from responsa_server.domain.answers import (
 )
 from responsa_server.domain.events import SourcePassage
 from responsa_server.domain.kinds import DOCS_COLLECTION, CollectionKind
-from responsa_server.domain.passages import NearText, SearchScope
+from responsa_server.domain.passages import FoundPassage, NearText, Passage, SearchScope
 from responsa_server.domain.people import Principal, as_subject
 from responsa_server.domain.sharing import pause
 from responsa_server.search.citation_check import check_claims
@@ -38,7 +39,7 @@ from responsa_server.search.excerpts import (
     with_excerpts,
 )
 from responsa_server.search.hits import list_compared, with_all_pieces
-from responsa_server.search.prompt_passages import PromptPassage, neighbours_of, prompt_passages
+from responsa_server.search.prompt_passages import Neighbours, PromptPassage, neighbours_of, prompt_passages
 from responsa_server.search.reranking import Reranking, RerankScores, order, text_to_rerank
 from responsa_server.search.retrieve import Retrieval, RetrievalQuery, Retriever, ScoredPassage
 from responsa_server.search.sections import AROUND_BYTES as SECTION_BYTES
@@ -46,7 +47,6 @@ from responsa_server.search.sections import rank_sections, whole_sections
 from responsa_server.search.tool_sources import whole_source
 from responsa_server.telemetry.stages import stage
 from responsa_server.text.instructing import without_instructions
-from responsa_server.text.lexical import Analyzer
 
 TOP_K: Final = 16
 """The number of passages of a search, if its options name no number."""
@@ -64,33 +64,30 @@ Around = Mapping[UUID, NearText]
 
 class Found:
     """The content of evidence: what a search found, and what was made of it in this turn. around: the text around the
-    first passages; None if it was not read. chosen: the excerpts that say how well they fit. searched: whether this
-    process has searched it, and not a milestone kept it."""
+    first passages; empty if it was not read. chosen: the excerpts that say how well they fit."""
 
     def __init__(
-        self,
-        retrieval: Retrieval,
-        around: Around | None = None,
-        chosen: Sequence[ChosenExcerpt] = (),
-        *,
-        searched: bool = True,
+        self, retrieval: Retrieval, around: Around | None = None, chosen: Sequence[ChosenExcerpt] = ()
     ) -> None:
-        self.searched = searched
         self.retrieval = retrieval
-        self.around = around
+        self.around = around or {}
         self.chosen = chosen
         self._by_size: dict[int, Sequence[PromptPassage]] = {}
 
     def shown(self, most_bytes: int) -> Sequence[PromptPassage]:
         """What a prompt shows of it."""
         if most_bytes not in self._by_size:
-            self._by_size[most_bytes] = _show_retrieval(self.retrieval, most_bytes)
+            passages = [passage.found for passage in self.retrieval.passages]
+            self._by_size[most_bytes] = prompt_passages(passages, self.retrieval.neighbours, most_bytes)
         return self._by_size[most_bytes]
 
     @property
     def kept(self) -> Retrieval:
-        """See `Evidence.content`."""
-        return self.retrieval
+        """See `Evidence.content`. `read_again` reads the text of the passages, and that around those in `neighbours`."""
+        passages = [replace(each, found=_strip_text(each.found)) for each in self.retrieval.passages]
+        return replace(
+            self.retrieval, passages=passages, neighbours=dict.fromkeys(self.around, Neighbours("", ""))
+        )
 
 
 class LibraryEvidence:
@@ -99,7 +96,7 @@ class LibraryEvidence:
     def __init__(self, retriever: Retriever, reranking: Reranking | None = None) -> None:
         self._retriever = retriever
         self._reranking = reranking
-        self._plain = TypeAdapter(Retrieval)
+        self._kept = TypeAdapter(Retrieval)
 
     async def search(
         self,
@@ -160,7 +157,7 @@ class LibraryEvidence:
             return ranked
         manual = self._read(of_docs.evidence)
         retrieval = _with_manual(own.retrieval, manual.retrieval)
-        around = {**(own.around or {}), **(manual.around or {})}
+        around = {**own.around, **manual.around}
         chosen = await self._retriever.analyse(lambda analyzer: choose(retrieval, around, analyzer))
         both = replace(
             ranked.evidence,
@@ -181,11 +178,10 @@ class LibraryEvidence:
             [first for first, *_ in group_copies(retrieval.passages)],
             retrieval.kept,
         )
-        # What a milestone has, or what a reranking model has read since the search, is read with the rights of this moment.
-        fresh = content.searched and self._reranking is None
-        read = self._retriever.surroundings if fresh else self._retriever.lexical.surroundings
+        # What a reranking model has read since the search is read with the rights of this moment.
+        index = self._retriever if self._reranking is None else self._retriever.lexical
         ids = [document.found.passage.id for document in documents[:READ]]
-        near = await read(caller, ids, list_compared(question, documents[:MOST]))
+        near = await index.surroundings(caller, ids, list_compared(question, documents[:MOST]))
         documents = with_all_pieces(documents)
         searched = [document.found for document in documents]
         ordered = await self._retriever.analyse(
@@ -204,18 +200,12 @@ class LibraryEvidence:
         ranked = replace(evidence, passages=len(retrieval.passages), content=content)
         return Ranked(ranked, ranking(chosen), reranked.fallback, reranked.usage)
 
-    async def excerpts(self, caller: Principal, evidence: Evidence, ranking: Ranking) -> Ranking:
-        content, around = self._read(evidence), None
-        if content.around is None:  # the evidence was read from a milestone
-            ids = [passage.found.passage.id for passage in content.retrieval.passages[:READ]]
-            around = (await self._retriever.lexical.surroundings(caller, ids, ())).around
-
-        async def make(analyzer: Analyzer) -> Ranking:
-            retrieval = replace(content.retrieval, kinds=evidence.kinds)
-            chosen = content.chosen if around is None else await choose(retrieval, around, analyzer)
-            return await with_excerpts(ranking, chosen, retrieval, analyzer)
-
-        return await self._retriever.analyse(make)
+    async def excerpts(self, evidence: Evidence, ranking: Ranking) -> Ranking:
+        content = self._read(evidence)
+        retrieval = replace(content.retrieval, kinds=evidence.kinds)
+        return await self._retriever.analyse(
+            lambda analyzer: with_excerpts(ranking, content.chosen, retrieval, analyzer)
+        )
 
     async def _rerank(
         self, question: str, passages: Sequence[ScoredPassage], limit: int
@@ -228,6 +218,24 @@ class LibraryEvidence:
             question, [text_to_rerank(passage.found.passage) for passage in passages]
         )
         return [passages[index] for index in order(reranked.scores)[:limit]], reranked
+
+    async def read_again(self, caller: Principal, evidence: Evidence) -> Evidence | None:
+        if not evidence.content:  # nothing was searched
+            return evidence
+        retrieval = self._kept.validate_python(evidence.content)
+        ids = [each.found.passage.id for each in retrieval.passages]
+        stored = await self._retriever.lexical.read_stored(caller, ids)
+        passages: list[ScoredPassage] = []
+        for each in retrieval.passages:
+            passage = _restore_text(each.found, stored.get(each.found.passage.id))
+            if passage is None:
+                return None
+            passages.append(replace(each, found=passage))
+        read = await self._retriever.lexical.surroundings(caller, [*retrieval.neighbours], ())
+        near = neighbours_of([each.found for each in passages], read.around, read.headings)
+        retrieval = replace(retrieval, passages=passages, neighbours=near)
+        chosen = await self._retriever.analyse(lambda analyzer: choose(retrieval, read.around, analyzer))
+        return replace(evidence, content=Found(retrieval, read.around, chosen))
 
     async def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
         if not evidence.content:  # nothing was searched
@@ -242,8 +250,10 @@ class LibraryEvidence:
             return ()
         retrieval = self._read(evidence).retrieval
         ids = [passage.found.passage.id for passage in retrieval.passages]
-        around = await self._retriever.lexical.around(caller, ids, SECTION_BYTES)
-        ranked = await self._retriever.analyse(lambda analyzer: rank_sections(retrieval, around, analyzer))
+        near = await self._retriever.lexical.surroundings(caller, ids, (), SECTION_BYTES)
+        ranked = await self._retriever.analyse(
+            lambda analyzer: rank_sections(retrieval, near.around, analyzer)
+        )
         return whole_sections(ranked, limit, most_bytes, divided=divided)
 
     async def check(
@@ -259,11 +269,28 @@ class LibraryEvidence:
                 lambda analyzer: check_claims(claims, [*shown, *map(whole_source, sources)], analyzer)
             )
 
-    def _read(self, evidence: Evidence) -> Found:
-        content = evidence.content
-        if isinstance(content, Found):
-            return content
-        return Found(self._plain.validate_python(content), searched=False)
+    @staticmethod
+    def _read(evidence: Evidence) -> Found:
+        return cast("Found", evidence.content)
+
+
+def _strip_text(found_passage: FoundPassage) -> FoundPassage:
+    """A passage as a milestone keeps it: with a digest for its text, and a letter for its words if they are stored."""
+    own = found_passage.passage
+    digest = blake2b(own.text.encode(), digest_size=8).hexdigest()
+    ids = own.id, own.collection_id, own.document_id, own.version
+    reference = Passage(*ids, own.title, "", own.source, digest)
+    return FoundPassage(reference, "", found_passage.pieces, words=found_passage.words[:1])
+
+
+def _restore_text(reference: FoundPassage, stored: FoundPassage | None) -> FoundPassage | None:
+    """A passage as the search had found it; None if it is gone or has another text."""
+    own = reference.passage
+    if stored is None or _strip_text(stored).passage.text != own.text:
+        return None
+    passage = replace(stored.passage, title=own.title, collection_id=own.collection_id)
+    words = stored.words if reference.words else ""
+    return replace(stored, passage=passage, pieces=reference.pieces, words=words)
 
 
 async def _show_in_prompt(prompt_passages: Sequence[PromptPassage]) -> Sequence[ShownPassage]:
@@ -284,12 +311,6 @@ async def _show_in_prompt(prompt_passages: Sequence[PromptPassage]) -> Sequence[
             )
         )
     return shown
-
-
-def _show_retrieval(retrieval: Retrieval, most_bytes: int) -> Sequence[PromptPassage]:
-    """What a prompt shows."""
-    documents = [passage.found for passage in retrieval.passages]
-    return prompt_passages(documents, retrieval.neighbours, most_bytes)
 
 
 def _with_references(own: Retrieval, references: Retrieval) -> Retrieval:

@@ -113,22 +113,6 @@ async def embed_once(embedder: Embedder, texts: Sequence[str]) -> Vectors:
     return np.stack([computed[key] for key in keys])
 
 
-class OneEmbedder:
-    """`Embedders` with a single model."""
-
-    def __init__(self, embedder: Embedder) -> None:
-        self.configured = embedder.name
-        self._embedder = embedder
-
-    async def of_model(self, called: str = "") -> Embedder:
-        if called not in ("", self.configured):
-            raise unknown_embedding(called)
-        return self._embedder
-
-    async def of_name(self, name: str) -> Embedder | None:
-        return self._embedder if name == self._embedder.name else None
-
-
 def unknown_embedding(called: str, why: str = "The settings do not declare this model.") -> InvalidRequest:
     """The error for an embedding model that the server cannot use."""
     violation = FieldViolation(

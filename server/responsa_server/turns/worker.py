@@ -42,6 +42,7 @@ from responsa_server.domain.people import Principal, work_for
 from responsa_server.domain.sharing import Scheduler
 from responsa_server.domain.turns import (
     WITHHELD,
+    Checkpoint,
     Claim,
     ClaimedTurn,
     Conclusion,
@@ -70,6 +71,7 @@ _HISTORY_PATIENCE_SECONDS: Final = 60.0
 _BOOK_PATIENCE_SECONDS: Final = 10.0
 _LOOK_AT_FILES_SECONDS: Final = 0.25
 _TITLE_CHARACTERS: Final = 60
+_BEGINNING: Final = Checkpoint(1, 0, Usage(), b"")  # after the turn's first event
 _CUT_OFF_CONTENT: Final = "The turn ended during this tool call, so its outcome is unknown."
 
 
@@ -126,9 +128,8 @@ class TurnRun:
         self._live: Live | None = None
         self._log = parts.runtime.log
         self._meter = Meter()
-        checkpoint = claimed.checkpoint
-        if checkpoint is not None:
-            self._meter.add(checkpoint.usage)
+        self._checkpoint = claimed.checkpoint or _BEGINNING
+        self._meter.add(self._checkpoint.usage)
         self._open_calls = {call_id for call_id, tool in claimed.tools.items() if tool.outcome is None}
         self._stop: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         # Gets the error of the first event that cannot be stored.
@@ -142,9 +143,7 @@ class TurnRun:
         self._first_words_at: float | None = None
         self._took: Mapping[str, float] = {}
         self._measured: set[Instrument] = set()
-        start = Start(claimed.last_seq, claimed.attempt)
-        if checkpoint is not None:
-            start = Start(claimed.last_seq, claimed.attempt, checkpoint.text_bytes, checkpoint.usage)
+        start = Start(claimed.last_seq, claimed.attempt, self._checkpoint.text_bytes, self._checkpoint.usage)
         self._writer = TurnWriter(parts.writer, self, claimed.claim, start, parts.runtime)
         self._claimed_from = claimed_from
         self._files = ""
@@ -354,12 +353,7 @@ class TurnRun:
         """The event that ends the turn. Raises TurnLost, _GivenUp, and Unavailable when writing is no longer possible."""
         claimed, turn_id = self._claimed, self.claim.turn_id
         if claimed.attempt > 1:
-            checkpoint = claimed.checkpoint
-            self._writer.put(
-                AttemptRestarted(checkpoint.last_seq + 1, checkpoint.text_bytes)
-                if checkpoint is not None
-                else AttemptRestarted(2, 0)
-            )
+            self._writer.put(AttemptRestarted(self._checkpoint.last_seq + 1, self._checkpoint.text_bytes))
         if self.condemned:
             return worker_lost(turn_id, claimed.losses)
         if claimed.attempt > 1 and await retry(
@@ -459,14 +453,13 @@ class TurnRun:
                 lambda: self._parts.conversations.history(caller, claimed.conversation_id, wanted),
                 _HISTORY_PATIENCE_SECONDS,
             )
-        checkpoint = claimed.checkpoint
         task = AnswerTask(
             self.claim.turn_id,
             caller,
             claimed.question,
             history,
             self._meter,
-            resume=checkpoint.state if checkpoint is not None else None,
+            resume=self._checkpoint.state or None,
             tools=claimed.tools,
             conversation_id=claimed.conversation_id,
             age_seconds=claimed.age_seconds,

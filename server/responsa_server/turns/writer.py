@@ -388,7 +388,7 @@ class TurnWriter:
         if len(prefix) >= self._text_bytes:
             return
         index = max(0, bisect_right(self._deltas, len(prefix), key=itemgetter(1)) - 1)
-        seq, start = self._deltas[index]
+        seq, start = self._deltas[index] if self._deltas else (2, 0)  # of earlier attempts, all text
         del self._deltas[index:]
         self._restarts += 1
         self._append(AttemptRestarted(seq, start))

@@ -80,6 +80,7 @@ class Shelf:
     """An EvidenceSource and a SectionSource that returns fixed results and records its questions.
 
     near: whether the ranking's excerpts are worth showing as an answer. shown: the passages for prompts, by default the excerpts' texts.
+    lost: whether what a milestone names is gone.
     """
 
     def __init__(
@@ -92,7 +93,9 @@ class Shelf:
         before: Callable[[], None] | None = None,
         fallback: Fallback | None = None,
         usage: Usage | None = None,
+        lost: bool = False,
     ) -> None:
+        self.lost = lost
         self.contents = contents or evidence()
         self.ranking = Ranking(excerpts, tuple(more), 0.9 if near else 0.1, near)
         self.quotes = quotes
@@ -122,6 +125,9 @@ class Shelf:
         self.ranked.append(question)
         return Ranked(evidence, self.ranking, self.fallback, self.usage)
 
+    async def read_again(self, caller: Principal, evidence: Evidence) -> Evidence | None:
+        return None if self.lost else evidence
+
     async def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
         self.budgets.append(most_bytes)
         return [
@@ -129,7 +135,7 @@ class Shelf:
             for one in self.ranking.excerpts
         ]
 
-    async def excerpts(self, caller: Principal, evidence: Evidence, ranking: Ranking) -> Ranking:
+    async def excerpts(self, evidence: Evidence, ranking: Ranking) -> Ranking:
         return replace(self.ranking, made=True)
 
     async def sections(

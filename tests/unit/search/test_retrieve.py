@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
+from bench.embedders import OneEmbedder
 from responsa_formats.text.languages import UNKNOWN, language_of
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.knowledge import SearchMode
@@ -24,7 +25,6 @@ from responsa_server.domain.passages import (
     Candidates,
     DocumentSet,
     FoundPassage,
-    NearText,
     PassageSurroundings,
     QuestionVector,
     SearchScope,
@@ -32,7 +32,7 @@ from responsa_server.domain.passages import (
 )
 from responsa_server.domain.people import Reader, Server
 from responsa_server.search import retrieve
-from responsa_server.search.embedder import Embedder, OneEmbedder, Vectors
+from responsa_server.search.embedder import Embedder, Vectors
 from responsa_server.search.evidence import CALIBRATED
 from responsa_server.search.readings import MOST_GUESSED_CHARACTERS
 from responsa_server.search.retrieve import Retrieval, RetrievalQuery, Retriever
@@ -138,14 +138,11 @@ class Three:
             ]
         return by_question
 
-    async def around(self, reader: Reader, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, NearText]:
+    async def read_stored(self, reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, FoundPassage]:
         raise NotImplementedError
 
     async def surroundings(
-        self,
-        reader: Reader,
-        ids: Sequence[UUID],
-        documents: Sequence[UUID],
+        self, reader: Reader, ids: Sequence[UUID], documents: Sequence[UUID], most_bytes: int = 0
     ) -> PassageSurroundings:
         raise NotImplementedError
 

@@ -141,10 +141,10 @@ async def writing(log: ScriptedLog, *, lease_seconds: float = 60.0) -> AsyncGene
     process = LogWriter(cast("TurnStore", log), runtime)
     process.start()
 
-    def begin(*, accepted: bool = True) -> One:
+    def begin(*, accepted: bool = True, text_bytes: int = 0) -> One:
         claim = Claim(uuid7(), "acme", 1, lease_seconds)
         one = One(log, Meter(), claim.turn_id)
-        one.writer = TurnWriter(process, one, claim, Start(1, 1), runtime)
+        one.writer = TurnWriter(process, one, claim, Start(1, 1, text_bytes), runtime)
         if accepted:
             one.writer.begin()
         return one
@@ -298,6 +298,22 @@ async def test_a_withdrawal_takes_back_whole_deltas_and_begins_an_attempt() -> N
     restarts = [event for event in events if event["kind"] == "restarted"]
     assert [(event["from"], event["keep"]) for event in restarts] == [(3, 7), (5, 7)]
     assert [append.attempt for batch in log.appends for append in batch] == [0, 2]
+
+
+async def test_the_text_of_earlier_attempts_is_withdrawn_with_its_milestone() -> None:
+    log = ScriptedLog()
+    async with writing(log) as begin:
+        turn = begin(text_bytes=4)
+        turn.put(Withdrawal(""), Milestone(b"before"), TEXT)
+        await turn.writer.flush()
+        events = await turn.finish()
+    assert [(event["kind"], event.get("from"), event.get("keep")) for event in events[:2]] == [
+        ("restarted", 2, 0),
+        ("delta", None, None),
+    ]
+    ((append,),) = log.appends
+    assert append.checkpoint is not None
+    assert (append.checkpoint.last_seq, append.checkpoint.text_bytes) == (2, 0)
 
 
 async def test_a_barrier_passes_when_all_before_it_is_committed() -> None:

@@ -112,6 +112,7 @@ const FALLBACKS: Partial<Record<FallbackKind, Key>> = {
   [FallbackKind.PASSAGES]: "noModelAvailable",
   [FallbackKind.UNCITED]: "uncited",
   [FallbackKind.WITHOUT_RERANKER]: "withoutReranker",
+  [FallbackKind.SEARCHED_AGAIN]: "searchedAgain",
 };
 
 /** The outcome in an event `answer`, `refused` or `failed`; undefined for other events. `agent` is the agent's display name. */

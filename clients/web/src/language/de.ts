@@ -271,6 +271,7 @@ export const de: Messages = {
   uncited: "Kein Satz dieser Antwort nennt eine Quelle",
   toolNotUsed: "Das Werkzeug {tool} wurde nicht benutzt, weil nur ein Sprachmodell es wählen kann",
   withoutReranker: "Das Reranking-Modell war nicht verfügbar, deshalb stehen die Textstellen in der Reihenfolge der Suche",
+  searchedAgain: "Eine gefundene Textstelle war nicht mehr lesbar, deshalb wurden die Dokumente noch einmal durchsucht",
   anotherFallback: "Der Agent hat eine andere Ausweichlösung verwendet",
   causeUnreachable: "nicht erreichbar",
   causeTimeout: "keine rechtzeitige Antwort",

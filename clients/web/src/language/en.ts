@@ -270,6 +270,7 @@ export const en = {
   uncited: "No sentence of this answer names a source",
   toolNotUsed: "The tool {tool} was not used, because only a language model can choose it",
   withoutReranker: "The reranking model was not available, so the passages are in the order of the search",
+  searchedAgain: "A passage that was found could not be read any more, so the documents were searched again",
   anotherFallback: "The agent used another fallback",
   causeUnreachable: "it could not be reached",
   causeTimeout: "it did not answer in time",

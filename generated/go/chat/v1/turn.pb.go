@@ -285,6 +285,9 @@ const (
 	FallbackKind_FALLBACK_KIND_WITHOUT_TOOL FallbackKind = 11
 	// The reranking model failed; the search's own order was kept.
 	FallbackKind_FALLBACK_KIND_WITHOUT_RERANKER FallbackKind = 12
+	// A server that continued the turn could not read a passage any more that the turn had found: the document is gone, or is no longer shared with the user.
+	// The documents were searched again.
+	FallbackKind_FALLBACK_KIND_SEARCHED_AGAIN FallbackKind = 13
 )
 
 // Enum value maps for FallbackKind.
@@ -302,6 +305,7 @@ var (
 		10: "FALLBACK_KIND_UNCITED",
 		11: "FALLBACK_KIND_WITHOUT_TOOL",
 		12: "FALLBACK_KIND_WITHOUT_RERANKER",
+		13: "FALLBACK_KIND_SEARCHED_AGAIN",
 	}
 	FallbackKind_value = map[string]int32{
 		"FALLBACK_KIND_UNSPECIFIED":       0,
@@ -316,6 +320,7 @@ var (
 		"FALLBACK_KIND_UNCITED":           10,
 		"FALLBACK_KIND_WITHOUT_TOOL":      11,
 		"FALLBACK_KIND_WITHOUT_RERANKER":  12,
+		"FALLBACK_KIND_SEARCHED_AGAIN":    13,
 	}
 )
 
@@ -2455,7 +2460,7 @@ const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"\x1cREFUSAL_REASON_SOURCE_ERASED\x10\n" +
 	"\x12 \n" +
 	"\x1cREFUSAL_REASON_NOT_PERMITTED\x10\v\x12\x1e\n" +
-	"\x1aREFUSAL_REASON_NEEDS_MODEL\x10\f*\xfb\x02\n" +
+	"\x1aREFUSAL_REASON_NEEDS_MODEL\x10\f*\x9d\x03\n" +
 	"\fFallbackKind\x12\x1d\n" +
 	"\x19FALLBACK_KIND_UNSPECIFIED\x10\x00\x12#\n" +
 	"\x1fFALLBACK_KIND_WITHOUT_RETRIEVAL\x10\x01\x12\x1b\n" +
@@ -2469,7 +2474,8 @@ const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"\x15FALLBACK_KIND_UNCITED\x10\n" +
 	"\x12\x1e\n" +
 	"\x1aFALLBACK_KIND_WITHOUT_TOOL\x10\v\x12\"\n" +
-	"\x1eFALLBACK_KIND_WITHOUT_RERANKER\x10\f*m\n" +
+	"\x1eFALLBACK_KIND_WITHOUT_RERANKER\x10\f\x12 \n" +
+	"\x1cFALLBACK_KIND_SEARCHED_AGAIN\x10\r*m\n" +
 	"\rAnswerOutcome\x12\x1e\n" +
 	"\x1aANSWER_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17ANSWER_OUTCOME_COMPLETE\x10\x01\x12\x1f\n" +

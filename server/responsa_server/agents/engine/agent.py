@@ -8,18 +8,26 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Final, TypeVar, cast
-
-from pydantic import TypeAdapter
+from typing import Final, cast
 
 from responsa_server.agents.engine.citations import AnswerModel, RefusalModel, of_plain
 from responsa_server.agents.engine.config import PASSAGES, AgentConfig
 from responsa_server.agents.engine.graph import Graph, Plan, verify
 from responsa_server.agents.engine.node import ModelDeclined, OverBudget, Run, TurnLimits
 from responsa_server.agents.engine.prompts import nonce
-from responsa_server.agents.engine.state import GraphState, before, divide, fallbacks_of, restore, to_plain
-from responsa_server.domain.agents import AnswerTask, Emit
+from responsa_server.agents.engine.state import (
+    GraphState,
+    before,
+    divide,
+    fallbacks_of,
+    plain_fallback,
+    restore,
+    to_milestone,
+    to_plain,
+)
+from responsa_server.domain.agents import AnswerTask, Emit, Milestone, Withdrawal
 from responsa_server.domain.answers import Evidence, Ranking
+from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import (
     MAX_MORE_EXCERPTS,
     Answered,
@@ -142,7 +150,8 @@ class PlannedAgent:
         """See `Agent.answer`. Raises StateError if the agent cannot continue from the milestone."""
         begin_at, state = ("", GraphState()) if task.resume is None else restore(task.resume, self._keys)
         earlier = fallbacks_of(state)  # earlier attempts have already counted these fallbacks
-        for fallback in earlier:
+        begin_at, state = await self._read_again(begin_at, state, task, emit)
+        for fallback in fallbacks_of(state):
             task.meter.fell_back(fallback)
         options = self._options
         state["question"] = task.question.text
@@ -194,12 +203,11 @@ class PlannedAgent:
             with turn_scope():
                 ended = await self.compile().run(state, context)
             uncited = any(fallback.kind is FallbackKind.UNCITED for fallback in task.meter.fallbacks)
-            ranking = _of_state(ended, "ranking", _RANKING) or _NO_RANKING
+            ranking = cast("Ranking", ended.get("ranking") or _NO_RANKING)
             shows = uncited or "refusal" in ended or ended.get("declined") or ended.get("model") == PASSAGES
-            if shows and not ranking.made and self.plan.source is not None:
-                evidence = _of_state(ended, "evidence", _EVIDENCE)
-                if evidence is not None:
-                    ranking = await self.plan.source.excerpts(task.caller, evidence, ranking)
+            evidence = cast("Evidence | None", ended.get("evidence"))
+            if shows and not ranking.made and evidence is not None and self.plan.source is not None:
+                ranking = await self.plan.source.excerpts(evidence, ranking)
             end = ending(ended, ranking, task.meter.usage)
             if isinstance(end, Answered) and uncited and not (end.citations or end.excerpts):
                 # The text names no passage, so the reader gets the passages beside it.
@@ -218,6 +226,38 @@ class PlannedAgent:
                     if fallback not in earlier:
                         self._counted(fallback)
         return replace(end, fallbacks=task.meter.fallbacks)
+
+    async def _read_again(
+        self, begin_at: str, state: GraphState, task: AnswerTask, emit: Emit
+    ) -> tuple[str, GraphState]:
+        """The node and the state of a milestone, with the evidence that the caller may read now. If a passage of it is
+        gone, or cannot be read, the run goes back to the search: text, marks and ranking may rest on this passage."""
+        values = cast("dict[str, object]", state)
+        for key, evidence in values.items():
+            if isinstance(evidence, Evidence) and self.plan.source is not None:
+                try:
+                    again = await self.plan.source.read_again(task.caller, evidence)
+                except Unavailable:  # the search tries more often
+                    again = None
+                values[key] = again
+                if again is None:
+                    begin_at, values = _before_search(state)
+                    emit(Withdrawal(""))
+                    # It takes the place of the milestone whose text is withdrawn, in the same commit.
+                    emit(Milestone(to_milestone(begin_at, values)))
+                    break
+        return begin_at, cast("GraphState", cast("object", values))
+
+
+def _before_search(state: GraphState) -> tuple[str, dict[str, object]]:
+    """The node that first found evidence, and the state before it; the beginning, if text had been sent by then."""
+    node, keys = cast("tuple[str, Sequence[str]]", state.get("searched", ("", ())))
+    if "bytes_sent" in keys:
+        node, keys = "", ()
+    values = {key: value for key, value in state.items() if key in {*keys, "steps", "visits"}}
+    gone = Fallback(FallbackKind.SEARCHED_AGAIN, "milestone", node, "part_unavailable:passages")
+    values |= {"diverted": "", "fallbacks": [*state.get("fallbacks", ()), plain_fallback(gone)]}
+    return node, values
 
 
 def _over(over: OverBudget, limits: TurnLimits, usage: Usage) -> Answered | Refused:
@@ -287,9 +327,6 @@ def _make_answer(
     )
 
 
-Kind = TypeVar("Kind", Evidence, Ranking)
-_RANKING: Final = TypeAdapter(Ranking)
-_EVIDENCE: Final = TypeAdapter(Evidence)
 _NO_RANKING: Final = Ranking()
 _DECLINED: Final = RefusalModel(
     reason=RefusalReason.NO_SUPPORT,
@@ -297,16 +334,11 @@ _DECLINED: Final = RefusalModel(
 )
 
 
-def _of_state(state: Mapping[str, object], key: str, kind: TypeAdapter[Kind]) -> Kind | None:
-    value = state.get(key)
-    return kind.validate_python(value) if value else None
-
-
 def _with_origin(
     end: Answered, state: Mapping[str, object], answer_collections: tuple[str, ...] = ()
 ) -> Answered:
     """The answer with the collection that it comes from, and its kind. answer_collections: the collections, if the answer says them."""
-    evidence = _of_state(state, "evidence", _EVIDENCE)
+    evidence = cast("Evidence | None", state.get("evidence"))
     if evidence is None:
         return end
     collections = answer_collections or evidence.collections

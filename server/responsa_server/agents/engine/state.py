@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, TypedDict, cast
 
 import ormsgpack
+from pydantic import TypeAdapter
 
 from responsa_server.agents.engine.config import BYTES_A_TOKEN
 from responsa_server.agents.engine.node import OBJECTS, NodeModel, Plain
@@ -36,7 +37,7 @@ class GraphState(TypedDict, total=False):
 
     Only the engine writes the following keys. steps: the number of nodes that ran. visits: how often each limited edge was
     taken. bytes_sent: how many bytes of the text were sent. fallbacks: the fallbacks so far. diverted: the next node if it
-    differs from the one that the routes give; otherwise "".
+    differs from the one that the routes give; otherwise "". searched: the node that first found evidence, and the state's keys before it.
     """
 
     question: str
@@ -59,17 +60,19 @@ class GraphState(TypedDict, total=False):
     bytes_sent: int
     fallbacks: Sequence[Plain]
     diverted: str
+    searched: Sequence[object]
 
 
 TASK_KEYS: Final = frozenset({"question", "collections", "document_filter", "history", "older", "parameters"})
 """The fields that every attempt gets from its task. Milestones leave these fields out."""
 
-ENGINE_KEYS: Final = frozenset({"steps", "visits", "bytes_sent", "fallbacks", "diverted"})
+ENGINE_KEYS: Final = frozenset({"steps", "visits", "bytes_sent", "fallbacks", "diverted", "searched"})
 """The fields that only the engine writes."""
 
 KNOWN_KEYS: Final = frozenset(GraphState.__annotations__)
 
 _FORMAT: Final = b"\x01"
+_ADAPTERS: Final = [TypeAdapter[Any](kind) for kind in OBJECTS]
 # With these options, a value that is not plain is an error when a milestone is written, and not only after a takeover.
 _STRICT: Final = (
     ormsgpack.OPT_PASSTHROUGH_DATACLASS
@@ -98,10 +101,11 @@ def to_milestone(next_node: str, state: Plain) -> bytes:
 
 
 def _pack(value: object) -> object:
-    """A value of the state; an object already as msgpack, in its plain form."""
+    """A value of the state; an object as an extension of msgpack, by its place in OBJECTS."""
     if not isinstance(value, OBJECTS):
         return value
-    return ormsgpack.Fragment(ormsgpack.packb(value, default=_inner, option=ormsgpack.OPT_NON_STR_KEYS))
+    data = ormsgpack.packb(value, default=_inner, option=ormsgpack.OPT_NON_STR_KEYS)
+    return ormsgpack.Ext(OBJECTS.index(type(value)), data)
 
 
 def _inner(value: Any) -> object:
@@ -110,14 +114,18 @@ def _inner(value: Any) -> object:
 
 
 def restore(milestone: bytes, keys: Collection[str] = KNOWN_KEYS) -> tuple[str, GraphState]:
-    """The next node and the state of a milestone. keys: the keys that the graph's state may have. Raises StateError."""
+    """The next node and the state of a milestone, whose evidence must be read again. keys: the keys that the graph's
+    state may have. Raises StateError."""
     if milestone[:1] != _FORMAT:
         raise StateError(
             f"the milestone has the format {milestone[:1].hex() or '(none)'}, not {_FORMAT.hex()}"
         )
     try:
-        unpacked: object = ormsgpack.unpackb(milestone[1:])
-    except ormsgpack.MsgpackDecodeError as error:
+        unpacked: object = ormsgpack.unpackb(
+            milestone[1:],
+            ext_hook=lambda tag, data: _ADAPTERS[tag].validate_python(ormsgpack.unpackb(data)),
+        )
+    except ValueError as error:
         raise StateError(f"the milestone is not valid msgpack: {error}") from error
     parts = cast("list[object]", unpacked) if isinstance(unpacked, list) else []
     if len(parts) != 2 or not isinstance(parts[0], str) or not isinstance(parts[1], dict):
@@ -126,15 +134,6 @@ def restore(milestone: bytes, keys: Collection[str] = KNOWN_KEYS) -> tuple[str, 
     if unknown := set(stored) - (set(keys) - TASK_KEYS):
         raise StateError(f"the milestone's state has unknown keys: {', '.join(sorted(unknown))}")
     return next_node, cast("GraphState", cast("object", stored))
-
-
-def has_text(milestone: bytes) -> bool:
-    """Whether the answer of a milestone has a text that was sent. True for bytes that cannot be read."""
-    try:
-        _, state = cast("tuple[str, Mapping[str, object]]", ormsgpack.unpackb(milestone[1:]))
-        return any(state.get(key) for key in ("answer", "bytes_sent"))
-    except (ormsgpack.MsgpackDecodeError, ValueError, TypeError, AttributeError):
-        return True
 
 
 def to_plain(message: Message) -> Plain:

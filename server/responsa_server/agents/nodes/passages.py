@@ -87,9 +87,9 @@ class Passages(Node[PassagesInput, PassagesOutput]):
 
 
 async def show(parts: NodeParts, evidence: Evidence, ranking: Ranking, run: Run) -> AnswerModel:
-    """Send the excerpts of a ranking as an answer. Raises Unavailable."""
+    """Send the excerpts of a ranking as an answer."""
     if not ranking.made:
-        ranking = await require(parts.source, "source of evidence").excerpts(run.caller, evidence, ranking)
+        ranking = await require(parts.source, "source of evidence").excerpts(evidence, ranking)
     excerpts = ranking.excerpts
     run.read(excerpt.read for excerpt in excerpts)
     text, citations = "", list[Citation]()

@@ -484,8 +484,8 @@ class DocumentStore:
 
     @shielded
     async def prune(self, tenant_id: str, document_id: UUID) -> None:
-        """Delete the passages of versions that are older than the searchable version, unless an answer cites them.
-        Delete such versions too, unless an answer cites them or they are among the older versions to keep. Repeatable.
+        """Delete the passages of versions that are older than the searchable version, unless an answer cites them or a
+        milestone names them. Delete such versions too, unless passages of them or the newest of them stay. Repeatable.
         """
         values: dict[str, object] = {"tenant": tenant_id, "id": document_id, "kept": self._kept_versions}
         async with self._database.tenant(tenant_id) as connection:
@@ -495,8 +495,8 @@ class DocumentStore:
             if row is None or row[0] <= 1:
                 return
             values["version"] = row[0]
-            cited = await connection.execute(self._queries["cited_passages"], values)
-            keep = [passage for (passage,) in await cited.fetchall()]
+            needed = await connection.execute(self._queries["needed_passages"], values)
+            keep = [passage for (passage,) in await needed.fetchall()]
             await self._passages.retire(connection, tenant_id, document_id, row[0], keep)
             await connection.execute(self._queries["prune_versions"], values)
 

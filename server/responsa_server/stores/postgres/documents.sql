@@ -207,9 +207,15 @@ LEFT JOIN responsa.document AS d ON d.tenant_id = %(tenant)s AND d.id = w.docume
 LEFT JOIN responsa.document_version AS v ON v.tenant_id = %(tenant)s AND v.document_id = w.document_id AND v.version = w.version
 ORDER BY w.place;
 
--- name: cited_passages
-SELECT DISTINCT passage_id FROM responsa.citation
-WHERE tenant_id = %(tenant)s AND document_id = %(id)s AND version < %(version)s;
+-- name: needed_passages
+-- Those that answers cite, and those that the milestones of running turns name, as text.
+WITH naming AS MATERIALIZED (
+    SELECT state FROM responsa.turn_checkpoint WHERE tenant_id = %(tenant)s AND position(%(id)s::uuid::text::bytea IN state) > 0
+)
+SELECT passage_id FROM responsa.citation WHERE tenant_id = %(tenant)s AND document_id = %(id)s AND version < %(version)s
+UNION
+SELECT p.id FROM responsa.passage AS p JOIN naming ON position(p.id::text::bytea IN naming.state) > 0
+WHERE p.tenant_id = %(tenant)s AND p.document_id = %(id)s AND p.version < %(version)s;
 
 -- name: lock_searched_version
 SELECT version FROM responsa.document WHERE tenant_id = %(tenant)s AND id = %(id)s FOR UPDATE;
@@ -220,16 +226,16 @@ SELECT d.newest_version, ARRAY(SELECT d.version UNION SELECT o.version FROM resp
 FROM responsa.document AS d WHERE d.tenant_id = %(tenant)s AND d.id = %(id)s;
 
 -- name: prune_versions
--- Deletes only versions that are older than the searchable version. Of these, the newest ones, cited versions and
--- versions in progress stay.
+-- Deletes only versions that are older than the searchable version. Of these, the newest ones, those of which passages
+-- were needed, and versions in progress stay.
 DELETE FROM responsa.document_version AS v
 WHERE v.tenant_id = %(tenant)s AND v.document_id = %(id)s AND v.version < %(version)s
     AND v.version NOT IN (
         SELECT k.version FROM responsa.document_version AS k
         WHERE k.tenant_id = %(tenant)s AND k.document_id = %(id)s AND k.version < %(version)s AND k.state = 'ready'
         ORDER BY k.version DESC LIMIT %(kept)s)
-    AND NOT EXISTS (SELECT FROM responsa.citation AS c WHERE c.tenant_id = v.tenant_id AND c.document_id = v.document_id
-        AND c.version = v.version)
+    AND NOT EXISTS (SELECT FROM responsa.passage AS p WHERE p.tenant_id = v.tenant_id AND p.document_id = v.document_id
+        AND p.version = v.version)
     AND NOT EXISTS (
         SELECT FROM responsa.operation AS o
         WHERE o.tenant_id = v.tenant_id AND o.document_id = v.document_id AND o.version = v.version AND o.stage <> 'done');

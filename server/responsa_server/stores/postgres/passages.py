@@ -247,7 +247,7 @@ class PassageTable:
     async def retire(
         self, connection: Connection, tenant_id: str, document_id: UUID, version: int, keep: Sequence[UUID]
     ) -> None:
-        """Delete the passages of versions before this one, except the passages in `keep`, which answers cite."""
+        """Delete the passages of versions before this one, except the passages in `keep`."""
         await self.take_time(connection)
         values = {"tenant": tenant_id, "document": document_id, "version": version, "keep": list(keep)}
         await connection.execute(self._queries["delete_retired_passages"], values)
@@ -558,15 +558,15 @@ class PostgresLexicalIndex:
         }
 
     @shielded
-    async def around(self, reader: Reader, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, NearText]:
-        rows = await self._search(reader, {"ids": uuid_array(ids), "most": most_bytes}, "around")
-        return {id_: NearText(start, bytes(text)) for id_, start, text in rows}
+    async def read_stored(self, reader: Reader, ids: Sequence[UUID]) -> Mapping[UUID, FoundPassage]:
+        values = {"ids": uuid_array(ids), "searched": False}
+        return passages_of(await self._search(reader, values, "passages"))
 
     @shielded
     async def surroundings(
-        self, reader: Reader, ids: Sequence[UUID], documents: Sequence[UUID]
+        self, reader: Reader, ids: Sequence[UUID], documents: Sequence[UUID], most_bytes: int = NEAR_BYTES
     ) -> PassageSurroundings:
-        values = {"tenant": reader.tenant_id, **around_values(ids, documents)}
+        values = {"tenant": reader.tenant_id, **around_values(ids, documents), "most": most_bytes}
         names = ("surroundings", "editions") if documents else ("surroundings",)
         statements: list[Statement] = [(self._queries[name], values) for name in names]
         return surroundings_of(

@@ -306,15 +306,6 @@ CROSS JOIN LATERAL (SELECT CASE WHEN json_typeof(a) = 'array' THEN ARRAY(SELECT 
 WHERE p.id = w.id AND (w.terms IS NULL OR p.terms = w.terms::tsvector) AND p.id IN (
     SELECT id FROM responsa.passage WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s::uuid[]) AND live FOR NO KEY UPDATE SKIP LOCKED);
 
--- name: around
--- The text around each passage, with the place of its first byte.
-SELECT p.id, greatest(p.byte_start - %(most)s::int, v.body_start),
-    substring(coalesce(v.canonical, v.original) FROM greatest(p.byte_start - %(most)s::int, v.body_start) + 1
-        FOR p.byte_end + %(most)s::int - greatest(p.byte_start - %(most)s::int, v.body_start))
-FROM responsa.passage AS p
-JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
-WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]) AND v.canonical_sha256 IS NOT NULL;
-
 -- name: surroundings
 -- The text around each passage, with the place of its first byte, and its cards. Without these, the header of the table
 -- within which the passage begins, if it is known: only the place of a header stands before the passage. Otherwise the

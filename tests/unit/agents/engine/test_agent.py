@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import cast
 
 import pytest
-from pydantic import TypeAdapter
 
 from responsa_contract import JudgeVerdict, QuoteOrigin
 from responsa_lab.scripted.strong import Broken, FailureKind, Strong
@@ -123,7 +122,7 @@ def test_an_answer_of_passages_has_the_excerpts_that_its_text_shows() -> None:
 def test_an_answer_tells_where_it_is_from() -> None:
     own = CollectionKind.OWN
     evidence = Evidence(2, 0, {}, "", collections=("default", "notes"), kinds={"default": own, "notes": own})
-    with_evidence = {"evidence": TypeAdapter(Evidence).dump_python(evidence, mode="json")}
+    with_evidence = {"evidence": evidence}
     cited = {**cast("dict[str, object]", CITED["answer"]), "collections": ["default"]}
     one = answered({**WRITTEN, "answer": cited, **with_evidence})
     assert (one.collection_id, one.collection_kind) == ("default", own)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, cast
@@ -23,10 +24,17 @@ from responsa_server.agents.engine.graph import (
     visit,
 )
 from responsa_server.agents.engine.node import Node, NodeModel, Run
-from responsa_server.agents.engine.state import GraphState, StateError, fallbacks_of, restore, to_milestone
-from responsa_server.domain.agents import AnswerTask, Milestone
+from responsa_server.agents.engine.state import (
+    ENGINE_KEYS,
+    GraphState,
+    StateError,
+    fallbacks_of,
+    restore,
+    to_milestone,
+)
+from responsa_server.domain.agents import AnswerTask, Milestone, Withdrawal
 from responsa_server.domain.errors import Reason, Unavailable
-from responsa_server.domain.events import Answered, Delta, FallbackKind, ModelUsed, Usage
+from responsa_server.domain.events import Answered, Delta, Fallback, FallbackKind, ModelUsed, Usage
 from responsa_server.domain.tools import Effect
 from tests.unit.agents.evidence import Shelf, excerpt, task
 from tests.unit.agents.speaking import Turn, told_by
@@ -137,20 +145,8 @@ async def test_the_default_agent_tells_no_milestone_when_it_is_fast_and_goes_on_
     assert not any(isinstance(event, Milestone) for event in events)
     # A run from the state before the node `rank` gives the same answer.
     turn = Turn()
-    state = GraphState(
-        evidence={
-            "passages": 1,
-            "embedding_tokens": 7,
-            "content": {"places": [1, 2.5, None], "by": {"term": "river"}},
-        }
-    )
-    resumed = AnswerTask(
-        answer_task.turn_id,
-        answer_task.caller,
-        answer_task.question,
-        (),
-        turn.meter,
-        to_milestone("rank", dict(state)),
+    resumed = replace(
+        answer_task, meter=turn.meter, resume=to_milestone("rank", {"evidence": shelf.contents})
     )
     again = await told_by(agent, resumed)
     assert again[:-1] == events[1:-1]
@@ -162,6 +158,42 @@ async def test_the_default_agent_tells_no_milestone_when_it_is_fast_and_goes_on_
         7,
         0,
     )  # the second attempt searched nothing
+
+
+@pytest.mark.parametrize(
+    ("before", "node", "left"),
+    [
+        (["standalone_question"], "retrieve", {"standalone_question"}),
+        # Text was sent before the search.
+        (["standalone_question", "bytes_sent"], "", set[str]()),
+    ],
+)
+async def test_where_a_passage_is_gone_the_run_goes_back_to_the_search(
+    before: Sequence[str], node: str, left: Collection[str]
+) -> None:
+    shelf = Shelf(excerpt("Yes, it is so."), lost=True)
+    agent = GraphAgent(shelf)
+    state = {
+        "standalone_question": "Is it so?",
+        "evidence": shelf.contents,
+        "text": "No",
+        "bytes_sent": 2,
+        "steps": 5,
+        "searched": ["retrieve", before],
+    }
+    begun = GraphState(question="?", standalone_question="Is it so?")
+    assert (await agent.compile().run(begun, Turn().run))["searched"] == ["retrieve", [*begun]]
+    answer_task = task("Is it really so at all?", collections=("a",))
+    whole = await told_by(agent, answer_task)
+    resumed = replace(answer_task, meter=Turn().meter, resume=to_milestone("passages", state))
+    withdrawn, milestone, *events, end = await told_by(agent, resumed)
+    assert (withdrawn, events) == (Withdrawal(""), whole[:-1])
+    assert isinstance(milestone, Milestone)
+    begin_at, kept = restore(milestone.state)
+    assert (begin_at, set(kept) - ENGINE_KEYS, kept.get("steps")) == (node, left, 5)
+    gone = Fallback(FallbackKind.SEARCHED_AGAIN, "milestone", node, "part_unavailable:passages")
+    assert isinstance(end, Answered)
+    assert [end.fallbacks[0]] == [gone] == fallbacks_of(cast("Any", kept))
 
 
 async def test_a_milestone_at_the_end_is_the_end() -> None:

@@ -205,6 +205,10 @@ class _FallbackKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Fallback
     """A tool could not be used, because only a language model can choose it and none was available. `source` names the tool."""
     FALLBACK_KIND_WITHOUT_RERANKER: _FallbackKind.ValueType  # 12
     """The reranking model failed; the search's own order was kept."""
+    FALLBACK_KIND_SEARCHED_AGAIN: _FallbackKind.ValueType  # 13
+    """A server that continued the turn could not read a passage any more that the turn had found: the document is gone, or is no longer shared with the user.
+    The documents were searched again.
+    """
 
 class FallbackKind(_FallbackKind, metaclass=_FallbackKindEnumTypeWrapper):
     """FallbackKind says what the server did when it could not do a step as intended."""
@@ -233,6 +237,10 @@ FALLBACK_KIND_WITHOUT_TOOL: FallbackKind.ValueType  # 11
 """A tool could not be used, because only a language model can choose it and none was available. `source` names the tool."""
 FALLBACK_KIND_WITHOUT_RERANKER: FallbackKind.ValueType  # 12
 """The reranking model failed; the search's own order was kept."""
+FALLBACK_KIND_SEARCHED_AGAIN: FallbackKind.ValueType  # 13
+"""A server that continued the turn could not read a passage any more that the turn had found: the document is gone, or is no longer shared with the user.
+The documents were searched again.
+"""
 Global___FallbackKind: _TypeAlias = FallbackKind  # noqa: Y015
 
 class _AnswerOutcome:

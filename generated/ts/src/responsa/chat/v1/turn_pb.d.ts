@@ -1306,6 +1306,14 @@ export enum FallbackKind {
    * @generated from enum value: FALLBACK_KIND_WITHOUT_RERANKER = 12;
    */
   WITHOUT_RERANKER = 12,
+
+  /**
+   * A server that continued the turn could not read a passage any more that the turn had found: the document is gone, or is no longer shared with the user.
+   * The documents were searched again.
+   *
+   * @generated from enum value: FALLBACK_KIND_SEARCHED_AGAIN = 13;
+   */
+  SEARCHED_AGAIN = 13,
 }
 
 /**
