@@ -30,7 +30,7 @@ from responsa_server.domain.knowledge import ExcerptPlace, ShownPart
 from responsa_server.domain.passages import FoundPassage, NearText, VectorKind
 from responsa_server.domain.sharing import pause
 from responsa_server.search.evidence import ParsedQuestion, PieceEvidence, judge, readable
-from responsa_server.search.parts import CUT, ExcerptPart, PassageParts
+from responsa_server.search.parts import ExcerptPart, PassageParts
 from responsa_server.search.retrieve import ParsedQuestions, Retrieval, ScoredPassage
 from responsa_server.text.dates import find_wanted, is_whole_date
 from responsa_server.text.instructing import instructing_spans, without_instructions
@@ -101,6 +101,8 @@ class ChosenExcerpt:
 
         card = self.part if self.alone else parts.card(row, weigh)
         source, piece = card.source, found_passage.pieces[row].source
+        if marked is not None and not (source.start <= marked.start and marked.end <= source.end):
+            marked = None
         piece = ByteRange(max(piece.start, source.start), min(piece.end, source.end))
         markdown, cell, section = _write_card(parts, card, self.part, marked)
         span = passage.place_of(marked or piece)
@@ -151,7 +153,7 @@ def _write_card(
     parts: PassageParts, card: ExcerptPart, section: ExcerptPart, marked: ByteRange | None
 ) -> tuple[str, ByteRange | None, str]:
     """The Markdown of a card, where its marked cell stands in it, and the Markdown of its section; '' if that is the card."""
-    markdown = parts.markdown(card) or CUT
+    markdown = parts.markdown(card) or parts.markdown(section)
     whole = "" if card.source == section.source else parts.markdown(section)
     return markdown, parts.find_mark(replace(card, marked=marked), markdown), whole
 
@@ -267,7 +269,7 @@ def _excerpts(
             continue
         tried.add(part.source)
         text = parts.text(part.source)
-        if not any(map(str.isalnum, text)):
+        if not parts.markdown(part):
             continue
         value = _support(passage, question, index, best.titled, part, analyzer)
         if find_wanted(text, passage.found.language, question.dates) == -1:

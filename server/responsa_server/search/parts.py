@@ -10,6 +10,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, NamedTuple
 
 import ormsgpack
@@ -22,10 +23,10 @@ from responsa_server.search.evidence import readable
 from responsa_server.text.instructing import instructing_spans, without_instructions
 from responsa_server.text.shown import (
     MARKDOWN,
+    MOST_COLUMNS,
     QuoteOrigin,
     cell_spans,
     cells_of,
-    escaped,
     header_of,
     is_header,
     shown_blocks,
@@ -39,9 +40,10 @@ CARD_WORDS: Final = 60
 CARD_CHARACTERS: Final = 600
 """As CARD_WORDS, for languages without spaces between words."""
 CARD_LINES: Final = 8
-"""The most items, rows with their header, and lines of code on a card."""
-_LINE_WORDS: Final = 15
-"""An item or a row with more words counts as several lines."""
+"""The most paragraphs, items, rows with their header, and lines of code on a card."""
+_WORD_CHARACTERS: Final = CARD_CHARACTERS // CARD_WORDS
+_LEAD_WORDS: Final = 12
+"""The most words of what leads to a list above its items."""
 CUT: Final = "…"
 """Stands in an excerpt for the items, rows or lines that were cut off."""
 _EDGES: Final = "\U00010a50", "\U00010a51"
@@ -50,8 +52,8 @@ emphasis may begin behind one, and of a script that documents hardly have."""
 _MARKED: Final = re.compile(r"[`*_\[{<\\]")
 _PARAGRAPH_END: Final = re.compile(rb"\n[ \t>\r]*\n")
 _LINE_BEGINNING: Final = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?")
+_ITEM: Final = re.compile(r"(?:[-*+]|\d{1,9}[.)])[ \t]")
 _WORD: Final = re.compile(r"\w\S*")
-_CARD_TEXT: Final = re.compile(rf"\s*+(?:\S++\s++){{0,{CARD_WORDS - 1}}}+\S++")
 _EMPTY_LINE: Final = re.compile(r"^[ \t>\r]*\n", re.MULTILINE)
 # A character that is cut at the beginning of the text is left out.
 _CUT_BYTES: Final = 4
@@ -124,6 +126,7 @@ class PassageParts:
         self._markdown = found_passage.media_type in ("", MARKDOWN)
         self._named = found_passage.media_type in NAMED_ROWS
         self._units = found_passage.pieces
+        self._shares: dict[int, tuple[int, int]] = {}
 
     def bytes_of(self, source: ByteRange) -> bytes:
         """The bytes of a range of the canonical text near the passage."""
@@ -141,33 +144,30 @@ class PassageParts:
         """What follows from the text, for `NearText.cards`: for each piece its section, its card but of long code, and
         the header of its table; the tables; and the headings and the Markdown of these parts."""
         parts: dict[ExcerptPart, int] = {}
+        stored_parts: list[_StoredPart] = []
 
         def number(part: ExcerptPart | None) -> int | None:
-            return None if part is None else parts.setdefault(part, len(parts))
+            if part is not None and part not in parts:
+                units = part.first, part.last, part.cut_before, part.cut_after
+                source = part.source.start, part.source.end
+                stored_parts.append(_StoredPart(source, units, self.headings(part), self.markdown(part)))
+                parts[part] = len(parts)
+            return None if part is None else parts[part]
 
         kinds = [unit.kind for unit in self._units]
         sections = [number(self.of(index)) for index in range(len(kinds))]
-        long = [
-            kind is VectorKind.CODE and self._share(index) > self._room(index, index)
-            for index, kind in enumerate(kinds)
-        ]
         cards = [
-            None if sections[index] is None or long[index] else number(self.card(index, lambda _: 0.0))
-            for index in range(len(kinds))
+            None if section is None else number(self._fixed_card(index))
+            for index, section in enumerate(sections)
         ]
+        for index, card in enumerate(cards):
+            if card is not None and not stored_parts[card].markdown:
+                sections[index] = cards[index] = None  # nothing of it is visible
         headers: dict[tuple[str, ...] | None, int] = {}
         named = [self.header(index) if kind is VectorKind.ROW else () for index, kind in enumerate(kinds)]
         rows = [headers.setdefault(None if names is None else tuple(names), len(headers)) for names in named]
         stored = _StoredParts(
-            [
-                _StoredPart(
-                    (part.source.start, part.source.end),
-                    (part.first, part.last, part.cut_before, part.cut_after),
-                    self.headings(part),
-                    self.markdown(part),
-                )
-                for part in parts
-            ],
+            stored_parts,
             sections,
             cards,
             list(headers),
@@ -175,6 +175,12 @@ class PassageParts:
             self._find_tables(),
         )
         return ormsgpack.packb(stored, default=tuple)
+
+    def _fixed_card(self, index: int) -> ExcerptPart | None:
+        """The card of a piece; None if it depends on the question."""
+        long = not self._fits_card(index, index)
+        weighed = long and self._units[index].kind in (VectorKind.CODE, VectorKind.ROW)
+        return None if weighed else self.card(index, lambda _: 0.0)
 
     def _read(self, index: int | None) -> ExcerptPart | None:
         """The stored part with this index."""
@@ -208,73 +214,105 @@ class PassageParts:
         return self._part(low, high, cut_before=self._cuts(low - 1), cut_after=self._cuts(high))
 
     def card(self, index: int, weigh: Callable[[str], float]) -> ExcerptPart:
-        """The piece with the index `index` with its neighbours, of its paragraph, list, table or code first, as far as
-        they fit on a card and no heading stands between them. Of longer code, the lines that weigh most."""
+        """The piece with the index `index` with its neighbours, as far as they fit on a card and no heading stands
+        between them: back to the beginning of its paragraph, item or row first, then of its list or table with what leads
+        to it, then of what stands below the heading. Of longer code and rows, the lines and the cells that weigh most."""
         if self._stored is not None and (stored := self._read(self._stored.cards[index])) is not None:
             return stored
-        if self._share(index) > self._room(index, index):
+        if not self._fits_card(index, index):
             return self._shorten(index, weigh)
         first = last = index
-        for low, high in (self._group(index), self._under_heading(index)):
-            grown = True
-            while grown:
-                grown = False
-                if last < high and self._fits_card(first, last + 1) and not self._strikes(last):
-                    last, grown = last + 1, True
-                if first > low and self._fits_card(first - 1, last) and not self._strikes(first - 1):
-                    first, grown = first - 1, True
+        lead, group, below = self._find_lead(index), self._groups[index], self._run(index, self._is_below)
+        led = group if lead is None else (lead, group[1])
+        for low, high in (self._run(index, self._goes_on), led, (index, below[1]), below):
+            while first > low and self._fits_card(first - 1, last) and not self._strikes(first - 1):
+                first -= 1
+            while last < high and self._fits_card(first, last + 1) and not self._strikes(last):
+                last += 1
+            if first > low or last < high:
+                break
         return self._part(first, last, cut_before=self._cuts(first - 1), cut_after=self._cuts(last))
 
     def _fits_card(self, first: int, last: int) -> bool:
-        shares = sum(map(self._share, range(first, last + 1)))
-        return shares <= self._room(first, last) and self._page(first) == self._page(last)
+        shares = [self._share_above(first), *map(self._share, range(first, last + 1))]
+        size, lines = (sum(each) for each in zip(*shares, strict=True))
+        return size <= CARD_CHARACTERS and lines <= CARD_LINES and self._page(first) == self._page(last)
 
-    def _room(self, first: int, last: int) -> float:
-        """How much of a card is left for units without the header of a table."""
-        rows = any(unit.kind is VectorKind.ROW for unit in self._units[first : last + 1])
-        return 1 - rows / CARD_LINES
+    def _share_above(self, index: int) -> tuple[int, int]:
+        """As `_share`, for what is shown above a part that begins with a unit: the header of its table, or what leads to
+        its list."""
+        if self._units[index].kind is VectorKind.ROW:
+            names = [cell.name for cell in self.cells(index)] if self._named else self.header(index) or ()
+            return _measure(" ".join(names)), bool(names)
+        lead = self._find_lead(index)
+        return (0, 0) if lead is None else (_measure(self._lead_words(lead)), 1)
 
-    def _share(self, index: int) -> float:
-        """How much of a card a unit fills."""
-        kind, text = self._units[index].kind, self.text(self._units[index].source)
-        if kind is VectorKind.CODE:
-            return (text.strip("\n").count("\n") + 1) / CARD_LINES
-        text = readable(text)
-        share = max(len(_WORD.findall(text)) / CARD_WORDS, len(text) / CARD_CHARACTERS)
-        if kind is VectorKind.SENTENCE:
-            return share
-        return max(share * CARD_WORDS / _LINE_WORDS, 1) / CARD_LINES
+    def _share(self, index: int) -> tuple[int, int]:
+        """How much of a card a unit fills: as characters, and as lines."""
+        if index not in self._shares:
+            kind, text = self._units[index].kind, self.text(self._units[index].source)
+            lines = int(not (index and self._goes_on(index - 1)))
+            if kind is VectorKind.CODE or _is_led_list(text):
+                lines = text.strip("\n").count("\n") + 1 - text.count("\n\n") * (kind is not VectorKind.CODE)
+            elif self._named and 0 < len(cells := self.cells(index)) <= MOST_COLUMNS:
+                text = " ".join(cell.value for cell in cells)
+            self._shares[index] = _measure(text if kind is VectorKind.CODE else readable(text)), lines
+        return self._shares[index]
 
-    def _under_heading(self, index: int) -> tuple[int, int]:
-        """The first and the last unit round a unit that no heading divides from it."""
-        first = last = index
-        while first and self._units[first - 1].kind is not VectorKind.HEADING:
+    def _find_lead(self, index: int) -> int | None:
+        """The sentence that leads to the list of an item; None if there is none, or if it gives instructions."""
+        lead = self._groups[index][0] - 1
+        if self._units[index].kind is not VectorKind.ITEM or lead < 0 or self._strikes(lead):
+            return None
+        unit = self._units[lead]
+        return lead if unit.kind is VectorKind.SENTENCE and not self.instructs(unit.source) else None
+
+    def _lead_words(self, index: int) -> str:
+        """The first words of a sentence that leads to a list."""
+        text = self.text(self._units[index].source)
+        return text if len(words := text.split()) <= _LEAD_WORDS else f"{' '.join(words[:_LEAD_WORDS])} {CUT}"
+
+    def _run(self, at: int, joined: Callable[[int], bool]) -> tuple[int, int]:
+        """The first and the last unit round a unit. joined: whether a unit and the one after it belong together."""
+        first = last = at
+        while first and joined(first - 1):
             first -= 1
-        while last + 1 < len(self._units) and self._units[last + 1].kind is not VectorKind.HEADING:
+        while last + 1 < len(self._units) and joined(last):
             last += 1
         return first, last
 
+    def _is_below(self, index: int) -> bool:
+        """Whether no heading stands between a unit and the one after it."""
+        return VectorKind.HEADING not in (self._units[index].kind, self._units[index + 1].kind)
+
+    def _goes_on(self, index: int) -> bool:
+        """Whether a unit and the one after it are parts of the same paragraph, item or row."""
+        unit, other = self._units[index], self._units[index + 1]
+        if unit.kind is not other.kind or unit.kind in (VectorKind.CODE, VectorKind.HEADING):
+            return False
+        if unit.kind is VectorKind.SENTENCE:
+            return self._groups[index] == self._groups[index + 1]
+        if self._markdown and unit.kind is VectorKind.ITEM:
+            return _ITEM.match(self.text(other.source)) is None
+        return b"\n" not in self.bytes_of(ByteRange(unit.source.end, other.source.start))
+
     def _shorten(self, at: int, weigh: Callable[[str], float]) -> ExcerptPart:
-        """As much of a unit as fits on a card: the lines of code that weigh most, or the first words."""
-        source = self._units[at].source
-        data = self.bytes_of(source)
-        if self._units[at].kind is VectorKind.ROW:
-            return self._lines(at)
-        if self._units[at].kind is not VectorKind.CODE:
-            text = self.text(source)[:CARD_CHARACTERS]
-            shown = match.group() if (match := _CARD_TEXT.match(text)) else text
-            return ExcerptPart(ByteRange(source.start, source.start + len(shown.encode())), at, at)
-        lines = data.splitlines(keepends=True)
-        weights = [weigh(line.decode(errors="ignore")) for line in lines]
-        first = max(
-            range(max(len(lines) - CARD_LINES, 0) + 1), key=lambda at: sum(weights[at : at + CARD_LINES])
-        )
-        start = source.start + sum(map(len, lines[:first]))
-        size = min(sum(map(len, lines[first : first + CARD_LINES])), MAX_EXCERPT_BYTES)
-        end = start + len(data[start - source.start :][:size].decode(errors="ignore").encode())
-        return ExcerptPart(
-            ByteRange(start, end), at, at, cut_before=first > 0, cut_after=first + CARD_LINES < len(lines)
-        )
+        """As much of a unit as fits on a card: the lines or the cells that weigh most, or the first words."""
+        whole, kind = self._units[at].source, self._units[at].kind
+        cells = self.cells(at) if kind is VectorKind.ROW else ()
+        spans, texts = [cell.source for cell in cells], [f"{cell.name} {cell.value}" for cell in cells]
+        if kind is VectorKind.CODE or _is_led_list(self.text(whole)):
+            texts = self.text(whole).splitlines(keepends=True)
+            ends = itertools.accumulate((len(line.encode()) for line in texts), initial=whole.start)
+            spans = list(itertools.starmap(ByteRange, itertools.pairwise(ends)))
+        first, last = _choose_run(texts, weigh)
+        if spans:
+            whole = ByteRange(spans[first].start, spans[last].end)
+        text, room = self.text(whole), CARD_CHARACTERS - (0 if spans else self._share_above(at)[0])
+        if _measure(text) > room:
+            words = [match.end() for match in _WORD.finditer(text[:room])][: room // _WORD_CHARACTERS]
+            whole = ByteRange(whole.start, whole.start + len(text[: words[-1] if words else room].encode()))
+        return ExcerptPart(whole, at, at, cut_before=first > 0, cut_after=last + 1 < len(spans))
 
     def _fits(self, first: int, last: int) -> bool:
         return self._size(first, last) <= MAX_EXCERPT_BYTES and self._page(first) == self._page(last)
@@ -310,14 +348,14 @@ class PassageParts:
         inside = 0 <= index < len(self._units) - 1
         return inside and self._units[index].kind is not VectorKind.SENTENCE and self._is_joined(index)
 
-    def _group(self, at: int) -> tuple[int, int]:
-        """The first and the last unit of the paragraph, list, table or code that a unit belongs to."""
-        first = last = at
-        while first and self._is_joined(first - 1):
-            first -= 1
-        while last + 1 < len(self._units) and self._is_joined(last):
-            last += 1
-        return first, last
+    @cached_property
+    def _groups(self) -> Sequence[tuple[int, int]]:
+        """For each unit, the first and the last one of its paragraph, list, table or code."""
+        groups: list[tuple[int, int]] = []
+        for index in range(len(self._units)):
+            if index + 1 == len(self._units) or not self._is_joined(index):
+                groups += [(len(groups), index)] * (index + 1 - len(groups))
+        return groups
 
     def _is_joined(self, index: int) -> bool:
         """Whether a unit and the one after it belong together."""
@@ -391,11 +429,8 @@ class PassageParts:
         """The first and the last row of each table."""
         if self._stored is not None:
             return self._stored.tables
-        tables: list[tuple[int, int]] = []
-        for index, unit in enumerate(self._units):
-            if unit.kind is VectorKind.ROW and not (tables and index <= tables[-1][1]):
-                tables.append(self._group(index))
-        return tables
+        rows = (group for group in self._groups if self._units[group[0]].kind is VectorKind.ROW)
+        return list(dict.fromkeys(rows))
 
     def cells(self, index: int) -> Sequence[Cell]:
         """The cells of a row with the names of their columns; () if it has more cells than there are names, or less than a line."""
@@ -427,8 +462,7 @@ class PassageParts:
         shown = "\n\n".join(filter(None, self._show_pieces(part, part.marked if edges else None)))
         if not any(map(str.isalnum, shown)):
             return ""
-        before, after = f"{CUT}\n\n" if part.cut_before else "", f"\n\n{CUT}" if part.cut_after else ""
-        return f"{before}{shown}{after}"
+        return f"{shown}\n\n{CUT}" if part.cut_after else shown
 
     def find_mark(self, part: ExcerptPart, shown: str) -> ByteRange | None:
         """Where the marked cell of a part stands in `shown`, its Markdown, in bytes; None if no cell is marked, or if
@@ -438,7 +472,8 @@ class PassageParts:
         before, _, rest = self.markdown(part, edges=True).partition(_EDGES[0])
         inner, _, after = rest.partition(_EDGES[1])
         start = len(before.encode())
-        return ByteRange(start, start + len(inner.encode())) if before + inner + after == shown else None
+        same = rest and before + inner + after == shown
+        return ByteRange(start, start + len(inner.encode())) if same else None
 
     def _show_pieces(self, part: ExcerptPart, marked: ByteRange | None) -> Iterator[str]:
         """The groups of units of a part, each as Markdown, with _EDGES around the bytes of `marked`. Of a document that
@@ -447,19 +482,23 @@ class PassageParts:
         above = self._above(at)
         if len(above) > len(self.headings(part)):
             yield shown_heading(without_instructions(above[-1]))
+        if (lead := self._find_lead(part.first)) is not None:
+            yield shown_blocks(self._lead_words(lead), QuoteOrigin(self._markdown))
+        if part.cut_before:
+            yield CUT
         while at <= part.last:
             kind, last = self._units[at].kind, part.last
             if kind in (VectorKind.ROW, VectorKind.CODE):
                 last = next((index for index in range(at, last) if not self._same(index)), last)
             elif not self._markdown:
-                last = min(self._group(at)[1], last)
+                last = min(self._groups[at][1], last)
             end = min(self._units[last].source.end, part.source.end)
             text = self._mark(ByteRange(max(self._units[at].source.start, part.source.start), end), marked)
             # Only a sentence that leads to a list has a paragraph's end in it.
-            listed = kind is VectorKind.ITEM or (kind is VectorKind.SENTENCE and "\n\n" in text)
+            listed = kind is VectorKind.ITEM or (kind is VectorKind.SENTENCE and _is_led_list(text))
             origin = QuoteOrigin(self._markdown, self._indent(at), listed=listed)
             if kind is VectorKind.ROW:
-                yield self._rows(at, last, marked)
+                yield self._rows(at, last, part, marked)
             elif kind is VectorKind.CODE:
                 yield shown_code(text, origin)
             elif kind is VectorKind.HEADING and not self._markdown:
@@ -472,22 +511,25 @@ class PassageParts:
         """Whether a unit and the one after it are of the same kind and belong together."""
         return self._units[index].kind is self._units[index + 1].kind and self._is_joined(index)
 
-    def _rows(self, first: int, last: int, marked: ByteRange | None) -> str:
-        """Table rows below the names of their columns."""
-        units = self._units[first : last + 1]
+    def _rows(self, first: int, last: int, part: ExcerptPart, marked: ByteRange | None) -> str:
+        """Table rows below the names of their columns; of a row that is cut, its cells in the part."""
+        units, source = self._units[first : last + 1], part.source
+        if units[0].source.start < source.start or source.end < units[-1].source.end:
+            cells = [
+                cell
+                for cell in self.cells(first)
+                if cell.source.start < source.end and source.start < cell.source.end
+            ]
+            cut = [ByteRange(cell.source.start, min(cell.source.end, source.end)) for cell in cells] or [
+                source
+            ]
+            text = " | ".join(self._mark(each, marked) for each in cut)
+            return shown_table([cell.name for cell in cells], [text], QuoteOrigin(self._markdown))
         texts = [self._mark(unit.source, marked) for unit in units]
-        if self._named:
-            return shown_table((), texts, QuoteOrigin(False, named=True))
         header = self.header(first)
-        if header is None and self._markdown:
-            return self._table(self._mark(ByteRange(units[0].source.start, units[-1].source.end), marked))
         if header is None:
-            header, texts = cells_of(texts[0]), texts[1:]
-        if not header or not self._markdown:
-            return shown_table(header, texts, QuoteOrigin(self._markdown))
-        names = " | ".join(escaped(name).replace("|", "\\|") for name in header)
-        body = self._mark(ByteRange(units[0].source.start, units[-1].source.end), marked)
-        return self._table(f"| {names} |\n|{'---|' * len(header)}\n{body}")
+            header, texts = [visible(name) for name in cells_of(texts[0])], texts[1:]
+        return shown_table(header, texts, QuoteOrigin(self._markdown, named=self._named))
 
     def _mark(self, source: ByteRange, marked: ByteRange | None) -> str:
         """The text of a range, with _EDGES around a marked range in it."""
@@ -495,9 +537,6 @@ class PassageParts:
             return self.text(source)
         before, after = ByteRange(source.start, marked.start), ByteRange(marked.end, source.end)
         return self.text(before) + self.text(marked).join(_EDGES) + self.text(after)
-
-    def _table(self, text: str) -> str:
-        return shown_blocks(text, QuoteOrigin(self._markdown))
 
     def header(self, index: int) -> Sequence[str] | None:
         """The names of the columns of a row's table; None if the row is itself the header. () if the table has no
@@ -516,3 +555,27 @@ class PassageParts:
         if len(self._before.encode()) > BEFORE_BYTES - _CUT_BYTES and not _EMPTY_LINE.search(before):
             return ()  # the table begins before the text that was read
         return header_of(before)
+
+
+def _measure(text: str) -> int:
+    """How much of a card a text fills, as characters."""
+    return max(_WORD_CHARACTERS * len(_WORD.findall(text)), len(text))
+
+
+def _is_led_list(text: str) -> bool:
+    """Whether a sentence has a list or code with it that it leads to: only then, it has the end of a paragraph in it."""
+    return "\n\n" in text
+
+
+def _choose_run(texts: Sequence[str], weigh: Callable[[str], float]) -> tuple[int, int]:
+    """The first and the last of those texts, one after the other, that weigh most and fit on a card."""
+    chosen, most = (0, len(texts) - 1), -1.0
+    weights, sizes = list(map(weigh, texts)), list(map(_measure, texts))
+    for first in range(len(texts)):
+        last, size = first, sizes[first]
+        while last + 1 < min(len(texts), first + CARD_LINES) and size + sizes[last + 1] <= CARD_CHARACTERS:
+            last += 1
+            size += sizes[last]
+        if (weight := sum(weights[first : last + 1])) > most:
+            chosen, most = (first, last), weight
+    return chosen
