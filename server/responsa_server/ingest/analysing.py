@@ -18,7 +18,7 @@ from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.generations import UnembeddedPassage
 from responsa_server.domain.passage_words import pack
-from responsa_server.domain.passages import FoundPassage, LexicalIndex, NearText, PassageIndex
+from responsa_server.domain.passages import FoundPassage, LexicalIndex, NearText, PassageIndex, VectorKind
 from responsa_server.domain.people import Server
 from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.ingest.indexing import Indexers, SeenVectors, lexical_form, list_new_words
@@ -88,11 +88,12 @@ class Analysing:
     async def _embed(
         self, tenant: str, passages: Sequence[FoundPassage], headers: Mapping[UUID, str]
     ) -> None:
-        """Make the vectors again whose text the name of the file has changed."""
+        """Make the vectors again whose text the name of the file has changed, or the names of columns."""
         changed = [
             UnembeddedPassage(row.passage, row.language, headers[row.passage.id], row.pieces)
             for row in passages
             if list_new_words(row.passage.name, (row.passage.title, *row.passage.headings))
+            or any(piece.kind is VectorKind.ROW for piece in row.pieces)
         ]
         for task in await self._builds.active(tenant) if changed else ():
             own = [passage for passage in changed if passage.passage.collection_id == task.collection_id]
@@ -109,7 +110,9 @@ def _analyse(
     analyses: dict[UUID, PassageAnalysis] = {}
     for found_passage in passages:
         passage, source = found_passage.passage, found_passage.passage.source
-        near = around.get(passage.id) or NearText(source.start, passage.text.encode())
+        near = around.get(passage.id) or NearText(
+            source.start, passage.text.encode(), before=headers[passage.id]
+        )
         instructing = instructing_ranges(near.text, near.start, (source.start, source.end))
         columns = " | ".join(header_of(headers[passage.id]))
         form = lexical_form(
@@ -121,9 +124,10 @@ def _analyse(
             columns,
             passage.name,
         )
+        parts = PassageParts(replace(found_passage, instructing=instructing), near._replace(cards=b""))
         analyses[passage.id] = PassageAnalysis(
-            pack(form.counts, sequences_of_passage(found_passage, analyzer)),
-            PassageParts(replace(found_passage, instructing=instructing), near._replace(cards=b"")).pack(),
+            pack(form.counts, sequences_of_passage(found_passage, analyzer, parts.said())),
+            parts.pack(),
             instructing,
             form.terms,
             form.length,

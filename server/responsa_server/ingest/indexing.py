@@ -324,16 +324,7 @@ class Indexer:
         ]
         if not own:
             own = paragraph_pieces(passage.text, passage.source.start, unembedded_passage.language)
-        planned = plan_vectors(
-            self._embedder,
-            passage.title,
-            passage.outline,
-            passage.source,
-            passage.text,
-            own,
-            columns=" | ".join(header_of(unembedded_passage.header)) if unembedded_passage.header else "",
-            name=passage.name,
-        )
+        planned = plan_vectors(self._embedder, passage, own, header=unembedded_passage.header)
         return planned or [PlannedVector(VectorKind.WINDOW, passage.source, passage.text)]
 
     def _cut(
@@ -386,19 +377,7 @@ class Indexer:
                 bisect_left(section.starts, chunk.byte_start) : bisect_left(section.starts, chunk.byte_end)
             ]
             header, source = section.header(chunk), ByteRange(chunk.byte_start, chunk.byte_end)
-            columns = " | ".join(header.names) if header is not None else ""
-            vectors = plan_vectors(
-                self._embedder,
-                title,
-                chunk.outline,
-                source,
-                chunk.text,
-                own,
-                columns=columns,
-                most_pieces=limit,
-                name=name,
-            )
-            lexical = lexical_form(analyzer, title, chunk.heading_path, chunk.text, language, columns, name)
+            lines = header.lines if header is not None else ""
             passage = Passage(
                 id=self._new_id(),
                 collection_id=identity.collection_id,
@@ -413,17 +392,24 @@ class Indexer:
                 places=section.places(source, header),
                 name=name,
             )
+            vectors = plan_vectors(self._embedder, passage, own, header=lines, most_pieces=limit)
+            columns = " | ".join(header_of(lines))
+            lexical = lexical_form(analyzer, title, chunk.heading_path, chunk.text, language, columns, name)
             pieces = [
                 PassagePiece(vector.kind, vector.source, None)
                 for vector in vectors
                 if vector.kind is not VectorKind.WINDOW
             ]
             found_passage = FoundPassage(passage, language, pieces, cut.media_type)
-            words = pack(lexical.counts, sequences_of_passage(found_passage, analyzer))
+            near = section.near(chunk)
+            parts = PassageParts(
+                found_passage, near or NearText(source.start, chunk.text.encode(), before=lines)
+            )
+            words = pack(lexical.counts, sequences_of_passage(found_passage, analyzer, parts.said()))
             instructing = cards = None
-            if (near := section.near(chunk)) is not None:
+            if near is not None:
                 instructing = instructing_ranges(near.text, near.start, (source.start, source.end))
-                cards = PassageParts(found_passage, near).pack()
+                cards = parts.pack()
             planned.append(_Planned(chunk, passage, lexical, vectors, words, instructing, cards))
         return planned
 
@@ -537,40 +523,47 @@ def _digest(text: str) -> bytes:
 
 def plan_vectors(
     embedder: Embedder,
-    title: str,
-    outline: Sequence[OutlinedHeading],
-    source: ByteRange,
-    text: str,
+    passage: Passage,
     pieces: Sequence[Piece],
     *,
-    columns: str = "",
+    header: str = "",
     most_pieces: int = MAX_PIECES,
-    name: str = "",
 ) -> list[PlannedVector]:
     """Plan the vectors of a passage: vectors for windows that together cover the passage, and for its pieces and headings.
 
-    text: the canonical text of the bytes `source`. pieces: any pieces of the document; only those within the passage are used.
-    outline: see `Passage`.
-    columns: the names of the columns, if the passage begins within a table. most_pieces: see `merge_pieces`.
-    name: see `Passage`.
+    pieces: any pieces of the document; only those within the passage are used. header: see `UnembeddedPassage`.
+    most_pieces: see `merge_pieces`.
     """
-    raw = text.encode()
+    source, raw = passage.source, passage.text.encode()
     own = [piece for piece in pieces if source.start <= piece.byte_start and piece.byte_end <= source.end]
     planned: list[PlannedVector] = []
-    for section, headings in _sections(outline, source, own):
-        words = " ".join(list_new_words(name, (title, *headings)))
-        context = " > ".join(part for part in (words, title, *headings) if part)[:_TITLE_CHARS]
-        if columns and section.start == source.start:
+    for section, headings in _sections(passage.outline, source, own):
+        words = " ".join(list_new_words(passage.name, (passage.title, *headings)))
+        context = " > ".join(part for part in (words, passage.title, *headings) if part)[:_TITLE_CHARS]
+        if (columns := " | ".join(header_of(header))) and section.start == source.start:
             context = f"{context}\n{plain(columns)[:_COLUMNS_CHARS]}"
         within = raw[section.start - source.start : section.end - source.start].decode()
         planned += _windows(embedder, context, section, within)
-    for piece in merge_pieces(own, len(raw), most_pieces):
-        words = plain(raw[piece.byte_start - source.start : piece.byte_end - source.start].decode())
+    units = [
+        PassagePiece(_KINDS[piece.kind], ByteRange(piece.byte_start, piece.byte_end), None)
+        for piece in merge_pieces(own, len(raw), most_pieces)
+    ]
+    parts = PassageParts(FoundPassage(passage, "", units), NearText(source.start, raw, before=header))
+    for index, (unit, said) in enumerate(zip(units, parts.said(), strict=True)):
+        if (words := plain(said)) and unit.kind is VectorKind.ROW:
+            words = _cut_row(embedder, f"{plain(parts.caption(index))}\n{words}".strip())
         if words:
-            planned.append(
-                PlannedVector(_KINDS[piece.kind], ByteRange(piece.byte_start, piece.byte_end), words)
-            )
+            planned.append(PlannedVector(unit.kind, unit.source, words))
     return planned
+
+
+def _cut_row(embedder: Embedder, text: str) -> str:
+    """As many cells of a row as the model reads."""
+    if len(text.encode()) < embedder.max_tokens:
+        return text  # a token has at least a byte
+    offsets = embedder.token_offsets(text)[: embedder.max_tokens + 1]
+    whole = len(offsets) <= embedder.max_tokens
+    return text if whole else text[: offsets[-1][0]].rpartition("; ")[0] or text
 
 
 def list_new_words(name: str, above: Sequence[str]) -> Sequence[str]:

@@ -33,6 +33,12 @@ class Header:
     place: Place | None
     names: Sequence[str]
 
+    @property
+    def lines(self) -> str:
+        """Its names with the ruler, as lines."""
+        names = " | ".join(name.replace("|", "\\|") for name in self.names)
+        return f"{names}\n{'|'.join(['---'] * len(self.names))}|\n" if names else ""
+
 
 @dataclass(frozen=True, slots=True)
 class _TableRange:

@@ -432,6 +432,26 @@ class PassageParts:
         rows = (group for group in self._groups if self._units[group[0]].kind is VectorKind.ROW)
         return list(dict.fromkeys(rows))
 
+    def said(self) -> Sequence[str]:
+        """What each unit says, as it is embedded and judged: its text, or of a row, its cells with the names of their columns."""
+        said = [self.text(unit.source) for unit in self._units]
+        for index, (unit, text) in enumerate(zip(self._units, said, strict=True)):
+            if unit.kind is VectorKind.ROW:
+                cells = () if self._named else self.cells(index)
+                texts = [
+                    f"{cell.name}: {cell.value}" if cell.name else cell.value for cell in cells if cell.value
+                ]
+                said[index] = "; ".join(texts or filter(None, cells_of(text)))
+        return said
+
+    def caption(self, index: int) -> str:
+        """What stands above the table of a row: a sentence as short as a line, or else the heading; '' if there is neither."""
+        lead = self._groups[index][0] - 1
+        kinds = [self._units[lead].kind] if lead >= 0 else []
+        if kinds == [VectorKind.SENTENCE] and len(self.text(self._units[lead].source).split()) <= _LEAD_WORDS:
+            return self.text(self._units[lead].source)
+        return next(reversed(self._above(index)), "")
+
     def cells(self, index: int) -> Sequence[Cell]:
         """The cells of a row with the names of their columns; () if it has more cells than there are names, or less than a line."""
         source = self._units[index].source
