@@ -1,5 +1,5 @@
 """Stores the terms, the words, the cards and the instructions of passages that are stored without them or in another
-form, and the vectors whose text has changed with them, while searches go on with what is there.
+form, while searches go on with what is there.
 
 It remembers nothing: it looks for such passages, and several processes may do so at the same time. Servers of the
 earlier release may store further ones during an upgrade, so it looks again.
@@ -16,15 +16,13 @@ from uuid import UUID
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from responsa_server.domain.generations import UnembeddedPassage
 from responsa_server.domain.passage_words import pack
-from responsa_server.domain.passages import FoundPassage, LexicalIndex, NearText, PassageIndex, VectorKind
+from responsa_server.domain.passages import FoundPassage, LexicalIndex, NearText, PassageIndex
 from responsa_server.domain.people import Server
 from responsa_server.domain.unexpected import UnexpectedErrors
-from responsa_server.ingest.indexing import Indexers, SeenVectors, lexical_form, list_new_words
+from responsa_server.ingest.indexing import lexical_form
 from responsa_server.search.evidence import sequences_of_passage
 from responsa_server.search.parts import PassageParts
-from responsa_server.stores.postgres.generations import GenerationBuildStore
 from responsa_server.stores.postgres.passages import PassageAnalysis, PassageWordsStore
 from responsa_server.telemetry.unexpected import keep_going
 from responsa_server.text.file_names import name_words
@@ -45,13 +43,9 @@ class Analysing:
         store: PassageWordsStore,
         lexical: LexicalIndex,
         index: PassageIndex,
-        builds: GenerationBuildStore,
-        indexers: Indexers,
         errors: UnexpectedErrors | None = None,
     ) -> None:
         self._store = store
-        self._builds = builds
-        self._indexers = indexers
         self._lexical = lexical
         self._index = index
         self._errors = errors or UnexpectedErrors()
@@ -73,7 +67,6 @@ class Analysing:
                     for row in (await self._index.passages(reader, {None: dict.fromkeys(ids, True)}))[None]
                 ]
                 near = await self._lexical.surroundings(reader, ids, ())
-                await self._embed(tenant, passages, headers)
                 written = await self._store.write(
                     tenant, await asyncio.to_thread(_analyse, passages, near.around, headers)
                 )
@@ -84,21 +77,6 @@ class Analysing:
         if stored:
             self._log.info("the words of passages were stored", passages=stored)
         return stored
-
-    async def _embed(
-        self, tenant: str, passages: Sequence[FoundPassage], headers: Mapping[UUID, str]
-    ) -> None:
-        """Make the vectors again whose text the name of the file has changed, or the names of columns."""
-        changed = [
-            UnembeddedPassage(row.passage, row.language, headers[row.passage.id], row.pieces)
-            for row in passages
-            if list_new_words(row.passage.name, (row.passage.title, *row.passage.headings))
-            or any(piece.kind is VectorKind.ROW for piece in row.pieces)
-        ]
-        for task in await self._builds.active(tenant) if changed else ():
-            own = [passage for passage in changed if passage.passage.collection_id == task.collection_id]
-            if own and (indexer := await self._indexers.of_name(task.embedding)) is not None:
-                await self._builds.refill(task, await indexer.vectors(tenant, own, SeenVectors(len(own))))
 
 
 def _analyse(

@@ -203,14 +203,11 @@ class OpenSection:
         header, end = self.header(chunk), self.start + len(self.text)
         if (first < self.start and self.start) or (last > end and end < self.size):
             return None
-        low, before, after = max(first, self.body_start), chunk.byte_start - BEFORE_BYTES, b""
-        span = max(before, self.body_start), chunk.byte_start
-        if header is not None:
-            span, after = (header.start, header.end), b"\n"
-        if span[0] < self.start:
+        low, before = max(first, self.body_start), max(chunk.byte_start - BEFORE_BYTES, self.body_start)
+        if header is None and before < self.start:
             return None
-        above = self._bytes(*span) + after
-        return NearText(low, self._bytes(low, last), before=above.decode(errors="ignore"))
+        above = self._bytes(before, chunk.byte_start).decode(errors="ignore")
+        return NearText(low, self._bytes(low, last), before=above if header is None else header.lines)
 
     def _bytes(self, start: int, end: int) -> bytes:
         return self.text[start - self.start : end - self.start]

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, product
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from responsa_server.domain.answers import Ranking
@@ -27,7 +27,7 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.knowledge import ExcerptPlace, ShownPart
-from responsa_server.domain.passages import FoundPassage, NearText, VectorKind
+from responsa_server.domain.passages import FoundPassage, NearText, Passage, VectorKind
 from responsa_server.domain.sharing import pause
 from responsa_server.search.evidence import ParsedQuestion, PieceEvidence, judge, readable
 from responsa_server.search.parts import ExcerptPart, PassageParts
@@ -105,30 +105,41 @@ class ChosenExcerpt:
             marked = None
         piece = ByteRange(max(piece.start, source.start), min(piece.end, source.end))
         markdown, cell, section = _write_card(parts, card, self.part, marked)
-        span = passage.place_of(marked or piece)
-        return Excerpt(
-            passage.id,
-            passage.collection_id,
-            kinds.get(passage.collection_id),
-            passage.document_id,
-            passage.version,
-            without_instructions(passage.title),
-            list(map(without_instructions, parts.headings(card))),
-            passage.uri,
-            source,
-            parts.text(source),
-            markdown,
-            _grade(self.support),
-            self.support,
-            span.page,
-            span.boxes,
-            span.path,
-            passage.date,
-            marked,
-            cell,
-            piece,
-            section,
+        shown = parts.text(source), markdown, _grade(self.support), self.support
+        headings = parts.headings(card)
+        return _make_excerpt(
+            passage, kinds, headings, source, shown, marked or piece, marked, cell, piece, section
         )
+
+
+def _make_excerpt(
+    passage: Passage,
+    kinds: Mapping[str, CollectionKind],
+    headings: Sequence[str],
+    source: ByteRange,
+    shown: tuple[str, str, Grade, float],
+    place: ByteRange,
+    *marks: Any,
+) -> Excerpt:
+    """kinds: those of the collections. shown: the text, the Markdown, the grade and the support. place: what to open."""
+    span = passage.place_of(place)
+    return Excerpt(
+        passage.id,
+        passage.collection_id,
+        kinds.get(passage.collection_id),
+        passage.document_id,
+        passage.version,
+        without_instructions(passage.title),
+        list(map(without_instructions, headings)),
+        passage.uri,
+        source,
+        *shown,
+        span.page,
+        span.boxes,
+        span.path,
+        passage.date,
+        *marks,
+    )
 
 
 def share_half(span: ByteRange, other: ByteRange) -> bool:
@@ -156,18 +167,6 @@ def _write_card(
     markdown = parts.markdown(card) or parts.markdown(section)
     whole = "" if card.source == section.source else parts.markdown(section)
     return markdown, parts.find_mark(replace(card, marked=marked), markdown), whole
-
-
-def excerpts_of(
-    passage: ScoredPassage,
-    near: NearText | None,
-    retrieval: Retrieval,
-    questions: ParsedQuestions,
-    analyzer: Analyzer,
-) -> Iterator[ChosenExcerpt]:
-    """The excerpts round the pieces of a passage that can be shown, each once, that of the best piece first; none
-    without the text around the passage."""
-    return iter(()) if near is None else _excerpts(passage, near, questions.of(passage), retrieval, analyzer)
 
 
 async def choose(
@@ -222,39 +221,25 @@ def _further(chosen: Sequence[ChosenExcerpt], retrieval: Retrieval) -> tuple[Exc
         if instructing_spans(passage.text) if known is None else known:
             continue
         taken.append((passage.read, passage.source))
-        span = passage.place_of(passage.source)
+        shown = "", "", Grade.CLOSEST, 0.0
         further.append(
-            Excerpt(
-                passage.id,
-                passage.collection_id,
-                retrieval.kinds.get(passage.collection_id),
-                passage.document_id,
-                passage.version,
-                without_instructions(passage.title),
-                list(map(without_instructions, passage.headings)),
-                passage.uri,
-                passage.source,
-                "",
-                "",
-                Grade.CLOSEST,
-                0.0,
-                span.page,
-                span.boxes,
-                span.path,
-                passage.date,
-            )
+            _make_excerpt(passage, retrieval.kinds, passage.headings, passage.source, shown, passage.source)
         )
     return tuple(further[:MAX_MORE_EXCERPTS])
 
 
-def _excerpts(
+def excerpts_of(
     passage: ScoredPassage,
-    near: NearText,
-    question: ParsedQuestion,
+    near: NearText | None,
     retrieval: Retrieval,
+    questions: ParsedQuestions,
     analyzer: Analyzer,
 ) -> Iterator[ChosenExcerpt]:
-    """The excerpts round the pieces of a passage that can be shown, each once, that of the best piece first."""
+    """The excerpts round the pieces of a passage that can be shown, each once, that of the best piece first; none
+    without the text around the passage."""
+    if near is None:
+        return
+    question = questions.of(passage)
     parts, tried = PassageParts(passage.found, near), set[ByteRange]()
     judged = judge(question, passage.found, passage.score.total, analyzer)
     for best in sorted(judged, key=lambda piece: -piece.score):
