@@ -1023,15 +1023,7 @@ def _table_rows(rows: Sequence[_Row], page: PageLayout, compounds: _Compounds) -
         end = 0
     while end and misfits and misfits[end - len(rows) - 1]:
         end -= 1
-    boxes = [
-        (
-            min(cell.left for cell in row),
-            min(cell.top for cell in row),
-            max(cell.right for cell in row),
-            max(cell.bottom for cell in row),
-        )
-        for row in rows[: end if not long else 0]
-    ]
+    boxes = [_join_cells(row).box for row in rows[: end if not long else 0]]
     yield from _write_rows(texts[: len(boxes)], boxes, above, names if boxes else 0, page)
     for row in rows[end:] if not long else ():
         stack = _join_cells([_Stack.of(line) for cell in row for line in cell.lines])

@@ -16,19 +16,14 @@ from uuid import UUID
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from responsa_server.domain.passage_words import pack
 from responsa_server.domain.passages import FoundPassage, LexicalIndex, NearText, PassageIndex
 from responsa_server.domain.people import Server
 from responsa_server.domain.unexpected import UnexpectedErrors
-from responsa_server.ingest.indexing import lexical_form
-from responsa_server.search.evidence import sequences_of_passage
-from responsa_server.search.parts import PassageParts
+from responsa_server.ingest.indexing import analyse
 from responsa_server.stores.postgres.passages import PassageAnalysis, PassageWordsStore
 from responsa_server.telemetry.unexpected import keep_going
 from responsa_server.text.file_names import name_words
-from responsa_server.text.instructing import instructing_ranges
 from responsa_server.text.lexical import Analyzer
-from responsa_server.text.shown import header_of
 
 _AT_ONCE: Final = 32
 _BETWEEN_SECONDS: Final = 0.05
@@ -87,28 +82,8 @@ def _analyse(
     analyzer = Analyzer()
     analyses: dict[UUID, PassageAnalysis] = {}
     for found_passage in passages:
-        passage, source = found_passage.passage, found_passage.passage.source
-        near = around.get(passage.id) or NearText(
-            source.start, passage.text.encode(), before=headers[passage.id]
-        )
-        instructing = instructing_ranges(near.text, near.start, (source.start, source.end))
-        columns = " | ".join(header_of(headers[passage.id]))
-        form = lexical_form(
-            analyzer,
-            passage.title,
-            passage.headings,
-            passage.text,
-            found_passage.language,
-            columns,
-            passage.name,
-        )
-        parts = PassageParts(replace(found_passage, instructing=instructing), near._replace(cards=b""))
-        analyses[passage.id] = PassageAnalysis(
-            pack(form.counts, sequences_of_passage(found_passage, analyzer, parts.said())),
-            parts.pack(),
-            instructing,
-            form.terms,
-            form.length,
-            passage.name,
-        )
+        passage, header = found_passage.passage, headers[found_passage.passage.id]
+        own = NearText(passage.source.start, passage.text.encode(), before=header)
+        near = around.get(passage.id, own)
+        analyses[passage.id] = analyse(analyzer, found_passage, header, near)
     return analyses

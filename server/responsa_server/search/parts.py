@@ -199,14 +199,7 @@ class PassageParts:
             return None
         if self._size(index, index) > MAX_EXCERPT_BYTES:
             return self._lines(index)
-        low = high = index
-        grown = True
-        while grown:
-            grown = False
-            if high + 1 < len(self._units) and self._fits(low, high + 1) and not self._strikes(high):
-                high, grown = high + 1, True
-            if low and self._fits(low - 1, high) and not self._strikes(low - 1):
-                low, grown = low - 1, True
+        low, high = self._grow((index, index), (0, len(self._units) - 1), self._fits)
         while self._units[low].kind is VectorKind.HEADING:
             low += 1
         while self._units[high].kind is VectorKind.HEADING:
@@ -221,21 +214,33 @@ class PassageParts:
             return stored
         if not self._fits_card(index, index):
             return self._shorten(index, weigh)
-        first = last = index
-        lead, group, below = self._find_lead(index), self._groups[index], self._run(index, self._is_below)
-        led = group if lead is None else (lead, group[1])
-        for low, high in (self._run(index, self._goes_on), led, (index, below[1]), below):
-            while first > low and self._fits_card(first - 1, last) and not self._strikes(first - 1):
-                first -= 1
-            while last < high and self._fits_card(first, last + 1) and not self._strikes(last):
-                last += 1
-            if first > low or last < high:
+        kinds = [unit.kind for unit in self._units]
+        bottom, top = self._run(index, lambda at: VectorKind.HEADING not in kinds[at : at + 2])
+        lead, (low, high), own = self._find_lead(index), self._groups[index], self._run(index, self._goes_on)
+        part, low = (index, index), low if lead is None else lead
+        for whole in ((own[0], index), own, (low, high), (bottom, top)):
+            part = self._grow(part, whole, self._fits_card)
+            if part[0] > whole[0] or part[1] < whole[1]:
                 break
+        first, last = part
         return self._part(first, last, cut_before=self._cuts(first - 1), cut_after=self._cuts(last))
 
+    def _grow(
+        self, part: tuple[int, int], whole: tuple[int, int], fits: Callable[[int, int], bool]
+    ) -> tuple[int, int]:
+        """The first and the last unit of a part that grows by one after the other, within a whole, while it fits."""
+        (first, last), grown = part, True
+        while grown:
+            grown = False
+            if last < whole[1] and fits(first, last + 1) and not self._strikes(last):
+                last, grown = last + 1, True
+            if first > whole[0] and fits(first - 1, last) and not self._strikes(first - 1):
+                first, grown = first - 1, True
+        return first, last
+
     def _fits_card(self, first: int, last: int) -> bool:
-        shares = [self._share_above(first), *map(self._share, range(first, last + 1))]
-        size, lines = (sum(each) for each in zip(*shares, strict=True))
+        shares = zip(self._share_above(first), *map(self._share, range(first, last + 1)), strict=True)
+        size, lines = map(sum, shares)
         return size <= CARD_CHARACTERS and lines <= CARD_LINES and self._page(first) == self._page(last)
 
     def _share_above(self, index: int) -> tuple[int, int]:
@@ -252,7 +257,7 @@ class PassageParts:
         if index not in self._shares:
             kind, text = self._units[index].kind, self.text(self._units[index].source)
             lines = int(not (index and self._goes_on(index - 1)))
-            if kind is VectorKind.CODE or _is_led_list(text):
+            if kind is VectorKind.CODE or "\n\n" in text:
                 lines = text.strip("\n").count("\n") + 1 - text.count("\n\n") * (kind is not VectorKind.CODE)
             elif self._named and 0 < len(cells := self.cells(index)) <= MOST_COLUMNS:
                 text = " ".join(cell.value for cell in cells)
@@ -281,10 +286,6 @@ class PassageParts:
             last += 1
         return first, last
 
-    def _is_below(self, index: int) -> bool:
-        """Whether no heading stands between a unit and the one after it."""
-        return VectorKind.HEADING not in (self._units[index].kind, self._units[index + 1].kind)
-
     def _goes_on(self, index: int) -> bool:
         """Whether a unit and the one after it are parts of the same paragraph, item or row."""
         unit, other = self._units[index], self._units[index + 1]
@@ -301,14 +302,15 @@ class PassageParts:
         whole, kind = self._units[at].source, self._units[at].kind
         cells = self.cells(at) if kind is VectorKind.ROW else ()
         spans, texts = [cell.source for cell in cells], [f"{cell.name} {cell.value}" for cell in cells]
-        if kind is VectorKind.CODE or _is_led_list(self.text(whole)):
+        if kind is VectorKind.CODE or "\n\n" in self.text(whole):
             texts = self.text(whole).splitlines(keepends=True)
             ends = itertools.accumulate((len(line.encode()) for line in texts), initial=whole.start)
             spans = list(itertools.starmap(ByteRange, itertools.pairwise(ends)))
         first, last = _choose_run(texts, weigh)
         if spans:
             whole = ByteRange(spans[first].start, spans[last].end)
-        text, room = self.text(whole), CARD_CHARACTERS - (0 if spans else self._share_above(at)[0])
+        above = 0 if spans else self._share_above(at)[0]
+        text, room = self.text(whole), max(CARD_CHARACTERS - above, _WORD_CHARACTERS)
         if _measure(text) > room:
             words = [match.end() for match in _WORD.finditer(text[:room])][: room // _WORD_CHARACTERS]
             whole = ByteRange(whole.start, whole.start + len(text[: words[-1] if words else room].encode()))
@@ -515,7 +517,7 @@ class PassageParts:
             end = min(self._units[last].source.end, part.source.end)
             text = self._mark(ByteRange(max(self._units[at].source.start, part.source.start), end), marked)
             # Only a sentence that leads to a list has a paragraph's end in it.
-            listed = kind is VectorKind.ITEM or (kind is VectorKind.SENTENCE and _is_led_list(text))
+            listed = kind is VectorKind.ITEM or (kind is VectorKind.SENTENCE and "\n\n" in text)
             origin = QuoteOrigin(self._markdown, self._indent(at), listed=listed)
             if kind is VectorKind.ROW:
                 yield self._rows(at, last, part, marked)
@@ -580,11 +582,6 @@ class PassageParts:
 def _measure(text: str) -> int:
     """How much of a card a text fills, as characters."""
     return max(_WORD_CHARACTERS * len(_WORD.findall(text)), len(text))
-
-
-def _is_led_list(text: str) -> bool:
-    """Whether a sentence has a list or code with it that it leads to: only then, it has the end of a paragraph in it."""
-    return "\n\n" in text
 
 
 def _choose_run(texts: Sequence[str], weigh: Callable[[str], float]) -> tuple[int, int]:

@@ -197,7 +197,7 @@ def test_a_card_has_at_most_eight_items_rows_or_lines() -> None:
     assert ("- item 12" in items, items.count("- item"), items.count(CUT)) == (True, 8, 2)
     # Nor more than sixty words, as prose.
     long = "\n".join(f"- Rule {number} {'and so on ' * 8}" for number in range(9))
-    assert re.findall(r"Rule \d|…", card(long, "Rule 4")) == [CUT, "Rule 3", "Rule 4", CUT]
+    assert re.findall(r"Rule \d|…", card(long, "Rule 4")) == [CUT, "Rule 4", "Rule 5", CUT]
     csv = "city,area\n" + "\n".join(f"town {number},{number}" for number in range(30))
     for table in (
         card(csv, "town 12", name="a.csv"),
