@@ -1,9 +1,8 @@
 """Computes how well a passage fits a question, from 0 to 1. Pure functions.
 
 The lexical score is BM25 (Robertson and Zaragoza 2009, doi:10.1561/1500000019), divided by the greatest value that the question's
-terms could reach. The vector score is the best cosine of a piece, plus half the best cosine of a window, divided by the
-sum of the two weights. Neither score depends on the other passages of the result. Therefore a score means the same in every
-search, and a threshold makes sense. In all our measurements, ranking by the weighted sum of the two scores was also better than
+terms could reach. The vector score is the mean of the best cosine of a piece and the best cosine of a window. Neither
+score depends on the other passages of the result. Therefore a score means the same in every search, and a threshold makes sense. In all our measurements, ranking by the weighted sum of the two scores was also better than
 min-max scaling or reciprocal ranks (docs/retrieval.md).
 """
 
@@ -21,7 +20,6 @@ from responsa_server.text.synonyms import Alternatives
 K1: Final = 1.2
 B: Final = 0.75
 VECTOR_WEIGHT: Final = 1.8
-WINDOW_WEIGHT: Final = 0.5
 
 
 # What a word that no passage has weighs at most, as a multiple of a word that one passage has. From 50 passages on, the
@@ -192,4 +190,4 @@ def cosine(cosines: PassageCosines) -> float | None:
         return None
     near = max(piece if piece is not None else 0.0, 0.0)
     wide = max(window if window is not None else 0.0, 0.0)
-    return min((near + WINDOW_WEIGHT * wide) / (1 + WINDOW_WEIGHT), 1.0)
+    return min((near + wide) / 2, 1.0)
