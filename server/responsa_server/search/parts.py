@@ -241,6 +241,10 @@ class PassageParts:
     def _fits_card(self, first: int, last: int) -> bool:
         shares = zip(self._share_above(first), *map(self._share, range(first, last + 1)), strict=True)
         size, lines = map(sum, shares)
+        # What is no unit, such as a number before an item, is shown, too.
+        edges = itertools.pairwise(unit.source for unit in self._units[first : last + 1])
+        between = (readable(self.text(ByteRange(unit.end, other.start))) for unit, other in edges)
+        size += sum(_WORD_CHARACTERS * len(_WORD.findall(text)) for text in between)
         return size <= CARD_CHARACTERS and lines <= CARD_LINES and self._page(first) == self._page(last)
 
     def _share_above(self, index: int) -> tuple[int, int]:

@@ -1,9 +1,10 @@
 """Computes how well a passage fits a question, from 0 to 1. Pure functions.
 
 The lexical score is BM25 (Robertson and Zaragoza 2009, doi:10.1561/1500000019), divided by the greatest value that the question's
-terms could reach. The vector score is the mean of the best cosine of a piece and the best cosine of a window. Neither
-score depends on the other passages of the result. Therefore a score means the same in every search, and a threshold makes sense. In all our measurements, ranking by the weighted sum of the two scores was also better than
-min-max scaling or reciprocal ranks (docs/retrieval.md).
+terms could reach. The vector score is the mean of the best cosine of a piece and the best cosine of a window. Neither score
+depends on the other passages of the result. Therefore a score means the same in every search, and a threshold makes sense. In
+all our measurements, ranking by the weighted sum of the two scores was also better than min-max scaling or reciprocal ranks
+(docs/retrieval.md).
 """
 
 from __future__ import annotations
