@@ -148,7 +148,9 @@ async def test_what_an_earlier_parser_read_or_earlier_rules_cut_is_read_again(
     # A title that nobody has set becomes the one of today.
     unset = (await house.take_in(people.ann, "## Fares\n\nFree.", "ferry_times.md")).document_id
     house.ask("UPDATE responsa.document SET title = 'Fares' WHERE title = 'ferry times'")
-    house.ask("UPDATE responsa.document_version SET title = 'Fares', chunking = 1 WHERE title = 'ferry times'")
+    house.ask(
+        "UPDATE responsa.document_version SET title = 'Fares', chunking = 1 WHERE title = 'ferry times'"
+    )
     assert await documents.read_outdated("acme", 10) == 1
     (operation,) = house.ask("SELECT id FROM responsa.operation WHERE stage <> 'done'")
     await run(house, await house.library.operations.get(Server("acme"), operation[0]))

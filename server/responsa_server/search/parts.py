@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 import ormsgpack
 
+from responsa_formats.text.canonical import byte_positions
 from responsa_formats.text.inline import STRUCK
 from responsa_formats.text.rows import NAMED_ROWS, split_cells, value_start
 from responsa_server.domain.events import MAX_EXCERPT_BYTES, ByteRange
@@ -304,12 +305,18 @@ class PassageParts:
     def _shorten(self, at: int, weigh: Callable[[str], float]) -> ExcerptPart:
         """As much of a unit as fits on a card: the lines or the cells that weigh most, or the first words."""
         whole, kind = self._units[at].source, self._units[at].kind
-        cells = self.cells(at) if kind is VectorKind.ROW else ()
-        spans, texts = [cell.source for cell in cells], [f"{cell.name} {cell.value}" for cell in cells]
-        if kind is VectorKind.CODE or "\n\n" in self.text(whole):
-            texts = self.text(whole).splitlines(keepends=True)
-            ends = itertools.accumulate((len(line.encode()) for line in texts), initial=whole.start)
-            spans = list(itertools.starmap(ByteRange, itertools.pairwise(ends)))
+        text, edges, names = self.text(whole), list[tuple[int, int]](), itertools.repeat("")
+        if kind is VectorKind.ROW:
+            edges, names = cell_spans(text), itertools.chain(self.header(at) or (), names)
+        elif kind is VectorKind.CODE or "\n\n" in text:
+            ends = itertools.accumulate(map(len, text.splitlines(keepends=True)), initial=0)
+            edges = list(itertools.pairwise(ends))
+        places = byte_positions(text, list(itertools.chain.from_iterable(edges)))
+        spans = [
+            ByteRange(whole.start + start, whole.start + end)
+            for start, end in zip(places[::2], places[1::2], strict=True)
+        ]
+        texts = [f"{name} {self.text(span)}" for span, name in zip(spans, names, strict=False)]
         first, last = _choose_run(texts, weigh)
         if spans:
             whole = ByteRange(spans[first].start, spans[last].end)
@@ -540,21 +547,14 @@ class PassageParts:
     def _rows(self, first: int, last: int, part: ExcerptPart, marked: ByteRange | None) -> str:
         """Table rows below the names of their columns; of a row that is cut, its cells in the part."""
         units, source = self._units[first : last + 1], part.source
-        if units[0].source.start < source.start or source.end < units[-1].source.end:
-            cells = [
-                cell
-                for cell in self.cells(first)
-                if cell.source.start < source.end and source.start < cell.source.end
-            ]
-            cut = [ByteRange(cell.source.start, min(cell.source.end, source.end)) for cell in cells] or [
-                source
-            ]
-            text = " | ".join(self._mark(each, marked) for each in cut)
-            return shown_table([cell.name for cell in cells], [text], QuoteOrigin(self._markdown))
-        texts = [self._mark(unit.source, marked) for unit in units]
+        is_cut = units[0].source.start < source.start or source.end < units[-1].source.end
+        texts = [self._mark(source if is_cut else unit.source, marked) for unit in units]
         header = self.header(first)
         if header is None:
             header, texts = [visible(name) for name in cells_of(texts[0])], texts[1:]
+        elif is_cut:
+            before = sum(cell.source.end <= source.start for cell in self.cells(first))
+            header = header[before : before + len(cells_of(texts[0]))]
         return shown_table(header, texts, QuoteOrigin(self._markdown, named=self._named))
 
     def _mark(self, source: ByteRange, marked: ByteRange | None) -> str:

@@ -242,6 +242,9 @@ def test_of_a_row_that_is_longer_than_a_card_the_cells_that_weigh_most_are_shown
     assert ("column 9" in header, "cell 9" in row, header.count("|")) == (True, True, row.count("|"))
     assert len(re.findall(r"\w+", f"{header} {row}")) <= 60
     assert cut[-1:] == [CUT] or "cell 11" in row
+    numbers = ",".join(str(number) for number in range(100, 112))
+    named = card(f"{','.join(names)}\n{numbers}\n{numbers}\n", "103", name="a.csv", wanted="column 9")
+    assert re.findall(r"column 9|109", named) == ["column 9", "109"]
 
 
 def test_the_headings_of_a_part_are_those_above_it() -> None:

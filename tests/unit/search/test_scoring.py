@@ -60,7 +60,7 @@ def test_scores_are_absolute_and_each_index_has_its_vote() -> None:
     weights = weigh(["lease", "turn"], STATISTICS)
     lexical, cosines = candidate({0: 1, 1: 1}), PassageCosines(window=0.5, piece=0.8)
     both = score(lexical, weights, cosines, vector_votes=True)
-    assert both.vector == pytest.approx((0.8 + 0.5 * 0.5) / 1.5)
+    assert both.vector == pytest.approx((0.8 + 0.5) / 2)
     assert both.total == pytest.approx((both.lexical + 1.8 * (both.vector or 0)) / 2.8)
     text = score(lexical, weights, cosines, vector_votes=False)
     assert (text.total, text.vector) == (text.lexical, None)
