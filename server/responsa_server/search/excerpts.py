@@ -99,7 +99,7 @@ class ChosenExcerpt:
                 self.question.mask(frozenset(analyzer.terms(readable(line), found_passage.language)))
             )
 
-        card = self.part if self.alone else parts.card(row, weigh)
+        card = self.part if self.alone else parts.card(row, weigh, marked)
         source, piece = card.source, found_passage.pieces[row].source
         if marked is not None and not (source.start <= marked.start and marked.end <= source.end):
             marked = None

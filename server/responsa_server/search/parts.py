@@ -207,14 +207,14 @@ class PassageParts:
             high -= 1
         return self._part(low, high, cut_before=self._cuts(low - 1), cut_after=self._cuts(high))
 
-    def card(self, index: int, weigh: Callable[[str], float]) -> ExcerptPart:
+    def card(self, index: int, weigh: Callable[[str], float], marked: ByteRange | None = None) -> ExcerptPart:
         """The piece with the index `index` with its neighbours, as far as they fit on a card and no heading stands
         between them: back to the beginning of its paragraph, item or row first, then of its list or table with what leads
         to it, then of what stands below the heading. Of longer code and rows, the lines and the cells that weigh most."""
         if self._stored is not None and (stored := self._read(self._stored.cards[index])) is not None:
             return stored
         if not self._fits_card(index, index):
-            return self._shorten(index, weigh)
+            return self._shorten(index, weigh, marked)
         kinds = [unit.kind for unit in self._units]
         bottom, top = self._run(index, lambda at: VectorKind.HEADING not in kinds[at : at + 2])
         lead, (low, high), own = self._find_lead(index), self._groups[index], self._run(index, self._goes_on)
@@ -302,7 +302,7 @@ class PassageParts:
             return _ITEM.match(self.text(other.source)) is None
         return b"\n" not in self.bytes_of(ByteRange(unit.source.end, other.source.start))
 
-    def _shorten(self, at: int, weigh: Callable[[str], float]) -> ExcerptPart:
+    def _shorten(self, at: int, weigh: Callable[[str], float], marked: ByteRange | None) -> ExcerptPart:
         """As much of a unit as fits on a card: the lines or the cells that weigh most, or the first words."""
         whole, kind = self._units[at].source, self._units[at].kind
         text, edges, names = self.text(whole), list[tuple[int, int]](), itertools.repeat("")
@@ -317,7 +317,13 @@ class PassageParts:
             for start, end in zip(places[::2], places[1::2], strict=True)
         ]
         texts = [f"{name} {self.text(span)}" for span, name in zip(spans, names, strict=False)]
-        first, last = _choose_run(texts, weigh)
+        weights = [
+            weigh(text) + (marked is not None and span.end == marked.end)
+            for text, span in zip(texts, spans, strict=True)
+        ]
+        # The first cell of a row, which names it, is shown before the others.
+        named = _measure(texts[0]) if kind is VectorKind.ROW else 0
+        first, last = _choose_run(list(map(_measure, texts)), weights, CARD_CHARACTERS - named)
         if spans:
             whole = ByteRange(spans[first].start, spans[last].end)
         above = 0 if spans else self._share_above(at)[0]
@@ -554,7 +560,11 @@ class PassageParts:
             header, texts = [visible(name) for name in cells_of(texts[0])], texts[1:]
         elif is_cut:
             before = sum(cell.source.end <= source.start for cell in self.cells(first))
-            header = header[before : before + len(cells_of(texts[0]))]
+            header = [*header[: before > 0], *header[before : before + len(cells_of(texts[0]))]]
+            start, end = cell_spans(row := self.text(units[0].source))[0]
+            texts = (
+                [f"{row[start:end]} | {texts[0]}"] if source.start > units[0].source.start + start else texts
+            )
         return shown_table(header, texts, QuoteOrigin(self._markdown, named=self._named))
 
     def _mark(self, source: ByteRange, marked: ByteRange | None) -> str:
@@ -588,13 +598,13 @@ def _measure(text: str) -> int:
     return max(_WORD_CHARACTERS * len(_WORD.findall(text)), len(text))
 
 
-def _choose_run(texts: Sequence[str], weigh: Callable[[str], float]) -> tuple[int, int]:
-    """The first and the last of those texts, one after the other, that weigh most and fit on a card."""
-    chosen, most = (0, len(texts) - 1), -1.0
-    weights, sizes = list(map(weigh, texts)), list(map(_measure, texts))
-    for first in range(len(texts)):
+def _choose_run(sizes: Sequence[int], weights: Sequence[float], room: int) -> tuple[int, int]:
+    """The first and the last of those texts, one after the other, that weigh most and fit into so much of a card."""
+    chosen, most = (0, len(sizes) - 1), -1.0
+    most_texts = CARD_LINES - (room < CARD_CHARACTERS)
+    for first in range(len(sizes)):
         last, size = first, sizes[first]
-        while last + 1 < min(len(texts), first + CARD_LINES) and size + sizes[last + 1] <= CARD_CHARACTERS:
+        while last + 1 < min(len(sizes), first + most_texts) and size + sizes[last + 1] <= room:
             last += 1
             size += sizes[last]
         if (weight := sum(weights[first : last + 1])) > most:
