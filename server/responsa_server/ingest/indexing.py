@@ -505,9 +505,8 @@ def _cut_row(embedder: Embedder, text: str) -> str:
     """As many cells of a row as the model reads."""
     if len(text.encode()) < embedder.max_tokens:
         return text  # a token has at least a byte
-    offsets = embedder.token_offsets(text)[: embedder.max_tokens + 1]
-    whole = len(offsets) <= embedder.max_tokens
-    return text if whole else text[: offsets[-1][0]].rpartition("; ")[0] or text
+    beyond = embedder.token_offsets(text)[embedder.max_tokens :]
+    return (text[: beyond[0][0]].rpartition("; ")[0] or text) if beyond else text
 
 
 def list_new_words(name: str, above: Sequence[str]) -> Sequence[str]:

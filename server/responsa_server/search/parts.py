@@ -156,14 +156,18 @@ class PassageParts:
             return None if part is None else parts[part]
 
         kinds = [unit.kind for unit in self._units]
-        sections = [number(self.of(index)) for index in range(len(kinds))]
-        cards = [
-            None if section is None else number(self._fixed_card(index))
-            for index, section in enumerate(sections)
-        ]
-        for index, card in enumerate(cards):
+        sections: list[int | None] = []
+        cards: list[int | None] = []
+        for index, kind in enumerate(kinds):
+            section, card = number(self.of(index)), None
+            # A card that depends on the question is made for it.
+            fixed = kind not in (VectorKind.CODE, VectorKind.ROW) or self._fits_card(index, index)
+            if section is not None and fixed:
+                card = number(self.card(index, lambda _: 0.0))
             if card is not None and not stored_parts[card].markdown:
-                sections[index] = cards[index] = None  # nothing of it is visible
+                section = card = None  # nothing of it is visible
+            sections.append(section)
+            cards.append(card)
         headers: dict[tuple[str, ...] | None, int] = {}
         named = [self.header(index) if kind is VectorKind.ROW else () for index, kind in enumerate(kinds)]
         rows = [headers.setdefault(None if names is None else tuple(names), len(headers)) for names in named]
@@ -176,12 +180,6 @@ class PassageParts:
             self._find_tables(),
         )
         return ormsgpack.packb(stored, default=tuple)
-
-    def _fixed_card(self, index: int) -> ExcerptPart | None:
-        """The card of a piece; None if it depends on the question."""
-        long = not self._fits_card(index, index)
-        weighed = long and self._units[index].kind in (VectorKind.CODE, VectorKind.ROW)
-        return None if weighed else self.card(index, lambda _: 0.0)
 
     def _read(self, index: int | None) -> ExcerptPart | None:
         """The stored part with this index."""
@@ -198,14 +196,14 @@ class PassageParts:
         piece = self._units[index]
         if piece.kind is VectorKind.HEADING or (piece.kind is VectorKind.ROW and self.header(index) is None):
             return None
-        if self._size(index, index) > MAX_EXCERPT_BYTES:
+        if not self._fits(index, index):
             return self._lines(index)
         low, high = self._grow((index, index), (0, len(self._units) - 1), self._fits)
         while self._units[low].kind is VectorKind.HEADING:
             low += 1
         while self._units[high].kind is VectorKind.HEADING:
             high -= 1
-        return self._part(low, high, cut_before=self._cuts(low - 1), cut_after=self._cuts(high))
+        return self._part(low, high)
 
     def card(self, index: int, weigh: Callable[[str], float], marked: ByteRange | None = None) -> ExcerptPart:
         """The piece with the index `index` with its neighbours, as far as they fit on a card and no heading stands
@@ -223,8 +221,7 @@ class PassageParts:
             part = self._grow(part, whole, self._fits_card)
             if part[0] > whole[0] or part[1] < whole[1]:
                 break
-        first, last = part
-        return self._part(first, last, cut_before=self._cuts(first - 1), cut_after=self._cuts(last))
+        return self._part(*part)
 
     def _grow(
         self, part: tuple[int, int], whole: tuple[int, int], fits: Callable[[int, int], bool]
@@ -334,7 +331,8 @@ class PassageParts:
         return ExcerptPart(whole, at, at, cut_before=first > 0, cut_after=last + 1 < len(spans))
 
     def _fits(self, first: int, last: int) -> bool:
-        return self._size(first, last) <= MAX_EXCERPT_BYTES and self._page(first) == self._page(last)
+        size = self._units[last].source.end - self._units[first].source.start
+        return size <= MAX_EXCERPT_BYTES and self._page(first) == self._page(last)
 
     def _strikes(self, index: int) -> bool:
         """Whether what is struck as a whole, and so is no unit, stands between a unit and the one after it."""
@@ -384,16 +382,10 @@ class PassageParts:
         between = self.bytes_of(ByteRange(unit.source.end, other.source.start))
         if _PARAGRAPH_END.search(between) is None and unit.kind is other.kind:
             return True
-        listed = (VectorKind.ITEM, VectorKind.CODE)
-        if unit.kind is VectorKind.ITEM and other.kind is VectorKind.ITEM:
-            return True
+        kinds = {unit.kind, other.kind}
         # Code that is indented below an item belongs to the list.
-        return (
-            unit.kind in listed
-            and other.kind in listed
-            and VectorKind.ITEM in (unit.kind, other.kind)
-            and (self._indent(index + (other.kind is VectorKind.CODE)) > 1)
-        )
+        below = VectorKind.CODE in kinds and self._indent(index + (other.kind is VectorKind.CODE)) > 1
+        return kinds == {VectorKind.ITEM} or (kinds == {VectorKind.ITEM, VectorKind.CODE} and below)
 
     def _indent(self, index: int) -> int:
         """The columns before a unit on its line."""
@@ -402,9 +394,6 @@ class PassageParts:
         match = _LINE_BEGINNING.match(line)
         return len(match.group().expandtabs(4)) if match else 0
 
-    def _size(self, first: int, last: int) -> int:
-        return self._units[last].source.end - self._units[first].source.start
-
     def _lines(self, at: int) -> ExcerptPart:
         """The first lines of a unit that is too long."""
         source = self._units[at].source
@@ -412,11 +401,9 @@ class PassageParts:
         whole = data.rpartition(b"\n")[0] or data.decode(errors="ignore").encode()
         return ExcerptPart(ByteRange(source.start, source.start + len(whole)), at, at, cut_after=True)
 
-    def _part(
-        self, first: int, last: int, *, cut_before: bool = False, cut_after: bool = False
-    ) -> ExcerptPart:
+    def _part(self, first: int, last: int) -> ExcerptPart:
         source = ByteRange(self._units[first].source.start, self._units[last].source.end)
-        return ExcerptPart(source, first, last, cut_before, cut_after)
+        return ExcerptPart(source, first, last, self._cuts(first - 1), self._cuts(last))
 
     def headings(self, part: ExcerptPart) -> Sequence[str]:
         """The headings above the whole of a part, outermost first. Those above less of it stand within it."""

@@ -186,9 +186,6 @@ class PassageScorer:
 
 def cosine(cosines: PassageCosines) -> float | None:
     """The vectors' part of the score, 0 to 1; None if both cosines are None."""
-    piece, window = cosines.piece, cosines.window
-    if piece is None and window is None:
+    if cosines.piece is None and cosines.window is None:
         return None
-    near = max(piece if piece is not None else 0.0, 0.0)
-    wide = max(window if window is not None else 0.0, 0.0)
-    return min((near + wide) / 2, 1.0)
+    return min(sum(max(each or 0.0, 0.0) for each in (cosines.piece, cosines.window)) / 2, 1.0)
