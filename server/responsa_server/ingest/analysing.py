@@ -56,14 +56,13 @@ class Analysing:
         for tenant in await self._store.tenants():
             while beside := await self._store.without(tenant, _AT_ONCE):
                 reader, ids = Server(tenant), list(beside)
-                headers = {id_: header for id_, (header, _) in beside.items()}
                 passages = [
                     replace(row, passage=replace(row.passage, name=name_words(beside[row.passage.id][1])))
                     for row in (await self._index.passages(reader, {None: dict.fromkeys(ids, True)}))[None]
                 ]
                 near = await self._lexical.surroundings(reader, ids, ())
                 written = await self._store.write(
-                    tenant, await asyncio.to_thread(_analyse, passages, near.around, headers)
+                    tenant, await asyncio.to_thread(_analyse, passages, near.around, beside)
                 )
                 if not written:
                     break  # other transactions have them
@@ -77,12 +76,12 @@ class Analysing:
 def _analyse(
     passages: Sequence[FoundPassage],
     around: Mapping[UUID, NearText],
-    headers: Mapping[UUID, str],
+    beside: Mapping[UUID, tuple[str, str]],
 ) -> Mapping[UUID, PassageAnalysis]:
     analyzer = Analyzer()
     analyses: dict[UUID, PassageAnalysis] = {}
     for found_passage in passages:
-        passage, header = found_passage.passage, headers[found_passage.passage.id]
+        passage, (header, _) = found_passage.passage, beside[found_passage.passage.id]
         own = NearText(passage.source.start, passage.text.encode(), before=header)
         near = around.get(passage.id, own)
         analyses[passage.id] = analyse(analyzer, found_passage, header, near)

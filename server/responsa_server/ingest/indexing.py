@@ -493,8 +493,8 @@ def plan_vectors(
         for piece in merge_pieces(own, len(raw), most_pieces)
     ]
     parts = PassageParts(FoundPassage(passage, "", units), NearText(source.start, raw, before=header))
-    for index, (unit, said) in enumerate(zip(units, parts.said(), strict=True)):
-        if (words := plain(said)) and unit.kind is VectorKind.ROW:
+    for index, (unit, text) in enumerate(zip(units, parts.read_units(), strict=True)):
+        if (words := plain(text)) and unit.kind is VectorKind.ROW:
             words = _cut_row(embedder, f"{plain(parts.caption(index))}\n{words}".strip())
         if words:
             planned.append(PlannedVector(unit.kind, unit.source, words))
@@ -610,7 +610,7 @@ def analyse(
     above = passage.title, passage.headings
     form = lexical_form(analyzer, *above, passage.text, language, columns, passage.name)
     return PassageAnalysis(
-        pack(form.counts, sequences_of_passage(found_passage, analyzer, parts.said())),
+        pack(form.counts, sequences_of_passage(found_passage, analyzer, parts.read_units())),
         None if near is None else parts.pack(),
         None if near is None else instructing,
         form.terms,

@@ -47,12 +47,12 @@ def readable(text: str) -> str:
 
 
 def sequences_of_passage(
-    found_passage: FoundPassage, analyzer: Analyzer, said: Sequence[str] = ()
+    found_passage: FoundPassage, analyzer: Analyzer, texts: Sequence[str] = ()
 ) -> Sequence[Sequence[str]]:
-    """The sequences of terms that a passage's words have; see `passage_words.py`. said: what its pieces say
-    (`PassageParts.said`); () if that is their texts."""
+    """The sequences of terms that a passage's words have; see `passage_words.py`. texts: what its pieces say
+    (`PassageParts.read_units`); () if they are not tables' rows."""
     passage, language = found_passage.passage, found_passage.language
-    texts = said or [_text_of(passage, piece) for piece in found_passage.pieces]
+    texts = texts or [_text_of(passage, piece) for piece in found_passage.pieces]
     above = analyzer.terms(" ".join((passage.title, *passage.headings, passage.name)), language)
     return [above, *(analyzer.terms(readable(piece), language) for piece in texts)]
 

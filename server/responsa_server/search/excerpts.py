@@ -101,11 +101,12 @@ class ChosenExcerpt:
 
         card = self.part if self.alone else parts.card(row, weigh, marked)
         source, piece = card.source, found_passage.pieces[row].source
-        if marked is not None and not (source.start <= marked.start and marked.end <= source.end):
-            marked = None
+        marked = marked if marked is not None and marked.is_within(source) else None
         piece = ByteRange(max(piece.start, source.start), min(piece.end, source.end))
         markdown, cell, section = _write_card(parts, card, self.part, marked)
-        shown = parts.text(source), markdown, _grade(self.support), self.support
+        grade = Grade.PERHAPS if self.support >= NEAR else Grade.CLOSEST
+        grade = Grade.ANSWERS if self.support >= ANSWERS else grade
+        shown = parts.text(source), markdown, grade, self.support
         headings = parts.headings(card)
         return _make_excerpt(
             passage, kinds, headings, source, shown, marked or piece, marked, cell, piece, section
@@ -118,11 +119,11 @@ def _make_excerpt(
     headings: Sequence[str],
     source: ByteRange,
     shown: tuple[str, str, Grade, float],
-    place: ByteRange,
+    opened: ByteRange,
     *marks: Any,
 ) -> Excerpt:
-    """kinds: those of the collections. shown: the text, the Markdown, the grade and the support. place: what to open."""
-    span = passage.place_of(place)
+    """kinds: those of the collections. shown: the text, the Markdown, the grade and the support. opened: what a reader opens."""
+    span = passage.place_of(opened)
     return Excerpt(
         passage.id,
         passage.collection_id,
@@ -247,9 +248,9 @@ def excerpts_of(
         part = parts.of(index)
         if part is not None and part.source not in tried and parts.instructs(part.source):
             # An instruction to an assistant is nobody's answer. The sentence next to it is shown without it.
-            part, alone = parts.alone(index), True
-            too_long = part.source.end - part.source.start > MAX_EXCERPT_BYTES
-            part = None if too_long or parts.instructs(part.source) else part
+            piece, alone = best.piece.source, True
+            too_long = piece.end - piece.start > MAX_EXCERPT_BYTES
+            part = None if too_long or parts.instructs(piece) else parts.at(piece)
         if part is None or part.source in tried:
             continue
         tried.add(part.source)
@@ -304,12 +305,6 @@ def support(cosine: float | None, share: float) -> float:
     else:
         value = BASE + COSINE * max(cosine, 0.0) + SHARE * share
     return 1 / (1 + math.exp(-value))
-
-
-def _grade(value: float) -> Grade:
-    if value >= ANSWERS:
-        return Grade.ANSWERS
-    return Grade.PERHAPS if value >= NEAR else Grade.CLOSEST
 
 
 def _find_cell(

@@ -160,9 +160,8 @@ class PassageParts:
         cards: list[int | None] = []
         for index, kind in enumerate(kinds):
             section, card = number(self.of(index)), None
-            # A card that depends on the question is made for it.
-            fixed = kind not in (VectorKind.CODE, VectorKind.ROW) or self._fits_card(index, index)
-            if section is not None and fixed:
+            # The lines of longer code depend on the question.
+            if section is not None and (kind is not VectorKind.CODE or self._fits_card(index, index)):
                 card = number(self.card(index, lambda _: 0.0))
             if card is not None and not stored_parts[card].markdown:
                 section = card = None  # nothing of it is visible
@@ -208,10 +207,12 @@ class PassageParts:
     def card(self, index: int, weigh: Callable[[str], float], marked: ByteRange | None = None) -> ExcerptPart:
         """The piece with the index `index` with its neighbours, as far as they fit on a card and no heading stands
         between them: back to the beginning of its paragraph, item or row first, then of its list or table with what leads
-        to it, then of what stands below the heading. Of longer code and rows, the lines and the cells that weigh most."""
-        if self._stored is not None and (stored := self._read(self._stored.cards[index])) is not None:
+        to it, then of what stands below the heading. Of longer code, the lines that weigh most; of a longer row, its first cells, or
+        those round the marked one."""
+        stored = self._read(self._stored.cards[index]) if self._stored is not None else None
+        if stored is not None and (marked is None or marked.is_within(stored.source)):
             return stored
-        if not self._fits_card(index, index):
+        if self._stored is not None or not self._fits_card(index, index):
             return self._shorten(index, weigh, marked)
         kinds = [unit.kind for unit in self._units]
         bottom, top = self._run(index, lambda at: VectorKind.HEADING not in kinds[at : at + 2])
@@ -268,11 +269,11 @@ class PassageParts:
 
     def _find_lead(self, index: int) -> int | None:
         """The sentence that leads to the list of an item; None if there is none, or if it gives instructions."""
-        lead = self._groups[index][0] - 1
-        if self._units[index].kind is not VectorKind.ITEM or lead < 0 or self._strikes(lead):
+        if self._units[index].kind is not VectorKind.ITEM or not (first := self._groups[index][0]):
             return None
-        unit = self._units[lead]
-        return lead if unit.kind is VectorKind.SENTENCE and not self.instructs(unit.source) else None
+        unit = self._units[first - 1]
+        leads = unit.kind is VectorKind.SENTENCE and not self._strikes(first - 1)
+        return first - 1 if leads and not self.instructs(unit.source) else None
 
     def _lead_words(self, index: int) -> str:
         """The first words of a sentence that leads to a list."""
@@ -315,7 +316,7 @@ class PassageParts:
         ]
         texts = [f"{name} {self.text(span)}" for span, name in zip(spans, names, strict=False)]
         weights = [
-            weigh(text) + (marked is not None and span.end == marked.end)
+            weigh(text) + CARD_LINES * (marked is not None and span.end == marked.end)
             for text, span in zip(texts, spans, strict=True)
         ]
         # The first cell of a row, which names it, is shown before the others.
@@ -355,10 +356,6 @@ class PassageParts:
         before = source.start > self._units[first].source.start or self._cuts(first - 1)
         after = source.end < self._units[last].source.end or self._cuts(last)
         return ExcerptPart(source, first, last, before, after)
-
-    def alone(self, index: int) -> ExcerptPart:
-        """The part that is nothing but the piece with the index `index`."""
-        return self._part(index, index)
 
     def _cuts(self, index: int) -> bool:
         """Whether a list, a table or code goes on after a unit."""
@@ -438,17 +435,15 @@ class PassageParts:
         rows = (group for group in self._groups if self._units[group[0]].kind is VectorKind.ROW)
         return list(dict.fromkeys(rows))
 
-    def said(self) -> Sequence[str]:
+    def read_units(self) -> Sequence[str]:
         """What each unit says, as it is embedded and judged: its text, or of a row, its cells with the names of their columns."""
-        said = [self.text(unit.source) for unit in self._units]
-        for index, (unit, text) in enumerate(zip(self._units, said, strict=True)):
+        texts = [self.text(unit.source) for unit in self._units]
+        for index, (unit, text) in enumerate(zip(self._units, texts, strict=True)):
             if unit.kind is VectorKind.ROW:
                 cells = () if self._named else self.cells(index)
-                texts = [
-                    f"{cell.name}: {cell.value}" if cell.name else cell.value for cell in cells if cell.value
-                ]
-                said[index] = "; ".join(texts or filter(None, cells_of(text)))
-        return said
+                named = [f"{cell.name}: {cell.value}".removeprefix(": ") for cell in cells if cell.value]
+                texts[index] = "; ".join(named or filter(None, cells_of(text)))
+        return texts
 
     def caption(self, index: int) -> str:
         """What stands above the table of a row: a sentence as short as a line, or else the heading; '' if there is neither."""
@@ -556,7 +551,7 @@ class PassageParts:
 
     def _mark(self, source: ByteRange, marked: ByteRange | None) -> str:
         """The text of a range, with _EDGES around a marked range in it."""
-        if marked is None or not source.start <= marked.start <= marked.end <= source.end:
+        if marked is None or not marked.is_within(source):
             return self.text(source)
         before, after = ByteRange(source.start, marked.start), ByteRange(marked.end, source.end)
         return self.text(before) + self.text(marked).join(_EDGES) + self.text(after)
@@ -587,13 +582,13 @@ def _measure(text: str) -> int:
 
 def _choose_run(sizes: Sequence[int], weights: Sequence[float], room: int) -> tuple[int, int]:
     """The first and the last of those texts, one after the other, that weigh most and fit into so much of a card."""
-    chosen, most = (0, len(sizes) - 1), -1.0
-    most_texts = CARD_LINES - (room < CARD_CHARACTERS)
+    chosen, greatest = (0, len(sizes) - 1), -1.0
+    limit = CARD_LINES - (room < CARD_CHARACTERS)
     for first in range(len(sizes)):
         last, size = first, sizes[first]
-        while last + 1 < min(len(sizes), first + most_texts) and size + sizes[last + 1] <= room:
+        while last + 1 < min(len(sizes), first + limit) and size + sizes[last + 1] <= room:
             last += 1
             size += sizes[last]
-        if (weight := sum(weights[first : last + 1])) > most:
-            chosen, most = (first, last), weight
+        if (weight := sum(weights[first : last + 1])) > greatest:
+            chosen, greatest = (first, last), weight
     return chosen

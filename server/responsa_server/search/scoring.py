@@ -188,4 +188,5 @@ def cosine(cosines: PassageCosines) -> float | None:
     """The vectors' part of the score, 0 to 1; None if both cosines are None."""
     if cosines.piece is None and cosines.window is None:
         return None
-    return min(sum(max(each or 0.0, 0.0) for each in (cosines.piece, cosines.window)) / 2, 1.0)
+    near, wide = max(cosines.piece or 0.0, 0.0), max(cosines.window or 0.0, 0.0)
+    return min((near + wide) / 2, 1.0)

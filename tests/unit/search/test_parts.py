@@ -251,7 +251,7 @@ def test_the_headings_of_a_part_are_those_above_it() -> None:
     one = passage_of(PAGE)
     parts = PassageParts(one)
     titles = {
-        parts.text(piece.source): parts.headings(parts.alone(place))
+        parts.text(piece.source): parts.headings(ExcerptPart(piece.source, place, place))
         for place, piece in enumerate(one.pieces)
         if piece.kind is not VectorKind.HEADING
     }
