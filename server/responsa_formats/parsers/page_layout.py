@@ -1004,12 +1004,10 @@ def _table_rows(rows: Sequence[_Row], page: PageLayout, compounds: _Compounds) -
             )
         texts.append(cells)
     above, names = header_rows(texts[:SAMPLE_ROWS]) if len(widest) > 1 else (0, 0)
-    groups = _find_groups(rows[above - 1], rows[above]) if above and names == 1 else ()
-    if groups:
-        above, names = above - 1, 2
-    elif names == 2:
-        groups = _find_groups(rows[above], rows[above + 1])
-    if groups and len(rows[above + 1]) == len(widest):
+    upper = above - (names == 1)
+    groups = _find_groups(rows[upper], rows[upper + 1]) if names and upper >= 0 else ()
+    if groups and len(rows[upper + 1]) == len(widest):
+        above, names = upper, 2
         named = [_text_of(cell, compounds).replace("\n", " ") for cell in rows[above]]
         texts[above] = [""] * len(widest)
         for columns, text in zip(groups, named, strict=True):

@@ -33,7 +33,7 @@ from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.ingest.formats import FORMATS
 from responsa_server.ingest.indexing import DocumentIdentity, Indexer
-from responsa_server.ingest.jobs import title_of
+from responsa_server.ingest.jobs import name_of, title_of
 from responsa_server.ingest.parsing import parser_pool
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.providers.minilm import load as load_minilm
@@ -41,7 +41,6 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.operations import IngestionStore
 from responsa_server.system.fixable import Fixable
-from responsa_server.text.file_names import name_words
 
 _PASSED_ON: Final = ("HOME", "LANG", "PATH", "TMPDIR", "VIRTUAL_ENV")
 """The variables that a cluster gets which the command starts, with those of Ray itself. The others may hold credentials."""
@@ -104,7 +103,7 @@ class VectorMaker:
             indexer = Indexer(self._embedder, collected, new_id)
             cut = await indexer.cut(parsed, document.chunking, format_.media_type)
             title = title_of(document.title, document.source_key, parsed)
-            name = "" if document.title else name_words(document.source_key)
+            name = name_of(document.title, document.source_key)
             identity = DocumentIdentity("", "", UUID(int=0), 1, title, "", name)
             async for _ in indexer.passages(identity, cut, len(document.content)):
                 new, collected.new = collected.new, {}

@@ -83,6 +83,5 @@ def _analyse(
     for found_passage in passages:
         passage, (header, _) = found_passage.passage, beside[found_passage.passage.id]
         own = NearText(passage.source.start, passage.text.encode(), before=header)
-        near = around.get(passage.id, own)
-        analyses[passage.id] = analyse(analyzer, found_passage, header, near)
+        analyses[passage.id] = analyse(analyzer, found_passage, header, around.get(passage.id, own))
     return analyses

@@ -321,7 +321,6 @@ class Indexer:
         chunks: Sequence[tuple[Chunk, Header | None]],
         limit: int,
     ) -> list[tuple[NewPassage, Sequence[PlannedVector]]]:
-        """Passages without their vectors, and these."""
         planned: list[tuple[NewPassage, Sequence[PlannedVector]]] = []
         for chunk, header in chunks:
             source = ByteRange(chunk.byte_start, chunk.byte_end)

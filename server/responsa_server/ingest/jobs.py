@@ -235,7 +235,7 @@ class Ingest:
             claim.version,
             title,
             address := task.uri or task.source_key,
-            "" if task.title else name_words(address),
+            name_of(task.title, address),
         )
         loop = asyncio.get_running_loop()
         done, written = 0, float("-inf")
@@ -256,6 +256,11 @@ def title_of(title: str, source_key: str, parsed: ParsedFile) -> str:
     """The uploader's title, or else the document's own title, or else the source key."""
     title_text = title or parsed.title or source_key
     return title_text.encode()[:MAX_TITLE_BYTES].decode(errors="ignore")
+
+
+def name_of(title: str, address: str) -> str:
+    """See `Passage.name`. title: the uploader's; '' if there is none."""
+    return "" if title else name_words(address)
 
 
 class KnowledgeJobs:
