@@ -155,7 +155,7 @@ CREATE INDEX passage_lexemes ON responsa.passage USING gin (lexemes) WHERE live;
 -- found without reading those of other collections.
 CREATE INDEX passage_in_order ON responsa.passage (tenant_id, collection_id, id) WHERE live;
 CREATE INDEX passage_not_analysed ON responsa.passage (tenant_id, id)
-    WHERE live AND (coalesce(get_byte(words, 0), 0) <> 1 OR coalesce(instructing[1], 0) <> 1 OR analysis <> 3 OR cards IS NULL);
+    WHERE live AND (coalesce(get_byte(words, 0), 0) <> 1 OR coalesce(instructing[1], 0) <> 1 OR analysis <> 4 OR cards IS NULL);
 CREATE INDEX passage_of_subject ON responsa.passage (tenant_id, collection_id, subject) WHERE live;
 CREATE POLICY search_reads ON responsa.passage FOR SELECT TO responsa_search USING (true);
 CREATE POLICY access ON responsa.passage AS RESTRICTIVE TO responsa_app USING (

@@ -52,20 +52,16 @@ def made(
 ) -> NewPassage:
     source = ByteRange(0, len(text.encode()))
     language = language_of(text)
+    passage = Passage(uuid7(), collection, document, version, title, "", source, text)
     planned = plan_vectors(
-        embedder,
-        title,
-        (),
-        source,
-        text,
-        pieces(text, [Block(BlockKind.PARAGRAPH, 0, source.end)], language),
+        embedder, passage, pieces(text, [Block(BlockKind.PARAGRAPH, 0, source.end)], language)
     )
     # Embed each distinct text once, as the cache by hash does in production.
     distinct = list(dict.fromkeys(one.text for one in planned))
     vectors = dict(zip(distinct, embedder.embed_sync(distinct), strict=True))
     form = lexical_form(Analyzer(), title, (), text, language)
     return NewPassage(
-        Passage(uuid7(), collection, document, version, title, "", source, text),
+        passage,
         ordinal,
         language,
         len(embedder.token_offsets(text)),

@@ -145,6 +145,16 @@ async def test_what_an_earlier_parser_read_or_earlier_rules_cut_is_read_again(
         assert (await house.upload(people.ann, TEXT)).unchanged
     assert (await documents.get(Server("acme"), document_id)).title == "Rivers"
     assert await text(house, people.ann, document_id, 1) == cited, "citations of the first version stay valid"
+    # A title that nobody has set becomes the one of today.
+    unset = (await house.take_in(people.ann, "## Fares\n\nFree.", "ferry_times.md")).document_id
+    house.ask("UPDATE responsa.document SET title = 'Fares' WHERE title = 'ferry times'")
+    house.ask(
+        "UPDATE responsa.document_version SET title = 'Fares', chunking = 1 WHERE title = 'ferry times'"
+    )
+    assert await documents.read_outdated("acme", 10) == 1
+    (operation,) = house.ask("SELECT id FROM responsa.operation WHERE stage <> 'done'")
+    await run(house, await house.library.operations.get(Server("acme"), operation[0]))
+    assert (await documents.get(Server("acme"), unset)).title == "ferry times"
 
 
 async def test_a_failure_leaves_the_searchable_version(house: House, people: People) -> None:

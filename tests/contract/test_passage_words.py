@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import psycopg
-from uuid_utils.compat import uuid7
 
 from responsa_server.domain.passages import INSTRUCTING_VERSION
 from responsa_server.domain.people import Server
 from responsa_server.ingest.analysing import Analysing
-from responsa_server.ingest.indexing import Indexers
 from responsa_server.search.retrieve import Retrieval, RetrievalQuery, ScoredPassage
 from responsa_server.stores.postgres.passages import PassageWordsStore
 from tests.conftest import DatabaseUrls
@@ -44,8 +42,7 @@ async def test_the_analysis_is_that_of_an_upload_and_changes_no_search(
     tenant = people.ann.tenant_id
     retriever = retriever_of(house.database, house.embedder)
     index = lexical_of(house.database)
-    indexers = Indexers(house.embedders, house.ingestions, uuid7)
-    analysing = Analysing(PassageWordsStore(house.database), index, index, house.builds, indexers)
+    analysing = Analysing(PassageWordsStore(house.database), index, index)
 
     async def searched() -> Sequence[Sequence[ScoredPassage]]:
         found: list[Retrieval] = [
@@ -110,30 +107,22 @@ async def test_the_analysis_is_that_of_an_upload_and_changes_no_search(
         assert await searched() == hits
 
 
-async def test_the_name_of_a_file_becomes_a_word_and_a_vector_of_earlier_passages(
+async def test_the_name_of_a_file_becomes_a_word_of_earlier_passages(
     house: House, people: People, database_urls: DatabaseUrls
 ) -> None:
     for place in ("Ostmere", "Sandford"):
         await house.take_in(people.ann, "# Opening hours\n\nOpen from nine to five.", f"mills/{place}.md")
     index = lexical_of(house.database)
-    indexers = Indexers(house.embedders, house.ingestions, uuid7)
-    analysing = Analysing(PassageWordsStore(house.database), index, index, house.builds, indexers)
+    analysing = Analysing(PassageWordsStore(house.database), index, index)
     with psycopg.connect(database_urls.superuser, autocommit=True) as connection:
 
         def stored() -> Sequence[tuple[object, ...]]:
-            rows = connection.execute(
-                """SELECT p.name, p.terms, p.words, v.kind, v.embedding FROM responsa.passage AS p
-                JOIN responsa.passage_vector AS v ON v.passage_id = p.id ORDER BY p.name, v.ordinal"""
-            )
+            rows = connection.execute("SELECT name, terms, words FROM responsa.passage ORDER BY name")
             return rows.fetchall()
 
         uploaded = stored()
         assert {row[0] for row in uploaded} == {"mills Ostmere", "mills Sandford"}
         connection.execute("UPDATE responsa.passage SET analysis = 2, name = ''")
-        connection.execute(
-            """UPDATE responsa.passage_vector SET embedding =
-            (SELECT embedding FROM responsa.passage_vector WHERE kind <> 'window' LIMIT 1)"""
-        )
         assert await analysing.all() == 2
         assert stored() == uploaded
         assert await analysing.all() == 0

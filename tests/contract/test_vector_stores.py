@@ -624,7 +624,7 @@ async def test_lost_vectors_are_computed_again_from_the_database(
             # The stored words belonged to the lost pieces.
             assert len(await words.without("acme", 10)) == missing
             outside = OutsideIndex(store.lexical, qdrant)
-            await Analysing(words, store.lexical, outside, store.house.builds, indexers).all()
+            await Analysing(words, store.lexical, outside).all()
 
 
 @pytest.mark.parametrize("place", QDRANTS)

@@ -194,6 +194,29 @@ def test_the_header_of_a_table_on_each_page_stays() -> None:
     assert parse(pdf(*pages)).canonical_text.count("Name | Phone\n---|---\n") == 2
 
 
+@pytest.mark.parametrize(
+    "groups", [(170, 310), (190, 330)], ids=["begins with its columns", "above their middle"]
+)
+@pytest.mark.parametrize("seasons", [("First", "Second"), ("Spring", "Autumn")])
+def test_the_names_of_groups_of_columns_belong_to_each_of_their_columns(
+    groups: tuple[int, int], seasons: tuple[str, str]
+) -> None:
+    names = ("Region", *seasons, *(seasons if "First" in seasons else ("Winter", "Summer")))
+    rows = [
+        (word, *(f"{line}{column}" for column in range(4)))
+        for line, word in enumerate(("North", "South", "East"), 1)
+    ]
+    page = [Text(x, 700, f"Plan {year}") for x, year in zip(groups, (2025, 2026), strict=True)] + [
+        Text(x, 686 - 14 * line, cell)
+        for line, row in enumerate([names, *rows])
+        for x, cell in zip((50, 170, 240, 310, 380), row, strict=True)
+    ]
+    header = f"Region | Plan 2025 {names[1]} | Plan 2025 {names[2]} | Plan 2026 {names[3]} | Plan 2026 {names[4]}\n---|"
+    text = parse(pdf(page)).canonical_text
+    assert text.startswith(header)
+    assert text.endswith("\nEast | 30 | 31 | 32 | 33")
+
+
 def test_rows_that_differ_only_in_their_numbers_stay_at_the_edges_of_pages() -> None:
     rows = [(n, 7 * n % 31, 3 * n % 17) for n in range(120)]
     pages = [

@@ -527,9 +527,15 @@ def _rows_of_grid(
             row.append(texts.get(area, "") if begins or repeated else "")
         rows.append(row)
         boxes.append(box)
-    above, names = header_rows(rows[:SAMPLE_ROWS]) if len(used) > 1 else (0, 0)
+    yield from _write_rows(rows, boxes, *(header_rows(rows[:SAMPLE_ROWS]) if len(used) > 1 else (0, 0)), page)
+
+
+def _write_rows(
+    rows: list[list[str]], boxes: list[Box], above: int, names: int, page: PageLayout
+) -> Iterator[PageBlock]:
+    """The rows of a table. above, names: as in `header_rows`."""
     if names:
-        rows[above : above + names] = [list(column_names(rows[above : above + names], spread=False))]
+        rows[above : above + names] = [column_names(rows[above : above + names], spread=False)]
         boxes[above : above + names] = [(*boxes[above][:3], boxes[above + names - 1][3])]
     for number, (row, box) in enumerate(zip(rows, boxes, strict=True)):
         ruler = f"\n{'|'.join(['---'] * len(row))}" if names and number == above else ""
@@ -855,6 +861,10 @@ def _tables(stacks: Sequence[_Stack]) -> Iterator[_Stack | list[_Row]]:
         table = [rows[index]]
         index += 1
         if len(table[0]) > 1:
+            below = rows[index : index + 2]
+            if len(below) > 1 and _follows(table[0], below[0]) and _find_groups(table[0], below[0]):
+                table += below[: _next_row(below[:1], below[1])]
+                index += len(table) - 1
             while index < len(rows) and _next_row(table, rows[index]):
                 table.append(rows[index])
                 index += 1
@@ -902,12 +912,9 @@ def _side_by_side(row: _Row, stack: _Stack) -> bool:
 
 def _next_row(table: Sequence[_Row], row: _Row) -> bool:
     """Whether a row belongs to the table: it follows closely, and a row of a single cell fits into a column."""
-    above = max(cell.bottom for cell in table[-1])
-    top = min(cell.top for cell in row)
-    size = row[0].size
-    if not -0.6 * size < top - above < _ROW_GAP * size or row[0].lines[0].alone:
+    size, first = row[0].size, table[0][0].size
+    if not _follows(table[-1], row):
         return False
-    first = table[0][0].size
     if max(size, first) > _LARGER * min(size, first):
         return False
     if len(row) > 1:
@@ -916,6 +923,11 @@ def _next_row(table: Sequence[_Row], row: _Row) -> bool:
     column = _column(widest, row[0])
     edge = widest[column + 1].left if column + 1 < len(widest) else widest[column].right + 2 * size
     return len(row[0].lines) <= 2 and widest[column].left - size <= row[0].left and row[0].right < edge
+
+
+def _follows(above: _Row, row: _Row) -> bool:
+    gap = min(cell.top for cell in row) - max(cell.bottom for cell in above)
+    return -0.6 < gap / row[0].size < _ROW_GAP and not row[0].lines[0].alone
 
 
 def _gutters_meet(row: _Row, other: _Row) -> bool:
@@ -992,6 +1004,14 @@ def _table_rows(rows: Sequence[_Row], page: PageLayout, compounds: _Compounds) -
             )
         texts.append(cells)
     above, names = header_rows(texts[:SAMPLE_ROWS]) if len(widest) > 1 else (0, 0)
+    upper = above - (names == 1)
+    groups = _find_groups(rows[upper], rows[upper + 1]) if names and upper >= 0 else ()
+    if groups and len(rows[upper + 1]) == len(widest):
+        above, names = upper, 2
+        named = [_text_of(cell, compounds).replace("\n", " ") for cell in rows[above]]
+        texts[above] = [""] * len(widest)
+        for columns, text in zip(groups, named, strict=True):
+            texts[above][columns.start : columns.stop] = [text] * len(columns)
     misfits = _misfits(rows[above + names - 1], rows[above + names :], widest) if names else []
     filled = sum(bool(cell.strip(". ")) for row in texts for cell in row)
     ragged = not names and filled < _LEAST_FILLED * len(rows) * len(widest)
@@ -1001,19 +1021,32 @@ def _table_rows(rows: Sequence[_Row], page: PageLayout, compounds: _Compounds) -
         end = 0
     while end and misfits and misfits[end - len(rows) - 1]:
         end -= 1
-    for number, (row, cells) in enumerate(zip(rows[:end], texts, strict=False)):
-        box = (
-            min(cell.left for cell in row),
-            min(cell.top for cell in row),
-            max(cell.right for cell in row),
-            max(cell.bottom for cell in row),
-        )
-        ruler = f"\n{'|'.join(['---'] * len(cells))}" if names and number == above + names - 1 else ""
-        if any(cell.strip("-:") for cell in cells):
-            yield PageBlock(BlockKind.TABLE, line_of_cells(cells) + ruler, page, box)
+    boxes = [_join_cells(row).box for row in rows[: end if not long else 0]]
+    yield from _write_rows(texts[: len(boxes)], boxes, above, names if boxes else 0, page)
     for row in rows[end:] if not long else ():
         stack = _join_cells([_Stack.of(line) for cell in row for line in cell.lines])
         yield PageBlock(BlockKind.PARAGRAPH, _text_of(stack, compounds), page, stack.box)
+
+
+def _find_groups(groups: _Row, names: _Row) -> Sequence[range]:
+    """The columns of each name of a group of columns; () if one of them stands neither at the beginning nor above the
+    middle of several columns. names: those of all columns."""
+    if not 1 < len(groups) < len(names):
+        return ()
+    near = 0.5 * names[0].size
+    starts = [
+        next((at for at, name in enumerate(names) if abs(name.left - group.left) < near), -1)
+        for group in groups
+    ]
+    columns = [range(start, end) for start, end in pairwise((*starts, len(names)))]
+    if -1 in starts:
+        inner = [(before.right + after.left) / 2 for before, after in pairwise(groups)]
+        first, last = (groups[at].left + groups[at].right for at in (0, -1))
+        edges = [first - inner[0], *inner, last - inner[-1]]
+        middles = [(name.left + name.right) / 2 for name in names]
+        places = [bisect_left(middles, edge) for edge in edges]
+        columns = [range(start, end) for start, end in pairwise(places)]
+    return columns if all(len(some) > 1 for some in columns) else ()
 
 
 def _with_whole_names(names: _Row, rows: Sequence[_Row]) -> _Row:

@@ -241,9 +241,7 @@ async def build_knowledge(
         )
         words = PassageWordsStore(database)
         beside = {
-            "words of passages": Analysing(
-                words, lexical, retriever.index, builds, indexers, queue.errors
-            ).run,
+            "words of passages": Analysing(words, lexical, retriever.index, queue.errors).run,
             "documents to read again": Rereading(documents, words, queue.errors).run,
         }
         jobs = KnowledgeJobs(

@@ -70,6 +70,9 @@ class ByteRange:
     start: int
     end: int
 
+    def is_within(self, other: ByteRange) -> bool:
+        return other.start <= self.start and self.end <= other.end
+
 
 @dataclass(frozen=True, slots=True)
 class VersionRead:

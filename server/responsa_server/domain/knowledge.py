@@ -43,9 +43,10 @@ class StoredBytes(Protocol):
         ...
 
 
-CHUNKING_VERSION: Final = 2
+CHUNKING_VERSION: Final = 3
 """The version of the rules by which documents are cut into passages. It rises with every change after which a document
-has other passages: each server then makes the documents anew that earlier rules have cut."""
+has other passages, vectors or another title: each server then makes the documents anew that earlier rules have cut, of
+the bytes that are stored."""
 
 
 @dataclass(frozen=True, slots=True)

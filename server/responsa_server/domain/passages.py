@@ -376,10 +376,10 @@ class CandidateQuery:
     ids: Collection[UUID] = ()
 
 
-ANALYSIS_VERSION: Final = 3
+ANALYSIS_VERSION: Final = 4
 """The version of `text/lexical.py`, of what counts as a passage's words, and of its cards (`search/parts.py`). What
-another version made is made again (`ingest/analysing.py`), and vectors whose text has changed. A migration that
-changes it also makes the index `passage_not_analysed` again."""
+another version made is made again (`ingest/analysing.py`). A migration that changes it also makes the index
+`passage_not_analysed` again."""
 INSTRUCTING_VERSION: Final = 1
 """The version of the patterns of `text/instructing.py`, which is stored with what they find. What another version found
 is looked for again (`ingest/analysing.py`). A migration that changes it also makes the index `passage_not_analysed`

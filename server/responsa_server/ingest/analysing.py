@@ -1,5 +1,5 @@
 """Stores the terms, the words, the cards and the instructions of passages that are stored without them or in another
-form, and the vectors whose text has changed with them, while searches go on with what is there.
+form, while searches go on with what is there.
 
 It remembers nothing: it looks for such passages, and several processes may do so at the same time. Servers of the
 earlier release may store further ones during an upgrade, so it looks again.
@@ -16,21 +16,14 @@ from uuid import UUID
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from responsa_server.domain.generations import UnembeddedPassage
-from responsa_server.domain.passage_words import pack
 from responsa_server.domain.passages import FoundPassage, LexicalIndex, NearText, PassageIndex
 from responsa_server.domain.people import Server
 from responsa_server.domain.unexpected import UnexpectedErrors
-from responsa_server.ingest.indexing import Indexers, SeenVectors, lexical_form, list_new_words
-from responsa_server.search.evidence import sequences_of_passage
-from responsa_server.search.parts import PassageParts
-from responsa_server.stores.postgres.generations import GenerationBuildStore
+from responsa_server.ingest.indexing import analyse
 from responsa_server.stores.postgres.passages import PassageAnalysis, PassageWordsStore
 from responsa_server.telemetry.unexpected import keep_going
 from responsa_server.text.file_names import name_words
-from responsa_server.text.instructing import instructing_ranges
 from responsa_server.text.lexical import Analyzer
-from responsa_server.text.shown import header_of
 
 _AT_ONCE: Final = 32
 _BETWEEN_SECONDS: Final = 0.05
@@ -45,13 +38,9 @@ class Analysing:
         store: PassageWordsStore,
         lexical: LexicalIndex,
         index: PassageIndex,
-        builds: GenerationBuildStore,
-        indexers: Indexers,
         errors: UnexpectedErrors | None = None,
     ) -> None:
         self._store = store
-        self._builds = builds
-        self._indexers = indexers
         self._lexical = lexical
         self._index = index
         self._errors = errors or UnexpectedErrors()
@@ -67,15 +56,13 @@ class Analysing:
         for tenant in await self._store.tenants():
             while beside := await self._store.without(tenant, _AT_ONCE):
                 reader, ids = Server(tenant), list(beside)
-                headers = {id_: header for id_, (header, _) in beside.items()}
                 passages = [
                     replace(row, passage=replace(row.passage, name=name_words(beside[row.passage.id][1])))
                     for row in (await self._index.passages(reader, {None: dict.fromkeys(ids, True)}))[None]
                 ]
                 near = await self._lexical.surroundings(reader, ids, ())
-                await self._embed(tenant, passages, headers)
                 written = await self._store.write(
-                    tenant, await asyncio.to_thread(_analyse, passages, near.around, headers)
+                    tenant, await asyncio.to_thread(_analyse, passages, near.around, beside)
                 )
                 if not written:
                     break  # other transactions have them
@@ -85,48 +72,16 @@ class Analysing:
             self._log.info("the words of passages were stored", passages=stored)
         return stored
 
-    async def _embed(
-        self, tenant: str, passages: Sequence[FoundPassage], headers: Mapping[UUID, str]
-    ) -> None:
-        """Make the vectors again whose text the name of the file has changed."""
-        changed = [
-            UnembeddedPassage(row.passage, row.language, headers[row.passage.id], row.pieces)
-            for row in passages
-            if list_new_words(row.passage.name, (row.passage.title, *row.passage.headings))
-        ]
-        for task in await self._builds.active(tenant) if changed else ():
-            own = [passage for passage in changed if passage.passage.collection_id == task.collection_id]
-            if own and (indexer := await self._indexers.of_name(task.embedding)) is not None:
-                await self._builds.refill(task, await indexer.vectors(tenant, own, SeenVectors(len(own))))
-
 
 def _analyse(
     passages: Sequence[FoundPassage],
     around: Mapping[UUID, NearText],
-    headers: Mapping[UUID, str],
+    beside: Mapping[UUID, tuple[str, str]],
 ) -> Mapping[UUID, PassageAnalysis]:
     analyzer = Analyzer()
     analyses: dict[UUID, PassageAnalysis] = {}
     for found_passage in passages:
-        passage, source = found_passage.passage, found_passage.passage.source
-        near = around.get(passage.id) or NearText(source.start, passage.text.encode())
-        instructing = instructing_ranges(near.text, near.start, (source.start, source.end))
-        columns = " | ".join(header_of(headers[passage.id]))
-        form = lexical_form(
-            analyzer,
-            passage.title,
-            passage.headings,
-            passage.text,
-            found_passage.language,
-            columns,
-            passage.name,
-        )
-        analyses[passage.id] = PassageAnalysis(
-            pack(form.counts, sequences_of_passage(found_passage, analyzer)),
-            PassageParts(replace(found_passage, instructing=instructing), near._replace(cards=b"")).pack(),
-            instructing,
-            form.terms,
-            form.length,
-            passage.name,
-        )
+        passage, (header, _) = found_passage.passage, beside[found_passage.passage.id]
+        own = NearText(passage.source.start, passage.text.encode(), before=header)
+        analyses[passage.id] = analyse(analyzer, found_passage, header, around.get(passage.id, own))
     return analyses

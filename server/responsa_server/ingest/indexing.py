@@ -46,6 +46,7 @@ from responsa_server.ingest.tables import Header, section_headers
 from responsa_server.search.embedder import Embedder, Embedders
 from responsa_server.search.evidence import sequences_of_passage
 from responsa_server.search.parts import PassageParts
+from responsa_server.stores.postgres.passages import PassageAnalysis
 from responsa_server.text.instructing import instructing_ranges
 from responsa_server.text.lexical import Analyzer, tsvector_literal
 from responsa_server.text.sentences import (
@@ -109,27 +110,14 @@ class DocumentIdentity:
 
 
 @dataclass(frozen=True, slots=True)
-class _Range:
-    """A passage without its text, in a section: its bytes, counted from the section's beginning, its tokens, the
-    headings above it and within, and the header of the table within which it begins, or None.
-    """
-
-    byte_start: int
-    byte_end: int
-    tokens: int
-    heading_path: tuple[str, ...]
-    outline: tuple[OutlinedHeading, ...]
-    header: Header | None
-
-
-@dataclass(frozen=True, slots=True)
 class CutDocument:
-    """A document cut into passages, section by section. It holds no text."""
+    """A document cut into passages, section by section. It holds no text: each passage has its bytes and its headings,
+    counted from its section's beginning, and the header of the table within which it begins, or None."""
 
     language: str
     media_type: str
     document: Sectioned
-    sections: Sequence[Sequence[_Range]]
+    sections: Sequence[Sequence[tuple[Chunk, Header | None]]]
 
     @property
     def passage_count(self) -> int:
@@ -138,17 +126,15 @@ class CutDocument:
 
 @dataclass(frozen=True, slots=True)
 class OpenSection:
-    """A section's text, and its passages and pieces with offsets in the whole text. starts: the byte offset of each
-    piece, used to find the pieces of a passage. headers: for each passage, the header of the table within which the
-    passage begins, or None. placed: the blocks that have a place. start: where the section begins in the whole text.
-    body_start: where it says more than statements about the document. size: the size of the whole text in bytes.
+    """A section's text, and its passages and pieces with offsets in the whole text. chunks: the passages, each with the
+    header of the table within which it begins, or None. placed: the blocks that have a place. start: where the section
+    begins in the whole text. body_start: where it says more than statements about the document. size: the size of the
+    whole text in bytes.
     """
 
     text: bytes
-    chunks: Sequence[Chunk]
+    chunks: Sequence[tuple[Chunk, Header | None]]
     pieces: Sequence[Piece]
-    starts: Sequence[int]
-    headers: Sequence[Header | None]
     placed: Sequence[Block]
     start: int
     body_start: int
@@ -169,20 +155,20 @@ class OpenSection:
         return cls(
             text=data,
             chunks=[
-                Chunk(
-                    ordinal=first + number,
-                    byte_start=start + chunk.byte_start,
-                    byte_end=start + chunk.byte_end,
-                    text=data[chunk.byte_start : chunk.byte_end].decode(),
-                    tokens=chunk.tokens,
-                    heading_path=chunk.heading_path,
-                    outline=tuple(heading._replace(start=start + heading.start) for heading in chunk.outline),
+                (
+                    replace(
+                        chunk,
+                        ordinal=first + chunk.ordinal,
+                        byte_start=start + chunk.byte_start,
+                        byte_end=start + chunk.byte_end,
+                        text=data[chunk.byte_start : chunk.byte_end].decode(),
+                        outline=tuple(it._replace(start=start + it.start) for it in chunk.outline),
+                    ),
+                    header,
                 )
-                for number, chunk in enumerate(cut.sections[index])
+                for chunk, header in cut.sections[index]
             ],
             pieces=section_pieces,
-            starts=[piece.byte_start for piece in section_pieces],
-            headers=[chunk.header for chunk in cut.sections[index]],
             placed=[
                 replace(block, byte_start=start + block.byte_start, byte_end=start + block.byte_end)
                 for block in document.blocks
@@ -193,24 +179,17 @@ class OpenSection:
             size=cut.document.size,
         )
 
-    def header(self, chunk: Chunk) -> Header | None:
-        """The header of the table within which a passage of the section begins."""
-        return self.headers[chunk.ordinal - self.chunks[0].ordinal]
-
-    def near(self, chunk: Chunk) -> NearText | None:
+    def near(self, chunk: Chunk, header: Header | None) -> NearText | None:
         """The text near a passage, without its cards; None if some of it is in another section."""
         first, last = chunk.byte_start - NEAR_BYTES, chunk.byte_end + NEAR_BYTES
-        header, end = self.header(chunk), self.start + len(self.text)
+        end = self.start + len(self.text)
         if (first < self.start and self.start) or (last > end and end < self.size):
             return None
-        low, before, after = max(first, self.body_start), chunk.byte_start - BEFORE_BYTES, b""
-        span = max(before, self.body_start), chunk.byte_start
-        if header is not None:
-            span, after = (header.start, header.end), b"\n"
-        if span[0] < self.start:
+        low, before = max(first, self.body_start), max(chunk.byte_start - BEFORE_BYTES, self.body_start)
+        if header is None and before < self.start:
             return None
-        above = self._bytes(*span) + after
-        return NearText(low, self._bytes(low, last), before=above.decode(errors="ignore"))
+        above = self._bytes(before, chunk.byte_start).decode(errors="ignore")
+        return NearText(low, self._bytes(low, last), before=above if header is None else header.lines)
 
     def _bytes(self, start: int, end: int) -> bytes:
         return self.text[start - self.start : end - self.start]
@@ -246,17 +225,6 @@ class LexicalForm:
     terms: str
     counts: Mapping[str, int]
     length: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Planned:
-    chunk: Chunk
-    passage: Passage
-    lexical: LexicalForm
-    vectors: Sequence[PlannedVector]
-    words: bytes
-    instructing: Sequence[tuple[int, int]] | None
-    cards: bytes | None
 
 
 class Indexer:
@@ -298,23 +266,18 @@ class Indexer:
             for start in range(0, len(ranges), _PASSAGES_A_BATCH):
                 chunks = section.chunks[start : start + _PASSAGES_A_BATCH]
                 planned = await _in_thread(size, self._plan, analyzer, identity, cut, section, chunks, limit)
-                texts = {_digest(vector.text): vector.text for plan in planned for vector in plan.vectors}
-                vectors = await self._vectors(identity.tenant_id, texts)
-                yield [_passage(cut.language, plan, vectors, seen) for plan in planned]
+                vectors = await self._vectors(identity.tenant_id, [plan for _, plan in planned], seen)
+                yield [replace(new, vectors=of_it) for (new, _), of_it in zip(planned, vectors, strict=True)]
 
     async def vectors(
         self, tenant_id: str, passages: Sequence[UnembeddedPassage], seen: SeenVectors
     ) -> Sequence[PassageVectors]:
         """The vectors of passages that are stored already. Each passage has at least one. seen: counts the vectors of all calls."""
         planned = await asyncio.to_thread(lambda: [self._plan_again(passage) for passage in passages])
-        texts = {_digest(vector.text): vector.text for plan in planned for vector in plan}
-        vectors = await self._vectors(tenant_id, texts)
+        vectors = await self._vectors(tenant_id, planned, seen)
         return [
-            PassageVectors(
-                passage.passage.id,
-                [PassageVector(it.kind, it.source, _apart(vectors[_digest(it.text)], seen)) for it in plan],
-            )
-            for passage, plan in zip(passages, planned, strict=True)
+            PassageVectors(passage.passage.id, of_it)
+            for passage, of_it in zip(passages, vectors, strict=True)
         ]
 
     def _plan_again(self, unembedded_passage: UnembeddedPassage) -> Sequence[PlannedVector]:
@@ -324,23 +287,14 @@ class Indexer:
         ]
         if not own:
             own = paragraph_pieces(passage.text, passage.source.start, unembedded_passage.language)
-        planned = plan_vectors(
-            self._embedder,
-            passage.title,
-            passage.outline,
-            passage.source,
-            passage.text,
-            own,
-            columns=" | ".join(header_of(unembedded_passage.header)) if unembedded_passage.header else "",
-            name=passage.name,
-        )
+        planned = plan_vectors(self._embedder, passage, own, header=unembedded_passage.header)
         return planned or [PlannedVector(VectorKind.WINDOW, passage.source, passage.text)]
 
     def _cut(
         self, document: Sectioned, chunking: Chunking, media_type: str, begins: Set[int], usual: str
     ) -> CutDocument:
         language = document.language or ""
-        sections: list[Sequence[_Range]] = []
+        sections: list[Sequence[tuple[Chunk, Header | None]]] = []
         table: Header | None = None
         for index in range(document.section_count):
             section = document.section(index)
@@ -355,19 +309,7 @@ class Indexer:
                 language,
             )
             above, table = section_headers(section, media_type, [chunk.byte_start for chunk in chunks], table)
-            sections.append(
-                [
-                    _Range(
-                        chunk.byte_start,
-                        chunk.byte_end,
-                        chunk.tokens,
-                        chunk.heading_path,
-                        chunk.outline,
-                        header,
-                    )
-                    for chunk, header in zip(chunks, above, strict=True)
-                ]
-            )
+            sections.append([(replace(chunk, text=""), it) for chunk, it in zip(chunks, above, strict=True)])
         return CutDocument(language, media_type, document, sections)
 
     def _plan(
@@ -376,59 +318,60 @@ class Indexer:
         identity: DocumentIdentity,
         cut: CutDocument,
         section: OpenSection,
-        chunks: Sequence[Chunk],
+        chunks: Sequence[tuple[Chunk, Header | None]],
         limit: int,
-    ) -> list[_Planned]:
-        title, name, language = identity.title, identity.name, cut.language
-        planned: list[_Planned] = []
-        for chunk in chunks:
-            own = section.pieces[
-                bisect_left(section.starts, chunk.byte_start) : bisect_left(section.starts, chunk.byte_end)
-            ]
-            header, source = section.header(chunk), ByteRange(chunk.byte_start, chunk.byte_end)
-            columns = " | ".join(header.names) if header is not None else ""
-            vectors = plan_vectors(
-                self._embedder,
-                title,
-                chunk.outline,
-                source,
-                chunk.text,
-                own,
-                columns=columns,
-                most_pieces=limit,
-                name=name,
+    ) -> list[tuple[NewPassage, Sequence[PlannedVector]]]:
+        planned: list[tuple[NewPassage, Sequence[PlannedVector]]] = []
+        for chunk, header in chunks:
+            source = ByteRange(chunk.byte_start, chunk.byte_end)
+            low, high = (
+                bisect_left(section.pieces, it, key=lambda piece: piece.byte_start)
+                for it in (source.start, source.end)
             )
-            lexical = lexical_form(analyzer, title, chunk.heading_path, chunk.text, language, columns, name)
+            own = section.pieces[low:high]
+            lines = header.lines if header is not None else ""
             passage = Passage(
                 id=self._new_id(),
                 collection_id=identity.collection_id,
                 document_id=identity.document_id,
                 version=identity.version,
-                title=title,
+                title=identity.title,
                 uri=identity.uri,
                 source=source,
                 text=chunk.text,
                 headings=chunk.heading_path,
                 outline=chunk.outline,
                 places=section.places(source, header),
-                name=name,
+                name=identity.name,
             )
+            vectors = plan_vectors(self._embedder, passage, own, header=lines, most_pieces=limit)
             pieces = [
                 PassagePiece(vector.kind, vector.source, None)
                 for vector in vectors
                 if vector.kind is not VectorKind.WINDOW
             ]
-            found_passage = FoundPassage(passage, language, pieces, cut.media_type)
-            words = pack(lexical.counts, sequences_of_passage(found_passage, analyzer))
-            instructing = cards = None
-            if (near := section.near(chunk)) is not None:
-                instructing = instructing_ranges(near.text, near.start, (source.start, source.end))
-                cards = PassageParts(found_passage, near).pack()
-            planned.append(_Planned(chunk, passage, lexical, vectors, words, instructing, cards))
+            found_passage = FoundPassage(passage, cut.language, pieces, cut.media_type)
+            analysis = analyse(analyzer, found_passage, lines, section.near(chunk, header))
+            new = NewPassage(
+                passage=passage,
+                ordinal=chunk.ordinal,
+                language=cut.language,
+                tokens=chunk.tokens,
+                terms=analysis.terms,
+                length=analysis.length,
+                vectors=(),
+                words=analysis.words,
+                instructing=analysis.instructing,
+                cards=analysis.cards,
+            )
+            planned.append((new, vectors))
         return planned
 
-    async def _vectors(self, tenant_id: str, texts: Mapping[bytes, str]) -> Mapping[bytes, bytes]:
-        """The vector of each text, under the text's hash. A vector that is not in the cache is computed and cached."""
+    async def _vectors(
+        self, tenant_id: str, planned: Sequence[Sequence[PlannedVector]], seen: SeenVectors
+    ) -> Sequence[Sequence[PassageVector]]:
+        """The vectors of each passage. A vector that is not in the cache is computed and cached."""
+        texts = {_digest(vector.text): vector.text for plan in planned for vector in plan}
         model = self._embedder.name
         known = dict(await self._cache.find_cached(tenant_id, model, list(texts)))
         # Group texts of similar length, because the model needs as long for each text of a run as for the longest one.
@@ -441,7 +384,11 @@ class Indexer:
             for digest, vector in zip(missing, vectors, strict=True):
                 computed[digest] = np.ascontiguousarray(vector, "<f4").tobytes()
             await self._cache.cache_vectors(tenant_id, model, computed)
-        return known | computed
+        known |= computed
+        return [
+            [PassageVector(it.kind, it.source, _apart(known[_digest(it.text)], seen)) for it in plan]
+            for plan in planned
+        ]
 
 
 class Indexers:
@@ -482,24 +429,6 @@ class SeenVectors:
         return self._counts[slot]
 
 
-def _passage(language: str, plan: _Planned, vectors: Mapping[bytes, bytes], seen: SeenVectors) -> NewPassage:
-    return NewPassage(
-        passage=plan.passage,
-        ordinal=plan.chunk.ordinal,
-        language=language,
-        tokens=plan.chunk.tokens,
-        terms=plan.lexical.terms,
-        length=plan.lexical.length,
-        vectors=[
-            PassageVector(vector.kind, vector.source, _apart(vectors[_digest(vector.text)], seen))
-            for vector in plan.vectors
-        ],
-        words=plan.words,
-        instructing=plan.instructing,
-        cards=plan.cards,
-    )
-
-
 def _apart(vector: bytes, seen: SeenVectors) -> bytes:
     """The vector itself up to its fourth occurrence, then a slightly moved vector. Each occurrence is moved differently, but
     in the same way whenever the document is ingested.
@@ -526,7 +455,7 @@ async def _in_thread(
 
 def _most_pieces(size_bytes: int, cut: CutDocument) -> int:
     """How many pieces the passages of an upload of this size may have; see `merge_pieces`."""
-    weights = sum(weight(part.byte_end - part.byte_start) for ranges in cut.sections for part in ranges)
+    weights = sum(weight(it.byte_end - it.byte_start) for section in cut.sections for it, _ in section)
     fair = (_DOCUMENT_PIECES + size_bytes // _BYTES_A_PIECE) // max(weights, 1)
     return max(_FEWEST_PIECES, min(MAX_PIECES, fair))
 
@@ -537,40 +466,46 @@ def _digest(text: str) -> bytes:
 
 def plan_vectors(
     embedder: Embedder,
-    title: str,
-    outline: Sequence[OutlinedHeading],
-    source: ByteRange,
-    text: str,
+    passage: Passage,
     pieces: Sequence[Piece],
     *,
-    columns: str = "",
+    header: str = "",
     most_pieces: int = MAX_PIECES,
-    name: str = "",
 ) -> list[PlannedVector]:
     """Plan the vectors of a passage: vectors for windows that together cover the passage, and for its pieces and headings.
 
-    text: the canonical text of the bytes `source`. pieces: any pieces of the document; only those within the passage are used.
-    outline: see `Passage`.
-    columns: the names of the columns, if the passage begins within a table. most_pieces: see `merge_pieces`.
-    name: see `Passage`.
+    pieces: any pieces of the document; only those within the passage are used. header: see `UnembeddedPassage`.
+    most_pieces: see `merge_pieces`.
     """
-    raw = text.encode()
+    source, raw = passage.source, passage.text.encode()
     own = [piece for piece in pieces if source.start <= piece.byte_start and piece.byte_end <= source.end]
     planned: list[PlannedVector] = []
-    for section, headings in _sections(outline, source, own):
-        words = " ".join(list_new_words(name, (title, *headings)))
-        context = " > ".join(part for part in (words, title, *headings) if part)[:_TITLE_CHARS]
-        if columns and section.start == source.start:
+    for section, headings in _sections(passage.outline, source, own):
+        words = " ".join(list_new_words(passage.name, (passage.title, *headings)))
+        context = " > ".join(part for part in (words, passage.title, *headings) if part)[:_TITLE_CHARS]
+        if (columns := " | ".join(header_of(header))) and section.start == source.start:
             context = f"{context}\n{plain(columns)[:_COLUMNS_CHARS]}"
         within = raw[section.start - source.start : section.end - source.start].decode()
         planned += _windows(embedder, context, section, within)
-    for piece in merge_pieces(own, len(raw), most_pieces):
-        words = plain(raw[piece.byte_start - source.start : piece.byte_end - source.start].decode())
+    units = [
+        PassagePiece(_KINDS[piece.kind], ByteRange(piece.byte_start, piece.byte_end), None)
+        for piece in merge_pieces(own, len(raw), most_pieces)
+    ]
+    parts = PassageParts(FoundPassage(passage, "", units), NearText(source.start, raw, before=header))
+    for index, (unit, text) in enumerate(zip(units, parts.read_units(), strict=True)):
+        if (words := plain(text)) and unit.kind is VectorKind.ROW:
+            words = _cut_row(embedder, f"{plain(parts.caption(index))}\n{words}".strip())
         if words:
-            planned.append(
-                PlannedVector(_KINDS[piece.kind], ByteRange(piece.byte_start, piece.byte_end), words)
-            )
+            planned.append(PlannedVector(unit.kind, unit.source, words))
     return planned
+
+
+def _cut_row(embedder: Embedder, text: str) -> str:
+    """As many cells of a row as the model reads."""
+    if len(text.encode()) < embedder.max_tokens:
+        return text  # a token has at least a byte
+    beyond = embedder.token_offsets(text)[embedder.max_tokens :]
+    return (text[: beyond[0][0]].rpartition("; ")[0] or text) if beyond else text
 
 
 def list_new_words(name: str, above: Sequence[str]) -> Sequence[str]:
@@ -659,3 +594,25 @@ def lexical_form(
     named = [term for term in dict.fromkeys(analyzer.terms(name, language)) if term not in counts]
     counts.update(named)
     return LexicalForm(tsvector_literal(above, [*body, *named]), counts, counts.total())
+
+
+def analyse(
+    analyzer: Analyzer, found_passage: FoundPassage, header: str, near: NearText | None
+) -> PassageAnalysis:
+    """What is stored of a passage's text. header: see `UnembeddedPassage`. near: the text around it; without it, there are
+    no cards and no instructions."""
+    passage, source = found_passage.passage, found_passage.passage.source
+    text = near or NearText(source.start, passage.text.encode(), before=header)
+    instructing = instructing_ranges(text.text, text.start, (source.start, source.end))
+    parts = PassageParts(replace(found_passage, instructing=instructing), text._replace(cards=b""))
+    columns, language = " | ".join(header_of(header)), found_passage.language
+    above = passage.title, passage.headings
+    form = lexical_form(analyzer, *above, passage.text, language, columns, passage.name)
+    return PassageAnalysis(
+        pack(form.counts, sequences_of_passage(found_passage, analyzer, parts.read_units())),
+        None if near is None else parts.pack(),
+        None if near is None else instructing,
+        form.terms,
+        form.length,
+        passage.name,
+    )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import closing
-from pathlib import PurePosixPath
 from time import monotonic
 from typing import Final, Protocol
 from uuid import UUID
@@ -254,8 +253,8 @@ class Ingest:
 
 
 def title_of(title: str, source_key: str, parsed: ParsedFile) -> str:
-    """The uploader's title, or else the document's own title, or else the last part of the source key."""
-    title_text = title or parsed.title or PurePosixPath(source_key).name or source_key
+    """The uploader's title, or else the document's own title, or else the source key."""
+    title_text = title or parsed.title or source_key
     return title_text.encode()[:MAX_TITLE_BYTES].decode(errors="ignore")
 
 

@@ -33,6 +33,12 @@ class Header:
     place: Place | None
     names: Sequence[str]
 
+    @property
+    def lines(self) -> str:
+        """Its names with the ruler, as lines."""
+        names = " | ".join(name.replace("|", "\\|") for name in self.names)
+        return f"{names}\n{'|'.join(['---'] * len(self.names))}|\n" if names else ""
+
 
 @dataclass(frozen=True, slots=True)
 class _TableRange:
@@ -59,17 +65,11 @@ def section_headers(
     tables = [] if media_type in NAMED_ROWS else _tables(document.blocks, text)
     if not tables:
         return [None] * len(places), None
-    of_tables: dict[int, Header | None] = {}
-
-    def header_of_table(number: int) -> Header | None:
-        if number not in of_tables:
-            of_tables[number] = _header(tables[number], text, section.start)
-        return of_tables[number]
-
     headers: list[Header | None] = []
     for start in places:
         number = bisect_right(tables, start, key=lambda table: table.start) - 1
-        header = header_of_table(number) if number >= 0 and start < tables[number].end else None
+        inside = number >= 0 and start < tables[number].end
+        header = _header(tables[number], text, section.start) if inside else None
         headers.append(header if header is not None and header.end < section.start + start else None)
     first, last = tables[0], tables[-1]
     continued = above is not None and first.first is document.blocks[0] and b"\n" not in text[: first.start]
@@ -81,7 +81,7 @@ def section_headers(
         return headers, None
     if continued and first is last:
         return headers, above
-    return headers, header_of_table(len(tables) - 1)
+    return headers, _header(last, text, section.start)
 
 
 def _header(table: _TableRange, text: bytes, section_start: int) -> Header | None:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from responsa_formats.text.languages import has_english_letters
 from responsa_server.domain.passage_words import WantedTerms
-from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
+from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, VectorKind
 from responsa_server.search.scoring import Weights
 from responsa_server.text.dates import Date, find_wanted, list_asked_dates
 from responsa_server.text.lexical import Analyzer
@@ -46,14 +46,13 @@ def readable(text: str) -> str:
     return text
 
 
-def sequences_of_passage(found_passage: FoundPassage, analyzer: Analyzer) -> Sequence[Sequence[str]]:
-    """The sequences of terms that a passage's words have; see `passage_words.py`."""
+def sequences_of_passage(
+    found_passage: FoundPassage, analyzer: Analyzer, texts: Sequence[str] = ()
+) -> Sequence[Sequence[str]]:
+    """The sequences of terms that a passage's words have; see `passage_words.py`. texts: what its pieces say
+    (`PassageParts.read_units`); () if they are not tables' rows."""
     passage, language = found_passage.passage, found_passage.language
-    raw, offset = passage.text.encode(), passage.source.start
-    texts = (
-        raw[piece.source.start - offset : piece.source.end - offset].decode()
-        for piece in found_passage.pieces
-    )
+    texts = texts or [_text_of(passage, piece) for piece in found_passage.pieces]
     above = analyzer.terms(" ".join((passage.title, *passage.headings, passage.name)), language)
     return [above, *(analyzer.terms(readable(piece), language) for piece in texts)]
 
@@ -171,7 +170,7 @@ def judge(
             continue
         evidence = _evidence(question, index, piece, terms, own, titled, before, passage_score)
         if piece.kind is VectorKind.ROW and question.dates:
-            first = find_wanted(_text_of(passage, piece), passage.language, question.dates)
+            first = find_wanted(_text_of(passage.passage, piece), passage.language, question.dates)
             share = 1.0 if not first else OTHER_DATE if first < 0 else LATER_DATE
             evidence = evidence._replace(score=share * evidence.score)
         judged.append(evidence)
@@ -179,9 +178,9 @@ def judge(
     return judged
 
 
-def _text_of(passage: FoundPassage, piece: PassagePiece) -> str:
-    start = passage.passage.source.start
-    return passage.passage.text.encode()[piece.source.start - start : piece.source.end - start].decode()
+def _text_of(passage: Passage, piece: PassagePiece) -> str:
+    start = passage.source.start
+    return passage.text.encode()[piece.source.start - start : piece.source.end - start].decode()
 
 
 def _evidence(

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, product
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from responsa_server.domain.answers import Ranking
@@ -27,10 +27,10 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.knowledge import ExcerptPlace, ShownPart
-from responsa_server.domain.passages import FoundPassage, NearText, VectorKind
+from responsa_server.domain.passages import FoundPassage, NearText, Passage, VectorKind
 from responsa_server.domain.sharing import pause
 from responsa_server.search.evidence import ParsedQuestion, PieceEvidence, judge, readable
-from responsa_server.search.parts import CUT, ExcerptPart, PassageParts
+from responsa_server.search.parts import ExcerptPart, PassageParts
 from responsa_server.search.retrieve import ParsedQuestions, Retrieval, ScoredPassage
 from responsa_server.text.dates import find_wanted, is_whole_date
 from responsa_server.text.instructing import instructing_spans, without_instructions
@@ -99,34 +99,48 @@ class ChosenExcerpt:
                 self.question.mask(frozenset(analyzer.terms(readable(line), found_passage.language)))
             )
 
-        card = self.part if self.alone else parts.card(row, weigh)
+        card = self.part if self.alone else parts.card(row, weigh, marked)
         source, piece = card.source, found_passage.pieces[row].source
+        marked = marked if marked is not None and marked.is_within(source) else None
         piece = ByteRange(max(piece.start, source.start), min(piece.end, source.end))
         markdown, cell, section = _write_card(parts, card, self.part, marked)
-        span = passage.place_of(marked or piece)
-        return Excerpt(
-            passage.id,
-            passage.collection_id,
-            kinds.get(passage.collection_id),
-            passage.document_id,
-            passage.version,
-            without_instructions(passage.title),
-            list(map(without_instructions, parts.headings(card))),
-            passage.uri,
-            source,
-            parts.text(source),
-            markdown,
-            _grade(self.support),
-            self.support,
-            span.page,
-            span.boxes,
-            span.path,
-            passage.date,
-            marked,
-            cell,
-            piece,
-            section,
+        grade = Grade.PERHAPS if self.support >= NEAR else Grade.CLOSEST
+        grade = Grade.ANSWERS if self.support >= ANSWERS else grade
+        shown = parts.text(source), markdown, grade, self.support
+        headings = parts.headings(card)
+        return _make_excerpt(
+            passage, kinds, headings, source, shown, marked or piece, marked, cell, piece, section
         )
+
+
+def _make_excerpt(
+    passage: Passage,
+    kinds: Mapping[str, CollectionKind],
+    headings: Sequence[str],
+    source: ByteRange,
+    shown: tuple[str, str, Grade, float],
+    opened: ByteRange,
+    *marks: Any,
+) -> Excerpt:
+    """kinds: those of the collections. shown: the text, the Markdown, the grade and the support. opened: what a reader opens."""
+    span = passage.place_of(opened)
+    return Excerpt(
+        passage.id,
+        passage.collection_id,
+        kinds.get(passage.collection_id),
+        passage.document_id,
+        passage.version,
+        without_instructions(passage.title),
+        list(map(without_instructions, headings)),
+        passage.uri,
+        source,
+        *shown,
+        span.page,
+        span.boxes,
+        span.path,
+        passage.date,
+        *marks,
+    )
 
 
 def share_half(span: ByteRange, other: ByteRange) -> bool:
@@ -151,21 +165,9 @@ def _write_card(
     parts: PassageParts, card: ExcerptPart, section: ExcerptPart, marked: ByteRange | None
 ) -> tuple[str, ByteRange | None, str]:
     """The Markdown of a card, where its marked cell stands in it, and the Markdown of its section; '' if that is the card."""
-    markdown = parts.markdown(card) or CUT
+    markdown = parts.markdown(card) or parts.markdown(section)
     whole = "" if card.source == section.source else parts.markdown(section)
     return markdown, parts.find_mark(replace(card, marked=marked), markdown), whole
-
-
-def excerpts_of(
-    passage: ScoredPassage,
-    near: NearText | None,
-    retrieval: Retrieval,
-    questions: ParsedQuestions,
-    analyzer: Analyzer,
-) -> Iterator[ChosenExcerpt]:
-    """The excerpts round the pieces of a passage that can be shown, each once, that of the best piece first; none
-    without the text around the passage."""
-    return iter(()) if near is None else _excerpts(passage, near, questions.of(passage), retrieval, analyzer)
 
 
 async def choose(
@@ -220,39 +222,25 @@ def _further(chosen: Sequence[ChosenExcerpt], retrieval: Retrieval) -> tuple[Exc
         if instructing_spans(passage.text) if known is None else known:
             continue
         taken.append((passage.read, passage.source))
-        span = passage.place_of(passage.source)
+        shown = "", "", Grade.CLOSEST, 0.0
         further.append(
-            Excerpt(
-                passage.id,
-                passage.collection_id,
-                retrieval.kinds.get(passage.collection_id),
-                passage.document_id,
-                passage.version,
-                without_instructions(passage.title),
-                list(map(without_instructions, passage.headings)),
-                passage.uri,
-                passage.source,
-                "",
-                "",
-                Grade.CLOSEST,
-                0.0,
-                span.page,
-                span.boxes,
-                span.path,
-                passage.date,
-            )
+            _make_excerpt(passage, retrieval.kinds, passage.headings, passage.source, shown, passage.source)
         )
     return tuple(further[:MAX_MORE_EXCERPTS])
 
 
-def _excerpts(
+def excerpts_of(
     passage: ScoredPassage,
-    near: NearText,
-    question: ParsedQuestion,
+    near: NearText | None,
     retrieval: Retrieval,
+    questions: ParsedQuestions,
     analyzer: Analyzer,
 ) -> Iterator[ChosenExcerpt]:
-    """The excerpts round the pieces of a passage that can be shown, each once, that of the best piece first."""
+    """The excerpts round the pieces of a passage that can be shown, each once, that of the best piece first; none
+    without the text around the passage."""
+    if near is None:
+        return
+    question = questions.of(passage)
     parts, tried = PassageParts(passage.found, near), set[ByteRange]()
     judged = judge(question, passage.found, passage.score.total, analyzer)
     for best in sorted(judged, key=lambda piece: -piece.score):
@@ -260,14 +248,14 @@ def _excerpts(
         part = parts.of(index)
         if part is not None and part.source not in tried and parts.instructs(part.source):
             # An instruction to an assistant is nobody's answer. The sentence next to it is shown without it.
-            part, alone = parts.alone(index), True
-            too_long = part.source.end - part.source.start > MAX_EXCERPT_BYTES
-            part = None if too_long or parts.instructs(part.source) else part
+            piece, alone = best.piece.source, True
+            too_long = piece.end - piece.start > MAX_EXCERPT_BYTES
+            part = None if too_long or parts.instructs(piece) else parts.at(piece)
         if part is None or part.source in tried:
             continue
         tried.add(part.source)
         text = parts.text(part.source)
-        if not any(map(str.isalnum, text)):
+        if not parts.markdown(part):
             continue
         value = _support(passage, question, index, best.titled, part, analyzer)
         if find_wanted(text, passage.found.language, question.dates) == -1:
@@ -317,12 +305,6 @@ def support(cosine: float | None, share: float) -> float:
     else:
         value = BASE + COSINE * max(cosine, 0.0) + SHARE * share
     return 1 / (1 + math.exp(-value))
-
-
-def _grade(value: float) -> Grade:
-    if value >= ANSWERS:
-        return Grade.ANSWERS
-    return Grade.PERHAPS if value >= NEAR else Grade.CLOSEST
 
 
 def _find_cell(

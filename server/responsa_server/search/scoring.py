@@ -1,10 +1,10 @@
 """Computes how well a passage fits a question, from 0 to 1. Pure functions.
 
 The lexical score is BM25 (Robertson and Zaragoza 2009, doi:10.1561/1500000019), divided by the greatest value that the question's
-terms could reach. The vector score is the best cosine of a piece, plus half the best cosine of a window, divided by the
-sum of the two weights. Neither score depends on the other passages of the result. Therefore a score means the same in every
-search, and a threshold makes sense. In all our measurements, ranking by the weighted sum of the two scores was also better than
-min-max scaling or reciprocal ranks (docs/retrieval.md).
+terms could reach. The vector score is the mean of the best cosine of a piece and the best cosine of a window. Neither score
+depends on the other passages of the result. Therefore a score means the same in every search, and a threshold makes sense. In
+all our measurements, ranking by the weighted sum of the two scores was also better than min-max scaling or reciprocal ranks
+(docs/retrieval.md).
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from responsa_server.text.synonyms import Alternatives
 K1: Final = 1.2
 B: Final = 0.75
 VECTOR_WEIGHT: Final = 1.8
-WINDOW_WEIGHT: Final = 0.5
 
 
 # What a word that no passage has weighs at most, as a multiple of a word that one passage has. From 50 passages on, the
@@ -203,6 +202,6 @@ def _weigh_cosines(candidates: Candidates) -> Column:
     """The vectors' part of the scores, 0 to 1; NaN for a passage without a cosine."""
     windows, pieces = (np.round(each, COSINE_DIGITS) for each in (candidates.windows, candidates.pieces))
     near, wide = (np.maximum(np.nan_to_num(each), 0.0) for each in (pieces, windows))
-    vector: Column = np.minimum((near + WINDOW_WEIGHT * wide) / (1 + WINDOW_WEIGHT), 1.0)
+    vector: Column = np.minimum((near + wide) / 2, 1.0)
     vector[np.isnan(windows) & np.isnan(pieces)] = np.nan
     return vector

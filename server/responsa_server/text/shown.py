@@ -36,7 +36,7 @@ _MOST_BRACKETS: Final = 500
 MARKDOWN: Final = "text/markdown"
 """The media type of the documents whose text is Markdown."""
 _MAX_NESTING: Final = 20
-_MOST_COLUMNS: Final = 8
+MOST_COLUMNS: Final = 8
 """A wider table is not readable on a card."""
 _MAX_ADDRESS: Final = 2_000
 
@@ -209,7 +209,7 @@ def shown_table(header: Sequence[str], rows: Sequence[str], origin: QuoteOrigin)
     if origin.named:
         named = list(map(_by_name, texts))
         columns = list(dict.fromkeys(name for row in named for name in row))
-        if len(columns) > _MOST_COLUMNS:
+        if len(columns) > MOST_COLUMNS:
             return "\n".join(f"- {_list_cells(row, origin)}" for row in named if any(row.values()))
         names = [escaped(name) for name in columns]
         cells = [[_cell(row.get(name, ""), origin) for name in columns] for row in named]

@@ -65,9 +65,7 @@ def test_a_forged_box_is_refused(box: tuple[int, int, int, int]) -> None:
 
 def test_a_passage_keeps_the_places_of_its_own_bytes() -> None:
     blocks = document(Place(1), None, Place(2, (1, 2, 3, 4)), Place(3)).blocks
-    section = OpenSection(
-        b"", (), (), (), (), [block for block in blocks if block.place is not None], 0, 0, 0
-    )
+    section = OpenSection(b"", (), (), [block for block in blocks if block.place is not None], 0, 0, 0)
     assert section.places(ByteRange(2, 12)) == [
         PlacedBlock(2, 4, 1, None, ""),
         PlacedBlock(10, 12, 2, (1, 2, 3, 4), ""),

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import UUID
 
 import numpy as np
 
 from responsa_formats.parsers.table import FORMATS
 from responsa_formats.text.canonical import BlockKind
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.passages import OutlinedHeading, VectorKind
+from responsa_server.domain.passages import OutlinedHeading, Passage, VectorKind
 from responsa_server.ingest.indexing import plan_vectors
 from responsa_server.search.embedder import Vectors
-from responsa_server.text.sentences import pieces
+from responsa_server.text.sentences import Piece, PieceKind, pieces
 from tests.formats.originals import original_of
 
 
@@ -33,6 +34,13 @@ class Wide:
 
 def windows_of(text: str, *above: OutlinedHeading) -> list[tuple[str, str]]:
     """The source and the text of each window."""
+    return planned_of(text, *above, kind=VectorKind.WINDOW)
+
+
+def planned_of(
+    text: str, *above: OutlinedHeading, kind: VectorKind, header: str = ""
+) -> list[tuple[str, str]]:
+    """The source and the text of each vector of a kind."""
     row = FORMATS.with_name("MARKDOWN")
     assert row is not None
     document = row.load()(original_of(text, "MARKDOWN"))
@@ -43,12 +51,36 @@ def windows_of(text: str, *above: OutlinedHeading) -> list[tuple[str, str]]:
     ]
     source = ByteRange(0, len(text.encode()))
     found = pieces(text, document.blocks, "en")
-    planned = plan_vectors(Wide(), "Handbook", [*above, *outline], source, text, found)
+    passage = Passage(
+        UUID(int=1), "", UUID(int=1), 1, "Handbook", "", source, text, outline=[*above, *outline]
+    )
+    planned = plan_vectors(Wide(), passage, found)
     return [
         (text.encode()[one.source.start : one.source.end].decode().strip(), one.text)
         for one in planned
-        if one.kind is VectorKind.WINDOW
+        if one.kind is kind
     ]
+
+
+def test_a_row_is_embedded_with_the_names_of_its_columns_below_what_stands_above_its_table() -> None:
+    table = "| Lamp | Price |\n|---|---|\n| Wren | 20 |\n| Owl |  |\n"
+    said = [("| Wren | 20 |", "Lamp: Wren; Price: 20"), ("| Owl |  |", "Lamp: Owl")]
+    for page, above in (
+        (f"# Shop\n\n{table}", "Shop\n"),
+        (f"# Shop\n\nOur lamps:\n\n{table}", "Our lamps:\n"),
+    ):
+        assert planned_of(page, kind=VectorKind.ROW)[1:] == [(row, f"{above}{text}") for row, text in said]
+    further = Passage(UUID(int=1), "", UUID(int=1), 1, "", "", ByteRange(500, 508), "Owl | 30")
+    row = Piece(500, 508, PieceKind.ROW)
+    assert (
+        plan_vectors(Wide(), further, [row], header="Lamp | Price\n---|---|\n")[1].text
+        == "Lamp: Owl; Price: 30"
+    )
+    # What the model does not read is left out cell by cell.
+    wide = planned_of(
+        f"| A | B | C |\n|---|---|---|\n| one | {'word ' * 30}| {'more ' * 30}|", kind=VectorKind.ROW
+    )
+    assert wide[1][1] == f"A: one; B: {'word ' * 30}".strip()
 
 
 def test_windows_end_at_headings_and_have_the_path_of_their_section() -> None:

@@ -78,7 +78,7 @@ def part(passage: FoundPassage, words: str, before: str) -> tuple[PassageParts, 
         assert [stored.cells(row) for row in rows] == [parts.cells(row) for row in rows]
         some, same = parts.card(place, lambda _: 0.0), stored.card(place, lambda _: 0.0)
         assert (same.source, stored.markdown(same)) == (some.source, parts.markdown(some))
-    assert (made is None) == (kept is None)
+    assert (kept is None) == (made is None or not parts.markdown(made))
     return parts, made
 
 
@@ -195,14 +195,9 @@ def test_a_card_is_a_piece_with_its_neighbours_below_the_same_heading() -> None:
 def test_a_card_has_at_most_eight_items_rows_or_lines() -> None:
     items = card("\n".join(f"- item {number}" for number in range(30)), "item 12")
     assert ("- item 12" in items, items.count("- item"), items.count(CUT)) == (True, 8, 2)
-    # A list counts its lines, not its words; an item of several lines counts as these.
-    notice = "\n".join(
-        f"- For a holiday of {number} weeks you must give {number} months of notice before."
-        for number in range(2, 8)
-    )
-    assert (card(notice, "5 weeks"), card(notice, "5 weeks").count(CUT)) == (notice, 0)
-    long = "\n".join(f"- Rule {number} {'and so on ' * 12}" for number in range(9))
-    assert card(long, "Rule 4").count("- Rule") == 3
+    # Nor more than sixty words, as prose.
+    long = "\n".join(f"- Rule {number} {'and so on ' * 8}" for number in range(9))
+    assert re.findall(r"Rule \d|…", card(long, "Rule 4")) == [CUT, "Rule 4", "Rule 5", CUT]
     csv = "city,area\n" + "\n".join(f"town {number},{number}" for number in range(30))
     for table in (
         card(csv, "town 12", name="a.csv"),
@@ -215,11 +210,48 @@ def test_a_card_has_at_most_eight_items_rows_or_lines() -> None:
     assert ("line_20 = 20" in lines, lines.count(" = "), lines.count("```")) == (True, 8, 2)
 
 
+def test_a_card_goes_back_to_the_beginning_of_its_paragraph_first() -> None:
+    said = " ".join(f"Sentence {number} is one of those that stand here." for number in range(8))
+    page = f"Before it.\n\n{said}\n\n{said.replace('Sentence', 'Other')}"
+    assert re.findall(r"\w+ (?=\d|it)\w+", card(page, "Sentence 3")) == [
+        f"Sentence {number}" for number in range(6)
+    ]
+    item = f"- First.\n- {said} {said.replace('Sentence', 'Other')}\n- Last."
+    assert re.findall(r"\w+ \d|First", card(item, "Sentence 3")) == [
+        f"Sentence {number}" for number in range(6)
+    ]
+
+
+def test_a_list_has_what_leads_to_it_and_no_more_than_its_first_words() -> None:
+    items = "\n".join(f"- The item with the number {number} of many." for number in range(100))
+    shown = card(f"You need these:\n\n{items}", "number 50 ")
+    assert shown.startswith(f"You need these:\n\n{CUT}\n\n- The item with the number 4")
+    assert card(f"You need these:\n\n{items}", "number 2 ").startswith(
+        "You need these:\n\n- The item with the number 0 "
+    )
+    long = card(f"{'Of all of this, '.capitalize() * 5}you need these:\n\n{items}", "number 50 ")
+    assert long.startswith(f"{('Of all of this, ' * 3).strip()} {CUT}\n\n{CUT}\n\n- The item")
+
+
+def test_of_a_row_that_is_longer_than_a_card_the_cells_that_weigh_most_are_shown() -> None:
+    names = [f"Name of the column {number}" for number in range(12)]
+    cells = [f"what is said in the cell {number}" for number in range(12)]
+    table = f"| {' | '.join(names)} |\n|{'---|' * 12}\n| {' | '.join(cells)} |\n"
+    shown = card(table, "cell 3 ", wanted="cell 9")
+    header, _, row, *cut = shown.removeprefix(f"{CUT}\n\n").splitlines()
+    assert ("column 9" in header, "cell 9" in row, header.count("|")) == (True, True, row.count("|"))
+    assert len(re.findall(r"\w+", f"{header} {row}")) <= 60
+    assert cut[-1:] == [CUT] or "cell 11" in row
+    numbers = ",".join(str(number) for number in range(100, 112))
+    named = card(f"{','.join(names)}\n{numbers}\n{numbers}\n", "103", name="a.csv", wanted="column 9")
+    assert re.findall(r"column 9|109", named) == ["column 9", "109"]
+
+
 def test_the_headings_of_a_part_are_those_above_it() -> None:
     one = passage_of(PAGE)
     parts = PassageParts(one)
     titles = {
-        parts.text(piece.source): parts.headings(parts.alone(place))
+        parts.text(piece.source): parts.headings(ExcerptPart(piece.source, place, place))
         for place, piece in enumerate(one.pieces)
         if piece.kind is not VectorKind.HEADING
     }

@@ -347,7 +347,7 @@ class PassageAnalysis:
     """What is stored of the text of a passage: see `NewPassage`."""
 
     words: bytes
-    cards: bytes
+    cards: bytes | None
     instructing: Sequence[tuple[int, int]] | None
     terms: str
     length: int

@@ -267,7 +267,7 @@ SELECT p.id, coalesce(CASE WHEN (p.places -> 0 ->> 1)::int < p.byte_start
 FROM responsa.passage AS p
 LEFT JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
 WHERE p.tenant_id = %(tenant)s AND p.live AND (coalesce(get_byte(p.words, 0), 0) <> 1
-    OR coalesce(p.instructing[1], 0) <> 1 OR p.analysis <> 3 OR p.cards IS NULL)
+    OR coalesce(p.instructing[1], 0) <> 1 OR p.analysis <> 4 OR p.cards IS NULL)
 ORDER BY p.id LIMIT %(most)s;
 
 -- name: of_other_terms
