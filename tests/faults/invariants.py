@@ -18,6 +18,7 @@ import psycopg
 from google.protobuf.message import DecodeError
 from psycopg.rows import dict_row
 
+from responsa.chat.v1 import turn_pb2
 from tests.faults.golden import Differs, Event, Reading, events_of, is_terminal, kind, read
 
 Row = dict[str, Any]
@@ -216,7 +217,11 @@ class Ledger:
         for identity, turn in kept.items():
             if turn.outcome not in WITH_MESSAGES:
                 continue
-            rows = spoken.get(identity, [])
+            rows, end = spoken.get(identity, []), turn.reading.terminal
+            # A turn that is stopped because its user lost access adds nothing to the conversation.
+            stopped = end is not None and end.refused.reason == turn_pb2.REFUSAL_REASON_NOT_PERMITTED
+            if stopped and not rows:
+                continue
             if not rows:
                 yield Violation("messages", str(identity), f"{turn.outcome}, without messages")
             elif turn.reading.terminal is not None and turn.outcome == "answered":

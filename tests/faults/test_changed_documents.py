@@ -158,7 +158,8 @@ async def test_no_turn_fails_whatever_happens_to_the_documents_that_it_has_found
             await following
             await asyncio.to_thread(worker.kill)
             # A stream whose reader loses the document ends with a refusal that the log does not have.
-            end = reader.snapshot or reader.terminal
+            snapshot = reader.snapshot
+            end = reader.terminal if snapshot is None else snapshot.snapshot.terminal_event
             report.count(kind(end))
             assert kind(end) in ("answer", "refused"), end
             if kind(end) == "answer":
