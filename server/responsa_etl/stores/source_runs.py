@@ -533,7 +533,9 @@ class PostgresSourceRuns:
         ended = await (await database.execute(self._queries["ended"], values)).fetchall()
         failed = [row for row in ended if row[2] is not None]
         await self._insert(
-            database, claim, [NewFailure(DocumentKey(kind, key), *said) for kind, key, *said, _ in failed]
+            database,
+            claim,
+            [NewFailure(DocumentKey(kind, key), *problem) for kind, key, *problem, _ in failed],
         )
         if failed and not every:
             await self._count_failed(database, claim, [new for *_, new in failed])
@@ -581,10 +583,10 @@ class PostgresSourceRuns:
                 await database.execute(self._queries[name], values)
 
     async def _count_failed(
-        self, database: Connection, claim: RunClaim, new: Sequence[bool], kept: int = 0
+        self, database: Connection, claim: RunClaim, new: Sequence[bool], undeleted: int = 0
     ) -> None:
-        """new: for each row that failed, whether its document would have been the first. kept: what is not deleted."""
-        values = {**run_values(claim), "failed": len(new), "new": sum(new), "kept": kept}
+        """new: for each row that failed, whether its document would have been the first. undeleted: what is not deleted."""
+        values = {**run_values(claim), "failed": len(new), "new": sum(new), "undeleted": undeleted}
         await database.execute(self._queries["count_failed"], values)
 
     async def _require(self, database: Connection, tenant_id: str, source_id: str) -> None:

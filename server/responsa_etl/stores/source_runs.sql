@@ -229,10 +229,11 @@ UPDATE responsa.operation SET passages_done = greatest(0, passages_total - %(unr
 WHERE tenant_id = %(tenant)s AND id = %(id)s AND passages_done <> greatest(0, passages_total - %(unread)s);
 
 -- name: count_failed
--- What was planned, and does not happen. new: how many of those that failed would have been created. kept: of those to delete.
-UPDATE responsa.operation SET counts = counts || (SELECT jsonb_object_agg(c.name, greatest(0, coalesce((counts ->> c.name)::int, 0) + c.more))
+-- What was planned, and does not happen. new: how many of those that failed would have been created. undeleted: of those to delete.
+UPDATE responsa.operation SET counts = counts || (
+        SELECT jsonb_object_agg(c.name, greatest(0, coalesce((counts ->> c.name)::int, 0) + c.more))
         FROM (VALUES ('failed', %(failed)s::int), ('created', -%(new)s::int), ('updated', %(new)s::int - %(failed)s::int),
-            ('deleted', -%(kept)s::int)) AS c (name, more)),
+            ('deleted', -%(undeleted)s::int)) AS c (name, more)),
     update_time = clock_timestamp()
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
 

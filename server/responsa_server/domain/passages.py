@@ -14,11 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from itertools import takewhile
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 from uuid import UUID
-
-import numpy as np
-from numpy.typing import NDArray
 
 from responsa_server.domain.events import ByteRange, ToolOrigin, VersionRead
 from responsa_server.domain.kinds import CollectionKind
@@ -33,7 +30,8 @@ VECTORS_PART: Final = "vectors"
 alone may still work.
 """
 
-Column = NDArray[np.float64]
+Column = Any
+"""A column of numbers, as numpy has them (float64)."""
 COSINE_DIGITS: Final = 4
 """The digits of a cosine that all indexes agree on: each adds up in another order."""
 

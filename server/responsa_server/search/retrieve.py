@@ -398,8 +398,8 @@ class Retriever:
             recorded.add(collections=len(statistics))
         self._check_models(query, statistics, vectors, strict=strict)
         with stage("candidates") as recorded:
-            found, ranked = await _rank(index, scope, strings, vectors, query)
-            recorded.add(passages=found)
+            number, ranked = await _rank(index, scope, strings, vectors, query)
+            recorded.add(passages=number)
         # Up to here, collections have the ids of the index; from here on, those of the reader's names.
         shown = {name: of.shown or name for name, of in statistics.items()}
         first_asked = len(query.expansions)
@@ -484,8 +484,8 @@ async def _rank(
                 vector_votes=[vote[language] for language in candidates.languages],
             )
             ranked += (
-                _Ranked(candidates.ids[place], collection, score, term, calibrated)
-                for place, score in scores.select_best(query.top_k).items()
+                _Ranked(candidates.ids[row], collection, score, term, calibrated)
+                for row, score in scores.select_best(query.top_k).items()
             )
     return sum(len(of.ids) for each in lists for of in each.values()), ranked
 

@@ -15,10 +15,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from responsa_server.domain.passages import COSINE_DIGITS, Candidates, Column, TermStatistics
+from responsa_server.domain.passages import COSINE_DIGITS, Candidates, TermStatistics
 from responsa_server.text.lexical import missing_words
 from responsa_server.text.synonyms import Alternatives
+
+Column = NDArray[np.float64]
 
 K1: Final = 1.2
 B: Final = 0.75
@@ -150,13 +153,13 @@ class Scores:
     lexical: Column
     vector: Column
 
-    def select_best(self, most: int) -> Mapping[int, Score]:
-        """The places of the best candidates with their scores, best first; of equal ones, the first."""
-        best = np.argsort(-self.total, kind="stable")[:most]
+    def select_best(self, limit: int) -> Mapping[int, Score]:
+        """The indexes of the best candidates with their scores, best first; of equal ones, the first."""
+        best = np.argsort(-self.total, kind="stable")[:limit]
         rows = np.stack((self.total, self.bm25, self.lexical, self.vector), axis=1)[best].tolist()
         return {
-            place: Score(total, bm25, lexical, None if math.isnan(vector) else vector)
-            for place, (total, bm25, lexical, vector) in zip(best.tolist(), rows, strict=True)
+            index: Score(total, bm25, lexical, None if math.isnan(vector) else vector)
+            for index, (total, bm25, lexical, vector) in zip(best.tolist(), rows, strict=True)
         }
 
 
@@ -200,8 +203,9 @@ def _add_alternatives(counts: Column, weights: Weights, places: Mapping[str, int
 
 def _weigh_cosines(candidates: Candidates) -> Column:
     """The vectors' part of the scores, 0 to 1; NaN for a passage without a cosine."""
-    windows, pieces = (np.round(each, COSINE_DIGITS) for each in (candidates.windows, candidates.pieces))
-    near, wide = (np.maximum(np.nan_to_num(each), 0.0) for each in (pieces, windows))
-    vector: Column = np.minimum((near + wide) / 2, 1.0)
+    windows: Column = np.round(candidates.windows, COSINE_DIGITS)
+    pieces: Column = np.round(candidates.pieces, COSINE_DIGITS)
+    positive = np.maximum(np.nan_to_num(windows), 0.0) + np.maximum(np.nan_to_num(pieces), 0.0)
+    vector: Column = np.minimum(positive / 2, 1.0)
     vector[np.isnan(windows) & np.isnan(pieces)] = np.nan
     return vector
