@@ -185,7 +185,7 @@ def score_candidates(
     # What the BM25 score of a passage approaches as all terms, including the missing ones, occur more and more often.
     greatest = weights.total * (K1 + 1)
     lexical = np.minimum(bm25 / greatest, 1.0) if greatest > 0 else np.zeros(len(norm))
-    vector = _weigh_cosines(candidates)
+    vector = _weigh_cosines(candidates.windows, candidates.pieces)
     vector[~np.array(vector_votes, bool)] = np.nan
     whole = (lexical + VECTOR_WEIGHT * vector) / (1 + VECTOR_WEIGHT) if text_votes else vector
     total = np.where(np.isnan(vector), lexical if text_votes else 0.0, whole)
@@ -201,10 +201,9 @@ def _add_alternatives(counts: Column, weights: Weights, places: Mapping[str, int
     return more
 
 
-def _weigh_cosines(candidates: Candidates) -> Column:
+def _weigh_cosines(windows: Column, pieces: Column) -> Column:
     """The vectors' part of the scores, 0 to 1; NaN for a passage without a cosine."""
-    windows: Column = np.round(candidates.windows, COSINE_DIGITS)
-    pieces: Column = np.round(candidates.pieces, COSINE_DIGITS)
+    windows, pieces = np.round(windows, COSINE_DIGITS), np.round(pieces, COSINE_DIGITS)
     positive = np.maximum(np.nan_to_num(windows), 0.0) + np.maximum(np.nan_to_num(pieces), 0.0)
     vector: Column = np.minimum(positive / 2, 1.0)
     vector[np.isnan(windows) & np.isnan(pieces)] = np.nan
