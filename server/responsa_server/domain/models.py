@@ -201,9 +201,10 @@ class Takeover(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TextPiece:
-    """The next piece of the text, never empty."""
+    """The next piece of the text, never empty. pieces: of how many pieces of the model it consists."""
 
     text: str
+    pieces: int = field(default=1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ Unavailable. The repeated call then finds the result of the first call, or does 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Protocol
@@ -327,7 +327,8 @@ class ToolRecord:
     """The ledger's entry for a tool call in a turn.
 
     outcome: None if the call began and its outcome is unknown. content, data, sources, fault: as in `ToolReturned`.
-    effect: the tool's effect when the call was announced; None if it is not known.
+    effect: the tool's effect when the call was announced; None if it is not known. tool, arguments: the call; "" if they
+    are not known.
     """
 
     outcome: ToolOutcome | None
@@ -336,6 +337,8 @@ class ToolRecord:
     sources: Sequence[ToolSource] = ()
     fault: ToolFault | None = None
     effect: Effect | None = None
+    tool: str = ""
+    arguments: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
 @dataclass(frozen=True, slots=True)

@@ -418,7 +418,7 @@ class _ChainAnswer:
                 yield Withdrawn(call.keep)
         if isinstance(piece, TextPiece):
             if first:
-                piece = TextPiece(_join(self._text, piece.text, prefix=call.prefix))
+                piece = replace(piece, text=_join(self._text, piece.text, prefix=call.prefix))
             self._text += piece.text
         self.open = self.open and not asks
         yield piece
@@ -592,7 +592,7 @@ class ModelChain:
                             held += piece.text
                             if _is_nothing(held, prompt):
                                 continue
-                            piece = TextPiece(held)
+                            piece = replace(piece, text=held)
                         case Withdrawn():
                             held = ""
                             continue

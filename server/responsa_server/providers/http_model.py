@@ -701,7 +701,7 @@ async def _gather(pieces: AsyncGenerator[ModelPiece, None]) -> AsyncGenerator[Mo
                 async for piece in pieces:
                     last = arrived[-1] if arrived else None
                     if isinstance(piece, TextPiece) and isinstance(last, TextPiece):
-                        arrived[-1] = TextPiece(last.text + piece.text)
+                        arrived[-1] = TextPiece(last.text + piece.text, last.pieces + piece.pieces)
                     else:
                         arrived.append(piece)
                     news.set()

@@ -231,7 +231,7 @@ class PlannedAgent:
         self, begin_at: str, state: GraphState, task: AnswerTask, emit: Emit
     ) -> tuple[str, GraphState]:
         """The node and the state of a milestone, with the evidence that the caller may read now. If a passage of it is
-        gone, or cannot be read, the run goes back to the search: text, marks and ranking may rest on this passage."""
+        gone, or cannot be read, the run begins again: text, marks and ranking may rest on this passage."""
         values = cast("dict[str, object]", state)
         for key, evidence in values.items():
             if isinstance(evidence, Evidence) and self.plan.source is not None:
@@ -241,23 +241,13 @@ class PlannedAgent:
                     again = None
                 values[key] = again
                 if again is None:
-                    begin_at, values = _before_search(state)
+                    gone = Fallback(FallbackKind.SEARCHED_AGAIN, "milestone", "", "part_unavailable:passages")
+                    begin_at, values = "", {"fallbacks": [*state.get("fallbacks", ()), plain_fallback(gone)]}
                     emit(Withdrawal(""))
                     # It takes the place of the milestone whose text is withdrawn, in the same commit.
                     emit(Milestone(to_milestone(begin_at, values)))
                     break
         return begin_at, cast("GraphState", cast("object", values))
-
-
-def _before_search(state: GraphState) -> tuple[str, dict[str, object]]:
-    """The node that first found evidence, and the state before it; the beginning, if text had been sent by then."""
-    node, keys = cast("tuple[str, Sequence[str]]", state.get("searched", ("", ())))
-    if "bytes_sent" in keys:
-        node, keys = "", ()
-    values = {key: value for key, value in state.items() if key in {*keys, "steps", "visits"}}
-    gone = Fallback(FallbackKind.SEARCHED_AGAIN, "milestone", node, "part_unavailable:passages")
-    values |= {"diverted": "", "fallbacks": [*state.get("fallbacks", ()), plain_fallback(gone)]}
-    return node, values
 
 
 def _over(over: OverBudget, limits: TurnLimits, usage: Usage) -> Answered | Refused:

@@ -202,8 +202,8 @@ class ModelCall:
             async with aclosing(self._model.stream(replace(self._prompt, takeover=self))) as stream:
                 async for piece in stream:
                     match piece:
-                        case TextPiece():
-                            self._spending.piece()
+                        case TextPiece(pieces=pieces):
+                            self._spending.piece(pieces)
                             yield piece
                         case Withdrawn():
                             if piece.again:
@@ -318,21 +318,23 @@ class _Spending:
     def reads(self, messages: Sequence[PromptMessage]) -> None:
         self._messages = messages
 
-    def piece(self) -> None:
-        if self._covered:
-            self._covered = False
+    def piece(self, pieces: int = 1) -> None:
+        pieces -= self._covered
+        self._covered = False
+        if not pieces:
             return
         price = self._price
         # A fast path: without a price for the output, there is no cost to compute.
         if self._begun and (price is None or not price.output):
-            self._pieces += 1
-            self._run.spend(_UNPRICED_PIECE if price is None else _PIECE)
+            self._pieces += pieces
+            for _ in range(pieces):
+                self._run.spend(_UNPRICED_PIECE if price is None else _PIECE)
             return
         before = self._guess()
         if not self._begun:
             self._begun = True
             self._read = read_tokens(self._messages)
-        self._pieces += 1
+        self._pieces += pieces
         self._run.spend(self._guess() - before)
 
     def exactly(self, usage: Usage) -> None:

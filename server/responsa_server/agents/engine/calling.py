@@ -186,6 +186,15 @@ class ToolCaller:
             pending.result = result
         return [_result_of(plan, plans) for plan in plans]
 
+    def _number(self, number: int, call: CallModel, run: Run) -> int:
+        """The number of a call, at least this one. A run that went back to the search may make other calls than those of
+        the ledger, which keep their numbers."""
+        while (
+            (known := run.tools.get(f"{self._name}-{number}")) and known.tool and _key_of(known) != _key(call)
+        ):
+            number += 1
+        return number
+
     def _plan_calls(
         self,
         calls: Sequence[CallModel],
@@ -198,11 +207,14 @@ class ToolCaller:
         answered = {_key(result.call): result for result in succeeded}
         places = dict[str, int]()
         spent = run.limits.forbids(run.spent())
+        number = max((_number_of(result.id) for result in before), default=0)
+        number = max(number, len(before))
         for index, call in enumerate(calls):
             tool = tools.get(call.tool)
+            number = self._number(number + 1, call, run)
             plan = _CallPlan(
                 call,
-                f"{self._name}-{len(before) + index + 1}",
+                f"{self._name}-{number}",
                 tool,
                 title=tool.card.title if tool is not None else "",
             )
@@ -351,6 +363,15 @@ def _resolve_doubt(plan: _CallPlan, result: ToolResult) -> ToolResult:
 def _key(call: CallModel) -> str:
     """A text that is equal for equal calls: the tool, and the arguments as canonical JSON."""
     return json.dumps([call.tool, call.arguments], sort_keys=True, separators=(",", ":"))
+
+
+def _key_of(known: ToolRecord) -> str:
+    return json.dumps([known.tool, known.arguments], sort_keys=True, separators=(",", ":"))
+
+
+def _number_of(call_id: str) -> int:
+    number = call_id.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 def _to_model(plan: _CallPlan, result: ToolResult) -> ResultModel:

@@ -28,7 +28,7 @@ from responsa_server.agents.engine.state import (
     to_milestone,
 )
 from responsa_server.domain.agents import Milestone, Withdrawal
-from responsa_server.domain.answers import Evidence, EvidenceSource
+from responsa_server.domain.answers import EvidenceSource
 from responsa_server.domain.errors import Reason, TooSlow, Unavailable
 from responsa_server.domain.events import Delta, Fallback, FallbackKind, ModelUsed, Status
 from responsa_server.domain.formatting import in_seconds
@@ -300,8 +300,6 @@ def _wrap(plan: Plan, node: AnyNode, route: Route) -> _Action:
             output, diverted = {}, target
         if not writes.issuperset(output):
             raise PlanError(f"the node {name} has written {', '.join(sorted(set(output) - writes))}")
-        if "searched" not in state and any(isinstance(value, Evidence) for value in output.values()):
-            output["searched"] = [name, [*state]]
         if watch.text and "text" in output:
             output["bytes_sent"] = watch.end
         has_asked = watch.asked_model or (node.calls_model and bool(context.fallen))

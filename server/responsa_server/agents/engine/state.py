@@ -37,7 +37,7 @@ class GraphState(TypedDict, total=False):
 
     Only the engine writes the following keys. steps: the number of nodes that ran. visits: how often each limited edge was
     taken. bytes_sent: how many bytes of the text were sent. fallbacks: the fallbacks so far. diverted: the next node if it
-    differs from the one that the routes give; otherwise "". searched: the node that first found evidence, and the state's keys before it.
+    differs from the one that the routes give; otherwise "".
     """
 
     question: str
@@ -60,13 +60,12 @@ class GraphState(TypedDict, total=False):
     bytes_sent: int
     fallbacks: Sequence[Plain]
     diverted: str
-    searched: Sequence[object]
 
 
 TASK_KEYS: Final = frozenset({"question", "collections", "document_filter", "history", "older", "parameters"})
 """The fields that every attempt gets from its task. Milestones leave these fields out."""
 
-ENGINE_KEYS: Final = frozenset({"steps", "visits", "bytes_sent", "fallbacks", "diverted", "searched"})
+ENGINE_KEYS: Final = frozenset({"steps", "visits", "bytes_sent", "fallbacks", "diverted"})
 """The fields that only the engine writes."""
 
 KNOWN_KEYS: Final = frozenset(GraphState.__annotations__)

@@ -676,6 +676,8 @@ def record_of(row: Mapping[str, Any]) -> ToolRecord:
         sources_of(row["sources"]),
         ToolFault(row["fault"]) if row["fault"] else None,
         Effect(row["effect"]) if row["effect"] else None,
+        row["tool"],
+        row["arguments"],
     )
 
 

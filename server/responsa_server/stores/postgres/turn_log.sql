@@ -88,7 +88,8 @@ SELECT turn_id, last_seq, text_bytes, embedding_tokens, input_tokens, output_tok
 FROM responsa.turn_checkpoint WHERE turn_id = ANY (%(turns)s::uuid[]);
 
 -- name: tools (log)
-SELECT turn_id, call_id, outcome, content, data, sources, fault, effect FROM responsa.turn_tool WHERE turn_id = ANY (%(turns)s::uuid[]);
+SELECT turn_id, call_id, outcome, content, data, sources, fault, effect, tool, arguments FROM responsa.turn_tool
+WHERE turn_id = ANY (%(turns)s::uuid[]);
 
 -- name: mark_alone (log)
 UPDATE responsa.turn SET alone = %(alone)s WHERE id = %(turn)s AND epoch = %(epoch)s AND state || '' = 'running';

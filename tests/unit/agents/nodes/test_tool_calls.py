@@ -103,6 +103,17 @@ async def test_a_call_that_ended_in_an_earlier_attempt_is_neither_made_nor_told_
     assert output.results == (ResultModel(call=CALL, outcome=ToolOutcome.ERROR, content="no", id="tool-1"),)
 
 
+async def test_another_call_than_that_of_the_ledger_is_made_under_a_number_of_its_own() -> None:
+    known = ToolRecord(ToolOutcome.OK, "of y", tool=CALL.tool, arguments={"text": "y"})
+    tool, turn = Does(Effect.ONCE), Turn({"tool-1": known})
+    output = await called(tool, turn)
+    assert tool.calls == [(f"{TURN}/tool-2", {"text": "x"})]
+    assert [result.id for result in output.results] == ["tool-2"]
+    same, turn = Does(Effect.ONCE), Turn({"tool-1": replace(known, arguments=CALL.arguments)})
+    output = await called(same, turn)
+    assert (same.calls, [result.content for result in output.results]) == ([], ["of y"])
+
+
 async def test_a_call_that_was_begun_and_counts_once_is_told_as_unknown() -> None:
     tool, turn = Does(Effect.ONCE), Turn({"tool-1": ToolRecord(None, "")})
     output = await called(tool, turn)
