@@ -126,9 +126,6 @@ class TokenSettings(BaseModel, extra="forbid"):
     issuer: str = Field(
         default="responsa", min_length=1, max_length=200, description="The claim `iss` of access tokens."
     )
-    audience: str = Field(
-        default="responsa", min_length=1, max_length=200, description="The claim `aud` of access tokens."
-    )
     access_seconds: int = Field(
         default=900,
         ge=60,

@@ -45,6 +45,7 @@ LEEWAY_SECONDS: Final = 10.0
 _REQUIRED: Final = ["iss", "aud", "sub", "sid", "tenant", "iat", "exp"]
 _HEADER: Final = frozenset({"alg", "typ", "kid"})
 _NONCE_BYTES: Final = 12
+_AUDIENCE: Final = "responsa"
 # Replicas sign with a new key within this time, and keep verifying tokens of the key before it for this much longer.
 _RELOAD_SECONDS: Final = 30.0
 _OVERLAP_SECONDS: Final = 120.0
@@ -175,7 +176,7 @@ class Tokens:
         expires = issued + self._settings.access_seconds
         payload = {
             "iss": self._settings.issuer,
-            "aud": claims.resource or self._settings.audience,
+            "aud": claims.resource or _AUDIENCE,
             **({"scope": " ".join(sorted(claims.scopes))} if claims.resource else {}),
             "sub": str(claims.user_id),
             "sid": str(claims.session_id),
@@ -215,7 +216,7 @@ class Tokens:
             )
             # Only the tokens of programs have scopes.
             audience, scope = content["aud"], content.get("scope")
-            if not isinstance(audience, str) or (scope is None and audience != self._settings.audience):
+            if not isinstance(audience, str) or (scope is None and audience != _AUDIENCE):
                 raise token_invalid()
             expires = float(content["exp"])
             claims = Claims(

@@ -62,6 +62,7 @@ _MOST_NAME: Final = 128
 _MAX_ERROR_BYTES: Final = 16 * 1024
 # The number of seconds to wait for the end of the body after the end of the answer. A connection is used again only if
 # its body was read to the end.
+_CONNECT_SECONDS: Final = 5.0
 _REST_SECONDS: Final = 1.0
 _BLANK: Final = b"\xef\xbb\xbf \t\r\n"
 _EVENT_STREAM: Final = "text/event-stream"
@@ -264,7 +265,7 @@ class HttpServer:
         if (traceparent := traceparent_for(sent, "models", self._address[0])) is not None:
             headers = {**(headers or {}), "traceparent": traceparent}
         try:
-            times = httpx2.Timeout(seconds or self._server.idle_seconds, connect=self._server.connect_seconds)
+            times = httpx2.Timeout(seconds or self._server.idle_seconds, connect=_CONNECT_SECONDS)
             async with self.http.stream(
                 method, self._server.url + path, content=content, headers=headers, timeout=times
             ) as response:
@@ -567,7 +568,7 @@ def _transport(server: CompatibleSettings) -> httpx2.AsyncBaseTransport:
     if isinstance(server, GuardedSettings):
         reach = ReachableHosts(frozenset({origin_of(server.url)}), server.allowed)
         trust = create_trust() if tls else httpx2.create_ssl_context(verify=False)
-        return GuardedTransport(reach, look_up, trust, server.connect_seconds, "models")
+        return GuardedTransport(reach, look_up, trust, _CONNECT_SECONDS, "models")
     return Connections(tls=tls, most_idle=64 if server.keep_alive else 0, uds=server.uds)
 
 

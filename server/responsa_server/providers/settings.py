@@ -112,9 +112,6 @@ class ModelServerSettings(BaseModel, extra="forbid"):
         default=SecretStr(""),
         description="The server's key, from the environment or a secret file. Empty if it needs none.",
     )
-    connect_seconds: float = Field(
-        default=5.0, ge=0.1, le=60, description="The longest time for opening a connection."
-    )
     idle_seconds: float = Field(
         default=30.0,
         ge=1,

@@ -207,8 +207,8 @@ class ToolCaller:
         answered = {_key(result.call): result for result in succeeded}
         places = dict[str, int]()
         spent = run.limits.forbids(run.spent())
-        number = max((_number_of(result.id) for result in before), default=0)
-        number = max(number, len(before))
+        ends = [result.id.rpartition("-")[2] for result in before]
+        number = max(len(before), *(int(end) for end in ends if end.isdecimal()), 0)
         for index, call in enumerate(calls):
             tool = tools.get(call.tool)
             number = self._number(number + 1, call, run)
@@ -367,11 +367,6 @@ def _key(call: CallModel) -> str:
 
 def _key_of(known: ToolRecord) -> str:
     return json.dumps([known.tool, known.arguments], sort_keys=True, separators=(",", ":"))
-
-
-def _number_of(call_id: str) -> int:
-    number = call_id.rpartition("-")[2]
-    return int(number) if number.isdecimal() else 0
 
 
 def _to_model(plan: _CallPlan, result: ToolResult) -> ResultModel:
