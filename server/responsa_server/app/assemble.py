@@ -113,7 +113,6 @@ from responsa_server.turns.settings import TurnOptions
 # Of the connections of the large pool.
 _RERANKING_SECONDS: Final = 4.0
 """The longest time for the reranking model; then the search's own order stays."""
-_EMBEDDING_SECONDS: Final = 4.0
 _BACKGROUND_SECONDS: Final = 30.0
 """The longest time of one call of a model for background work."""
 _SHARE_OF_TURNS: Final = 0.5
@@ -182,8 +181,8 @@ async def build_knowledge(
         embedders,
         caches.vectors,
         caches.searches,
+        embedding_seconds=settings.retrieval.embedding_seconds,
         outside=vectors,
-        embedding_seconds=_EMBEDDING_SECONDS,
         residents=residents,
         database_searches=max(1, settings.database_pool // 2),
     )

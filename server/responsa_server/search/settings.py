@@ -62,6 +62,15 @@ class RetrievalSettings(BaseModel, extra="forbid", regex_engine="python-re"):
             "its model until ReindexCollection changes it."
         ),
     )
+    embedding_seconds: float = Field(
+        default=4.0,
+        ge=0.1,
+        le=60,
+        description=(
+            "The longest time for the vectors of a question, from the beginning of the work. Then a turn "
+            "searches by words only, and a call of `Search` fails."
+        ),
+    )
     memory_mib: int = Field(
         default=-1,
         ge=-1,
