@@ -129,8 +129,8 @@ async def test_a_tool_that_was_begun_is_known_to_the_next_worker(services: Servi
     second = Script([unknown, answer()])
     events = await taken_over(services, people, first, second, 4, Link())
     assert second.tasks[0].tools == {
-        "look-1": ToolRecord(ToolOutcome.OK, "42", effect=Effect.ONCE),
-        "mail-1": ToolRecord(None, "", effect=Effect.ONCE),
+        "look-1": ToolRecord(ToolOutcome.OK, "42", effect=Effect.ONCE, tool="tools/look"),
+        "mail-1": ToolRecord(None, "", effect=Effect.ONCE, tool="tools/mail", arguments={"to": "ann"}),
     }
     kinds = ["started", "tool_called", "tool_returned", "tool_called", "restarted", "tool_returned"]
     assert [event["kind"] for event in events] == [*kinds, "answered"]

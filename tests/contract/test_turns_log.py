@@ -260,10 +260,10 @@ async def test_the_ledger_holds_what_was_called_and_what_came_of_it(
     await append(turn_store, claim_of(new), row(8), tools=[lost])
     run_out(database_urls, new.id)
     (claimed,) = await claim_all(turn_store)
-    assert claimed.tools["call-4"] == ToolRecord(
+    assert replace(claimed.tools["call-4"], tool="") == ToolRecord(
         ToolOutcome.OK, "found", {"n": [1, None, "\x00ü"]}, (source,), None, Effect.NONE
     )
-    assert claimed.tools["call-5"] == ToolRecord(
+    assert replace(claimed.tools["call-5"], tool="") == ToolRecord(
         ToolOutcome.ERROR, "late", fault=ToolFault.TIMEOUT, effect=Effect.ONCE
     )
     assert {call: one for call, one in tool_ledger(claimed).items() if call < "call-4"} == {
