@@ -67,8 +67,6 @@ from responsa_server.telemetry import instruments
 _SHARE: Final = 0.5
 _LOADING: Final = "The model is loading..."
 FREE: Final = Price(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
-_PIECE: Final = Usage(output_tokens=1)
-_UNPRICED_PIECE: Final = Usage(output_tokens=1, unpriced_tokens=1)
 
 
 class Pricing(Protocol):
@@ -318,7 +316,7 @@ class _Spending:
     def reads(self, messages: Sequence[PromptMessage]) -> None:
         self._messages = messages
 
-    def piece(self, pieces: int = 1) -> None:
+    def piece(self, pieces: int) -> None:
         pieces -= self._covered
         self._covered = False
         if not pieces:
@@ -327,8 +325,7 @@ class _Spending:
         # A fast path: without a price for the output, there is no cost to compute.
         if self._begun and (price is None or not price.output):
             self._pieces += pieces
-            for _ in range(pieces):
-                self._run.spend(_UNPRICED_PIECE if price is None else _PIECE)
+            self._run.spend(Usage(output_tokens=pieces, unpriced_tokens=pieces if price is None else 0))
             return
         before = self._guess()
         if not self._begun:

@@ -187,11 +187,9 @@ class ToolCaller:
         return [_result_of(plan, plans) for plan in plans]
 
     def _number(self, number: int, call: CallModel, run: Run) -> int:
-        """The number of a call, at least this one. A run that went back to the search may make other calls than those of
-        the ledger, which keep their numbers."""
-        while (
-            (known := run.tools.get(f"{self._name}-{number}")) and known.tool and _key_of(known) != _key(call)
-        ):
+        """The number of a call, at least this one. A run that begins again may make other calls than those of the ledger,
+        which keep their numbers."""
+        while (known := run.tools.get(f"{self._name}-{number}")) and known.tool and _key(known) != _key(call):
             number += 1
         return number
 
@@ -207,17 +205,13 @@ class ToolCaller:
         answered = {_key(result.call): result for result in succeeded}
         places = dict[str, int]()
         spent = run.limits.forbids(run.spent())
-        ends = [result.id.rpartition("-")[2] for result in before]
-        number = max(len(before), *(int(end) for end in ends if end.isdecimal()), 0)
+        ends = (result.id.rpartition("-")[2] for result in before)
+        number = max(len(before), 0, *(int(end) for end in ends if end.isdecimal()))
         for index, call in enumerate(calls):
             tool = tools.get(call.tool)
             number = self._number(number + 1, call, run)
-            plan = _CallPlan(
-                call,
-                f"{self._name}-{number}",
-                tool,
-                title=tool.card.title if tool is not None else "",
-            )
+            title = tool.card.title if tool is not None else ""
+            plan = _CallPlan(call, f"{self._name}-{number}", tool, title=title)
             plans.append(plan)
             known = run.tools.get(plan.call_id)
             if known is not None and known.outcome is not None:
@@ -360,13 +354,9 @@ def _resolve_doubt(plan: _CallPlan, result: ToolResult) -> ToolResult:
     return result
 
 
-def _key(call: CallModel) -> str:
+def _key(call: CallModel | ToolRecord) -> str:
     """A text that is equal for equal calls: the tool, and the arguments as canonical JSON."""
     return json.dumps([call.tool, call.arguments], sort_keys=True, separators=(",", ":"))
-
-
-def _key_of(known: ToolRecord) -> str:
-    return json.dumps([known.tool, known.arguments], sort_keys=True, separators=(",", ":"))
 
 
 def _to_model(plan: _CallPlan, result: ToolResult) -> ResultModel:

@@ -209,12 +209,14 @@ ORDER BY w.place;
 
 -- name: needed_passages
 -- Those that answers cite, and those that the milestones of running turns name, as text.
-WITH naming AS MATERIALIZED (
-    SELECT state FROM responsa.turn_checkpoint WHERE tenant_id = %(tenant)s AND position(%(id)s::uuid::text::bytea IN state) > 0
+WITH named AS MATERIALIZED (
+    SELECT DISTINCT match[1]::uuid AS id FROM responsa.turn_checkpoint,
+        regexp_matches(encode(state, 'escape'), '[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}', 'g') AS match
+    WHERE tenant_id = %(tenant)s AND position(%(id)s::uuid::text::bytea IN state) > 0
 )
 SELECT passage_id FROM responsa.citation WHERE tenant_id = %(tenant)s AND document_id = %(id)s AND version < %(version)s
 UNION
-SELECT p.id FROM responsa.passage AS p JOIN naming ON position(p.id::text::bytea IN naming.state) > 0
+SELECT p.id FROM responsa.passage AS p JOIN named ON named.id = p.id
 WHERE p.tenant_id = %(tenant)s AND p.document_id = %(id)s AND p.version < %(version)s;
 
 -- name: lock_searched_version
