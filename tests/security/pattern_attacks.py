@@ -422,8 +422,8 @@ def slow(
             large = measured(attack, LARGE) if small < GUARD else small
             limit = MOST_WHOLE if whole else NOISE
             if limit < large < GUARD:  # perhaps something else held the processor
-                small = min(small, *(measured(attack, SMALL) for _ in range(3)))
-                large = min(large, *(measured(attack, LARGE) for _ in range(3)))
+                pairs = [(measured(attack, SMALL), measured(attack, LARGE)) for _ in range(8)]
+                small, large = (min(column) for column in zip((small, large), *pairs, strict=True))
             if large > limit and (whole or large > GUARD or large / small > MOST_GROWTH):
                 yield {
                     "pattern": str(pattern.pattern),
