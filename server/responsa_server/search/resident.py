@@ -117,7 +117,8 @@ class ResidentCollection:
 
     def postings(self, term: str) -> tuple[Places, NDArray[np.uint8]]:
         """The passages that have a term, ascending, and how often each has it."""
-        low, high = np.searchsorted(self._codes, [code_of(term), code_of(term) + 1])
+        code = np.uint32(code_of(term))  # of the codes' own type, or each search would convert all of them
+        low, high = (np.searchsorted(self._codes, code, side) for side in ("left", "right"))
         return self._owners[low:high], self._counts[low:high]
 
     def cosines(self, question: bytes) -> Floats:
