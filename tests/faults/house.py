@@ -360,3 +360,5 @@ async def until_dead(process: Process, work: Awaitable[Result]) -> Result:
         death.cancel()
         if not task.done():
             task.cancel()
+            if process.alive:  # the caller closes next what the task still reads
+                await asyncio.wait({task})
