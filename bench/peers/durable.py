@@ -45,7 +45,7 @@ from responsa_server.domain.quotas import QuotaRules
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.limits import LimitBook, QuotaAdministration
 from responsa_server.identity.settings import LimitSettings
-from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
+from responsa_server.identity.tenants import TenantAdministration
 from responsa_server.identity.tokens import Secret
 from responsa_server.identity.users import Erasing, UserAdministration
 from responsa_server.ingest.watching import Watching
@@ -68,7 +68,6 @@ from responsa_server.stores.postgres.operations import OperationStore
 from responsa_server.stores.postgres.patterns import PATTERN, PostgresPatterns
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.resources import ResourceTable
-from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.postgres.users import PostgresUsers
@@ -143,7 +142,7 @@ def assembled(parts: Parts, peer_arguments: PeerArguments) -> tuple[Turns, RpcSe
             tenants=TenantAdministration(
                 PostgresTenants(database), new_id, cache, parts.settings.accounts.registration
             ),
-            grants=GrantAdministration(PostgresServiceGrants(database), new_id, cache),
+            cache=cache,
             quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), limits),
             insight=Insight(
                 PostgresInsight(database),
@@ -182,7 +181,7 @@ def assembled(parts: Parts, peer_arguments: PeerArguments) -> tuple[Turns, RpcSe
                 ConfiguredEmbedders(
                     parts.embedder,
                     parts.settings.retrieval.embedding,
-                    parts.settings.language_models,
+                    parts.settings.models,
                     {},
                 ),
                 PostgresDefaultModel(database),

@@ -16,7 +16,7 @@ from uuid_utils.compat import uuid7
 from responsa_server.domain import names
 from responsa_server.domain.errors import Conflict, Exhausted, Reason, Unavailable
 from responsa_server.domain.events import Usage
-from responsa_server.domain.people import AuditEvent, Principal, Role
+from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.quotas import Demand, Grant, Metric, Quota, QuotaRules, UsedAmounts, UserUsage
 from responsa_server.domain.turns import Claim, Conclusion, NewTurn, OnBusy, TurnState
 from responsa_server.stores.postgres.database import Database
@@ -321,10 +321,6 @@ async def test_pruned_checkpoints_are_counted_with_the_end(
     assert (usage.reserved, usage.day) == (UsedAmounts(), UsedAmounts(160, 3))
 
 
-def audit(caller: Principal) -> AuditEvent:
-    return AuditEvent.of(caller, "user.update_quota", names.quota(caller.user_id))
-
-
 async def set_limits(
     quotas: PostgresQuotas,
     caller: Principal,
@@ -333,9 +329,8 @@ async def set_limits(
     etag: str = "",
     user_id: UUID | None = None,
 ) -> UserUsage:
-    return await quotas.update(
-        caller.tenant_id, user_id or caller.user_id, change, frozenset(dropped), etag, audit(caller)
-    )
+    acting = replace(caller, act="user.update_quota")
+    return await quotas.update(acting, user_id or caller.user_id, change, frozenset(dropped), etag)
 
 
 async def test_an_exception_replaces_the_limits_of_the_role(

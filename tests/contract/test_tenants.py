@@ -339,7 +339,7 @@ async def contest(identity: Identity, database: Database, rounds: int) -> None:
             try:
                 match (number + place) % 3:
                     case 0:
-                        await users.disable(caller, user.id, "")
+                        await users.set_disabled(caller, user.id, "", disabled=True)
                     case 1:
                         await users.update(caller, user.id, UserChange(role=Role.USER), "")
                     case _:
@@ -355,7 +355,7 @@ async def contest(identity: Identity, database: Database, rounds: int) -> None:
         assert len(left) == 1
         for user in now:
             await users.update(acting(left[0]), user.id, UserChange(role=Role.ADMIN), "")
-            await users.enable(acting(left[0]), user.id, "")
+            await users.set_disabled(acting(left[0]), user.id, "", disabled=False)
             await users.set_owner(acting(left[0]), user.id, owner=True)
 
 

@@ -88,7 +88,7 @@ from responsa_server.identity.limits import LimitBook, Limiter, QuotaAdministrat
 from responsa_server.identity.openid_provider import LinkedIdentities
 from responsa_server.identity.service import Identity
 from responsa_server.identity.settings import LimitSettings, Registration
-from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
+from responsa_server.identity.tenants import TenantAdministration
 from responsa_server.identity.tokens import Secret
 from responsa_server.identity.users import Erasing, UserAdministration
 from responsa_server.insight.reports import Insight
@@ -103,7 +103,6 @@ from responsa_server.stores.postgres.openid import PostgresOpenIdStore
 from responsa_server.stores.postgres.patterns import PATTERN, PostgresPatterns
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.resources import ResourceTable
-from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.postgres.users import PostgresUsers
@@ -504,7 +503,7 @@ async def serving(
             tenants=TenantAdministration(
                 PostgresTenants(database), uuid7, people.cache, Registration.INVITED
             ),
-            grants=GrantAdministration(PostgresServiceGrants(database), uuid7, people.cache),
+            cache=people.cache,
             quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), book),
             erasing=Erasing(
                 PostgresErasing(database, house.queue, codec, house.collections, house.documents),

@@ -44,7 +44,7 @@ from responsa_server.domain.parts import Health, Installation, PartReport, Pause
 from responsa_server.domain.people import Principal
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.limits import Limiter, QuotaAdministration
-from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
+from responsa_server.identity.tenants import TenantAdministration
 from responsa_server.identity.users import UserAdministration
 from responsa_server.insight.reports import Insight
 from responsa_server.providers.table import ProviderTable
@@ -59,7 +59,6 @@ from responsa_server.stores.postgres.patterns import PATTERN, PostgresPatterns
 from responsa_server.stores.postgres.pause import PauseWatch
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.resources import ResourceTable
-from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.stores.redis import RedisPart
@@ -176,7 +175,7 @@ class CallFront:
                 tenants=TenantAdministration(
                     PostgresTenants(database), new_id, cache, settings.accounts.registration
                 ),
-                grants=GrantAdministration(PostgresServiceGrants(database), new_id, cache),
+                cache=cache,
                 quotas=QuotaAdministration(PostgresQuotas(database, settings.quotas.rules), limiter.book),
                 erasing=build_erasing(settings, database, knowledge, turns, cache),
                 counters=agents.counters,
@@ -227,7 +226,6 @@ class CallFront:
                 name=settings.page_name,
                 mark=settings.page_mark,
                 openai=settings.openai,
-                originals=settings.originals,
                 page_url=settings.mail.page_url.rstrip("/"),
             )
             app = build_app(

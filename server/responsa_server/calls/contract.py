@@ -59,6 +59,7 @@ from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.groups import PostgresGroups
 from responsa_server.stores.postgres.resources import ResourceTable
+from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.shares import PostgresShares
 from responsa_server.telemetry.stages import OFF, Traces
 
@@ -153,7 +154,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             ProgramService(ResourceTable(database, programs.KIND, new_id)),
             UserService(services, work),
             AllowanceService(services.limits, services.quotas),
-            GrantService(services.grants),
+            GrantService(PostgresServiceGrants(database, new_id), services.cache),
             GroupService(PostgresGroups(database, new_id)),
             TenantService(services.tenants),
             CredentialService(services),

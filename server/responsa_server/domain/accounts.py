@@ -126,13 +126,6 @@ class RegistrationOutcome(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class EndedSession:
-    """A session that ended."""
-
-    id: UUID
-
-
-@dataclass(frozen=True, slots=True)
 class Invitation:
     """A good invitation. email: the only address that may register; "" for any."""
 

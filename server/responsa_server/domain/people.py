@@ -174,6 +174,7 @@ class UserChange:
     role: Role | None = None
     owner: bool | None = None
     subject: str | None = None
+    disabled: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,17 +245,6 @@ class EndedCredential:
     disabled: bool
     revoked: bool
     suspended: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceGrant:
-    """The right of a service to act on behalf of users. user_id: the user; None for all users with the role USER."""
-
-    id: UUID
-    tenant_id: str
-    service_id: UUID
-    user_id: UUID | None
-    create_time: datetime
 
 
 def owner_required(message: str) -> NotPermitted:

@@ -18,7 +18,6 @@ from responsa_server.domain.accounts import (
     Claims,
     Confirmation,
     Connection,
-    EndedSession,
     Invitation,
     NewAccount,
     NewSession,
@@ -76,6 +75,8 @@ from responsa_server.identity.settings import (
 from responsa_server.identity.tokens import Tokens
 from responsa_server.stores.postgres.accounts import PostgresAccountStore
 
+ATTEMPTS_SECONDS: Final = 900
+"""The length of a window in which attempts are counted. It begins with the first failed attempt."""
 REPEAT_SECONDS: Final = 60.0
 """How long a refresh whose reply was lost can be repeated with its request_id."""
 ADDRESS_REPEAT_SECONDS: Final = 5.0
@@ -113,7 +114,8 @@ class SignedIn:
 @dataclass(frozen=True, slots=True)
 class AccountOptions:
     """The settings that accounts read. registration: who may register. session_seconds: how long a browser's session is
-    valid. providers: all OpenID Connect providers, of whatever tenant.
+    valid. providers: all OpenID Connect providers, of whatever tenant. mails_per_account: how many e-mails with codes one
+    e-mail address of a tenant may get in ATTEMPTS_SECONDS.
     """
 
     accounts: AccountSettings
@@ -123,6 +125,7 @@ class AccountOptions:
     registration: Registration
     session_seconds: float
     providers: Sequence[SignInProvider] = ()
+    mails_per_account: int = 5
 
 
 class Accounts:
@@ -300,7 +303,7 @@ class Accounts:
 
         if well_formed(kind, token):
             ended = await self.store.end_session_of(digest(token), audit)
-            self._forget([] if ended is None else [ended])
+            self._identity.forget([] if ended is None else [ended])
 
     async def end_session(self, caller: Principal) -> None:
         """End the session in which the caller makes the call; none if the call is made with an API key."""
@@ -308,7 +311,7 @@ class Accounts:
         ended = await self.store.end_sessions(
             caller, wanted, None, lambda id_: AuditEvent.of(caller, "session.end", names.session(id_))
         )
-        self._forget(ended)
+        self._identity.forget(ended)
 
     async def close(self) -> None:
         """Write refused sign-ins to the audit log at once, and wait a moment for this."""
@@ -328,7 +331,7 @@ class Accounts:
             None if own in wanted else own,
             lambda ended: AuditEvent.of_call(caller, names.session(ended)),
         )
-        self._forget(ended)
+        self._identity.forget(ended)
         return len(ended)
 
     async def revoke_tenant_sessions(
@@ -338,13 +341,8 @@ class Accounts:
         caller's tenant are ended. Only administrators may ask for this. Returns the number of sessions that ended.
         Raises NotPermitted (ROLE_REQUIRED) if one of the users is an owner and the caller is not.
         """
-        ended = await self.store.end_tenant_sessions(
-            caller,
-            wanted,
-            user_id,
-            lambda id_, owner: AuditEvent.of_call(caller, names.session(id_), about=owner),
-        )
-        self._forget(ended)
+        ended = await self.store.end_tenant_sessions(caller, wanted, user_id)
+        self._identity.forget(ended)
         return len(ended)
 
     async def change_password(self, caller: Principal, current: str, new: str, origin: Origin) -> None:
@@ -377,7 +375,7 @@ class Accounts:
         )
         if ended is None:
             raise _sign_in_error()
-        self._forget(ended)
+        self._identity.forget(ended)
 
     async def require_recent_sign_in(self, caller: Principal) -> None:
         """Check that the caller signed in during the last ten minutes. An API key is not a sign-in. Raises NotPermitted
@@ -585,12 +583,12 @@ class Accounts:
         secret = self._tokens.secret
         # Resets count apart: registrations with somebody's address, whose mails let nobody in, must not keep that person from a reset.
         what = "reset mail" if kind is MailKind.RESET else "mail"
-        limits = [(secret.name(what, tenant_id, email), self._options.mail.per_account)]
+        limits = [(secret.name(what, tenant_id, email), self._options.mails_per_account)]
         if network := network_of(origin.address):
             address = secret.name("mail address", network)
             limits.append((address, self._options.passwords.attempts_per_address))
         check_attempt(
-            await self.store.count_attempt(limits, self._options.passwords.attempts_window_seconds),
+            await self.store.count_attempt(limits, ATTEMPTS_SECONDS),
             "Too many e-mails to this address were requested; look for the earlier ones, or try again later.",
         )
 
@@ -637,7 +635,7 @@ class Accounts:
         ended = await self.store.reset_password(digest(code), hash_text, audit)
         if ended is None:
             raise _code_invalid()
-        self._forget(ended)
+        self._identity.forget(ended)
 
     async def _check_password(self, tenant_id: str, email: str, password: str, origin: Origin) -> Account:
         """Check a password. Returns the account as it was then; the password may have changed since."""
@@ -693,7 +691,7 @@ class Accounts:
             origin, tenant_id, ANONYMOUS, "session.create", resource, outcome=reason.value
         )
         subject = self._tokens.secret.name("refusals", tenant_id, resource, reason.value)
-        await self.store.note_refusal(subject, self._options.passwords.attempts_window_seconds, audit)
+        await self.store.note_refusal(subject, ATTEMPTS_SECONDS, audit)
 
     @asynccontextmanager
     async def _count_attempt(self, tenant_id: str, email: str, origin: Origin) -> AsyncGenerator[None]:
@@ -713,7 +711,7 @@ class Accounts:
         else:
             cleared, reduced, limits = account, [], [(account, settings.attempts_per_account)]
         check_attempt(
-            await self.store.count_attempt(limits, settings.attempts_window_seconds),
+            await self.store.count_attempt(limits, ATTEMPTS_SECONDS),
             "Too many attempts to sign in have failed; try again later.",
         )
         try:
@@ -749,9 +747,6 @@ class Accounts:
             f"The settings of this server do not allow this registration. {remedy}",
             {"registration": registration},
         )
-
-    def _forget(self, ended: Sequence[EndedSession]) -> None:
-        self._identity.forget([session.id for session in ended])
 
 
 async def begin_browser_session(

@@ -15,7 +15,6 @@ from functools import partial
 from typing import Final, Self
 from uuid import UUID
 
-from responsa_server.domain import names
 from responsa_server.domain.addresses import network_of
 from responsa_server.domain.background import Background
 from responsa_server.domain.errors import Exhausted, Unavailable
@@ -33,7 +32,7 @@ from responsa_server.domain.limits import (
     too_fast,
     too_many,
 )
-from responsa_server.domain.people import AuditEvent, Principal, Role
+from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.quotas import UserUsage
 from responsa_server.domain.sharing import Scheduler, be_patient
 from responsa_server.identity.settings import LimitSettings, TenantLimitSettings, UserLimitSettings
@@ -165,11 +164,8 @@ class LimitBook:
         """Set exceptions of a user, or remove those with the value None. This process applies them at once, others
         within two seconds. Raises the errors of `PostgresLimits.change_exceptions`."""
         user = await self._users.get(caller.tenant_id, user_id)
-        audit = AuditEvent.of_call(caller, names.limits(user_id))
         try:
-            exceptions = await self._store.change_exceptions(
-                caller.tenant_id, user_id, changes, audit, by_owner=caller.owner
-            )
+            exceptions = await self._store.change_exceptions(caller, user_id, changes)
         finally:
             self._known.pop(user_id, None)
         return UserLimits(user_id, self._roles[user.role].with_exceptions(exceptions), exceptions)
@@ -534,11 +530,9 @@ class QuotaAdministration:
         etag: str,
     ) -> UserUsage:
         """Change the limits of a user. Raises the errors of `PostgresQuotas.update`."""
-        event = AuditEvent.of_call(caller, names.quota(user_id))
-        changed = await self.store.update(
-            caller.tenant_id, user_id, change, dropped, etag, event, by_owner=caller.owner
+        return await self._with_limits(
+            caller, await self.store.update(caller, user_id, change, dropped, etag)
         )
-        return await self._with_limits(caller, changed)
 
     async def _with_limits(self, caller: Principal, usage: UserUsage) -> UserUsage:
         limits = await self._limits.read(caller, usage.user_id)

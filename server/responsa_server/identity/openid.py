@@ -43,10 +43,16 @@ from responsa_server.domain.errors import (
 )
 from responsa_server.domain.limits import check_attempt
 from responsa_server.domain.people import AuditEvent, Origin, Principal, Role, User, UserChange
-from responsa_server.identity.accounts import RECENT_SECONDS, SignedIn, begin_browser_session
+from responsa_server.identity.accounts import (
+    ATTEMPTS_SECONDS,
+    RECENT_SECONDS,
+    SignedIn,
+    begin_browser_session,
+)
 from responsa_server.identity.credentials import CredentialCache, SecretKind, digest, well_formed
 from responsa_server.identity.openid_provider import (
     LEEWAY_SECONDS,
+    TIMES,
     OpenIdPerson,
     OpenIdProvider,
     ProviderFault,
@@ -62,6 +68,7 @@ from responsa_server.identity.service import (
 )
 from responsa_server.identity.settings import PasswordSettings, Registration
 from responsa_server.identity.tokens import Secret
+from responsa_server.outbound.connector import Times
 from responsa_server.stores.postgres.accounts import PostgresAccountStore
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.groups import PostgresGroups
@@ -118,13 +125,15 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class OpenIdOptions:
-    """The settings that sign-ins read. registration: the one in effect. session_seconds: how long a browser's session is valid."""
+    """The settings that sign-ins read. registration: the one in effect. session_seconds: how long a browser's session is valid.
+    times: those of requests to a provider."""
 
     oidc: OidcSettings
     passwords: PasswordSettings
     registration: Registration
     session_seconds: float
     default_tenant: str
+    times: Times = TIMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +209,7 @@ class OpenId:
         self._running = Counter[str]()
         self._most_running = max(LEAST_AT_ONCE, MOST_AT_ONCE // max(1, len(options.oidc.providers)))
         self._providers: Mapping[str, OpenIdProvider] = {
-            name: OpenIdProvider(name, provider, options.oidc, clock)
+            name: OpenIdProvider(name, provider, options.times, clock)
             for name, provider in options.oidc.providers.items()
         }
 
@@ -557,7 +566,7 @@ class OpenId:
                 origin, caller.tenant_id, actor, "session.end", names.session(id_)
             ),
         )
-        self._identity.forget([session.id for session in ended])
+        self._identity.forget(ended)
 
     def _role(self, provider: OpenIdProvider, person: OpenIdPerson) -> Role | None:
         """The role that the claim stands for; None if the provider does not decide roles. Raises NotPermitted."""
@@ -653,7 +662,7 @@ class OpenId:
         subject = self._secret.name("oidc", network)
         counted = [(subject, settings.attempts_per_address)]
         check_attempt(
-            await self._accounts.count_attempt(counted, settings.attempts_window_seconds),
+            await self._accounts.count_attempt(counted, ATTEMPTS_SECONDS),
             "Too many attempts to sign in; try again later.",
         )
         return subject

@@ -29,7 +29,7 @@ from responsa_server.domain.accounts import SignInProvider
 from responsa_server.domain.errors import NotFound, Reason, Unauthenticated, Unavailable
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.rows import Row
-from responsa_server.identity.openid_settings import OidcProviderSettings, OidcSettings, is_loopback
+from responsa_server.identity.openid_settings import OidcProviderSettings, is_loopback
 from responsa_server.identity.service import Identity
 from responsa_server.outbound.addresses import origin_of, read_allowed
 from responsa_server.outbound.connector import (
@@ -57,6 +57,8 @@ FAILED_SECONDS: Final = 5.0
 """After a failure, the provider is not asked again for this time."""
 LEEWAY_SECONDS: Final = 60.0
 """By how much the clocks of the provider and of this server may differ."""
+TIMES: Final = Times(5.0, 10.0)
+"""Those of requests to a provider."""
 _MAX_SUB: Final = 255
 _MOST_KEYS: Final = 100
 _REQUIRED: Final = ["iss", "sub", "aud", "exp", "iat", "nonce"]
@@ -131,14 +133,14 @@ class OpenIdProvider:
         self,
         name: str,
         settings: OidcProviderSettings,
-        limits: OidcSettings,
+        times: Times = TIMES,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """name: the provider's id in the settings. clock: returns seconds since 1970."""
         self.name = name
         self.settings = settings
         self._connector = Connector()
-        self._times = Times(limits.connect_seconds, limits.answer_seconds)
+        self._times = times
         self._clock = clock
         self._local = is_loopback(urlsplit(settings.issuer).hostname)
         # The settings name the issuer, so it may be a host of the organisation's own network.

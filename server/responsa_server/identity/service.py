@@ -350,16 +350,9 @@ class Identity:
         of_any_user: whether the key may belong to any user of the tenant; only administrators may ask for this. Raises
         NotFound, and NotPermitted (ROLE_REQUIRED) for the key of an owner of the installation if the caller is not one.
         """
-
-        def audit(revoked: UUID, user_id: UUID) -> AuditEvent:
-            return AuditEvent.of_call(caller, names.api_key(revoked), about=user_id)
-
-        owner = None if of_any_user else caller.user_id
-        revoked = await self.store.revoke_key(caller.tenant_id, owner, key_id, audit, by_owner=caller.owner)
-        if revoked is None:
-            raise NotFound.of("api_key", names.api_key(key_id))
-        self._cache.forget_keys({key_id, *revoked[1]})
-        return revoked[0]
+        key, others = await self.store.revoke_key(caller, key_id, of_any_user=of_any_user)
+        self._cache.forget_keys({key_id, *others})
+        return key
 
     async def create_tenant(self, tenant_id: str, display_name: str) -> None:
         """Create a tenant, for a command on the server's machine. Raises InvalidRequest, AlreadyExists."""

@@ -17,7 +17,7 @@ from responsa_server.domain.accounts import Invitation
 from responsa_server.domain.errors import InvalidRequest, NotFound, NotPermitted, Reason
 from responsa_server.domain.parts import NOT_PAUSED, Pause
 from responsa_server.domain.passages import VectorStore
-from responsa_server.domain.people import AuditEvent, Principal, Role, ServiceGrant, User
+from responsa_server.domain.people import AuditEvent, Principal, Role, User
 from responsa_server.domain.tenants import FirstAdministrator, FirstInvitation, Tenant, TenantState
 from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.identity.accounts import INVITATION_SECONDS
@@ -30,7 +30,6 @@ from responsa_server.identity.service import (
     new_user,
 )
 from responsa_server.identity.settings import Registration
-from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.telemetry.unexpected import Loops
 
@@ -39,8 +38,6 @@ KEEPER_SECONDS: Final = 1.0
 SETTLE_SECONDS: Final = 3.0
 """The time between the suspension of a tenant and its erasure. After it, no call that was admitted before the
 suspension writes any more."""
-# The creation time of a grant that is not stored yet.
-_NOT_YET: Final = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,35 +156,6 @@ class TenantAdministration:
 
     def _event(self, caller: Principal, action: str, resource: str, tenant_id: str) -> AuditEvent:
         return replace(AuditEvent.of(caller, action, resource), tenant_id=tenant_id)
-
-
-class GrantAdministration:
-    """Administers the service grants of the caller's tenant. The caller must be an administrator; the authorisation table checks this."""
-
-    def __init__(
-        self, store: PostgresServiceGrants, new_id: Callable[[], UUID], cache: CredentialCache
-    ) -> None:
-        """new_id: returns new UUIDv7 ids. cache: the cache of the `Identity` that authenticates this process's callers."""
-        self.store = store
-        self._new_id = new_id
-        self._cache = cache
-
-    async def create(self, caller: Principal, service_id: UUID, user_id: UUID | None) -> ServiceGrant:
-        """Let a service act on behalf of a user, or of all users with the role USER. Raises NotFound, InvalidRequest."""
-        grant = ServiceGrant(self._new_id(), caller.tenant_id, service_id, user_id, _NOT_YET)
-        return await self.store.add(grant, self._event(caller, grant))
-
-    async def delete(self, caller: Principal, grant_id: UUID) -> None:
-        """Take a grant back. This process refuses the service's calls at once, and others within a second. Raises NotFound."""
-        removed = await self.store.remove(
-            caller.tenant_id, grant_id, lambda grant: self._event(caller, grant)
-        )
-        self._cache.forget_user(removed.service_id)
-
-    def _event(self, caller: Principal, grant: ServiceGrant) -> AuditEvent:
-        """The event is about the user for whom the service acts; about the service if it acts for all users."""
-        about = grant.user_id or grant.service_id
-        return AuditEvent.of_call(caller, names.service_grant(grant.id), about=about)
 
 
 class TenantKeeper:

@@ -86,28 +86,16 @@ class UserAdministration:
             raise Conflict.of_etag(names.user(user.id))
         return _check(change)
 
-    async def disable(self, caller: Principal, user_id: UUID, etag: str) -> User:
-        """Disable a user. This process refuses the user's calls at once, and others within a second. Raises the errors
-        of `PostgresUsers.disable`."""
-        event = AuditEvent.of_call(caller, names.user(user_id))
-        try:
-            return await self.store.disable(caller.tenant_id, user_id, etag, event, by_owner=caller.owner)
-        finally:
-            self._cache.forget_user(user_id)
-
-    async def enable(self, caller: Principal, user_id: UUID, etag: str) -> User:
-        """Enable a disabled user. Raises the errors of `PostgresUsers.enable`."""
-        event = AuditEvent.of_call(caller, names.user(user_id))
-        return await self.store.enable(caller.tenant_id, user_id, etag, event, by_owner=caller.owner)
+    async def set_disabled(self, caller: Principal, user_id: UUID, etag: str, *, disabled: bool) -> User:
+        """Disable or enable a user. This process refuses a disabled user's calls at once, and others within a second.
+        Raises the errors of `PostgresUsers.update`."""
+        return await self._update(caller, user_id, UserChange(disabled=disabled), etag)
 
     async def revoke_credentials(self, caller: Principal, user_id: UUID) -> RevokedCredentials:
         """End all sessions and revoke all keys of a user. This process refuses them at once, and others within a
         second. Raises the errors of `PostgresUsers.revoke_credentials`."""
-        event = AuditEvent.of_call(caller, names.user(user_id))
         try:
-            return await self.store.revoke_credentials(
-                caller.tenant_id, user_id, event, by_owner=caller.owner
-            )
+            return await self.store.revoke_credentials(caller, user_id)
         finally:
             self._cache.forget_user(user_id)
 

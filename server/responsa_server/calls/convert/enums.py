@@ -34,7 +34,6 @@ from responsa_contract import (
     FolderKind,
     Grade,
     Health,
-    IngestStage,
     JudgeVerdict,
     LeftOutKind,
     ModelTestOutcome,
@@ -85,7 +84,6 @@ FALLBACK_KIND: Final = EnumMap(turn_pb2.FallbackKind, FallbackKind)
 ANSWER_OUTCOME: Final = EnumMap(turn_pb2.AnswerOutcome, AnswerOutcome)
 TOOL_OUTCOME: Final = EnumMap(turn_pb2.ToolOutcome, ToolOutcome)
 CANCEL_CAUSE: Final = EnumMap(turn_pb2.CancelCause, CancelCause)
-INGEST_STAGE: Final = EnumMap(document_pb2.IngestStage, IngestStage)
 LEFT_OUT_KIND: Final = EnumMap(document_pb2.LeftOutKind, LeftOutKind)
 SEARCH_MODE: Final = EnumMap(knowledge_service_pb2.SearchMode, SearchMode)
 COLLECTION_KIND: Final = EnumMap(collection_kind_pb2.CollectionKind, CollectionKind)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from responsa.admin.v1 import admin_service_pb2, service_grant_pb2, tenant_pb2
 from responsa_server.calls.convert import messages, people, values
 from responsa_server.domain import names
-from responsa_server.domain.people import ServiceGrant
+from responsa_server.domain.rows import Row
 from responsa_server.domain.tenants import Tenant
 from responsa_server.identity.tenants import NewTenant
 
@@ -30,7 +30,7 @@ def new_tenant(value: NewTenant) -> admin_service_pb2.CreateTenantResponse:
     )
 
 
-def service_grant(value: ServiceGrant) -> service_grant_pb2.ServiceGrant:
+def service_grant(value: Row) -> service_grant_pb2.ServiceGrant:
     converted = service_grant_pb2.ServiceGrant(
         name=names.service_grant(value.id),
         service=names.user(value.service_id),

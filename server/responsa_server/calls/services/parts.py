@@ -14,10 +14,11 @@ from responsa_server.domain.counters import Counters
 from responsa_server.domain.model_settings import ModelAdministration
 from responsa_server.domain.parts import Installation
 from responsa_server.identity.accounts import Accounts
+from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.limits import LimitBook, Limiter, QuotaAdministration
 from responsa_server.identity.openid_provider import LinkedIdentities
 from responsa_server.identity.service import Identity
-from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
+from responsa_server.identity.tenants import TenantAdministration
 from responsa_server.identity.users import Erasing, UserAdministration
 from responsa_server.insight.reports import Insight
 from responsa_server.library.library import Library
@@ -46,7 +47,7 @@ class Services:
     tools: LiveTools
     users: UserAdministration
     tenants: TenantAdministration
-    grants: GrantAdministration
+    cache: CredentialCache
     quotas: QuotaAdministration
     erasing: Erasing
     limits: LimitBook

@@ -11,10 +11,10 @@ from uuid import UUID
 from psycopg import errors
 
 from responsa_server.domain import accounts as domain
+from responsa_server.domain import names
 from responsa_server.domain.accounts import (
     Account,
     Confirmation,
-    EndedSession,
     Invitation,
     NewAccount,
     NewSession,
@@ -243,7 +243,7 @@ class PostgresAccountStore:
     @shielded
     async def end_session_of(
         self, token: bytes, audit: Callable[[str, UUID, UUID], AuditEvent]
-    ) -> EndedSession | None:
+    ) -> UUID | None:
         """End the session of a refresh token, newest or used. Return None if no session has the token. audit: makes the
         event from the tenant, the user and the session."""
         async with self._database.no_tenant() as connection:
@@ -255,7 +255,7 @@ class PostgresAccountStore:
             assert tenant_id is not None, "a session was found, so its tenant is known"
             await connection.execute(self._queries["delete_session"], {**values, "session_id": session[0]})
             await self._audit.write(connection, audit(tenant_id, session[1], session[0]))
-        return EndedSession(session[0])
+        return session[0]
 
     @shielded
     async def sessions(self, caller: Principal, query: ListQuery) -> Page[Row]:
@@ -279,11 +279,9 @@ class PostgresAccountStore:
         caller: Principal,
         wanted: Sequence[UUID],
         user_id: UUID | None,
-        audit: Callable[[UUID, UUID], AuditEvent],
-    ) -> Sequence[EndedSession]:
-        """End sessions of users of the caller's tenant: those in `wanted`, and all of one user. audit: makes the event
-        of each session that ended, from the ids of the session and its user. Raises NotPermitted (ROLE_REQUIRED) if one
-        of the users is an owner and the caller is not; then no session ends.
+    ) -> Sequence[UUID]:
+        """End sessions of users of the caller's tenant: those in `wanted`, and all of one user. Raises NotPermitted
+        (ROLE_REQUIRED) if one of the users is an owner and the caller is not; then no session ends.
         """
         values = {"tenant_id": caller.tenant_id, "wanted": uuid_array(wanted), "user_id": user_id}
         async with self._database.tenant(caller.tenant_id) as connection:
@@ -291,8 +289,9 @@ class PostgresAccountStore:
             for owner in {owner for _, owner in rows}:
                 await check_ownership(connection, caller.tenant_id, owner, by_owner=caller.owner)
             for session_id, owner in rows:
-                await self._audit.write(connection, audit(session_id, owner))
-        return [EndedSession(session_id) for session_id, _ in rows]
+                event = AuditEvent.of_call(caller, names.session(session_id), about=owner)
+                await self._audit.write(connection, event)
+        return [session_id for session_id, _ in rows]
 
     @shielded
     async def end_sessions(
@@ -301,13 +300,13 @@ class PostgresAccountStore:
         wanted: Sequence[UUID] | None,
         spared: UUID | None,
         audit: Callable[[UUID], AuditEvent],
-    ) -> Sequence[EndedSession]:
+    ) -> Sequence[UUID]:
         """End sessions of the user. wanted: their ids; None for all. spared: a session that does not end. audit: makes
         the event of each session that ended."""
         async with self._database.tenant(caller.tenant_id) as connection:
             ended = await self._end_sessions(connection, caller.tenant_id, caller.user_id, wanted, spared)
             for session in ended:
-                await self._audit.write(connection, audit(session.id))
+                await self._audit.write(connection, audit(session))
         return ended
 
     @shielded
@@ -325,7 +324,7 @@ class PostgresAccountStore:
     @shielded
     async def set_password(
         self, caller: Principal, old: str | None, new: str, spared: UUID | None, audit: AuditEvent
-    ) -> Sequence[EndedSession] | None:
+    ) -> Sequence[UUID] | None:
         """Store a hash, and end the user's sessions except one. old: the hash that was checked.
 
         Return None, and change nothing, if the password has another hash by now.
@@ -569,7 +568,7 @@ class PostgresAccountStore:
     @shielded
     async def reset_password(
         self, code: bytes, new: str, audit: Callable[[str, UUID], AuditEvent]
-    ) -> Sequence[EndedSession] | None:
+    ) -> Sequence[UUID] | None:
         """Use up a reset code, store a hash and end all sessions of the user. Return None, and change nothing, if the
         code is not good. audit: makes the event from the tenant and the user.
         """
@@ -609,7 +608,7 @@ class PostgresAccountStore:
 
     async def _put_password(
         self, connection: Connection, audit: AuditEvent, user_id: UUID, new: str, spared: UUID | None
-    ) -> Sequence[EndedSession]:
+    ) -> Sequence[UUID]:
         values = {"tenant_id": audit.tenant_id, "user_id": user_id, "hash": new}
         await connection.execute(self._queries["put_password"], values)
         await connection.execute(self._queries["drop_reset_codes"], values)
@@ -628,7 +627,7 @@ class PostgresAccountStore:
         user_id: UUID,
         wanted: Sequence[UUID] | None,
         spared: UUID | None,
-    ) -> Sequence[EndedSession]:
+    ) -> Sequence[UUID]:
         values = {
             "tenant_id": tenant_id,
             "user_id": user_id,
@@ -636,7 +635,7 @@ class PostgresAccountStore:
             "kept": spared,
         }
         rows = await (await connection.execute(self._queries["end_sessions"], values)).fetchall()
-        return [EndedSession(id_) for (id_,) in rows]
+        return [id_ for (id_,) in rows]
 
     async def _within_tenant_of(self, connection: Connection, digest: bytes) -> str | None:
         """Find the tenant of a secret. From here on, the transaction sees only that tenant's rows."""

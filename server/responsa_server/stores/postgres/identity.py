@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from functools import partial
@@ -385,38 +385,35 @@ class PostgresIdentityStore:
 
     @shielded
     async def revoke_key(
-        self,
-        tenant_id: str,
-        owner: UUID | None,
-        key_id: UUID,
-        audit: Callable[[UUID, UUID], AuditEvent],
-        *,
-        by_owner: bool = False,
-    ) -> tuple[ApiKey, Sequence[UUID]] | None:
-        """Revoke a key and, at any depth, the keys that were created with it. owner: the user to whom the key must
-        belong; None for any user of the tenant.
-        audit: makes the audit event for the ids of a revoked key and of its user. by_owner: whether an owner of the
-        installation revokes it.
+        self, caller: Principal, key_id: UUID, *, of_any_user: bool
+    ) -> tuple[ApiKey, Sequence[UUID]]:
+        """Revoke a key and, at any depth, the keys that were created with it. of_any_user: whether the key may belong to
+        any user of the tenant.
 
         Return the key, and the ids of the other keys that this call revoked. Keys that are revoked already are neither
-        changed nor audited. Return None if there is no such key. Raises NotPermitted (ROLE_REQUIRED) for any user's key
-        if it is the key of an owner of the installation, and not by_owner.
+        changed nor audited. Raises NotFound, and NotPermitted (ROLE_REQUIRED) for the key of an owner of the installation
+        if any user's key may be revoked and the caller is no owner.
         """
-        values = {"tenant_id": tenant_id, "owner": owner, "id": key_id}
-        async with self._database.locking(tenant_id) as connection:
+        values = {
+            "tenant_id": caller.tenant_id,
+            "owner": None if of_any_user else caller.user_id,
+            "id": key_id,
+        }
+        async with self._database.locking(caller.tenant_id) as connection:
             row = await one_row(connection, self._queries["lock_key"], values)
             if row is None:
-                return None
+                raise NotFound.of("api_key", names.api_key(key_id))
             key = build(ApiKey, row)
-            if owner is None:
-                await check_ownership(connection, tenant_id, key.user_id, by_owner=by_owner)
+            if of_any_user:
+                await check_ownership(connection, caller.tenant_id, key.user_id, by_owner=caller.owner)
             if key.revoke_time is not None:
                 return key, ()
             row = await one_row(connection, self._queries["revoke_key"], values)
             assert row is not None
-            children = await revoke_children(connection, tenant_id, [key_id])
+            children = await revoke_children(connection, caller.tenant_id, [key_id])
             for revoked in (key_id, *children):
-                await self._audit.write(connection, audit(revoked, key.user_id))
+                event = AuditEvent.of_call(caller, names.api_key(revoked), about=key.user_id)
+                await self._audit.write(connection, event)
         return build(ApiKey, row), children
 
     @shielded

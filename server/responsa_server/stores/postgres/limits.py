@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from responsa_server.domain import names
 from responsa_server.domain.limits import MINUTE, RecentMessage
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.stores.postgres.audit import AuditLog
@@ -38,21 +39,14 @@ class PostgresLimits:
 
     @shielded
     async def change_exceptions(
-        self,
-        tenant_id: str,
-        user_id: UUID,
-        changes: Mapping[str, int | None],
-        audit: AuditEvent,
-        *,
-        by_owner: bool = False,
+        self, caller: Principal, user_id: UUID, changes: Mapping[str, int | None]
     ) -> Mapping[str, int]:
         """Set exceptions, or remove those with the value None. Returns all exceptions. A change to the present values
-        audits nothing. by_owner: whether an owner of the installation makes the change. Raises NotFound, and
-        NotPermitted (ROLE_REQUIRED) for an owner, whom only owners limit.
+        audits nothing. Raises NotFound, and NotPermitted (ROLE_REQUIRED) for an owner, whom only owners limit.
         """
-        values: dict[str, object] = {"tenant": tenant_id, "user": user_id}
-        async with self._database.locking(tenant_id) as connection:
-            await lock_changeable(connection, tenant_id, user_id, by_owner=by_owner)
+        values: dict[str, object] = {"tenant": caller.tenant_id, "user": user_id}
+        async with self._database.locking(caller.tenant_id) as connection:
+            await lock_changeable(connection, caller.tenant_id, user_id, by_owner=caller.owner)
             cursor = await connection.execute(self._queries["exceptions"], values)
             before = dict(await cursor.fetchall())
             after = {**before, **changes}
@@ -62,7 +56,7 @@ class PostgresLimits:
             for name, value in changes.items():
                 query = "remove_exception" if value is None else "set_exception"
                 await connection.execute(self._queries[query], {**values, "name": name, "value": value})
-            await self._audit.write(connection, audit)
+            await self._audit.write(connection, AuditEvent.of_call(caller, names.limits(user_id)))
         return present
 
     @shielded

@@ -65,24 +65,22 @@ class PostgresQuotas:
     @shielded
     async def update(
         self,
-        tenant_id: str,
+        caller: Principal,
         user_id: UUID,
         change: Mapping[str, int | None],
         dropped: frozenset[str],
         etag: str,
-        audit: AuditEvent,
-        *,
-        by_owner: bool = False,
     ) -> UserUsage:
-        """Change a user's exception in one transaction. by_owner: whether an owner of the installation makes the
-        change. change: the new limits, by the field of `Quota`. dropped: the fields in which the role's limit applies
-        again. etag: the expected etag; "" accepts any. A call that changes nothing is not audited. Raises NotFound,
+        """Change a user's exception in one transaction. change: the new limits, by the field of `Quota`. dropped: the
+        fields in which the role's limit applies again. etag: the expected etag; "" accepts any. A call that changes
+        nothing is not audited. Raises NotFound,
         Conflict (ETAG_MISMATCH), and NotPermitted (ROLE_REQUIRED) for an owner of the installation, whom only owners
         limit.
         """
+        tenant_id = caller.tenant_id
         async with self._database.locking(tenant_id) as connection:
             # Two changes of one exception follow each other, also the first two.
-            await lock_changeable(connection, tenant_id, user_id, by_owner=by_owner)
+            await lock_changeable(connection, tenant_id, user_id, by_owner=caller.owner)
             usage = await self._read(connection, tenant_id, user_id)
             if etag and etag != usage.etag:
                 raise Conflict.of_etag(names.quota(user_id))
@@ -100,7 +98,7 @@ class PostgresQuotas:
                 **{name: limits.get(name) for name in LIMITS},
             }
             await connection.execute(self._queries["write_exception"], values)
-            await self._audit.write(connection, audit)
+            await self._audit.write(connection, AuditEvent.of_call(caller, names.quota(user_id)))
             return await self._read(connection, tenant_id, user_id)
 
     @shielded

@@ -124,9 +124,9 @@ class PostgresUsers:
         """Change a user. etag: the expected etag; "" accepts any revision.
 
         by_owner: whether an owner of the installation makes the change. Raises NotFound, Conflict (ETAG_MISMATCH),
-        AlreadyExists (the e-mail address), NotPermitted (ROLE_REQUIRED, for the e-mail address, the role, the ownership
-        or the subject of an owner), Precondition (LAST_ADMINISTRATOR, LAST_OWNER), and InvalidRequest for an owner who
-        would not be an administrator of the home tenant. A change to the present values changes and audits nothing.
+        AlreadyExists (the e-mail address), NotPermitted (ROLE_REQUIRED, for all but the name of an owner), Precondition
+        (LAST_ADMINISTRATOR, LAST_OWNER), and InvalidRequest for an owner who would not be an
+        administrator of the home tenant. A change to the present values changes and audits nothing.
         """
         async with self._database.locking(tenant_id) as connection:
             user = await lock_user(
@@ -134,10 +134,12 @@ class PostgresUsers:
                 tenant_id,
                 user_id,
                 etag,
-                leaves=change.role not in (None, Role.ADMIN) or change.owner is False,
+                leaves=change.role not in (None, Role.ADMIN)
+                or change.owner is False
+                or change.disabled is True,
                 stays_administrator=change.role is None and change.owner is False,
             )
-            if any(new is not None for new in (change.email, change.role, change.owner, change.subject)):
+            if replace(change, display_name=None) != UserChange():
                 check_owner(user, by_owner=by_owner)
             role = change.role or user.role
             owner = (user.owner if change.owner is None else change.owner) and role is Role.ADMIN
@@ -151,45 +153,22 @@ class PostgresUsers:
                 owner=owner,
                 subject=user.subject if change.subject is None else change.subject,
             )
+            if change.disabled is not None:
+                # The database sets the time; here, any time means that the user is disabled.
+                time = user.disable_time or user.update_time
+                wanted = replace(wanted, disable_time=time if change.disabled else None)
             return await self._store(connection, user, wanted, audit)
 
     @shielded
-    async def disable(
-        self, tenant_id: str, user_id: UUID, etag: str, audit: AuditEvent, *, by_owner: bool = False
-    ) -> User:
-        """Disable a user. A second call changes and audits nothing. by_owner: as in `update`. Raises NotFound, Conflict
-        (ETAG_MISMATCH), NotPermitted (ROLE_REQUIRED), Precondition (LAST_ADMINISTRATOR, LAST_OWNER).
+    async def revoke_credentials(self, caller: Principal, user_id: UUID) -> RevokedCredentials:
+        """End all sessions of a user, and revoke all keys of the user with the keys that were created with them. Each
+        session and each key has an event beside that of the act. Raises NotFound, NotPermitted (ROLE_REQUIRED).
         """
-        async with self._database.locking(tenant_id) as connection:
-            user = await lock_user(connection, tenant_id, user_id, etag, leaves=True)
-            check_owner(user, by_owner=by_owner)
-            # The database sets the time; here, any time means that the user is disabled.
-            wanted = replace(user, disable_time=user.disable_time or user.update_time)
-            return await self._store(connection, user, wanted, audit)
-
-    @shielded
-    async def enable(
-        self, tenant_id: str, user_id: UUID, etag: str, audit: AuditEvent, *, by_owner: bool = False
-    ) -> User:
-        """Enable a disabled user. A second call changes and audits nothing. by_owner: as in `update`. Raises NotFound,
-        Conflict (ETAG_MISMATCH), NotPermitted (ROLE_REQUIRED)."""
-        async with self._database.locking(tenant_id) as connection:
-            user = await lock_user(connection, tenant_id, user_id, etag, leaves=False)
-            check_owner(user, by_owner=by_owner)
-            return await self._store(connection, user, replace(user, disable_time=None), audit)
-
-    @shielded
-    async def revoke_credentials(
-        self, tenant_id: str, user_id: UUID, audit: AuditEvent, *, by_owner: bool = False
-    ) -> RevokedCredentials:
-        """End all sessions of a user, and revoke all keys of the user with the keys that were created with them. audit:
-        the event of the act; each session and each key has a further event. by_owner: as in `update`. Raises NotFound,
-        NotPermitted (ROLE_REQUIRED).
-        """
+        tenant_id, audit = caller.tenant_id, AuditEvent.of_call(caller, names.user(user_id))
         values = {"tenant_id": tenant_id, "user_id": user_id, "wanted": None, "kept": None}
         async with self._database.locking(tenant_id) as connection:
             # The lock holds back sign-ins, whose sessions would otherwise begin while the others end.
-            check_owner(await lock_user(connection, tenant_id, user_id, "", leaves=False), by_owner=by_owner)
+            await lock_changeable(connection, tenant_id, user_id, by_owner=caller.owner)
             # The sessions first: a session that creates a key at this moment has created it when its row can be deleted.
             cursor = await connection.execute(self._accounts["end_sessions"], values)
             sessions = [id_ for (id_,) in await cursor.fetchall()]

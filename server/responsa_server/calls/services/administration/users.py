@@ -62,11 +62,11 @@ class UserService:
 
     async def DisableUser(self, request: pb.DisableUserRequest) -> user_pb2.User:
         user_id = uuid_of("name", "users", request.name)
-        return people.user(await self._users.disable(caller(), user_id, request.etag))
+        return people.user(await self._users.set_disabled(caller(), user_id, request.etag, disabled=True))
 
     async def EnableUser(self, request: pb.EnableUserRequest) -> user_pb2.User:
         user_id = uuid_of("name", "users", request.name)
-        return people.user(await self._users.enable(caller(), user_id, request.etag))
+        return people.user(await self._users.set_disabled(caller(), user_id, request.etag, disabled=False))
 
     async def RevokeCredentials(self, request: pb.RevokeCredentialsRequest) -> pb.RevokeCredentialsResponse:
         revoked = await self._users.revoke_credentials(caller(), uuid_of("name", "users", request.name))
