@@ -1,8 +1,9 @@
 """The tags of a template, found as minijinja finds them, and their bounds.
 
-minijinja's parser calls itself for most operators, without a limit, and a long enough tag overflows the stack of the
-process. So every template is scanned before minijinja reads it. The scan is one pass over the text and calls nothing
-recursively. It follows minijinja's lexer: where that ends with an error, nothing behind is parsed.
+minijinja's parser calls itself for most operators and for each `elif`, without a limit, and enough of them overflow the
+stack of the process. (Brackets and blocks have a limit of its own.) So every template is scanned before minijinja reads
+it. The scan is one pass over the text and calls nothing recursively. It follows minijinja's lexer: where that ends with
+an error, nothing behind is parsed.
 
 Prompts of agents are filled in within the server. So they have only a part of minijinja's language, in which nothing
 multiplies a text (`find_foreign`).
@@ -20,10 +21,8 @@ MOST_CHARACTERS: Final = 1000
 """The maximum length of a tag."""
 MOST_OPERATORS: Final = 100
 """The maximum number of operators in a tag. Filters, attributes, subscripts and calls are operators, too."""
-MOST_BRACKETS: Final = 50
-"""The maximum number of brackets that are open at the same time."""
-MOST_BLOCKS: Final = 50
-"""The maximum number of blocks that are open at the same time. An `elif` opens another one, which its `endif` closes."""
+MOST_ELIFS: Final = 50
+"""The maximum number of `elif` between an `if` and its `endif`."""
 MOST_REPEATED: Final = 2000
 """The maximum number of characters between a `for` of a prompt and its `endfor`."""
 MOST_LOOPS: Final = 4
@@ -44,9 +43,6 @@ _TOKEN: Final = re.compile(
     re.DOTALL,
 )
 _WORD: Final = re.compile(r"\{%[-+]?\s*(\w+)")
-# The statements that open no block, but for a `set` that assigns.
-_FLAT: Final = frozenset({"break", "continue", "do", "else", "extends", "from", "import", "include"})
-_ASSIGNMENT: Final = re.compile(r"[^=|]*=")
 _LOOP: Final = re.compile(r"\{%[-+]?\s*for\s+\w+(?:\s*,\s*\w+)*\s+in\s+\w+(?:\s*\.\s*\w+)*\s*")
 # What would make a long value of short ones, and calls of what is in a variable.
 _MAKING: Final = re.compile(r"[+*~{]|\[(?![\s\d,-]*\])|\.\s*\w+\s*\(|\bloop\s*\(")
@@ -57,26 +53,17 @@ _LITERALS: Final = re.compile(r"\[[\s\d,-]*\]")
 @dataclass(frozen=True, slots=True)
 class Tag:
     """A tag, from its opening to its end. start: its place in the text. code: its characters, with spaces in place of
-    strings. operators: their number. brackets: how many are open at the same time."""
+    strings. operators: their number."""
 
     start: int
     code: str
     operators: int
-    brackets: int
 
     @property
     def statement(self) -> str:
         """The first word of a statement; "" if the tag is none."""
         match = _WORD.match(self.code)
         return "" if match is None else match[1]
-
-    @property
-    def opens(self) -> bool:
-        """Whether the tag opens a block."""
-        word = self.statement
-        if word == "set":
-            return _ASSIGNMENT.match(self.code) is None
-        return bool(word) and word not in _FLAT and not word.startswith("end")
 
 
 @lru_cache(maxsize=1)  # several functions read the tags of a text, one after the other
@@ -92,7 +79,7 @@ def _tags(text: str) -> Iterator[Tag]:
         if opening["tag"] is None:
             continue
         end = "}}" if opening["tag"] == "{{" else "%}"
-        code, operators, depth, brackets = [opening[0]], 0, 0, 0
+        code, operators, depth = [opening[0]], 0, 0
         while index < len(text):
             if index - opening.start() > MOST_CHARACTERS:
                 break
@@ -108,14 +95,13 @@ def _tags(text: str) -> Iterator[Tag]:
             depth += bool(token["open"]) - bool(token["close"])
             if depth < 0:
                 return
-            brackets = max(brackets, depth)
             operators += bool(token["operator"] or token["open"])
-        yield Tag(opening.start(), "".join(code), operators, brackets)
+        yield Tag(opening.start(), "".join(code), operators)
 
 
 def find_excess(text: str) -> tuple[int, str] | None:
     """The place of the first tag beyond a bound, with what is wrong and what to do; None if the text is within all bounds."""
-    blocks = list[str]()
+    elifs = [0]
     for tag in tags(text):
         if len(tag.code) > MOST_CHARACTERS:
             return (
@@ -127,18 +113,13 @@ def find_excess(text: str) -> tuple[int, str] | None:
                 tag.start,
                 f"a tag has more than {MOST_OPERATORS} operators; split it",
             )
-        if tag.brackets > MOST_BRACKETS:
-            return (
-                tag.start,
-                f"a tag has more than {MOST_BRACKETS} open brackets; split it",
-            )
-        if tag.opens:
-            blocks.append(tag.statement)
-        elif tag.statement.startswith("end"):
-            while blocks and blocks.pop() == "elif":
-                pass
-        if len(blocks) > MOST_BLOCKS:
-            return tag.start, f"more than {MOST_BLOCKS} blocks are open at this tag; close some of them first"
+        if tag.statement == "if":
+            elifs.append(0)
+        elif tag.statement == "endif" and len(elifs) > 1:
+            elifs.pop()
+        elifs[-1] += tag.statement == "elif"
+        if sum(elifs) > MOST_ELIFS:
+            return tag.start, f"more than {MOST_ELIFS} “elif” are open at this tag; close some of them first"
     return None
 
 

@@ -36,14 +36,16 @@ EXCESSIVE = {
     "conditions": "{{ 1" + " if 1" * 101 + " }}",
     "characters": "{{ a" + " " * 1000 + " }}",
     "unclosed": "{{ '" + "a" * 1000,
-    "brackets": "{{ " + "[" * 51 + "]" * 51 + " }}",
+    "brackets": "{{ " + "[" * 101 + "]" * 101 + " }}",
     "ends_in_brackets": "{{ {'a': {'b': 1}} " + "-" * 101 + "1 }}",
     "ends_in_texts": "{{ '}}' " + "-" * 101 + "1 }}",
     "openings_in_texts": "{{ " + "'{{' ~ " * 101 + "1 }}",
-    "blocks": "{% if a %}" * 51 + "{% endif %}" * 51,
-    "sets": "{% set a %}" * 51 + "{% endset %}" * 51,
-    "filtered_sets": "{% set a | replace(from='a') %}" * 51,
-    "elifs": "{% if a %}" + "{% elif a %}" * 50 + "{% endif %}",
+    "elifs": "{% if a %}" + "{% elif a %}" * 51 + "{% endif %}",
+    "elifs_of_two": "{% if a %}"
+    + "{% elif a %}" * 26
+    + "{% if a %}"
+    + "{% elif a %}" * 25
+    + "{% endif %}{% endif %}",
     "behind_raw": "{% raw %}{% endraw %}{{ " + "-" * 101 + "1 }}",
     "behind_a_comment": "{#-#}{{ " + "-" * 101 + "1 }}",
 }
