@@ -22,7 +22,6 @@ from responsa_server.domain.turns import Question, ToolRecord, TurnLost, TurnSta
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.turns.service import Turns
 from responsa_server.turns.settings import TurnOptions
-from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
 from tests.contract.turn_house import QUICK, SEARCHING, Cast, Line, Script, Services, answer, followed, seen
 from tests.contract.turn_partition import Link
@@ -164,24 +163,12 @@ class Recorder:
 
 
 @pytest.mark.parametrize(
-    ("then", "now", "older", "again"),
-    [
-        (Effect.ONCE, Effect.NONE, False, 0),
-        (Effect.NONE, Effect.ONCE, False, 0),
-        (Effect.NONE, Effect.NONE, False, 1),
-        (Effect.ONCE, Effect.NONE, True, 1),
-    ],
-    ids=["once_to_none", "none_to_once", "none", "announced_by_an_earlier_release"],
+    ("then", "now", "again"),
+    [(Effect.ONCE, Effect.NONE, 0), (Effect.NONE, Effect.ONCE, 0), (Effect.NONE, Effect.NONE, 1)],
+    ids=["once_to_none", "none_to_once", "none"],
 )
 async def test_a_changed_declaration_does_not_repeat_a_call(
-    services: Services,
-    people: People,
-    database_urls: DatabaseUrls,
-    then: Effect,
-    now: Effect,
-    *,
-    older: bool,
-    again: int,
+    services: Services, people: People, then: Effect, now: Effect, again: int
 ) -> None:
     first, second, link = Recorder(then, holds=True), Recorder(now, holds=False), Link()
     script = Question("tokens=2 pace_ms=0 tool=once seed=1")
@@ -189,8 +176,6 @@ async def test_a_changed_declaration_does_not_repeat_a_call(
         accepted = await old.accept(people.ann, script, None)
         await first.called.wait()
         await link.sever()
-        if older:
-            database_urls.ask("UPDATE responsa.turn_tool SET effect = NULL")
         await services.expire(accepted.turn_id)
         async with services.turns(ScriptedAgent(ScriptedModel(), [second]), QUICK) as new:
             await new.wait(people.ann, accepted.turn_id)

@@ -86,20 +86,6 @@ async def test_a_turn_that_has_had_no_worker_for_a_minute_is_orphaned(
     assert not await orphaned()
 
 
-async def test_an_end_that_an_earlier_release_wrote_to_the_log_is_read_once(
-    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
-) -> None:
-    new = await accepted_turn(turn_store, people.ann)
-    await turn_store.finish(claim_of(new), [row(2), row(3)], FAILED)
-    database_urls.ask(
-        "UPDATE responsa.turn_event SET last_seq = 3, frame = '2-3' WHERE turn_id = %s AND seq = 2",
-        new.id,
-    )
-    assert await rows_of(turn_store, people.ann, new) == [STARTED, row(2, 3)]
-    (news,) = await turn_store.poll([Cursor(new.id, 0)], 9)
-    assert (news.rows, news.end_seq) == ([STARTED, row(2, 3)], 3)
-
-
 async def test_a_backlog_comes_in_pieces_that_join(turn_store: PostgresTurnStore, people: People) -> None:
     new = await accepted_turn(turn_store, people.ann)
     rows = [row(first, first + 2, deltas=bool(first % 2)) for first in range(2, 32, 3)]

@@ -10,7 +10,6 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-from qdrant_client.models import Filter
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import CallCancelled, DocumentRejected, Reason, Unavailable
@@ -314,22 +313,6 @@ async def test_vectors_of_another_model_are_neither_found_nor_compared(store: St
     assert await store.index.nearest(SearchScope(Server("acme")), other, 10, ids) == {}
     pieces = await store.index.pieces(Server("acme"), ids, other)
     assert {one.cosine for found in pieces.values() for one in found} == {None}
-
-
-@pytest.mark.parametrize("place", QDRANTS)
-async def test_vectors_without_a_generation_disturb_no_search(
-    house: House, people: People, place: str
-) -> None:
-    """Earlier releases stored none."""
-    await house.library.create_collection(people.ann, "default", CollectionFields(""), Chunking(64, 0))
-    async with qdrant_at(place) as qdrant:
-        store = in_qdrant(house, qdrant)
-        _, ids = await store.put(people.ann, "a.md", vectors(1, 2))
-        [name] = await qdrant._collections()
-        await qdrant._client.delete_payload(name, ["generation"], Filter(), wait=True)
-        found = await qdrant.pieces(Server("acme"), ids, store.question(vectors(1, 1)[0]))
-        assert {len(pieces) for pieces in found.values()} == {2}
-        assert set(found) == set(ids)
 
 
 async def test_deleted_documents_and_collections_are_found_no_more_and_their_vectors_go(

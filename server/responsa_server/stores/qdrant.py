@@ -226,7 +226,7 @@ class QdrantVectors:
                     VectorKind(payload["kind"]), ByteRange(payload["start"], payload["end"]), cosine
                 )
                 of_passage = pieces_by_passage.setdefault(payload["passage"], {})
-                of_passage.setdefault(payload.get("generation", ""), {})[payload["ordinal"]] = piece
+                of_passage.setdefault(payload["generation"], {})[payload["ordinal"]] = piece
 
         async with self._asking("pieces", self._options.search_seconds):
             compared = self._name(question.model) if question else ""

@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
 
 from responsa_contract import QuoteOrigin
 from responsa_server.agents.engine.citations import (
@@ -132,13 +131,6 @@ def test_a_mark_may_copy_words(written: str, text: str, marks: list[tuple[int, i
     expected = (text, [Mark(*mark) for mark in marks])
     assert cleaned(written) == expected
     assert cleaned(*written) == expected
-
-
-def test_marks_of_an_earlier_release_copy_nothing() -> None:
-    assert TypeAdapter(tuple[Mark, ...]).validate_python([[4, 2], [9, 1, "so"]]) == (
-        Mark(4, 2),
-        Mark(9, 1, "so"),
-    )
 
 
 @given(TEXTS, st.lists(st.integers(0, 120), max_size=8))
