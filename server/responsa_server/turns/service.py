@@ -15,7 +15,6 @@ from responsa_server.domain.background import Background
 from responsa_server.domain.conversations import ConversationStore
 from responsa_server.domain.errors import (
     AlreadyExists,
-    InvalidRequest,
     NotFound,
     NotPermitted,
     Reason,
@@ -29,7 +28,6 @@ from responsa_server.domain.limits import UNLIMITED, MessageGate
 from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.relay import Committed, EpochAdvanced, Hint, Interest, Relay, Reload, Work
 from responsa_server.domain.turns import (
-    MAX_QUESTION_BYTES,
     Accepted,
     CancelledTurn,
     Claim,
@@ -191,7 +189,6 @@ class Turns:
         conversation), Exhausted (QUEUE_FULL, OVERLOADED, RATE_LIMIT, LIMIT_REACHED, QUOTA_EXHAUSTED), Unavailable
         (DRAINING, PART_UNAVAILABLE).
         """
-        _check(question)
         if caller.widget:
             question = self._of_widget(caller, question)
         conversation_id = question.conversation_id or self._runtime.new_id()
@@ -541,10 +538,3 @@ def _not_of_widget(rule: str) -> NotPermitted:
     return NotPermitted(
         Reason.ROLE_REQUIRED, f"The key of a widget {rule}.", {"required_role": Role.USER.name}
     )
-
-
-def _check(question: Question) -> None:
-    size = len(question.text.encode())
-    if not question.text.strip() or size > MAX_QUESTION_BYTES:
-        wanted = f"1 to {MAX_QUESTION_BYTES} bytes that are not only white space"
-        raise InvalidRequest.of_field("text", "string.length", f"send {wanted}; this has {size} bytes")
