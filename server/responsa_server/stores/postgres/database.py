@@ -426,12 +426,10 @@ class Database:
                 return True
         return not self._away(pool)
 
-    @asynccontextmanager
-    async def tenant(self, tenant_id: str) -> AsyncGenerator[Connection]:
+    def tenant(self, tenant_id: str) -> AbstractAsyncContextManager[Connection]:
         """A transaction of the app role that sees all rows of this tenant and no others, for the server's own work and
         for changes whose caller has been checked."""
-        async with self.reading(Server(tenant_id)) as connection:
-            yield connection
+        return self.reading(Server(tenant_id))
 
     @asynccontextmanager
     async def reading(self, reader: Reader) -> AsyncGenerator[Connection]:
@@ -572,11 +570,9 @@ class Database:
         async with self._check_out(self._app) as connection, connection.transaction():
             yield connection
 
-    @asynccontextmanager
-    async def no_tenant_statements(self) -> AsyncGenerator[Connection]:
+    def no_tenant_statements(self) -> AbstractAsyncContextManager[Connection]:
         """Like `no_tenant`, but each statement is a separate transaction and takes one round trip."""
-        async with self._check_out(self._app) as connection:
-            yield connection
+        return self._check_out(self._app)
 
     @asynccontextmanager
     async def log(self) -> AsyncGenerator[Connection]:
@@ -584,19 +580,15 @@ class Database:
         async with self._check_out(self._log) as connection, connection.transaction():
             yield connection
 
-    @asynccontextmanager
-    async def log_statements(self) -> AsyncGenerator[Connection]:
+    def log_statements(self) -> AbstractAsyncContextManager[Connection]:
         """A connection of the log role, over all tenants. Each statement is a separate transaction and takes one round trip."""
-        async with self._check_out(self._log) as connection:
-            yield connection
+        return self._check_out(self._log)
 
-    @asynccontextmanager
-    async def writer(self) -> AsyncGenerator[Connection]:
+    def writer(self) -> AbstractAsyncContextManager[Connection]:
         """The log role's single connection, on which the workers' batches are written one after another. Each statement is a separate
         transaction.
         """
-        async with self._check_out(self._writer) as connection:
-            yield connection
+        return self._check_out(self._writer)
 
     async def together(
         self, reader: Reader | str, statements: Sequence[Statement]
