@@ -66,7 +66,11 @@ def source_change(source: source_pb2.Source, wanted: frozenset[str]) -> SourceCh
 
 def preview_row(value: MadeRow) -> source_pb2.PreviewedRow:
     """Convert a row of a preview and its document."""
-    row = {name: _exact(cell) for name, cell in value.row.items()}
+    row = {
+        # A Struct cannot hold all integers exactly.
+        name: str(cell) if isinstance(cell, int) and abs(cell) > _EXACT else cell
+        for name, cell in value.row.items()
+    }
     preview = source_pb2.PreviewedRow(kind=value.kind, row=structs.of(row), problem=value.problem)
     document = value.document
     if document is not None:
@@ -89,8 +93,3 @@ def delivery(value: Delivery) -> delivery_pb2.Delivery:
         response_status=value.attempt.status,
         problem=value.attempt.problem,
     )
-
-
-def _exact(value: object) -> object:
-    """A value for a Struct, which cannot hold all integers exactly."""
-    return str(value) if isinstance(value, int) and abs(value) > _EXACT else value

@@ -785,7 +785,7 @@ def _runs(lines: Sequence[Line], edge: float) -> tuple[float, Sequence[tuple[flo
     if sum([_end(line) < edge for line in lines]) < _COLUMN_LINES:
         return None
     rows = _by_base(lines)
-    across = [_crosses(row, edge) for row in rows]
+    across = [any(_start(line) < edge < _end(line) + 0.4 * line.size for line in row) for row in rows]
     celled = [len(row) > 2 and _has_cells(row, edge) for row in rows]
     runs: list[tuple[float, float]] = []
     first = 0
@@ -814,10 +814,6 @@ def _by_base(lines: Sequence[Line]) -> list[list[Line]]:
         else:
             rows.append([line])
     return rows
-
-
-def _crosses(row: Sequence[Line], edge: float) -> bool:
-    return any(_start(line) < edge < _end(line) + 0.4 * line.size for line in row)
 
 
 def _has_cells(row: Sequence[Line], edge: float) -> bool:

@@ -137,7 +137,7 @@ def _cells(glyphs: Sequence[Glyph], size: float, *, mostly: bool) -> Iterator[Li
     base = middle - 0.25 * size
     cells: list[_Cell] = []
     wide, narrow = _CELL_GAP * size, _WORD_GAP * size
-    ordered = sorted(glyphs, key=_middle)
+    ordered = sorted(glyphs, key=lambda glyph: glyph[0] + glyph[1])
     start, edge, _, text = ordered[0]
     end, pieces = edge, [text]
     for left, right, _, text in islice(ordered, 1, None):
@@ -158,10 +158,6 @@ def _cells(glyphs: Sequence[Glyph], size: float, *, mostly: bool) -> Iterator[Li
     for left, right, pieces in reversed(cells) if rtl else cells:
         text = _in_logical_order(pieces, rtl=rtl)
         yield Line(text, left, base - 0.8 * size, right, base + 0.25 * size, base, size, rtl)
-
-
-def _middle(glyph: Glyph) -> float:
-    return glyph[0] + glyph[1]
 
 
 def _in_logical_order(pieces: Sequence[str], *, rtl: bool) -> str:

@@ -328,7 +328,11 @@ def _result(job: Job, zygote: _Zygote) -> bytes:
         Rejected.as_over_limit("Parsing this document takes more memory than is allowed.")
     )
     try:
-        frame = _draw_page(job, zygote) if isinstance(job, DrawJob) else _parse_document(job, zygote)
+        frame = (
+            pack_drawn(zygote.drawers[job.format](_read(), job.page, job.width))
+            if isinstance(job, DrawJob)
+            else _parse_document(job, zygote)
+        )
         if len(frame) > job.result_bytes:
             raise Rejected.as_too_much_text()
         return frame
@@ -353,10 +357,6 @@ def _parse_document(job: Job, zygote: _Zygote) -> bytes:
     assert row is not None, "a job and sniff() must name a format of the table"
     document = zygote.require_parser(row)(original)
     return pack_result(document, original.left_out, original.guessed_charset, original.ocr_pages)
-
-
-def _draw_page(job: DrawJob, zygote: _Zygote) -> bytes:
-    return pack_drawn(zygote.drawers[job.format](_read(), job.page, job.width))
 
 
 def _read() -> bytes:

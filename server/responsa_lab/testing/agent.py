@@ -22,7 +22,6 @@ from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
 from responsa_server.agents.engine.config import CallLimits, Traits
 from responsa_server.agents.engine.graph import BEGIN, FINISH, Plan, Route
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.agents.engine.state import GraphState
 from responsa_server.agents.nodes.prompt import Prompt, PromptOptions
 from responsa_server.agents.nodes.tool_calls import CallTool
 from responsa_server.domain.agents import AnswerTask, Emit
@@ -92,15 +91,11 @@ def plan(model: ChatModel, tools: Sequence[Tool], time_limit_seconds: float) -> 
         {"decide": decide, "tool": CallTool(parts), "write": write},
         [
             Route(BEGIN, ("decide",)),
-            Route("decide", ("tool", "write"), _decide),
+            Route("decide", ("tool", "write"), lambda state: "tool" if state.get("calls") else "write"),
             Route("tool", ("write",)),
             Route("write", (FINISH,)),
         ],
     )
-
-
-def _decide(state: GraphState) -> str:
-    return "tool" if state.get("calls") else "write"
 
 
 class ScriptedAgent:

@@ -26,10 +26,6 @@ _STANDARD_ERROR: Final = 2
 _AT_ONCE: Final = 256
 
 
-def _to_standard_error(data: bytes) -> int:
-    return os.write(_STANDARD_ERROR, data)
-
-
 class LogLines:
     """The log of this process; implements `domain.parts.Part`. A line that cannot be written is dropped and counted,
     and the log itself says so once lines can be written again.
@@ -40,7 +36,9 @@ class LogLines:
     name = "log"
 
     def __init__(
-        self, write: Callable[[bytes], int] = _to_standard_error, most_waiting: int = MOST_WAITING
+        self,
+        write: Callable[[bytes], int] = lambda data: os.write(_STANDARD_ERROR, data),
+        most_waiting: int = MOST_WAITING,
     ) -> None:
         self._write = write
         self._waiting = Queue[str | threading.Event](most_waiting)

@@ -432,11 +432,6 @@ def _is_ruler(line: str) -> bool:
     return not line.strip(" \t>|:-") and "|" in line and "-" in line
 
 
-def _as_text(words: str) -> str:
-    """Return words as Markdown that makes nothing together with the text around it."""
-    return _SPECIAL.sub(lambda match: f"\\{match.group()}", words)
-
-
 def _words(tokens: Sequence[Token]) -> str:
     return "".join(
         _words(token.children) if token.children else " " if token.type == "softbreak" else token.content
@@ -465,7 +460,11 @@ def _image(line: str) -> _Change | None:
         return None if _UNPLAIN.search(alt) else (end, line[:end])
     parsed = _INLINE.parseInline(line[:size], {"references": references})[0].children or []
     words = _words(parsed).strip()
-    return (size, _as_text(words)) if words and [token.type for token in parsed] == ["image"] else None
+    return (
+        (size, _SPECIAL.sub(r"\\\g<0>", words))
+        if words and [token.type for token in parsed] == ["image"]
+        else None
+    )
 
 
 def _target(line: str) -> tuple[int, str]:

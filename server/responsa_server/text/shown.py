@@ -163,7 +163,7 @@ def shown_blocks(text: str, origin: QuoteOrigin) -> str:
         return _plain_lines(text, listed=origin.listed)
     if _shown_as_it_is(text):
         return _dedent(text, origin.indent).strip("\n")
-    return _blocks(_tree(_dedent(_unquote(text), origin.indent))).strip("\n")
+    return _blocks(SyntaxTreeNode(_MARKDOWN.parse(_dedent(_unquote(text), origin.indent)))).strip("\n")
 
 
 # Anything that is not shown as it is: HTML, links, images, escapes, marks of site generators, headings, quotes and
@@ -412,10 +412,6 @@ def _fence(code: str, language: str) -> str:
     return f"{fence}{language}\n{code}\n{fence}"
 
 
-def _tree(text: str) -> SyntaxTreeNode:
-    return SyntaxTreeNode(_MARKDOWN.parse(text))
-
-
 def _blocks(node: SyntaxTreeNode) -> str:
     return "\n\n".join(text for child in node.children if (text := _block(child)))
 
@@ -485,16 +481,12 @@ def _list(node: SyntaxTreeNode) -> str:
 _TASK: Final = re.compile(r"\A\[([ xX])\](?=[ \t])")
 
 
-def _box(task: re.Match[str]) -> str:
-    return UNTICKED if task.group(1) == " " else TICKED
-
-
 def _item(node: SyntaxTreeNode) -> str:
     parts: list[str] = []
     for child in node.children:
         text = _block(child)
         if not parts:
-            text = _TASK.sub(_box, text, count=1)
+            text = _TASK.sub(lambda task: UNTICKED if task[1] == " " else TICKED, text, count=1)
         if text:
             # A list below an item follows it without an empty line.
             parts.append(
@@ -594,7 +586,7 @@ def _inline(tokens: Sequence[Token], *, begins: bool = True) -> str:
 
 
 def _all_escaped(text: str) -> str:
-    return _ANY_SPECIAL.sub(lambda match: f"\\{match.group()}", text)
+    return _ANY_SPECIAL.sub(r"\\\g<0>", text)
 
 
 def _visible_tokens(children: Sequence[Token]) -> Iterator[Token]:

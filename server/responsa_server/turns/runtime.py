@@ -26,14 +26,6 @@ _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 1.0
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _logger() -> FilteringBoundLogger:
-    return structlog.get_logger("responsa.turns")
-
-
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """The process's objects that turns use: ids, the codec of the log, options, the time, faults to inject, the logger,
@@ -42,9 +34,9 @@ class Runtime:
     new_id: NewId
     codec: FrameCodec
     options: TurnOptions = field(default_factory=TurnOptions)
-    clock: Clock = _now
+    clock: Clock = lambda: datetime.now(UTC)
     faults: Faults = field(default_factory=NoFaults)
-    log: FilteringBoundLogger = field(default_factory=_logger)
+    log: FilteringBoundLogger = field(default_factory=lambda: structlog.get_logger("responsa.turns"))
     errors: UnexpectedErrors = field(default_factory=UnexpectedErrors)
     traces: Traces = OFF
     pause: Pause = NOT_PAUSED

@@ -96,7 +96,9 @@ def verify(folder: AgentFolder, surroundings: Surroundings) -> tuple[AgentConfig
         all_problems += problems
     if not all_problems:
         return config, all_problems
-    return None, sorted(all_problems, key=_order)
+    return None, sorted(
+        all_problems, key=lambda problem: (problem.file != AGENT_FILE, problem.file, problem.line or 0)
+    )
 
 
 def read(folder: Path, shared: Path | PromptFiles | None = None, identity: str = "") -> AgentFolder:
@@ -217,10 +219,6 @@ def _bytes(path: Path, file: str, problems: list[Problem]) -> bytes | None:
         )
         return None
     return path.read_bytes()
-
-
-def _order(problem: Problem) -> tuple[bool, str, int]:
-    return problem.file != AGENT_FILE, problem.file, problem.line or 0
 
 
 def agents_in(folder: Path) -> Iterator[Path]:

@@ -20,7 +20,7 @@ def compile_condition(when: WhenTable | None, *, model: bool) -> Test | None:
     """The condition as a function of the state; None if it holds for every state. model: whether the agent has a model."""
     certain = constant_value(when, model=model)
     if certain is not None:
-        return None if certain else _never
+        return None if certain else lambda _: False
     assert when is not None
     if when.field is not None:
         return _of_field(when)
@@ -107,10 +107,6 @@ def _value(value: Any) -> str:
         if isinstance(value, float)
         else str(value)
     )
-
-
-def _never(_: Plain) -> bool:
-    return False
 
 
 def _of_field(when: WhenTable) -> Test:

@@ -37,15 +37,15 @@ _WORDS: Final = {
 }
 
 
-def _none(_tool: str) -> str:
-    return ""
-
-
 class ToolCircuits:
     """The circuits of the tools that a user calls."""
 
     def __init__(
-        self, breakers: Breakers, tenant: str = "", user: str = "", endpoint: Callable[[str], str] = _none
+        self,
+        breakers: Breakers,
+        tenant: str = "",
+        user: str = "",
+        endpoint: Callable[[str], str] = lambda _: "",
     ) -> None:
         """user: the user's id. endpoint: see `Toolbox.endpoint`. A tool without an endpoint has no circuit."""
         self._breakers = breakers

@@ -48,13 +48,12 @@ def columns(path: str, message: Message, wanted: Iterable[str]) -> dict[str, obj
         if isinstance(value, Struct)
         else value
         if isinstance(value, str | int | float)
-        else [_plain(item) for item in value]
+        else [
+            MessageToDict(item, preserving_proto_field_name=True) if isinstance(item, Message) else item
+            for item in value
+        ]
         for name, value in values.items()
     }
-
-
-def _plain(item: object) -> object:
-    return MessageToDict(item, preserving_proto_field_name=True) if isinstance(item, Message) else item
 
 
 @functools.cache

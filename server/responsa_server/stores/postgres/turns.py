@@ -134,7 +134,10 @@ class PostgresTurnStore(TurnLog):
         is changed for the others."""
         accept = prepare(self._queries["accept_turn"])
         # Every transaction takes the users in the same order, because it keeps their locks to its end.
-        order = sorted(range(len(questions)), key=lambda index: _user_of(questions[index][0]))
+        order = sorted(
+            range(len(questions)),
+            key=lambda index: (questions[index][0].tenant_id, questions[index][0].user_id),
+        )
         parts = [(questions[index][0], [accept.bind(questions[index][1])]) for index in order]
         try:
             done = await self._database.turns(parts)
@@ -489,10 +492,6 @@ class _InUse(Exception):
 def _state(new: NewTurn) -> TurnState:
     """The state of a new turn that does not have to wait."""
     return TurnState.PENDING if new.owner is None else TurnState.RUNNING
-
-
-def _user_of(caller: Principal) -> tuple[str, UUID]:
-    return caller.tenant_id, caller.user_id
 
 
 def _state_columns(new: NewTurn, state: TurnState) -> dict[str, object]:

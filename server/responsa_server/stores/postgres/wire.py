@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
 from typing import Any, Final, NamedTuple, cast
-from uuid import UUID
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -33,18 +32,6 @@ _LENGTH: Final = struct.Struct(">i").pack
 _ARRAY: Final = struct.Struct(">iiIii").pack
 _EMPTY_ARRAY: Final = struct.Struct(">iiI").pack
 _MICROSECOND: Final = timedelta(microseconds=1)
-
-
-def _bool(value: bool) -> bytes:
-    return _TRUE if value else _FALSE
-
-
-def _uuid(value: UUID) -> bytes:
-    return value.bytes
-
-
-def _interval(value: timedelta) -> bytes:
-    return struct.pack(">qii", value // _MICROSECOND, 0, 0)
 
 
 def _array(oid: int, encode: _Encode) -> _Encode:
@@ -64,14 +51,14 @@ def _array(oid: int, encode: _Encode) -> _Encode:
 
 # The binary formats of PostgreSQL's types, with the OIDs of the types and of their arrays.
 _SCALARS: Final[Mapping[str, tuple[int, int, _Encode]]] = {
-    "bool": (16, 1000, _bool),
+    "bool": (16, 1000, lambda value: _TRUE if value else _FALSE),
     "bytea": (17, 1001, bytes),
     "bigint": (20, 1016, struct.Struct(">q").pack),
     "int": (23, 1007, struct.Struct(">i").pack),
     "text": (25, 1009, str.encode),
     "float8": (701, 1022, struct.Struct(">d").pack),
-    "interval": (1186, 1187, _interval),
-    "uuid": (2950, 2951, _uuid),
+    "interval": (1186, 1187, lambda value: struct.pack(">qii", value // _MICROSECOND, 0, 0)),
+    "uuid": (2950, 2951, lambda value: value.bytes),
     "jsonb": (3802, 3807, lambda value: b"\x01" + json.dumps(value).encode()),
 }
 _ALIASES: Final = {"int8": "bigint", "boolean": "bool"}

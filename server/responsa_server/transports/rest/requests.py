@@ -119,12 +119,8 @@ def _parse(body: bytes) -> tuple[dict[str, Any], bool]:
         nonlocal doubtful
         doubtful = doubtful or any("_" in name and _camel(name) in members for name in members)
 
-    content = json_object(body, _not_json, look)
+    content = json_object(body, lambda why: bad_request(f"The body must be a JSON object: {why}."), look)
     return content, doubtful
-
-
-def _not_json(why: str) -> InvalidRequest:
-    return bad_request(f"The body must be a JSON object: {why}.")
 
 
 def _add_parameters(

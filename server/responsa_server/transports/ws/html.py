@@ -65,15 +65,11 @@ def of_markdown(text: str) -> str:
         (_MARKDOWN if fits else _WITHOUT_TABLES).render(text),
         tags=set(TAGS),
         attributes={tag: set(names) for tag, names in ATTRIBUTES.items()},
-        attribute_filter=_attribute,
+        attribute_filter=lambda _, name, value: value if name != "href" or _WHOLE_LINK.match(value) else None,
         url_schemes=set(SCHEMES),
         link_rel="noopener noreferrer",
         strip_comments=True,
     )
-
-
-def _attribute(tag: str, name: str, value: str) -> str | None:
-    return value if name != "href" or _WHOLE_LINK.match(value) else None
 
 
 def _cells_left_out(text: str) -> int:
