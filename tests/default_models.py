@@ -23,7 +23,5 @@ def build_default_models(
 ) -> DefaultModels:
     """Nothing is embedded with the model on the server's machine, so it has only a name."""
     embedded = cast("Embedder", SimpleNamespace(name="minilm"))
-    embedders = ConfiguredEmbedders(
-        embedded, settings.retrieval.embedding, settings.language_models, table.providers
-    )
+    embedders = ConfiguredEmbedders(embedded, settings.retrieval.embedding, settings.models, table.providers)
     return DefaultModels(settings, table, embedders, PostgresDefaultModel(database), Secret(secret))

@@ -29,7 +29,7 @@ from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.mail import Outbox
 
 SECRET: Final = b"a secret of this installation, 32 bytes"
-CHEAP: Final = PasswordSettings(memory_kib=8192, iterations=1)
+ATTEMPTS: Final = PasswordSettings()
 GOOD: Final = "four uncommon marmots yodel"
 """A password that is hard to guess."""
 
@@ -49,7 +49,7 @@ class People:
 def people_of(
     database: Database,
     *,
-    passwords: PasswordSettings = CHEAP,
+    passwords: PasswordSettings = ATTEMPTS,
     tokens: TokenSettings | None = None,
     registration: Registration = Registration.INVITED,
     cache: CredentialCache | None = None,
@@ -58,8 +58,11 @@ def people_of(
     mail: MailSettings | None = None,
     queue: JobQueue | None = None,
     store: PostgresAccountStore | None = None,
+    waiting: int = 100,
+    mails: int = 5,
 ) -> People:
-    """The parts of a process with these settings. store: in place of the usual one. mail, queue: both for a process
+    """The parts of a process with these settings. store: in place of the usual one. waiting: how many
+    passwords may wait. mails: how many an address may get. mail, queue: both for a process
     that sends mails. Several of them on one database behave like several servers."""
     settings, sessions = tokens or TokenSettings(), SessionSettings()
     outbox = None if queue is None else Outbox(queue, uuid7)
@@ -74,7 +77,13 @@ def people_of(
         tokens=signing,
     )
     options = AccountOptions(
-        AccountSettings(), passwords, settings, mail or MailSettings(), registration, sessions.session_seconds
+        AccountSettings(),
+        passwords,
+        settings,
+        mail or MailSettings(),
+        registration,
+        sessions.session_seconds,
+        mails_per_account=mails,
     )
-    pool = Passwords(passwords)
+    pool = Passwords(memory_kib=8192, iterations=1, queue=waiting)
     return People(identity, Accounts(store, identity, pool, signing, options), signing, store, pool, known)

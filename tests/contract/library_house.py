@@ -18,7 +18,7 @@ from responsa_server.domain.knowledge import DocumentMetadata, Operation
 from responsa_server.domain.passages import VectorStore
 from responsa_server.domain.people import Principal
 from responsa_server.ingest.indexing import Indexers
-from responsa_server.ingest.jobs import Announce, Ingest, KnowledgeJobs, Parser
+from responsa_server.ingest.jobs import DOCUMENT_SECONDS, Announce, Ingest, KnowledgeJobs, Parser
 from responsa_server.ingest.reindexing import Reindex
 from responsa_server.ingest.watching import Watching
 from responsa_server.library.library import Library
@@ -192,7 +192,7 @@ class House:
         parser: Parser | None = None,
         embedder: Embedder | None = None,
         ingestions: IngestionStore | None = None,
-        document_seconds: float | None = None,
+        document_seconds: float = DOCUMENT_SECONDS,
     ) -> Ingest:
         """The object that processes operations. The arguments replace its parts."""
         store = ingestions or self.ingestions

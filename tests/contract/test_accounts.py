@@ -150,9 +150,7 @@ async def test_every_failed_sign_in_gets_the_same_reply_after_one_check_of_a_pas
 
 
 async def test_failed_attempts_are_counted_whether_or_not_the_account_exists(database: Database) -> None:
-    people = people_of(
-        database, passwords=PasswordSettings(memory_kib=8192, iterations=1, attempts_per_account=3)
-    )
+    people = people_of(database, passwords=PasswordSettings(attempts_per_account=3))
     await user_of(people)
     for email in ("ann@example.org", "nobody@example.org"):
         for _ in range(3):
@@ -168,9 +166,7 @@ async def test_failed_attempts_are_counted_whether_or_not_the_account_exists(dat
 async def test_a_success_forgets_failures_and_a_window_ends(
     database: Database, database_urls: DatabaseUrls
 ) -> None:
-    people = people_of(
-        database, passwords=PasswordSettings(memory_kib=8192, iterations=1, attempts_per_account=3)
-    )
+    people = people_of(database, passwords=PasswordSettings(attempts_per_account=3))
     await user_of(people)
     for _ in range(3):
         for _ in range(2):
@@ -183,7 +179,7 @@ async def test_a_success_forgets_failures_and_a_window_ends(
 
 
 async def test_attempts_are_counted_per_address_too_and_at_the_same_time(database: Database) -> None:
-    settings = PasswordSettings(memory_kib=8192, iterations=1, attempts_per_address=5)
+    settings = PasswordSettings(attempts_per_address=5)
     people = people_of(database, passwords=settings)
     await user_of(people)
     await login(people)
@@ -197,9 +193,7 @@ async def test_attempts_are_counted_per_address_too_and_at_the_same_time(databas
 
 async def test_a_stranger_does_not_lock_the_owner_out(database: Database) -> None:
     """Even if the stranger goes on after the refusal, and changes the address within an IPv6 network."""
-    settings = PasswordSettings(
-        memory_kib=8192, iterations=1, attempts_per_account=3, attempts_per_account_everywhere=9
-    )
+    settings = PasswordSettings(attempts_per_account=3, attempts_per_account_everywhere=9)
     people = people_of(database, passwords=settings)
     await user_of(people)
 
@@ -239,7 +233,7 @@ def test_the_addresses_of_one_household_are_one_network(address: str, network: s
 async def test_refused_sign_ins_are_in_the_audit_log_and_cannot_fill_it(
     database: Database, database_urls: DatabaseUrls
 ) -> None:
-    settings = PasswordSettings(memory_kib=8192, iterations=1, attempts_per_account=3)
+    settings = PasswordSettings(attempts_per_account=3)
     people = people_of(database, passwords=settings)
     user = await user_of(people)
 
@@ -494,7 +488,7 @@ async def test_recent_sessions_are_confirmed_together_and_what_another_server_ch
         administration = UserAdministration(PostgresUsers(database), uuid7, here.cache)
         chief = principal(await user_of(here, "chief@example.org", Role.ADMIN))
         await here.accounts.logout(signed[0].refresh_token)
-        await administration.disable(chief, others[0].id, "")
+        await administration.set_disabled(chief, others[0].id, "", disabled=True)
         await administration.update(chief, others[1].id, UserChange(role=Role.ADMIN), "")
         # The process confirms by itself, without a call.
         async with asyncio.timeout(20):
@@ -823,9 +817,9 @@ async def test_an_invitation_is_not_good_when_its_maker_is_no_administrator_any_
     await users.update(root, maker.id, UserChange(role=Role.USER), "")
     assert (await refusal(register("", code, "eve@example.org", GOOD, ""))).reason is Reason.CODE_INVALID
     await users.update(root, maker.id, UserChange(role=Role.ADMIN), "")
-    await users.disable(root, maker.id, "")
+    await users.set_disabled(root, maker.id, "", disabled=True)
     assert (await refusal(register("", code, "eve@example.org", GOOD, ""))).reason is Reason.CODE_INVALID
-    await users.enable(root, maker.id, "")
+    await users.set_disabled(root, maker.id, "", disabled=False)
     await register("", code, "eve@example.org", GOOD, "")
     await login(people, "eve@example.org")
 
@@ -923,7 +917,7 @@ async def test_a_disabled_user_cannot_sign_in_and_nobody_learns_why(
     signed, request = await login(people), uuid7()
     cookie, _ = await people.accounts.login_browser("acme", user.email, GOOD, HERE)
     users = UserAdministration(PostgresUsers(database), uuid7, people.cache)
-    await users.disable(principal(admin), user.id, "")
+    await users.set_disabled(principal(admin), user.id, "", disabled=True)
     error = await refusal(login(people))
     assert (error.reason, error.metadata) == (Reason.SIGN_IN_FAILED, {})
     error = await refusal(people.accounts.login_browser("acme", user.email, GOOD, HERE))
@@ -935,7 +929,7 @@ async def test_a_disabled_user_cannot_sign_in_and_nobody_learns_why(
         assert (await refusal(people.identity.authenticate(credential))).reason is Reason.USER_DISABLED
     code, _ = await people.accounts.create_reset_code(principal(admin), user.id)
     assert (await refusal(people.accounts.reset_password(code, OTHER))).reason is Reason.CODE_INVALID
-    await users.enable(principal(admin), user.id, "")
+    await users.set_disabled(principal(admin), user.id, "", disabled=False)
     # Nothing was lost: the sessions, the refresh token and the code work again.
     await people.identity.authenticate(Credential("session", cookie))
     refreshed = await people.accounts.refresh(signed.refresh_token, request)
@@ -1016,8 +1010,7 @@ async def test_the_end_of_sessions_and_keys_is_noticed(people: People, database_
 
 
 async def test_too_many_checks_do_not_count_as_attempts(database: Database) -> None:
-    settings = PasswordSettings(memory_kib=8192, iterations=1, queue=1, attempts_per_account=3)
-    people = people_of(database, passwords=settings)
+    people = people_of(database, passwords=PasswordSettings(attempts_per_account=3), waiting=1)
     await user_of(people)
     accounts: Accounts = people.accounts
     results = await asyncio.gather(

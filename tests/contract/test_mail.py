@@ -31,7 +31,7 @@ from responsa_server.telemetry.instruments import MAILS
 from tests.conftest import DatabaseUrls
 from tests.contract.test_accounts import principal, user_of
 from tests.contract.test_identity import refusal
-from tests.people import CHEAP, GOOD, SECRET, People, people_of
+from tests.people import ATTEMPTS, GOOD, SECRET, People, people_of
 from tests.raising import raises
 from tests.wire.smtp import PASSWORD, USER, MailServer, certificate_in, serving
 
@@ -189,7 +189,7 @@ async def test_wrong_passwords_of_a_registration_count_as_failed_sign_ins(post: 
     await people.identity.create_tenant("acme", "Acme")
     await people.accounts.register("acme", "", "ann@example.org", GOOD, "", HERE)
     (code,) = await post.codes("ann@example.org")
-    for _ in range(CHEAP.attempts_per_account):
+    for _ in range(ATTEMPTS.attempts_per_account):
         wrong = await refusal(people.accounts.confirm_email(code, OTHER, HERE))
         assert wrong.reason is Reason.SIGN_IN_FAILED
     refused = await refusal(people.accounts.confirm_email(code, GOOD, HERE))
@@ -300,7 +300,7 @@ async def test_the_mails_that_an_ipv6_network_asks_for_count_together(
 ) -> None:
     people = people_of(
         database,
-        passwords=CHEAP.model_copy(update={"attempts_per_address": 3}),
+        passwords=ATTEMPTS.model_copy(update={"attempts_per_address": 3}),
         mail=settings_for(server),
         queue=JobQueue(database_urls.log, concurrency=1, pace=PACE),
     )
@@ -323,7 +323,7 @@ async def test_a_new_address_is_confirmed_there_with_the_password_and_the_earlie
     (code,) = await post.codes("ann.two@example.org")
     # The owner of a mistyped address, or a stranger, can read the mail and does not know the password.
     assert (await refusal(people.accounts.confirm_email(code))).reason is Reason.INVALID_FIELD
-    for _ in range(CHEAP.attempts_per_account):
+    for _ in range(ATTEMPTS.attempts_per_account):
         assert (await refusal(people.accounts.confirm_email(code, OTHER))).reason is Reason.SIGN_IN_FAILED
     assert (await people.identity.me(caller)).email == user.email
     # These attempts count for the account, so that each new address does not give further ones.

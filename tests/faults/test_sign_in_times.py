@@ -27,8 +27,8 @@ from tests.people import GOOD, People, people_of
 MOST_AUC: Final = 0.55
 """An attacker who looks at times alone is right in at most this share of cases; .5 is a coin."""
 MOST_DELAY_SECONDS: Final = 0.05
-MAIL: Final = MailSettings(host="127.0.0.1", sender="responsa@example.org", per_account=1000)
-LIFTED: Final = PasswordSettings(attempts_per_account=10_000, attempts_per_address=1_000_000, queue=1000)
+MAIL: Final = MailSettings(host="127.0.0.1", sender="responsa@example.org")
+LIFTED: Final = PasswordSettings(attempts_per_account=10_000, attempts_per_address=1_000_000)
 
 
 def auc(some: Sequence[float], others: Sequence[float]) -> float:
@@ -46,6 +46,8 @@ async def house(database: Database, queue: JobQueue | None = None) -> People:
         database,
         passwords=LIFTED,
         mail=None if queue is None else MAIL,
+        waiting=1000,
+        mails=1000,
         queue=queue,
         registration=Registration.INVITED if queue is None else Registration.OPEN,
     )

@@ -38,13 +38,14 @@ from responsa_server.domain.errors import NotFound, Precondition, Reason, Respon
 from responsa_server.domain.people import MOST_REFUSED, Origin, Principal, Role, User, UserChange
 from responsa_server.identity import openid_provider
 from responsa_server.identity.openid import MOST_AT_ONCE, OpenId, OpenIdOptions
-from responsa_server.identity.openid_provider import LinkedIdentities
+from responsa_server.identity.openid_provider import TIMES, LinkedIdentities
 from responsa_server.identity.openid_settings import OidcProviderSettings, OidcSettings
 from responsa_server.identity.service import Credential
 from responsa_server.identity.settings import (
     PasswordSettings,
     Registration,
 )
+from responsa_server.outbound.connector import Times
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.groups import PostgresGroups
@@ -58,7 +59,7 @@ from responsa_server.transports.http.openid import OpenIdGateway
 from tests.conftest import DatabaseUrls
 from tests.gateway.in_process import calls_of
 from tests.gateway.wire import OWN, of_rest
-from tests.people import CHEAP, GOOD, People, people_of
+from tests.people import ATTEMPTS, GOOD, People, people_of
 from tests.raising import raises
 from tests.rpc.served import Lines
 from tests.wire.openid import CLIENT, DISCOVERY, SECRET, Key, Provider
@@ -158,9 +159,10 @@ def site_of(
     folder: Path,
     *,
     registration: Registration = Registration.INVITED,
-    passwords: PasswordSettings = CHEAP,
+    passwords: PasswordSettings = ATTEMPTS,
     secure: bool = False,
-    oidc: dict[str, object] | None = None,
+    times: Times = TIMES,
+    public_url: str = "",
     **settings: object,
 ) -> Site:
     configuration: dict[str, Any] = {
@@ -171,11 +173,15 @@ def site_of(
         "allowed_domains": "example.org",
         **settings,
     }
-    limits: dict[str, Any] = oidc or {}
     every = {"corp": OidcProviderSettings(**configuration), "twin": OidcProviderSettings(**configuration)}
     people, clock = people_of(database), Clock()
     options = OpenIdOptions(
-        OidcSettings(**limits, providers=every), passwords, registration, 3600.0, "default"
+        OidcSettings(public_url=public_url, providers=every),
+        passwords,
+        registration,
+        3600.0,
+        "default",
+        times,
     )
     openid = OpenId(
         PostgresOpenIdStore(database),
@@ -659,7 +665,6 @@ async def test_an_id_token_of_any_shape_is_refused_or_read(provider: Provider) -
     found = openid_provider.OpenIdProvider(
         "corp",
         OidcProviderSettings(issuer=provider.issuer, client_id=CLIENT, client_secret=SecretStr(SECRET)),
-        OidcSettings(),
     )
 
     async def fault(**changes: dict[str, object]) -> str:
@@ -823,7 +828,7 @@ BAD_REPLIES: Final = [slow, hanging, endless, redirect, not_json, a_list, deep, 
 
 async def test_a_provider_that_misbehaves_at_its_configuration(site_with: SiteOf) -> None:
     for reply in BAD_REPLIES:
-        site = site_with(oidc={"answer_seconds": 1.0})
+        site = site_with(times=Times(5.0, 1.0))
         site.provider.replies[DISCOVERY] = reply
         begun = time.monotonic()
         found = await site.start()
@@ -841,7 +846,7 @@ async def test_a_provider_that_misbehaves_at_its_configuration(site_with: SiteOf
 
 
 async def test_a_slow_provider_leaves_the_others_their_places(site_with: SiteOf) -> None:
-    site = site_with(oidc={"answer_seconds": 60.0})
+    site = site_with(times=Times(5.0, 60.0))
     replies, answers = site.provider.replies, asyncio.Event()
 
     async def waiting(exchange: LoopbackExchange) -> None:
@@ -868,7 +873,7 @@ async def test_a_slow_provider_leaves_the_others_their_places(site_with: SiteOf)
 
 async def test_a_provider_that_misbehaves_at_the_end(site_with: SiteOf) -> None:
     for path, reply in product(("/keys", "/token"), BAD_REPLIES):
-        site = site_with(oidc={"answer_seconds": 1.0})
+        site = site_with(times=Times(5.0, 1.0))
         site.provider.replies = {path: reply}
         found = await site.sign_in()
         assert reason(found) in ("PART_UNAVAILABLE", "OIDC_FAILED"), (path, reply)
@@ -930,7 +935,7 @@ async def test_good_replies_that_are_too_long_are_refused(site: Site) -> None:
 def test_the_addresses_that_a_configuration_may_name(issuer: str, address: str, good: bool) -> None:
     """A provider outside cannot make the server ask something on this machine."""
     settings = OidcProviderSettings(issuer=issuer, client_id="x")
-    provider = openid_provider.OpenIdProvider("corp", settings, OidcSettings())
+    provider = openid_provider.OpenIdProvider("corp", settings)
     read = provider._endpoint
     if good:
         assert read({"jwks_uri": address}, "jwks_uri") == address
@@ -944,7 +949,7 @@ async def test_a_provider_cannot_make_the_server_reach_the_organisations_own_net
     settings = OidcProviderSettings(
         issuer="https://login.example", client_id="x", allow_private=("10.0.0.6",)
     )
-    provider = openid_provider.OpenIdProvider("corp", settings, OidcSettings(connect_seconds=0.1))
+    provider = openid_provider.OpenIdProvider("corp", settings, Times(0.1, 10.0))
     reach = provider._reach.allowed
     assert not reach.may_reach("keys.example", ip_address("10.0.0.5"))
     assert reach.may_reach("keys.example", ip_address("10.0.0.6"))
@@ -1545,7 +1550,7 @@ async def test_attempts_of_an_address_are_limited(site_with: SiteOf) -> None:
 
 
 async def test_over_tls_the_cookie_belongs_to_this_host_alone(site_with: SiteOf) -> None:
-    site = site_with(oidc={"public_url": "https://chat.example.org"})
+    site = site_with(public_url="https://chat.example.org")
     reply = await site.start()
     cookie = reply.headers["set-cookie"].split("; ")
     assert cookie[0].startswith("__Host-responsa_oidc=")

@@ -24,8 +24,7 @@ from responsa_server.calls.methods import CHAT, METHODS
 from responsa_server.domain.addresses import UnixAddress
 from responsa_server.transports.doors import GatewaySettings, build_app
 from responsa_server.transports.http.guard import AllowedCallers
-from responsa_server.transports.http.original_path_settings import OriginalSettings
-from responsa_server.transports.http.original_paths.serving import rows
+from responsa_server.transports.http.original_paths.serving import ROWS
 from tests.rpc.served import Served, failure
 from tests.rpc.sweeping import ANY, PUBLIC_TYPES, Try, missing_twin, named_in
 from tests.transports import rest_form
@@ -127,7 +126,7 @@ _GIVEN: Final[Mapping[str, object]] = {
 
 def _original_paths(victim: Mapping[str, Sequence[str]]) -> Iterator[Shape]:
     """A request for each field of an original path that names something: of the types that its call names, or else of all."""
-    for row in rows(OriginalSettings()):
+    for row in ROWS:
         called = {kind for _, kind in named_in(METHODS[row.call].input_type)} - {ANY}
         named = {field for field in row.fields if field.endswith("_id") or field == "collection"} - {
             "request_id"

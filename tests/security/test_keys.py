@@ -74,8 +74,8 @@ async def main():
         if way == "gone":
             await server.close()
         settings = load()
-        print(repr(settings), settings.model_dump_json(), providers(settings.language_models))
-        models = model_table(settings.language_models)
+        print(repr(settings), settings.model_dump_json(), providers(settings.models))
+        models = model_table(settings.models)
         for name in ("openai:m", "anthropic:m", "gemini:m", "lab:m"):
             try:
                 async for _ in models.chain([name]).stream(ModelPrompt([PromptMessage(Role.USER, "Why?")], "turns/1")):
@@ -177,7 +177,7 @@ def test_a_key_may_stand_in_a_secret_file(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "responsa_models__servers__lab__api_key").write_text(OTHER)
     monkeypatch.setenv("RESPONSA_SECRETS_DIR", str(tmp_path))
     monkeypatch.setenv("RESPONSA_MODELS__SERVERS__LAB__URL", "http://127.0.0.1:9/v1")
-    models = load().language_models
+    models = load().models
     assert models.gemini.api_key.get_secret_value() == OTHER
     assert models.openai.api_key.get_secret_value() == KEY
     assert models.servers["lab"].api_key.get_secret_value() == OTHER

@@ -165,7 +165,7 @@ async def _run(task: _Task) -> None:
         # The keys of a message have no order. That of the stored version makes equal prompts.
         content = unpack(pack(Content.model_validate(structs.whole("content", base.content))))
         settings = load()
-        models = model_table(settings.language_models, LocalLayout.of(settings.home))
+        models = model_table(settings.models, LocalLayout.of(settings.home))
         stack.push_async_callback(models.close)
         name = task.model or next(iter(content.chain), "")
         if not name:

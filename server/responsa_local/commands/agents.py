@@ -84,7 +84,7 @@ def graph(
 
 def _surroundings() -> Surroundings:
     """Return the names of all models, available or not, so that files can be checked without a server."""
-    known = list_models(load().language_models)
+    known = list_models(load().models)
     return Surroundings(
         models=NamedModels(known),
         suggested_models=(PASSAGES, DEFAULT_MODEL, *by_name(known)),

@@ -393,7 +393,7 @@ def _own_folders(settings: Settings) -> Sequence[tuple[str, str, Path]]:
         ("agents.folder", "agents", settings.agents.folder or settings.home / "agents"),
         ("tools.folder", "tools", settings.tools_folder),
         ("sources.folder", "connections", settings.connections_folder),
-        ("sources.webhooks_folder", "webhooks", settings.webhooks_folder),
+        ("home", "webhooks", settings.webhooks_folder),
     ]
 
 

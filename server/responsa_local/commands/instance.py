@@ -137,9 +137,9 @@ def reranker_finding(settings: Settings) -> Finding:
 
     async def connect() -> None:
         async with AsyncExitStack() as stack:
-            models = model_table(settings.language_models)
+            models = model_table(settings.models)
             stack.push_async_callback(models.close)
-            await open_reranker(settings.retrieval.reranker, settings.language_models, models, 1, stack)
+            await open_reranker(settings.retrieval.reranker, settings.models, models, 1, stack)
 
     try:
         asyncio.run(connect())

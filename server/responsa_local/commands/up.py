@@ -106,7 +106,8 @@ def run(settings: Settings, *, repair: bool = False) -> int:
     if settings.models.wants_embedded:
         from responsa_local.embedded.llama import EmbeddedLlama
 
-        children.append(Child(EmbeddedLlama(layout, environment(), settings.models.embedded)))
+        model = settings.models.embedded
+        children.append(Child(EmbeddedLlama(layout, environment(), model.window, model.concurrent)))
 
     def write_files() -> None:
         servers.send_to([child.part for child in servers.children])

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from responsa_local.embedded.layout import LocalLayout
 from responsa_local.embedded.part import HEALTH, ManagedProcess, StopStep
@@ -23,20 +23,6 @@ from responsa_server.system.unix_http import http_get
 _PASSED: Final = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "HOME")
 
 
-class LlamaSettings(Protocol):
-    """The settings in the section `models.embedded`.
-
-    threads: the number of threads that compute. 0 means one less than the number of cores, because a thread on every
-    core would leave too little time for other processes, and that would also slow down the model. window: the maximum
-    number of tokens of a prompt and its answer together.
-    concurrent: the maximum number of answers at the same time, each with its own window.
-    """
-
-    threads: int
-    window: int
-    concurrent: int
-
-
 class EmbeddedLlama(ManagedProcess):
     """The model's process. Without it, agents use the next model in their chains."""
 
@@ -47,14 +33,18 @@ class EmbeddedLlama(ManagedProcess):
     start_timeout = 60.0
     stop_steps = (StopStep(signal.SIGTERM, 1.0), StopStep(signal.SIGKILL, 0.5))
 
-    def __init__(self, layout: LocalLayout, environment: Mapping[str, str], settings: LlamaSettings) -> None:
-        """environment: the environment of this process. Only a few of its variables are passed on to the model's process."""
+    def __init__(
+        self, layout: LocalLayout, environment: Mapping[str, str], window: int, concurrent: int
+    ) -> None:
+        """environment: the environment of this process. Only a few of its variables are passed on to the model's process.
+        window: the maximum number of tokens of a prompt and its answer together. concurrent: the maximum number of
+        answers at the same time, each with its own window."""
         super().__init__(layout)
         self._environment = {
             "LC_ALL": "C.UTF-8",
             **{key: environment[key] for key in _PASSED if key in environment},
         }
-        self._settings = settings
+        self._window, self._concurrent = window, concurrent
 
     @property
     def socket(self) -> Path:
@@ -73,9 +63,9 @@ class EmbeddedLlama(ManagedProcess):
         return self.alive() and answers(self.socket)
 
     def _argv(self) -> list[str]:
-        settings = self._settings
-        threads = settings.threads or max(1, visible().cpus - 1)
-        numbers = map(str, (threads, settings.window, settings.concurrent))
+        # A thread on every core would leave too little time for other processes, which would also slow down the model.
+        threads = max(1, visible().cpus - 1)
+        numbers = map(str, (threads, self._window, self._concurrent))
         return [
             *(sys.executable, "-m", "responsa_local.embedded.llama_child"),
             *(str(language_model()), str(self.socket), *numbers),

@@ -45,7 +45,7 @@ class AccountServices:
         outbox = Outbox(queue, new_id) if settings.mail.configured else None
         store = PostgresAccountStore(database, outbox)
         self.tokens = tokens_on(settings, layout, database)
-        self._passwords = Passwords(settings.passwords)
+        self._passwords = Passwords()
         known = cache or CredentialCache()
         self.identity: Identity = build_identity(settings, database, known, self.tokens)
         options = AccountOptions(

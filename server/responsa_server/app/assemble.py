@@ -162,7 +162,7 @@ async def build_knowledge(
     embedder = await asyncio.to_thread(load_minilm, layout.data / "models", threads=threads)
     stack.callback(embedder.close)
     embedders = ConfiguredEmbedders(
-        embedder, settings.retrieval.embedding, settings.language_models, models.providers, models.learned
+        embedder, settings.retrieval.embedding, settings.models, models.providers, models.learned
     )
     stack.push_async_callback(embedders.close)
     seconds = settings.retrieval.search_seconds
@@ -230,7 +230,6 @@ async def build_knowledge(
             watching,
             describer=describer,
             topics=topics,
-            document_seconds=settings.ingestion.document_seconds,
         )
         builds = GenerationBuildStore(database, queue, vectors)
         reindex = Reindex(
@@ -269,7 +268,7 @@ async def _reranking(settings: Settings, models: ProviderTable, stack: AsyncExit
     retrieval = settings.retrieval
     model = await open_reranker(
         retrieval.reranker,
-        settings.language_models,
+        settings.models,
         models,
         retrieval.embedding_threads or visible().cpus,
         stack,
@@ -345,7 +344,7 @@ def _prompts(package: str) -> PromptSet:
 
 def open_models(settings: Settings, layout: Layout, stack: AsyncExitStack) -> ProviderTable:
     """Return the available language models. Raises Fixable if a default model is not available."""
-    models = model_table(settings.language_models, layout)
+    models = model_table(settings.models, layout)
     stack.push_async_callback(models.close)
     require_default_models(models, settings.models.default)
     return models
@@ -469,7 +468,7 @@ async def build_agents(
 
 def surroundings(models: Models, settings: Settings) -> Surroundings:
     """Return the names of the server's models and providers, for the check of agents' files."""
-    known = list_models(settings.language_models)
+    known = list_models(settings.models)
     return Surroundings(
         models=models,
         suggested_models=(PASSAGES, DEFAULT_MODEL, *settings.models.default, *by_name(known)),
@@ -588,7 +587,7 @@ async def rebuild_vectors(settings: Settings, layout: Layout) -> int:
         stack.callback(embedder.close)
         models = open_models(settings, layout, stack)
         embedders = ConfiguredEmbedders(
-            embedder, settings.retrieval.embedding, settings.language_models, models.providers, models.learned
+            embedder, settings.retrieval.embedding, settings.models, models.providers, models.learned
         )
         stack.push_async_callback(embedders.close)
         queue = JobQueue(urls.log, concurrency=1)

@@ -147,9 +147,9 @@ class DefaultModels:
         self._secret = secret
         # What only this machine can reach is the owner's own.
         own = ("127.0.0.1", "::1", "localhost") if settings.local else ()
-        self._allowed: Allowed = read_allowed([*settings.language_models.allow_private, *own])
+        self._allowed: Allowed = read_allowed([*settings.models.allow_private, *own])
         self._whole = settings
-        self._settings = settings.language_models
+        self._settings = settings.models
         self._table = table
         self._store = store
         self._fixed = tuple(settings.models.default)

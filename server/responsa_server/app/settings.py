@@ -29,6 +29,7 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     NestedSecretsSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
@@ -55,12 +56,11 @@ from responsa_server.identity.settings import (
 )
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.insight.settings import InsightSettings
-from responsa_server.providers.settings import ModelServerSettings, ModelSettings
+from responsa_server.providers.settings import ADAPTERS, RERANKING_VENDORS, ModelSettings
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.stores.settings import CacheSettings
 from responsa_server.system.instance import DEFAULT_HOME, DEFAULT_PORT, locate
 from responsa_server.telemetry.settings import Otlp, TelemetrySettings
-from responsa_server.transports.http.original_path_settings import OriginalSettings
 from responsa_server.transports.openai.settings import OpenAiApiSettings
 from responsa_server.transports.ws.settings import SocketSettings
 from responsa_server.turns.settings import TurnSettings
@@ -86,10 +86,6 @@ def _split(value: object) -> object:
     return (
         tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
     )
-
-
-def _or_none(value: object) -> object:
-    return None if value in ("", "none") else value
 
 
 def _database(url: SecretStr) -> SecretStr:
@@ -170,6 +166,18 @@ RedisUrl = Annotated[SecretStr, AfterValidator(_redis)]
 """The URL of a Redis server, in a form that the client can read."""
 Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)]
 """A list of networks, written like a list of names."""
+
+
+def _vendor_keys(folder: str | None) -> Mapping[str, Mapping[str, str]]:
+    """The keys of vendors in variables such as OPENAI_API_KEY, or in files with such names in the folder of secrets."""
+    keys = dict[str, Mapping[str, str]]()
+    for vendor in (*ADAPTERS, *RERANKING_VENDORS):
+        name = f"{vendor.upper()}_API_KEY"
+        file = Path(folder or "", name)
+        written = file.read_text(encoding="utf-8").strip() if folder and file.is_file() else ""
+        if key := os.environ.get(name) or written:
+            keys[vendor] = {"api_key": key}
+    return keys
 
 
 class SettingsError(Exception):
@@ -403,13 +411,15 @@ class Settings(BaseSettings):
             "at the start."
         ),
     )
-    docs: Annotated[Path | None, BeforeValidator(_or_none)] = Field(
-        default=locate("", ""),
-        description=(
-            "`responsa up` loads `docs/*.md` of this folder into the collection `responsa-docs`; by "
-            "default, the eighteen pages of Responsa's documentation that people ask about most. `none`: "
-            "nothing."
-        ),
+    docs: Annotated[Path | None, BeforeValidator(lambda value: None if value in ("", "none") else value)] = (
+        Field(
+            default=locate("", ""),
+            description=(
+                "`responsa up` loads `docs/*.md` of this folder into the collection `responsa-docs`; by "
+                "default, the eighteen pages of Responsa's documentation that people ask about most. `none`: "
+                "nothing."
+            ),
+        )
     )
 
     database_url: DatabaseUrl | None = Field(
@@ -447,37 +457,6 @@ class Settings(BaseSettings):
         ),
     )
 
-    openai_api_key: SecretStr | None = Field(
-        default=None,
-        validation_alias=AliasChoices("OPENAI_API_KEY", "openai_api_key"),
-        description="The key for `openai:…` if `models.openai.api_key` is empty.",
-    )
-    anthropic_api_key: SecretStr | None = Field(
-        default=None,
-        validation_alias=AliasChoices("ANTHROPIC_API_KEY", "anthropic_api_key"),
-        description="The key for `anthropic:…` if `models.anthropic.api_key` is empty.",
-    )
-    gemini_api_key: SecretStr | None = Field(
-        default=None,
-        validation_alias=AliasChoices("GEMINI_API_KEY", "gemini_api_key"),
-        description="The key for `gemini:…` if `models.gemini.api_key` is empty.",
-    )
-    cohere_api_key: SecretStr | None = Field(
-        default=None,
-        validation_alias=AliasChoices("COHERE_API_KEY", "cohere_api_key"),
-        description="The key for the reranking models `cohere:…` if `models.cohere.api_key` is empty.",
-    )
-    jina_api_key: SecretStr | None = Field(
-        default=None,
-        validation_alias=AliasChoices("JINA_API_KEY", "jina_api_key"),
-        description="The key for the reranking models `jina:…` if `models.jina.api_key` is empty.",
-    )
-    voyage_api_key: SecretStr | None = Field(
-        default=None,
-        validation_alias=AliasChoices("VOYAGE_API_KEY", "voyage_api_key"),
-        description="The key for the reranking models `voyage:…` if `models.voyage.api_key` is empty.",
-    )
-
     qdrant_api_key: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("QDRANT_API_KEY", "qdrant_api_key"),
@@ -506,7 +485,6 @@ class Settings(BaseSettings):
     models: ModelSettings = ModelSettings()
     sockets: SocketSettings = SocketSettings()
     openai: OpenAiApiSettings = OpenAiApiSettings()
-    originals: OriginalSettings = OriginalSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     testing: TestingSettings = TestingSettings()
 
@@ -522,7 +500,8 @@ class Settings(BaseSettings):
         """Return the sources in the order that the module's docstring describes."""
         del dotenv_settings, file_secret_settings
         sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
-        if folder := os.environ.get("RESPONSA_SECRETS_DIR"):
+        folder = os.environ.get("RESPONSA_SECRETS_DIR")
+        if folder:
             if not Path(folder).is_dir():
                 raise SettingsError(
                     f"RESPONSA_SECRETS_DIR names {folder}, which is not a folder; name a folder, or unset RESPONSA_SECRETS_DIR"
@@ -541,8 +520,7 @@ class Settings(BaseSettings):
             raise SettingsError(
                 f"{file} has unknown settings: {', '.join(unknown)}; docs/settings.md lists all settings"
             )
-        sources.append(written)
-        return tuple(sources)
+        return (*sources, written, InitSettingsSource(settings_cls, {"models": _vendor_keys(folder)}))
 
     @model_validator(mode="after")
     def _nothing_of_developers_in_production(self) -> Self:
@@ -593,22 +571,12 @@ class Settings(BaseSettings):
 
     @property
     def webhooks_folder(self) -> Path:
-        return self.sources.webhooks_folder or self.home / "webhooks"
+        return self.home / "webhooks"
 
     @property
     def page_url(self) -> str:
         """The page's address in mails, without a slash at the end."""
         return (self.mail.page_url or f"http://localhost:{self.port}").rstrip("/")
-
-    @property
-    def language_models(self) -> ModelSettings:
-        """The group `models`, completed with vendors' keys from variables such as OPENAI_API_KEY."""
-        filled: dict[str, ModelServerSettings] = {}
-        for name, vendor in (*self.models.vendors.items(), *self.models.reranking_vendors.items()):
-            key: SecretStr | None = getattr(self, f"{name}_api_key", None)
-            if key is not None and not vendor.api_key.get_secret_value():
-                filled[name] = vendor.model_copy(update={"api_key": key})
-        return self.models.model_copy(update=filled)
 
     @property
     def origins(self) -> tuple[str, ...]:

@@ -29,13 +29,6 @@ class SourceSettings(BaseModel, extra="forbid"):
             "change applies at once. Empty: `connections` in the data folder."
         ),
     )
-    webhooks_folder: Path | None = Field(
-        default=None,
-        description=(
-            "The folder with the declarations of webhooks, `NAME.toml`. A change applies at once. "
-            "Empty: `webhooks` in the data folder."
-        ),
-    )
     paths: Annotated[tuple[Path, ...] | None, NoDecode, BeforeValidator(_split)] = Field(
         default=None,
         description=(

@@ -194,7 +194,6 @@ class SentTraces:
             log,
             _SLOW_SECONDS,
             telemetry.texts,
-            frozenset(telemetry.propagate_to),
             self._provider,
         )
 

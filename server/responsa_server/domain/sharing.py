@@ -64,7 +64,7 @@ SHARED: Final[Mapping[str, Shared]] = {
     "searches": Shared("a call", ["identity.limits"], "limits.*.searches", waiting=32, search="waits"),
     "embeddings": Shared("a call", ["identity.limits"], "1, a service 16", waiting=16),
     "sandboxes": Shared(
-        "a document: ingestion.document_seconds",
+        "a document: ten minutes for each MiB",
         ["responsa_formats.sandbox.pool"],
         _JOBS,
         "rotation (jobs.sql)",

@@ -216,10 +216,4 @@ class OidcSettings(BaseModel, extra="forbid"):
             "and https for others."
         ),
     )
-    connect_seconds: float = Field(
-        default=5.0, ge=0.1, le=60, description="The longest time for opening a connection to a provider."
-    )
-    answer_seconds: float = Field(
-        default=10.0, ge=0.1, le=60, description="The longest time of one request to a provider."
-    )
     providers: dict[ProviderId, OidcProviderSettings] = {}

@@ -22,7 +22,6 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from zxcvbn_rs_py import zxcvbn
 
 from responsa_server.domain.errors import Exhausted, InvalidRequest, Reason
-from responsa_server.identity.settings import PasswordSettings
 
 Result = TypeVar("Result")
 
@@ -39,6 +38,8 @@ _BCRYPT_BYTES: Final = 72
 _SALT_BYTES: Final = 16
 _HASH_BYTES: Final = 32
 _RETRY_SECONDS: Final = 1.0
+_LEAST_SCORE: Final = 3
+"""The least strength of a new password, as zxcvbn estimates it: 0 (guessed at once) to 4."""
 _NICE: Final = 5
 
 
@@ -53,19 +54,23 @@ class Verified:
 class Passwords:
     """Estimates, hashes and checks passwords (Argon2id, RFC 9106). Accepts hashes of bcrypt, which a check replaces."""
 
-    def __init__(self, settings: PasswordSettings) -> None:
-        self._settings = settings
+    def __init__(
+        self, *, memory_kib: int = 19_456, iterations: int = 2, threads: int = 2, queue: int = 100
+    ) -> None:
+        """memory_kib, iterations: what one hash of Argon2id costs. threads: how many passwords are hashed or checked at a
+        time. queue: how many may be hashed, checked or waiting."""
+        self._queue = queue
         self._hasher = argon2.PasswordHasher(
-            time_cost=settings.iterations,
-            memory_cost=settings.memory_kib,
+            time_cost=iterations,
+            memory_cost=memory_kib,
             parallelism=1,
             hash_len=_HASH_BYTES,
             salt_len=_SALT_BYTES,
             type=argon2.Type.ID,
         )
-        self._nobodys = _hash_of_nothing(settings)
+        self._nobodys = _hash_of_nothing(memory_kib, iterations)
         # The threads yield to the event loop's thread, so that many sign-ins delay no stream.
-        self._pool = ThreadPoolExecutor(settings.threads, "passwords", initializer=_be_nice)
+        self._pool = ThreadPoolExecutor(threads, "passwords", initializer=_be_nice)
         self._pending = 0
 
     def close(self) -> None:
@@ -119,7 +124,7 @@ class Passwords:
             for text in {password, _compact(password)}
         ]
         weakest = min(estimates, key=lambda estimate: int(estimate.score))
-        if int(weakest.score) >= self._settings.min_score:
+        if int(weakest.score) >= _LEAST_SCORE:
             return None
         warning = weakest.feedback.warning if weakest.feedback is not None else None
         return "" if warning is None else str(warning).rstrip(".")
@@ -138,11 +143,11 @@ class Passwords:
         return Verified(good=True, upgraded=self._hasher.hash(_normal(password)) if old else None)
 
     async def _run(self, work: Callable[[], Result]) -> Result:
-        if self._pending >= self._settings.queue:
+        if self._pending >= self._queue:
             raise Exhausted(
                 Reason.OVERLOADED,
                 "The server is checking as many passwords as it can; try again in a moment.",
-                {"limit": str(self._settings.queue)},
+                {"limit": str(self._queue)},
                 retry_after=_RETRY_SECONDS,
             )
         self._pending += 1
@@ -169,13 +174,13 @@ def _compact(password: str) -> str:
     return password.strip(string.punctuation + string.whitespace).translate(_SEPARATORS)
 
 
-def _hash_of_nothing(settings: PasswordSettings) -> str:
+def _hash_of_nothing(memory_kib: int, iterations: int) -> str:
     """Return a hash that no password has: random bytes with the parameters of other hashes, so that a check takes as long."""
     salt, digest = (
         base64.b64encode(secrets.token_bytes(size)).decode().rstrip("=")
         for size in (_SALT_BYTES, _HASH_BYTES)
     )
-    return f"$argon2id$v=19$m={settings.memory_kib},t={settings.iterations},p=1${salt}${digest}"
+    return f"$argon2id$v=19$m={memory_kib},t={iterations},p=1${salt}${digest}"
 
 
 def _be_nice() -> None:

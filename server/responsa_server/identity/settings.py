@@ -13,7 +13,7 @@ from responsa_contract import Registration
 from responsa_server.domain.limits import MOST
 from responsa_server.domain.people import Role
 from responsa_server.domain.quotas import MOST as MOST_QUOTA
-from responsa_server.domain.quotas import TURN_TOKENS, Quota, QuotaRules
+from responsa_server.domain.quotas import Quota, QuotaRules
 
 MIN_SECRET_BYTES: Final = 32
 """The minimum length of the installation's secret."""
@@ -47,45 +47,12 @@ class AuditSettings(BaseModel, extra="forbid"):
 class PasswordSettings(BaseModel, extra="forbid"):
     """Passwords, and attempts to sign in."""
 
-    memory_kib: int = Field(
-        default=19_456,
-        ge=8_192,
-        le=1_048_576,
-        description=(
-            "The memory of one Argon2id hash, in KiB. A change applies to each password at the user's "
-            "next sign-in."
-        ),
-    )
-    iterations: int = Field(default=2, ge=1, le=64, description="The number of passes of Argon2id.")
-    threads: int = Field(
-        default=2,
-        ge=1,
-        le=64,
-        description="The most passwords that a process hashes or checks at a time.",
-    )
-    queue: int = Field(
-        default=100,
-        ge=1,
-        le=10_000,
-        description=(
-            "The most passwords in a process that are hashed, checked or waiting. Further calls are "
-            "refused with OVERLOADED."
-        ),
-    )
-    min_score: int = Field(
-        default=3,
-        ge=0,
-        le=4,
-        description=(
-            "The least strength of a new password, as zxcvbn estimates it: 0 (guessed at once) to 4."
-        ),
-    )
     attempts_per_account: int = Field(
         default=10,
         ge=1,
         le=10_000,
         description=(
-            "Failed sign-ins with one e-mail address of a tenant from one network address, in a window. "
+            "Failed sign-ins with one e-mail address of a tenant from one network address, in 15 minutes. "
             "Addresses without an account count, too."
         ),
     )
@@ -99,13 +66,7 @@ class PasswordSettings(BaseModel, extra="forbid"):
         default=100,
         ge=1,
         le=1_000_000,
-        description="Failed sign-ins from one network address (IPv6: /64) in a window.",
-    )
-    attempts_window_seconds: int = Field(
-        default=900,
-        ge=1,
-        le=86_400,
-        description="The length of a window, which begins with the first failed attempt.",
+        description="Failed sign-ins from one network address (IPv6: /64) in 15 minutes.",
     )
     reset_code_seconds: int = Field(
         default=1800, ge=60, le=86_400, description="How long a code that resets a password is valid."
@@ -122,9 +83,6 @@ class TokenSettings(BaseModel, extra="forbid"):
             "authenticates messages between processes. All processes on one database need the same. "
             "Empty: `token-secret` in the data folder, which the first start makes."
         ),
-    )
-    issuer: str = Field(
-        default="responsa", min_length=1, max_length=200, description="The claim `iss` of access tokens."
     )
     access_seconds: int = Field(
         default=900,
@@ -196,16 +154,6 @@ class MailSettings(BaseModel, extra="forbid"):
         description=(
             "The page's address for links in e-mails, such as `https://responsa.example.org`. On "
             "loopback, the default is `http://localhost` with `port`; otherwise e-mails need it."
-        ),
-    )
-    per_account: int = Field(
-        default=5,
-        ge=1,
-        le=1000,
-        description=(
-            "How many e-mails with codes one e-mail address of a tenant may get in a window "
-            "(`passwords.attempts_window_seconds`). One network address may ask for "
-            "`passwords.attempts_per_address`."
         ),
     )
 
@@ -297,20 +245,11 @@ class QuotaSettings(BaseModel, extra="forbid"):
     user: RoleQuotaSettings = RoleQuotaSettings()
     admin: RoleQuotaSettings = RoleQuotaSettings()
     service: RoleQuotaSettings = RoleQuotaSettings()
-    turn_tokens: int = Field(
-        default=TURN_TOKENS,
-        ge=1,
-        le=1_000_000_000,
-        description=(
-            "The most tokens for one question of a user with a quota, if the agent has no "
-            "`limits.tokens`. They are reserved until the question ends."
-        ),
-    )
 
     @property
     def rules(self) -> QuotaRules:
         roles = {Role.USER: self.user.quota, Role.ADMIN: self.admin.quota, Role.SERVICE: self.service.quota}
-        return QuotaRules(roles, self.turn_tokens)
+        return QuotaRules(roles)
 
 
 def _limit(default: int, description: str) -> int:

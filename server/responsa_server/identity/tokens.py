@@ -45,6 +45,7 @@ LEEWAY_SECONDS: Final = 10.0
 _REQUIRED: Final = ["iss", "aud", "sub", "sid", "tenant", "iat", "exp"]
 _HEADER: Final = frozenset({"alg", "typ", "kid"})
 _NONCE_BYTES: Final = 12
+_ISSUER: Final = "responsa"
 _AUDIENCE: Final = "responsa"
 # Replicas sign with a new key within this time, and keep verifying tokens of the key before it for this much longer.
 _RELOAD_SECONDS: Final = 30.0
@@ -175,7 +176,7 @@ class Tokens:
         issued = int(now.timestamp())
         expires = issued + self._settings.access_seconds
         payload = {
-            "iss": self._settings.issuer,
+            "iss": _ISSUER,
             "aud": claims.resource or _AUDIENCE,
             **({"scope": " ".join(sorted(claims.scopes))} if claims.resource else {}),
             "sub": str(claims.user_id),
@@ -209,7 +210,7 @@ class Tokens:
                 token,
                 key.public,
                 algorithms=[ALGORITHM],
-                issuer=self._settings.issuer,
+                issuer=_ISSUER,
                 leeway=LEEWAY_SECONDS,
                 # The audience of a program's token is the resource at which it counts, which the caller of this method knows.
                 options={"require": _REQUIRED, "verify_aud": False},

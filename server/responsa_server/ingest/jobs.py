@@ -49,7 +49,6 @@ from responsa_server.ingest.indexing import CutDocument, DocumentIdentity, Index
 from responsa_server.ingest.memory import FreeMemory
 from responsa_server.ingest.parsing import document_error
 from responsa_server.ingest.reindexing import Reindex
-from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.ingest.watching import Watching
 from responsa_server.search.embedder import undeclared_embedding
 from responsa_server.stores.postgres.documents import DocumentStore
@@ -59,6 +58,7 @@ from responsa_server.telemetry import instruments
 from responsa_server.telemetry.unexpected import note
 from responsa_server.text.file_names import name_words
 
+DOCUMENT_SECONDS: Final = 600.0
 MAX_TITLE_BYTES: Final = MAX_BYTES["DocumentMetadata.title"]
 # The minimum number of seconds between two writes of the progress.
 _PROGRESS_SECONDS: Final = 0.5
@@ -101,10 +101,10 @@ class Ingest:
         *,
         describer: Describer | None = None,
         topics: Topics | None = None,
-        document_seconds: float | None = None,
+        document_seconds: float = DOCUMENT_SECONDS,
     ) -> None:
         """describer: describes documents. topics: finds where subjects begin. None: without a model. document_seconds:
-        the maximum time for a document, for each MiB if it is larger; None for the default of the setting.
+        the maximum time for a document, for each MiB if it is larger.
         """
         self._ingestions = ingestions
         self._parser = parser
@@ -112,7 +112,7 @@ class Ingest:
         self._watching = watching
         self._describer = describer or Describer()
         self._topics = topics or Topics()
-        self._document_seconds = document_seconds or IngestionSettings().document_seconds
+        self._document_seconds = document_seconds
         self._log: FilteringBoundLogger = structlog.get_logger("ingest")
 
     async def run(self, tenant_id: str, operation_id: UUID) -> bool:

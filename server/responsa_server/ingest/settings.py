@@ -60,15 +60,6 @@ class IngestionSettings(BaseModel, extra="forbid"):
             "about 5 seconds of processor time."
         ),
     )
-    document_seconds: float = Field(
-        default=600.0,
-        ge=1,
-        le=86_400,
-        description=(
-            "The longest time for ingesting one document, for each MiB of it; then it is refused with "
-            "DOCUMENT_PARSER_LIMIT."
-        ),
-    )
     parser_memory_mib: int = Field(
         default=512,
         ge=128,

@@ -28,7 +28,6 @@ from responsa_server.outbound.addresses import (
 )
 from responsa_server.outbound.authorities import create_trust
 from responsa_server.telemetry.requests import request as recorded_request
-from responsa_server.telemetry.requests import traceparent_for
 
 USER_AGENT: Final = "responsa"
 _MOST_ADDRESSES: Final = 4
@@ -154,10 +153,14 @@ class Connector:
             trust_env=False,
         )
 
-    async def transport(self, reach: ReachableHosts, times: Times, kind: str = "") -> GuardedTransport:
-        """Return the connections of a client. The caller closes them. kind: the kind of the servers, if the setting
-        `telemetry.propagate_to` can name it."""
-        return GuardedTransport(reach, self._resolve, await self._load_trust(reach), times.connect, kind)
+    async def transport(
+        self, reach: ReachableHosts, times: Times, *, traced: bool = False
+    ) -> GuardedTransport:
+        """Return the connections of a client. The caller closes them. traced: whether the servers get the header
+        `traceparent`."""
+        return GuardedTransport(
+            reach, self._resolve, await self._load_trust(reach), times.connect, traced=traced
+        )
 
     async def fetch(
         self,
@@ -216,10 +219,11 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         resolve: Resolve,
         trust: ssl.SSLContext,
         connect_seconds: float,
-        kind: str = "",
+        *,
+        traced: bool = False,
     ) -> None:
-        """kind: see `Connector.transport`."""
-        self._kind = kind
+        """traced: see `Connector.transport`."""
+        self._traced = traced
         self._reach = reach
         self._resolve = resolve
         self._connect_seconds = connect_seconds
@@ -237,8 +241,8 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             raise ForbiddenRequest(f"{origin} is not an address that the declaration names")
         sent = recorded_request(request.method, origin.host, origin.port)
         with sent:
-            if (traceparent := traceparent_for(sent, self._kind, origin.host)) is not None:
-                request.headers["traceparent"] = traceparent
+            if self._traced and sent.traceparent:
+                request.headers["traceparent"] = sent.traceparent
             response = await self._send(request, origin)
             sent.add(**{"http.response.status_code": response.status_code})
             return response

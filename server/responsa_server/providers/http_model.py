@@ -46,7 +46,7 @@ from responsa_server.outbound.connector import ForbiddenRequest, GuardedTranspor
 from responsa_server.providers.learned import TEST, Learned, Trial
 from responsa_server.providers.settings import CompatibleSettings, GuardedSettings
 from responsa_server.providers.written_calls import WrittenCalls
-from responsa_server.telemetry.requests import request, traceparent_for
+from responsa_server.telemetry.requests import request
 
 MAX_TOKENS: Final = 1_000_000_000
 _MAX_CALLS: Final = 64
@@ -262,7 +262,7 @@ class HttpServer:
         begun = False
         method, content = ("GET", None) if body is None else ("POST", json.dumps(body).encode())
         sent = request(method, *self._address).begin()
-        if (traceparent := traceparent_for(sent, "models", self._address[0])) is not None:
+        if traceparent := sent.traceparent:
             headers = {**(headers or {}), "traceparent": traceparent}
         try:
             times = httpx2.Timeout(seconds or self._server.idle_seconds, connect=_CONNECT_SECONDS)
@@ -568,7 +568,7 @@ def _transport(server: CompatibleSettings) -> httpx2.AsyncBaseTransport:
     if isinstance(server, GuardedSettings):
         reach = ReachableHosts(frozenset({origin_of(server.url)}), server.allowed)
         trust = create_trust() if tls else httpx2.create_ssl_context(verify=False)
-        return GuardedTransport(reach, look_up, trust, _CONNECT_SECONDS, "models")
+        return GuardedTransport(reach, look_up, trust, _CONNECT_SECONDS, traced=True)
     return Connections(tls=tls, most_idle=64 if server.keep_alive else 0, uds=server.uds)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
@@ -44,6 +44,15 @@ Wire = Annotated[str, AfterValidator(_check_wire)]
 RERANKING_VENDORS: Final = ("cohere", "jina", "voyage")
 """The vendors of reranking models. A vendor's name is also the name of a field of `ModelSettings`, and the name of its
 protocol in `RerankWire`."""
+_URLS: Final = {
+    "openai": "https://api.openai.com/v1",
+    "anthropic": "https://api.anthropic.com/v1",
+    "gemini": "https://generativelanguage.googleapis.com/v1",
+    "cohere": "https://api.cohere.com/v2",
+    "jina": "https://api.jina.ai/v1",
+    "voyage": "https://api.voyageai.com/v1",
+}
+"""The addresses of the vendors."""
 RerankWire = Literal["cohere", "jina", "voyage", "tei"]
 """The protocols of reranking models; `providers.reranking.RERANKERS` has an adapter for each."""
 ONNX: Final = "onnx"
@@ -70,6 +79,10 @@ def _web(url: str) -> str:
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must not hold a user, a password, a query or a fragment; api_key holds the key")
     return url.rstrip("/")
+
+
+def _web_or_own(url: str) -> str:
+    return url and _web(url)
 
 
 def _not_reserved(name: str) -> str:
@@ -110,7 +123,10 @@ class ModelServerSettings(BaseModel, extra="forbid"):
     url: Web = Field(description="The address with the version, such as `http://127.0.0.1:11434/v1`.")
     api_key: SecretStr = Field(
         default=SecretStr(""),
-        description="The server's key, from the environment or a secret file. Empty if it needs none.",
+        description=(
+            "The server's key, from the environment or a secret file. Empty if it needs none; for a vendor, "
+            "the variable or secret file with its name, such as OPENAI_API_KEY."
+        ),
     )
     idle_seconds: float = Field(
         default=30.0,
@@ -133,6 +149,20 @@ class ModelServerSettings(BaseModel, extra="forbid"):
         le=1_000_000,
         description="The most requests that one worker sends per minute. 0: no limit.",
     )
+
+
+class VendorSettings(ModelServerSettings):
+    """The server of a vendor."""
+
+    url: Annotated[str, AfterValidator(_web_or_own)] = Field(
+        default="", description="The server's address. Empty: the vendor's own."
+    )
+
+
+class CompatibleSettings(ModelServerSettings):
+    """A user's own server, such as vLLM, Ollama, llama.cpp or a gateway. `continuous_usage`, `completion_limit` and
+    `structured` apply only to OpenAI's protocol, and `prefill` not to Gemini's."""
+
     wait_seconds: float = Field(
         default=10.0,
         ge=0,
@@ -142,50 +172,6 @@ class ModelServerSettings(BaseModel, extra="forbid"):
             "model is asked."
         ),
     )
-
-
-class OpenAiSettings(ModelServerSettings):
-    """OpenAI."""
-
-    url: Web = Field(default="https://api.openai.com/v1", description="The server's address.")
-
-
-class AnthropicSettings(ModelServerSettings):
-    """Anthropic."""
-
-    url: Web = Field(default="https://api.anthropic.com/v1", description="The server's address.")
-
-
-class GeminiSettings(ModelServerSettings):
-    """Google's Gemini."""
-
-    url: Web = Field(
-        default="https://generativelanguage.googleapis.com/v1", description="The server's address."
-    )
-
-
-class CohereSettings(ModelServerSettings):
-    """Cohere's reranking models."""
-
-    url: Web = Field(default="https://api.cohere.com/v2", description="The server's address.")
-
-
-class JinaSettings(ModelServerSettings):
-    """Jina's reranking models."""
-
-    url: Web = Field(default="https://api.jina.ai/v1", description="The server's address.")
-
-
-class VoyageSettings(ModelServerSettings):
-    """Voyage's reranking models."""
-
-    url: Web = Field(default="https://api.voyageai.com/v1", description="The server's address.")
-
-
-class CompatibleSettings(ModelServerSettings):
-    """A user's own server, such as vLLM, Ollama, llama.cpp or a gateway. `continuous_usage`, `completion_limit` and
-    `structured` apply only to OpenAI's protocol, and `prefill` not to Gemini's."""
-
     wire: Wire = Field(
         default="openai",
         description=(
@@ -320,12 +306,6 @@ class EmbeddedModelSettings(BaseModel, extra="forbid"):
             "an agent does."
         ),
     )
-    threads: int = Field(
-        default=0,
-        ge=0,
-        le=256,
-        description="The threads of the model. 0: one fewer than cores.",
-    )
     concurrent: int = Field(default=2, ge=1, le=16, description="The most answers that it writes at a time.")
     window: int = Field(
         default=4096,
@@ -345,15 +325,15 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
             "in which they are asked. If none answers, the answer shows the best passages."
         ),
     )
-    openai: OpenAiSettings = Field(default_factory=OpenAiSettings, description="OpenAI.")
-    anthropic: AnthropicSettings = Field(default_factory=AnthropicSettings, description="Anthropic.")
-    gemini: GeminiSettings = Field(default_factory=GeminiSettings, description="Google's Gemini.")
-    cohere: CohereSettings = Field(
-        default_factory=CohereSettings, description="Cohere, for reranking models."
+    openai: VendorSettings = Field(default_factory=VendorSettings, description="OpenAI.")
+    anthropic: VendorSettings = Field(default_factory=VendorSettings, description="Anthropic.")
+    gemini: VendorSettings = Field(default_factory=VendorSettings, description="Google's Gemini.")
+    cohere: VendorSettings = Field(
+        default_factory=VendorSettings, description="Cohere, for reranking models."
     )
-    jina: JinaSettings = Field(default_factory=JinaSettings, description="Jina, for reranking models.")
-    voyage: VoyageSettings = Field(
-        default_factory=VoyageSettings, description="Voyage, for reranking models."
+    jina: VendorSettings = Field(default_factory=VendorSettings, description="Jina, for reranking models.")
+    voyage: VendorSettings = Field(
+        default_factory=VendorSettings, description="Voyage, for reranking models."
     )
     servers: dict[ServerName, CompatibleSettings] = Field(
         default_factory=dict,
@@ -406,8 +386,15 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
 
     @property
     def vendors(self) -> Mapping[str, ModelServerSettings]:
-        return {name: getattr(self, name) for name in ADAPTERS}
+        return self._fill_addresses(ADAPTERS)
 
     @property
     def reranking_vendors(self) -> Mapping[str, ModelServerSettings]:
-        return {name: getattr(self, name) for name in RERANKING_VENDORS}
+        return self._fill_addresses(RERANKING_VENDORS)
+
+    def _fill_addresses(self, vendors: Iterable[str]) -> Mapping[str, ModelServerSettings]:
+        sections: Mapping[str, VendorSettings] = {name: getattr(self, name) for name in vendors}
+        return {
+            name: section if section.url else section.model_copy(update={"url": _URLS[name]})
+            for name, section in sections.items()
+        }

@@ -1,4 +1,4 @@
-"""The spans of HTTP requests to other servers, and the header `traceparent` for those that may get it."""
+"""The spans of HTTP requests to other servers."""
 
 from __future__ import annotations
 
@@ -16,18 +16,11 @@ def request(method: str, host: str, port: int | None) -> AnyStage:
     return exchange(method, **{"http.request.method": method, **where})
 
 
-def traceparent_for(sent: AnyStage, kind: str, host: str) -> str | None:
-    """The value of the header `traceparent` for a server of this kind, or None if the server gets none. sent: the stage
-    of the request, which has begun."""
-    return (sent.traceparent or None) if sent.propagates(kind, host) else None
-
-
 @contextmanager
-def ambient(kind: str) -> Generator[None]:
-    """In the block, the current stage is also OpenTelemetry's current span, for libraries that send it on themselves,
-    if servers of this kind get the header."""
+def ambient() -> Generator[None]:
+    """In the block, the current stage is also OpenTelemetry's current span, for libraries that send it on themselves."""
     stage = current()
-    named = context_of(stage.traceparent) if stage.trace_id and stage.propagates(kind) else None
+    named = context_of(stage.traceparent) if stage.trace_id else None
     if named is None:
         yield
         return

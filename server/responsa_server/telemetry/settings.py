@@ -5,17 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 from urllib.parse import unquote
 
-from pydantic import BaseModel, BeforeValidator, Field, SecretStr
-from pydantic_settings import NoDecode
-
-
-def _split(value: object) -> object:
-    return (
-        tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-    )
+from pydantic import BaseModel, Field, SecretStr
 
 
 class LangfuseSettings(BaseModel, extra="forbid"):
@@ -59,13 +52,6 @@ class TelemetrySettings(BaseModel, extra="forbid"):
     texts: bool = Field(
         default=False,
         description="Whether the spans of model calls contain prompts and answers.",
-    )
-    propagate_to: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
-        default=("models", "mcp"),
-        description=(
-            "The servers that get the header `traceparent`, separated by commas: `models` and `mcp` for "
-            "all of these, or the name of a host."
-        ),
     )
     langfuse: LangfuseSettings = LangfuseSettings()
     metrics: bool = Field(

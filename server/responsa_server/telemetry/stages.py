@@ -57,9 +57,8 @@ class Traces:
 
     tracer: makes spans; None if no traces are made. late: makes the spans of unsampled turns that were slow or failed.
     log: gets a line for each stage; None unless the level is debug.
-    slow_seconds: from this time on, a turn is slow. texts: whether spans may contain texts. propagate_to: the servers
-    that get `traceparent` (`TelemetrySettings.propagate_to`). provider: makes the tracers of libraries; None if no
-    traces are made.
+    slow_seconds: from this time on, a turn is slow. texts: whether spans may contain texts. provider: makes the tracers
+    of libraries; None if no traces are made.
     """
 
     tracer: Tracer | None = None
@@ -67,7 +66,6 @@ class Traces:
     log: DebugLog | None = None
     slow_seconds: float = 10.0
     texts: bool = False
-    propagate_to: frozenset[str] = field(default_factory=frozenset[str])
     provider: TracerProvider | None = None
 
     @property
@@ -174,10 +172,6 @@ class _Idle:
 
     @property
     def takes_texts(self) -> bool:
-        return False
-
-    def propagates(self, *servers: str) -> bool:
-        del servers
         return False
 
 
@@ -357,10 +351,6 @@ class Stage:
         return (
             f"{self.span.get_span_context().trace_id:032x}" if self.span is not None and self.sampled else ""
         )
-
-    def propagates(self, *servers: str) -> bool:
-        """Whether one of these servers gets the header `traceparent`. servers: kinds and hosts, as in `TelemetrySettings.propagate_to`."""
-        return not self.record.traces.propagate_to.isdisjoint(servers)
 
     def span_context(self) -> SpanContext | None:
         """The span of this stage; in an unsampled trace, that of the call or turn."""

@@ -315,7 +315,7 @@ class McpSessions:
         try:
             await call.sent()
             # Not `call_tool`, which would follow what the server says of its schema now.
-            with ambient("mcp"):  # the SDK writes the span into `_meta`
+            with ambient():  # the SDK writes the span into `_meta`
                 return await client.session.send_request(CallToolRequest(params=params), CallToolResult)
         finally:
             session.calls -= 1
@@ -371,7 +371,9 @@ class McpSessions:
         seconds, limit = self._target.declaration.timeout_seconds, self._target.declaration.max_bytes
         times = Times(_CONNECT_SECONDS, seconds)
         client = httpx2.AsyncClient(
-            transport=_Bounded(await self._target.parts.connector.transport(reach, times, "mcp"), limit),
+            transport=_Bounded(
+                await self._target.parts.connector.transport(reach, times, traced=True), limit
+            ),
             timeout=httpx2.Timeout(seconds, connect=_CONNECT_SECONDS),
             headers={
                 "user-agent": USER_AGENT,

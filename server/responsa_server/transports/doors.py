@@ -31,7 +31,6 @@ from responsa_server.transports.http.openid import (
     OpenIdGateway,
     OpenIdSessions,
 )
-from responsa_server.transports.http.original_path_settings import OriginalSettings
 from responsa_server.transports.http.original_paths.serving import original_routes
 from responsa_server.transports.http.page import NAME, StaticPage
 from responsa_server.transports.http.problems import EXCEPTION_HANDLERS, Unexpected
@@ -70,7 +69,6 @@ class GatewaySettings:
     name: str = NAME
     mark: Path | None = None
     openai: OpenAiApiSettings = field(default_factory=OpenAiApiSettings)
-    originals: OriginalSettings = field(default_factory=OriginalSettings)
     page_url: str = ""
 
 
@@ -109,7 +107,7 @@ def build_app(
         Route("/v1/uploads", Uploads(calls).put, methods=["PUT", "POST"]),
         *(Route(path, Originals(calls), methods=["GET"]) for path in ORIGINAL_PATHS),
         *(WebSocketRoute(path, sockets.serve) for path in PATHS),
-        *original_routes(calls, settings.originals),
+        *original_routes(calls),
         *openai_routes(calls, settings.openai, settings.page_url),
         *(Route(path, mcp) for path in (MCP_PATH, f"{MCP_PATH}/")),
         *a2a_routes(calls, public_url, secure=settings.secure_cookie),

@@ -134,11 +134,10 @@ def main(home: Path, port: int, flags: set[str]) -> int:
 
     children = [Child(postgres, migrate), Child(redis), Child(server), Child(envoy)]
     if "--llama" in flags:
-        # The import is here, because the module's settings need packages that a run as a plain user does not have.
+        # The import is here, because the module needs packages that a run as a plain user does not have.
         from responsa_local.embedded.llama import EmbeddedLlama
-        from responsa_server.providers.settings import ModelSettings
 
-        parts.append(EmbeddedLlama(layout, os.environ, ModelSettings().embedded))
+        parts.append(EmbeddedLlama(layout, os.environ, 4096, 2))
         children.insert(0, Child(parts[-1]))
 
     if alone:

@@ -93,7 +93,7 @@ def test_the_page_selects_this_model() -> None:
 @pytest.fixture(scope="module")
 def part() -> Generator[EmbeddedLlama]:
     with throwaway_layout() as layout:
-        part = EmbeddedLlama(layout, os.environ, ModelSettings().embedded)
+        part = EmbeddedLlama(layout, os.environ, 4096, 2)
         part.start()
         yield part
         part.stop()
@@ -153,15 +153,13 @@ def test_nobody_else_can_reach_it_and_it_is_told_no_keys(part: EmbeddedLlama) ->
     if os.geteuid() == 0:
         assert {*process.uids()} == {UnixUser.LANGUAGE_MODEL}
     assert process.net_connections("tcp") == []
-    passed = EmbeddedLlama(
-        part.layout, {"OPENAI_API_KEY": "secret-key", "PATH": "/bin"}, ModelSettings().embedded
-    )
+    passed = EmbeddedLlama(part.layout, {"OPENAI_API_KEY": "secret-key", "PATH": "/bin"}, 4096, 2)
     assert vars(passed)["_environment"] == {"LC_ALL": "C.UTF-8", "PATH": "/bin"}
 
 
 def test_a_part_that_was_started_twice_says_so(part: EmbeddedLlama) -> None:
     with pytest.raises(EmbeddedError, match="language model"):
-        EmbeddedLlama(part.layout, os.environ, ModelSettings().embedded).start()
+        EmbeddedLlama(part.layout, os.environ, 4096, 2).start()
     assert answers(part.socket)
 
 
@@ -210,4 +208,4 @@ def test_where_its_files_are_missing_that_is_told_with_the_remedy(
     assert "responsa setup --language-model" in (no_language_model() or "")
     assert "responsa setup --language-model" in (model_table(ModelSettings(), layout).problem(NAME) or "")
     with pytest.raises(Fixable, match="responsa setup --language-model"):
-        EmbeddedLlama(layout, {}, ModelSettings().embedded).preflight()
+        EmbeddedLlama(layout, {}, 4096, 2).preflight()

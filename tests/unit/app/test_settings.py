@@ -201,7 +201,7 @@ def test_vendors_keys_have_their_own_names_too_and_never_show(
     monkeypatch.setenv("GEMINI_API_KEY", f"{KEY}-general")
     monkeypatch.setenv("RESPONSA_MODELS__GEMINI__API_KEY", f"{KEY}-g")
     settings = load()
-    models = settings.language_models
+    models = settings.models
     vendors = (models.openai, models.anthropic, models.cohere, models.gemini)
     found = [vendor.api_key.get_secret_value() for vendor in vendors]
     assert found == [f"{KEY}-o", f"{KEY}-a", f"{KEY}-c", f"{KEY}-g"], "the setting of the group goes first"

@@ -12,13 +12,12 @@ import pytest
 
 from responsa_server.domain.errors import Exhausted, InvalidRequest, Reason
 from responsa_server.identity.passwords import MAX_BYTES, Passwords
-from responsa_server.identity.settings import PasswordSettings
-from tests.people import CHEAP, GOOD
+from tests.people import GOOD
 
 
 @pytest.fixture
 def passwords() -> Iterator[Passwords]:
-    found = Passwords(CHEAP)
+    found = Passwords(memory_kib=8192, iterations=1)
     yield found
     found.close()
 
@@ -98,7 +97,7 @@ async def test_a_hash_of_bcrypt_is_accepted_and_replaced(passwords: Passwords) -
 
 
 async def test_a_hash_with_other_parameters_is_replaced(passwords: Passwords) -> None:
-    dearer = Passwords(PasswordSettings(memory_kib=9000, iterations=1))
+    dearer = Passwords(memory_kib=9000, iterations=1)
     found = await dearer.verify(await passwords.hash(GOOD), GOOD)
     dearer.close()
     assert found.upgraded is not None
@@ -106,7 +105,7 @@ async def test_a_hash_with_other_parameters_is_replaced(passwords: Passwords) ->
 
 
 async def test_beyond_the_queue_calls_are_refused(passwords: Passwords) -> None:
-    small = Passwords(PasswordSettings(memory_kib=8192, iterations=1, queue=3, threads=1))
+    small = Passwords(memory_kib=8192, iterations=1, queue=3, threads=1)
     results = await asyncio.gather(*(small.hash(GOOD) for _ in range(8)), return_exceptions=True)
     refused = [result for result in results if isinstance(result, Exhausted)]
     assert len(refused) == 5
@@ -117,7 +116,7 @@ async def test_beyond_the_queue_calls_are_refused(passwords: Passwords) -> None:
 
 async def test_an_unknown_account_costs_the_same_work() -> None:
     """Medians of alternating checks, because the machine is shared. The whole campaign compares the times of sign-ins."""
-    passwords = Passwords(PasswordSettings(threads=1))
+    passwords = Passwords(threads=1)
     stored = await passwords.hash(GOOD)
     taken: dict[str | None, list[float]] = {stored: [], None: []}
     for _ in range(15):

@@ -33,7 +33,7 @@ async def test_a_call_is_one_span_with_its_request_and_its_texts_only_if_allowed
 ) -> None:
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(memory))
-    traces = Traces(provider.get_tracer("test"), texts=texts, propagate_to=frozenset({"models"}))
+    traces = Traces(provider.get_tracer("test"), texts=texts)
     headers: list[Mapping[str, str]] = []
 
     async def handle(exchange: LoopbackExchange) -> None:

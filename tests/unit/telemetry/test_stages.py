@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, TraceIdRatioBased
 
-from responsa_server.telemetry.requests import request, traceparent_for
+from responsa_server.telemetry.requests import request
 from responsa_server.telemetry.stages import IDLE, MOST_KEPT, OFF, Stage, Traces, context_of, current, stage
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -31,13 +31,7 @@ def traces(memory: InMemorySpanExporter, *, slow_seconds: float = 3600, log: Lin
         return provider
 
     sampled = tracer(ParentBased(TraceIdRatioBased(0))).get_tracer("test")
-    return Traces(
-        sampled,
-        tracer(None).get_tracer("test"),
-        log,
-        slow_seconds,
-        propagate_to=frozenset({"models", "tools.example.org"}),
-    )
+    return Traces(sampled, tracer(None).get_tracer("test"), log, slow_seconds)
 
 
 def run(turn: Stage, *, failed: bool = False) -> None:
@@ -155,19 +149,11 @@ async def test_a_generator_that_is_closed_in_another_task_leaves_no_stage_behind
     assert tree(memory) == [("call", ""), ("stream", "call")]
 
 
-@pytest.mark.parametrize(
-    ("kind", "host", "gets"),
-    [("models", "10.0.0.1", True), ("", "tools.example.org", True), ("mcp", "mcp.example.org", False)],
-)
-def test_only_named_servers_get_the_trace_id(
-    memory: InMemorySpanExporter, kind: str, host: str, gets: bool
-) -> None:
-    with traces(memory).call("call", [SAMPLED], {}), request("POST", host, 443) as sent:
-        header = traceparent_for(sent, kind, host)
-    assert (header is not None) == gets
-    assert header is None or TRACE in header
+def test_a_request_names_its_host_and_has_the_trace(memory: InMemorySpanExporter) -> None:
+    with traces(memory).call("call", [SAMPLED], {}), request("POST", "10.0.0.1", 443) as sent:
+        assert TRACE in sent.traceparent
     assert memory.get_finished_spans()[0].attributes == {
         "http.request.method": "POST",
-        "server.address": host,
+        "server.address": "10.0.0.1",
         "server.port": 443,
     }

@@ -500,16 +500,13 @@ def test_pinned_descriptions_that_were_changed_by_hand_are_not_used(tmp_path: Pa
         made(raw, tmp_path)
 
 
-@pytest.mark.parametrize("allowed", [True, False])
-async def test_a_server_learns_the_trace_of_a_call_if_the_settings_allow_it(
-    tmp_path: Path, allowed: bool
-) -> None:
+async def test_a_server_learns_the_trace_of_a_call(tmp_path: Path) -> None:
     provider = TracerProvider(shutdown_on_exit=False)
-    traces = Traces(provider.get_tracer("test"), propagate_to=frozenset({"mcp"} if allowed else ()))
+    traces = Traces(provider.get_tracer("test"))
     trace = "0af7651916cd43dd8448eb211c80319c"
     async with tools_on("http", tmp_path) as (tools, server):
         with traces.call("call", [f"00-{trace}-b7ad6b7169203331-01"], {}):
             await tools["echo"].call(request({"text": "x"}))
         learnt = [one.headers.get("traceparent", "") for one in server.calls]
         written = [json.loads(one.body)["params"]["_meta"].get("traceparent", "") for one in server.calls]
-    assert [trace in one for one in (*learnt, *written)] == [allowed] * 2
+    assert [trace in one for one in (*learnt, *written)] == [True] * 2

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from responsa.chat.v1.turn_pb2 import ToolOutcome, Turn, TurnEvent, TurnToolCall, TurnToolResult
-from responsa_server.transports.http.original_path_settings import OriginalSettings
-from responsa_server.transports.http.original_paths.questions import asking
+from responsa_server.transports.http.original_paths.questions import ROWS
 
 
 def test_a_query_returns_what_each_tool_returned() -> None:
-    (row,) = (row for row in asking(OriginalSettings()) if row.path == "/agent/query")
+    (row,) = (row for row in ROWS if row.path == "/agent/query")
     result = TurnToolResult(call_id="1", outcome=ToolOutcome.TOOL_OUTCOME_OK, content="12 degrees")
     events = [
         TurnEvent(seq=2, tool_call=TurnToolCall(call_id="1", tool="tools/weather")),

@@ -12,7 +12,6 @@ from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1 import citation_pb2, conversation_pb2, feedback_pb2, message_pb2, turn_pb2
 from responsa_server.calls.methods import CHAT
 from responsa_server.domain.errors import InvalidRequest
-from responsa_server.transports.http.original_path_settings import OriginalSettings
 from responsa_server.transports.http.original_paths.rows import (
     IDENTIFIED,
     MAX_QUESTION_BODY,
@@ -207,16 +206,10 @@ def _conversation(values: Given) -> str:
 _CONVERSATION_ID: Final = {"conversation_id": f"must be {UUID}, or new"}
 
 
-def asking(settings: OriginalSettings) -> Sequence[OriginalRow]:
-    """The paths that answer questions."""
-    return (
-        _answer("/chat/question", settings.question_agent, "question"),
-        _answer("/agent/query", settings.query_agent, "query", tools=True),
-        _answer("/agents/process", settings.process_agent, "input", "query"),
-    )
-
-
 ROWS: Final[Sequence[OriginalRow]] = (
+    _answer("/chat/question", "personal", "question"),
+    _answer("/agent/query", "knowledge", "query", tools=True),
+    _answer("/agents/process", "cairo", "input", "query"),
     row_of_list(
         "/agent/conversations",
         CHAT + "ListConversations",

@@ -21,22 +21,19 @@ from responsa_server.calls.http import call_of
 from responsa_server.calls.listing import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from responsa_server.calls.methods import CHAT
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, ResponsaError
-from responsa_server.transports.http.original_path_settings import OriginalSettings
 from responsa_server.transports.http.original_paths import documents, people, questions, reports
 from responsa_server.transports.http.original_paths.rows import PAGE_SIZE, Given, Json, OriginalRow, page_size
 from responsa_server.transports.http.sessions import json_of
 from responsa_server.transports.http.uploads import CLIENT_CLOSED_REQUEST, is_form, upload
 from responsa_server.transports.http.uploads import METHOD as UPLOAD
 
-
-def rows(settings: OriginalSettings) -> Sequence[OriginalRow]:
-    """All rows."""
-    return (*people.ROWS, *documents.ROWS, *questions.asking(settings), *questions.ROWS, *reports.ROWS)
+ROWS: Final[Sequence[OriginalRow]] = (*people.ROWS, *documents.ROWS, *questions.ROWS, *reports.ROWS)
+"""All rows."""
 
 
-def original_routes(calls: Calls, settings: OriginalSettings) -> Iterator[BaseRoute]:
+def original_routes(calls: Calls) -> Iterator[BaseRoute]:
     """The routes of all rows."""
-    for row in rows(settings):
+    for row in ROWS:
         for path in (row.path, f"{row.path}/"):
             yield Route(path, _PathRoute(calls, row).serve, methods=list(row.methods))
 
