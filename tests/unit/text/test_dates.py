@@ -6,7 +6,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from responsa_server.text.dates import Date, find_dates, find_stated, find_times, find_wanted, list_asked_dates
+from responsa_server.text.dates import (
+    Date,
+    find_dates,
+    find_stated,
+    find_times,
+    find_wanted,
+    list_asked_dates,
+)
 from responsa_server.text.lexical import Analyzer
 
 WHOLE = ["2026-03-12", "2026-03", "--03-12", "2026"]
