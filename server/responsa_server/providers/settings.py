@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from pydantic_settings import NoDecode
 
 from responsa_server.domain.models import EMBEDDING_NAME, INDEXED_DIMENSIONS
 from responsa_server.outbound.addresses import Allowed, OutboundError, read_allowed
+from responsa_server.system.limiting import limit
 from responsa_server.system.plugins import Group, entry_points
 
 ADAPTERS: Final[Mapping[str, str]] = {
@@ -44,6 +46,15 @@ Wire = Annotated[str, AfterValidator(_check_wire)]
 RERANKING_VENDORS: Final = ("cohere", "jina", "voyage")
 """The vendors of reranking models. A vendor's name is also the name of a field of `ModelSettings`, and the name of its
 protocol in `RerankWire`."""
+_URLS: Final = {
+    "openai": "https://api.openai.com/v1",
+    "anthropic": "https://api.anthropic.com/v1",
+    "gemini": "https://generativelanguage.googleapis.com/v1",
+    "cohere": "https://api.cohere.com/v2",
+    "jina": "https://api.jina.ai/v1",
+    "voyage": "https://api.voyageai.com/v1",
+}
+"""The address of each vendor."""
 RerankWire = Literal["cohere", "jina", "voyage", "tei"]
 """The protocols of reranking models; `providers.reranking.RERANKERS` has an adapter for each."""
 ONNX: Final = "onnx"
@@ -100,6 +111,7 @@ def _check(entries: list[str]) -> list[str]:
 
 
 Web = Annotated[str, AfterValidator(_web)]
+Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000)]
 EmbeddingName = Annotated[str, Field(pattern=EMBEDDING_NAME)]
 ServerName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$"), AfterValidator(_not_reserved)]
 
@@ -121,17 +133,11 @@ class ModelServerSettings(BaseModel, extra="forbid"):
             "question, also half of the turn's remaining time, divided by the models that are left."
         ),
     )
-    concurrent: int = Field(
-        default=64,
-        ge=1,
-        le=10_000,
-        description="The most answers that one worker requests at a time. Further calls wait.",
+    concurrent: int = limit(
+        64, 1, 10_000, "The most answers that one worker requests at a time. Further calls wait."
     )
-    requests_a_minute: int = Field(
-        default=0,
-        ge=0,
-        le=1_000_000,
-        description="The most requests that one worker sends per minute. 0: no limit.",
+    requests_a_minute: int = limit(
+        0, 0, 1_000_000, "The most requests that one worker sends per minute. 0: no limit."
     )
     wait_seconds: float = Field(
         default=10.0,
@@ -144,42 +150,10 @@ class ModelServerSettings(BaseModel, extra="forbid"):
     )
 
 
-class OpenAiSettings(ModelServerSettings):
-    """OpenAI."""
+class VendorSettings(ModelServerSettings):
+    """A vendor's server."""
 
-    url: Web = Field(default="https://api.openai.com/v1", description="The server's address.")
-
-
-class AnthropicSettings(ModelServerSettings):
-    """Anthropic."""
-
-    url: Web = Field(default="https://api.anthropic.com/v1", description="The server's address.")
-
-
-class GeminiSettings(ModelServerSettings):
-    """Google's Gemini."""
-
-    url: Web = Field(
-        default="https://generativelanguage.googleapis.com/v1", description="The server's address."
-    )
-
-
-class CohereSettings(ModelServerSettings):
-    """Cohere's reranking models."""
-
-    url: Web = Field(default="https://api.cohere.com/v2", description="The server's address.")
-
-
-class JinaSettings(ModelServerSettings):
-    """Jina's reranking models."""
-
-    url: Web = Field(default="https://api.jina.ai/v1", description="The server's address.")
-
-
-class VoyageSettings(ModelServerSettings):
-    """Voyage's reranking models."""
-
-    url: Web = Field(default="https://api.voyageai.com/v1", description="The server's address.")
+    url: Web | Literal[""] = Field(default="", description="The server's address. Empty: the vendor's own.")
 
 
 class CompatibleSettings(ModelServerSettings):
@@ -245,6 +219,13 @@ class CompatibleSettings(ModelServerSettings):
             "prompts without an error, such as Ollama. Empty if the window is large."
         ),
     )
+    price: Annotated[tuple[Dollars, Dollars] | None, NoDecode, BeforeValidator(_to_list)] = Field(
+        default=None,
+        description=(
+            "What a million tokens cost that its models read, and that they write, in US dollars, such as `[0.5, 1.5]`. Empty: "
+            "nothing at an address of this machine or of a private network; otherwise it is not known, and limits in money refuse them."
+        ),
+    )
     rerank: RerankWire | None = Field(
         default=None,
         description=(
@@ -289,11 +270,8 @@ class EmbeddingModelSettings(BaseModel, extra="forbid"):
         description=("The most tokens that the model reads of one text. Empty: what Responsa knows, or 512."),
     )
     texts_a_call: int = Field(default=64, ge=1, le=2048, description="The most texts in one request.")
-    tokens_a_call: int = Field(
-        default=32_768,
-        ge=256,
-        le=1_000_000,
-        description="The most estimated tokens in one request; a single text may have more.",
+    tokens_a_call: int = limit(
+        32_768, 256, 1_000_000, "The most estimated tokens in one request; a single text may have more."
     )
 
     @field_validator("dimensions")
@@ -320,19 +298,9 @@ class EmbeddedModelSettings(BaseModel, extra="forbid"):
             "an agent does."
         ),
     )
-    threads: int = Field(
-        default=0,
-        ge=0,
-        le=256,
-        description="The threads of the model. 0: one fewer than cores.",
-    )
+    threads: int = limit(0, 0, 256, "The threads of the model. 0: one fewer than cores.")
     concurrent: int = Field(default=2, ge=1, le=16, description="The most answers that it writes at a time.")
-    window: int = Field(
-        default=4096,
-        ge=512,
-        le=8192,
-        description="The most tokens of a prompt and its answer together.",
-    )
+    window: int = limit(4096, 512, 8192, "The most tokens of a prompt and its answer together.")
 
 
 class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
@@ -345,21 +313,21 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
             "in which they are asked. If none answers, the answer shows the best passages."
         ),
     )
-    openai: OpenAiSettings = Field(default_factory=OpenAiSettings, description="OpenAI.")
-    anthropic: AnthropicSettings = Field(default_factory=AnthropicSettings, description="Anthropic.")
-    gemini: GeminiSettings = Field(default_factory=GeminiSettings, description="Google's Gemini.")
-    cohere: CohereSettings = Field(
-        default_factory=CohereSettings, description="Cohere, for reranking models."
+    openai: VendorSettings = Field(default_factory=VendorSettings, description="OpenAI.")
+    anthropic: VendorSettings = Field(default_factory=VendorSettings, description="Anthropic.")
+    gemini: VendorSettings = Field(default_factory=VendorSettings, description="Google's Gemini.")
+    cohere: VendorSettings = Field(
+        default_factory=VendorSettings, description="Cohere, for reranking models."
     )
-    jina: JinaSettings = Field(default_factory=JinaSettings, description="Jina, for reranking models.")
-    voyage: VoyageSettings = Field(
-        default_factory=VoyageSettings, description="Voyage, for reranking models."
+    jina: VendorSettings = Field(default_factory=VendorSettings, description="Jina, for reranking models.")
+    voyage: VendorSettings = Field(
+        default_factory=VendorSettings, description="Voyage, for reranking models."
     )
     servers: dict[ServerName, CompatibleSettings] = Field(
         default_factory=dict,
         description=(
             "Your own servers, by name. For example, `models.servers.lab.url` is the address of the "
-            "server `lab`. Their answers cost nothing."
+            "server `lab`."
         ),
     )
     allow_private: Annotated[list[str], NoDecode, BeforeValidator(_to_list), AfterValidator(_check)] = Field(
@@ -388,11 +356,8 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
             "goes on without; for an answer, a minute later if the connection to the last model lives."
         ),
     )
-    retries: int = Field(
-        default=2,
-        ge=0,
-        le=10,
-        description="How often a busy or unreachable model is asked again before its first word.",
+    retries: int = limit(
+        2, 0, 10, "How often a busy or unreachable model is asked again before its first word."
     )
     scripted: bool = Field(
         default=False,
@@ -406,8 +371,12 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
 
     @property
     def vendors(self) -> Mapping[str, ModelServerSettings]:
-        return {name: getattr(self, name) for name in ADAPTERS}
+        return {name: self._vendor(name) for name in ADAPTERS}
 
     @property
     def reranking_vendors(self) -> Mapping[str, ModelServerSettings]:
-        return {name: getattr(self, name) for name in RERANKING_VENDORS}
+        return {name: self._vendor(name) for name in RERANKING_VENDORS}
+
+    def _vendor(self, name: str) -> ModelServerSettings:
+        section: VendorSettings = getattr(self, name)
+        return section.model_copy(update={"url": section.url or _URLS[name]})
