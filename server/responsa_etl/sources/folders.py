@@ -119,8 +119,9 @@ def is_wanted(path: str) -> bool:
 
 def _is_skipped(folder: ConnectedFolder, path: str) -> bool:
     """Whether the suffix of a file is that of no format, or of source code, which the folder does not ask for."""
-    format_ = FORMATS.with_suffix(PurePosixPath(path).suffix.lower().removeprefix("."))
-    return format_ is None or (format_ is CODE and not folder.source_code)
+    suffix = PurePosixPath(path).suffix.lower().removeprefix(".")
+    known = FORMATS.with_suffix(suffix)
+    return known is None or (known is CODE and not folder.source_code)
 
 
 def is_hidden(name: str) -> bool:

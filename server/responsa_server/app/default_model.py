@@ -54,7 +54,7 @@ from responsa_server.domain.models import (
 )
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.people import AuditEvent, Principal
-from responsa_server.domain.quotas import Metric, price_unknown
+from responsa_server.domain.quotas import Metric, error_of_unpriced
 from responsa_server.domain.tools import SecretPlace, ToolUnfit
 from responsa_server.identity.tokens import Secret
 from responsa_server.outbound.addresses import Allowed, OutboundError, is_private, origin_of, read_allowed
@@ -263,7 +263,7 @@ class DefaultModels:
         roles = self._whole.quotas.rules.roles.values()
         limited = any(quota.limits(Metric.COST_MICROS) for quota in roles)
         if limited or await self._store.limits_money(caller.tenant_id):
-            raise price_unknown(wanted.name, "Enter it")
+            raise error_of_unpriced(wanted.name, "Enter it")
 
     def _find_prices(self, wanted: DefaultModel) -> Mapping[str, Price]:
         """The prices that an owner gives, or the address shows."""

@@ -89,7 +89,7 @@ def model_table(
         serverless=extra or {},
         absent=absent,
     )
-    return ProviderTable(declared, Prices(_prices(settings), own_prices(settings)), options)
+    return ProviderTable(declared, Prices(_prices(settings), list_own_prices(settings)), options)
 
 
 def warn_of_spending(
@@ -102,7 +102,7 @@ def warn_of_spending(
     if any(settings.quotas.user.quota.limits(metric) for metric in Metric):
         return None
     models = settings.models
-    prices = table or Prices(_prices(models), own_prices(models))
+    prices = table or Prices(_prices(models), list_own_prices(models))
     today = datetime.now(UTC).date()
     # A vendor's model without a known price costs money, too.
     others = filter(None, [settings.retrieval.reranker, settings.citations.judge])
@@ -116,7 +116,7 @@ def warn_of_spending(
     )
 
 
-def own_prices(settings: ModelSettings) -> Mapping[str, Price]:
+def list_own_prices(settings: ModelSettings) -> Mapping[str, Price]:
     """The prices of providers: those of the settings, and none for what runs on this machine or in a private network."""
     own = dict.fromkeys(_FREE, FREE)
     for name, server in settings.servers.items():

@@ -128,7 +128,7 @@ class Demand:
     unpriced: str = ""
 
     @classmethod
-    def at(cls, price: Price | None, tokens: int, cost_micros: int, least_tokens: int) -> Demand:
+    def of_price(cls, price: Price | None, tokens: int, cost_micros: int, least_tokens: int) -> Demand:
         """The demand at the highest price of the models; None without models."""
         price = price or FREE
         highest = max(price.input, price.cache_write, price.output)
@@ -242,7 +242,7 @@ def grant_for(user_id: UUID, quota: Quota, usage: Totals, demand: Demand, turn_t
     that are used up, the error names the one that blocks the user for the longest time.
     """
     if demand.unpriced and quota.limits(Metric.COST_MICROS):
-        raise price_unknown(demand.unpriced, "Ask an administrator to enter it")
+        raise error_of_unpriced(demand.unpriced, "Ask an administrator to enter it")
     amounts: dict[Metric, int] = {}
     short: set[Metric] = set()
     missing: list[_Shortage] = []
@@ -269,7 +269,7 @@ def grant_for(user_id: UUID, quota: Quota, usage: Totals, demand: Demand, turn_t
     return Grant(amounts.get(Metric.TOKENS), amounts.get(Metric.COST_MICROS), frozenset(short))
 
 
-def price_unknown(model: str, remedy: str) -> Precondition:
+def error_of_unpriced(model: str, remedy: str) -> Precondition:
     """The refusal to use a model, `provider:model`, while a limit is in money. remedy: what to do, as the beginning of a sentence."""
     message = f"The price of the model {model} is not known, so no limit in money can be kept. {remedy}, or ask for a limit in tokens."
     return Precondition(Reason.PRICE_UNKNOWN, message, {"model": model})

@@ -210,7 +210,7 @@ class AccountSettings(BaseModel, extra="forbid"):
     )
 
 
-def _quota(description: str) -> int | None:
+def _limit_quota(description: str) -> int | None:
     quota: int | None = Field(default=None, ge=0, le=MOST_QUOTA, description=description)
     return quota
 
@@ -218,15 +218,15 @@ def _quota(description: str) -> int | None:
 class RoleQuotaSettings(BaseModel, extra="forbid"):
     """The quota of each user of one role. Administrators can set other limits for single users."""
 
-    tokens_per_day: int | None = _quota(
+    tokens_per_day: int | None = _limit_quota(
         "The most tokens that models may read and write for one user's questions in a day (UTC). Empty: no limit."
     )
-    tokens_per_month: int | None = _quota("The same in a month (UTC).")
-    cost_micros_per_day: int | None = _quota(
+    tokens_per_month: int | None = _limit_quota("The same in a month (UTC).")
+    cost_micros_per_day: int | None = _limit_quota(
         "The most that one user's questions may cost in a day (UTC), in millionths of a US dollar. Empty: no limit. A question to "
         "a model whose price is not known is refused."
     )
-    cost_micros_per_month: int | None = _quota("The most that they may cost in a month (UTC).")
+    cost_micros_per_month: int | None = _limit_quota("The most that they may cost in a month (UTC).")
 
     @property
     def quota(self) -> Quota:

@@ -371,12 +371,12 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
 
     @property
     def vendors(self) -> Mapping[str, ModelServerSettings]:
-        return {name: self._vendor(name) for name in ADAPTERS}
+        return {name: self._find_vendor(name) for name in ADAPTERS}
 
     @property
     def reranking_vendors(self) -> Mapping[str, ModelServerSettings]:
-        return {name: self._vendor(name) for name in RERANKING_VENDORS}
+        return {name: self._find_vendor(name) for name in RERANKING_VENDORS}
 
-    def _vendor(self, name: str) -> ModelServerSettings:
+    def _find_vendor(self, name: str) -> ModelServerSettings:
         section: VendorSettings = getattr(self, name)
         return section.model_copy(update={"url": section.url or _URLS[name]})

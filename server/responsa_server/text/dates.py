@@ -148,10 +148,10 @@ _BEFORE: Final = 70
 def find_stated(text: str, language: str) -> datetime | None:
     """The day that the first page of a text calls that of its approval, validity or publication, the first if it names
     several; None without one."""
-    for found in find_dates(text[:_FIRST_PAGE], language):
-        year, month, day = found.readings[0]
-        before = text[max(0, found.start - _BEFORE) : found.start]
-        if year and found.readings[0].is_real and _FORMS["stated"][0].search(before):
+    for date in find_dates(text[:_FIRST_PAGE], language):
+        year, month, day = date.readings[0]
+        before = text[max(0, date.start - _BEFORE) : date.start]
+        if year and date.readings[0].is_real and _FORMS["stated"][0].search(before):
             return datetime(year, month, day or 1, tzinfo=UTC)
     return None
 

@@ -131,5 +131,5 @@ def test_a_question_asks_for_no_name_of_a_month_that_a_passage_writes_in_digits(
     ],
 )  # fmt: skip
 def test_the_first_page_calls_a_day_that_of_the_document(language: str, text: str, day: str) -> None:
-    found = find_stated(text, language)
-    assert (found.date().isoformat() if found else "") == day
+    stated = find_stated(text, language)
+    assert (stated.date().isoformat() if stated else "") == day

@@ -143,7 +143,7 @@ class PlannedAgent:
         limits = self._options.limits.lower_to(question.max_cost_micros)
         price = self._price()
         least = len(question.text.encode())
-        return Demand.at(price, limits.tokens, limits.cost_micros, least)
+        return Demand.of_price(price, limits.tokens, limits.cost_micros, least)
 
     async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:
         """See `Agent.answer`. Raises StateError if the agent cannot continue from the milestone."""

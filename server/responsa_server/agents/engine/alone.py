@@ -59,7 +59,7 @@ class TextGenerator:
     def demand(self, messages: Sequence[PromptMessage], most_tokens: int) -> Demand:
         """The most that a text can use. No token is shorter than a byte. most_tokens: the caller's limit, 0 for the agent's."""
         read = prompt_bytes(messages)
-        return Demand.at(self.price(), read + self._most(most_tokens), 0, read)
+        return Demand.of_price(self.price(), read + self._most(most_tokens), 0, read)
 
     async def write(
         self,

@@ -464,10 +464,10 @@ def find_unsourced(text: str, cited: Sequence[AnyCitation]) -> Sequence[ByteRang
     ]
     unsourced: list[ByteRange] = []
     for span, own, following in zip(sentences, quotes, [*quotes[1:], []], strict=True):
-        said = data[span.start : span.end].decode()
+        sentence = data[span.start : span.end].decode()
         known = {word for item in following for word in _WORD.findall(item.quote.casefold())}
-        words = {*_WORD.findall(said.casefold())} - STOPWORDS.get(language, frozenset())
-        if not own and not words <= known and not _UNSAID.search(said):
+        words = {*_WORD.findall(sentence.casefold())} - STOPWORDS.get(language, frozenset())
+        if not own and not words <= known and not _UNSAID.search(sentence):
             unsourced.append(span)
     return unsourced
 
