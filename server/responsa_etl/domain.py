@@ -393,10 +393,11 @@ class NewFailure:
 
 @dataclass(frozen=True, slots=True)
 class RunCounts:
-    """What a run does. failed: the rows that it sets aside."""
+    """What a run does. failed: the rows that it sets aside. skipped: the files that it leaves out by their suffix."""
 
     created: int = 0
     updated: int = 0
     deleted: int = 0
     unchanged: int = 0
     failed: int = 0
+    skipped: int = 0

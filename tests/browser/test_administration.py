@@ -230,7 +230,7 @@ async def test_an_owner_sets_the_model(owner: Person) -> None:
         await button(tab, "Test").click()
         await expect(page.get_by_text("The model has answered.")).to_be_visible()
         await button(tab, "Save").click()
-        await expect(page.get_by_text("scripted:strong writes the answers.")).to_be_visible()
+        await expect(page.get_by_text("strong writes the answers.")).to_be_visible()
         assert await flaws(page) == []
         await page.goto(f"{owner.url}/#/")
         await page.reload()

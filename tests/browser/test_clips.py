@@ -11,6 +11,7 @@ from playwright.async_api import Browser, expect
 from tests.browser.person import Person, Tab, until
 from tests.browser.rules import flaws_in_all_colours
 from tests.browser.texts import LIGHTHOUSE
+from tests.callers import Registry
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -45,14 +46,18 @@ async def drop(tab: Tab, name: str, data: bytes) -> None:
 
 
 async def test_a_file_that_is_dropped_onto_the_box_answers_in_its_conversation_alone(
-    person: Person, browser: Browser
+    person: Person, browser: Browser, registry: Registry
 ) -> None:
     person.add(LIGHTHOUSE, "lighthouse.md")
     person.add("# Harbour 7\n\nThe crane at harbour 7 lifts nothing in winter.", "winter.md")
     tab = await person.sign_in()
-    await drop(tab, "harbours.pdf", await printed(browser))
-    # The question is sent at once, and waits for the file.
-    await tab.ask(QUESTION)
+    printout = await printed(browser)
+    with registry.holding("passage"):
+        await drop(tab, "harbours.pdf", printout)
+        # The question is sent at once, and waits for the file.
+        await tab.send(QUESTION)
+        await expect(tab.page.locator(".steps summary")).to_contain_text("Reading harbours.pdf…")
+    await tab.answers.first.wait_for()
     clip = tab.page.locator(".clips li")
     await expect(clip).to_contain_text("harbours.pdf")
     await expect(clip).to_contain_text("ready")
@@ -63,7 +68,17 @@ async def test_a_file_that_is_dropped_onto_the_box_answers_in_its_conversation_a
     await tab.page.keyboard.press("Escape")
     assert await flaws_in_all_colours(tab.page) == []
 
+    # The file stays what is asked, here and after a visit elsewhere, until the cross is pressed; the question names the conversation.
+    scope = tab.page.locator(".scope summary")
+    await expect(scope).to_have_text("Asking files of this conversation")
     await tab.page.reload()
+    await tab.page.get_by_role("link", name="New conversation").click()
+    await expect(scope).to_have_text("Asking all collections")
+    await tab.page.get_by_role("link", name=QUESTION).click()
+    await expect(scope).to_have_text("Asking files of this conversation")
+    await tab.page.get_by_role("button", name="Search all collections").click()
+    await tab.page.reload()
+    await expect(scope).to_have_text("Asking all collections")
     await clip.get_by_role("button", name="Keep in My documents").click()
     await expect(clip).to_contain_text("In My documents")
 

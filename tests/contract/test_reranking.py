@@ -13,6 +13,7 @@ from responsa_server.domain.answers import Ranked, SearchOptions
 from responsa_server.domain.breakers import Breakers
 from responsa_server.domain.events import Fallback, FallbackKind
 from responsa_server.domain.knowledge import Hit, SearchMode, SearchQuery
+from responsa_server.domain.models import FREE
 from responsa_server.domain.people import Principal
 from responsa_server.providers.chain import KeyLimits, RetryPolicy
 from responsa_server.providers.json_server import RequestOptions
@@ -51,7 +52,7 @@ class Place:
             CompatibleSettings.model_construct(url=self.server.url, api_key=SecretStr(""), rerank="tei"),
             "lab:short",
             RequestOptions(KeyLimits(4, 0, 5.0), RetryPolicy(retries=0)),
-            Prices(load_shipped(), ["lab"]),
+            Prices(load_shipped(), {"lab": FREE}),
         )
         reranking = Reranking(self.model, seconds=60, limit=4, most_bytes=4000, breakers=Breakers())
         self.search = KnowledgeSearch(self.retriever, reranking)

@@ -364,12 +364,17 @@ async def test_an_odd_key_of_a_row_is_a_failed_row(office: Office) -> None:
 async def test_a_run_counts_what_has_become_of_its_files(office: Office) -> None:
     folder = office.folder / "files"
     folder.mkdir()
-    (folder / "heron.md").write_text("# A heron")
-    (folder / "rail.txt").write_text("A rail")
+    (folder / "heron.md").write_text("# A heron\n\nIt is white.")
+    (folder / "rail.txt").write_text("A rail\n\nIt hides.")
+    (folder / "heron.raw").write_bytes(b"\0\1")
+    (folder / ".hidden.raw").write_bytes(b"\0\1")
     (folder / "scan.pdf").write_text("%PDF-1.7 and nothing else")
     run = await connect(office, FolderKind.PATH, str(folder))
-    assert (run.counts["created"], run.counts["failed"]) == (2, 1)
+    assert (run.counts["created"], run.counts["failed"], run.counts["skipped"]) == (2, 1, 1)
     (folder / "rail.txt").write_bytes(b"%PDF-1.7 and nothing else\0")
-    (folder / "heron.md").write_text("# A grey heron")
+    (folder / "heron.md").write_text("# A heron\n\nIt is grey.")
     run = await office.run(source="files")
     assert (run.counts["created"], run.counts["updated"], run.counts["failed"]) == (0, 1, 2)
+    assert any(text == "It is grey." for _, text in office.documents().values()), (
+        "the search has the old text"
+    )

@@ -69,7 +69,7 @@ async def test_documents_follow_the_rows(office: Office, monkeypatch: pytest.Mon
     first = await office.run()
     assert (first.error, first.counts) == (
         None,
-        {"created": 4, "updated": 0, "deleted": 0, "unchanged": 0, "failed": 2},
+        {"created": 4, "updated": 0, "deleted": 0, "unchanged": 0, "failed": 2, "skipped": 0},
     )
     assert sorted(office.documents()) == ["0", "3", "4", "7"]
     assert {key for key, _ in await office.failed()} == {"5", "2"}
@@ -106,7 +106,7 @@ async def test_documents_follow_the_rows(office: Office, monkeypatch: pytest.Mon
     )
     assert await office.failed() == []
     assert (await office.run()).counts == {
-        "created": 0, "updated": 0, "deleted": 0, "unchanged": 8, "failed": 0,
+        "created": 0, "updated": 0, "deleted": 0, "unchanged": 8, "failed": 0, "skipped": 0,
     }  # fmt: skip
     # A run for another subject has not read the rows of p1.
     await office.run("p0")
@@ -726,7 +726,7 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
         site.write("/d", "The heron of /d fishes.")
         second = await office.run(source="book")
         assert (second.error, second.counts) == (
-            None, {"created": 1, "updated": 1, "deleted": 2, "unchanged": 1, "failed": 2},
+            None, {"created": 1, "updated": 1, "deleted": 2, "unchanged": 1, "failed": 2, "skipped": 0},
         )  # fmt: skip
         assert site.looked() == {
             "/a if changed", "/b if changed", "/leaflet.pdf", "/moved", "/there if changed", "/d",
@@ -749,7 +749,7 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
         del site.pages["/moved"]
         last = await office.finish(operation)
         assert (last.error, last.counts) == (
-            None, {"created": 0, "updated": 1, "deleted": 0, "unchanged": 3, "failed": 1},
+            None, {"created": 0, "updated": 1, "deleted": 0, "unchanged": 3, "failed": 1, "skipped": 0},
         )  # fmt: skip
 
         # A run that is cancelled stops reading, also in the midst of a request.

@@ -18,11 +18,12 @@ DAY = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 ODF_META = 'xmlns:meta="urn:oasis:names:tc:opendocument:xmlns:meta:1.0"'
 CORE = (
     f"<cp:coreProperties xmlns:cp='c' {DC} xmlns:dcterms='http://purl.org/dc/terms/'><dc:creator>Ann  Ash</dc:creator>"
-    "<dcterms:modified>2025-01-01T00:00:00Z</dcterms:modified><dcterms:created>2024-05-06T07:08:09Z</dcterms:created></cp:coreProperties>"
+    "<dcterms:modified>2024-05-06T07:08:09Z</dcterms:modified><dcterms:created>2023-01-01T00:00:00Z</dcterms:created></cp:coreProperties>"
 )
 META = (
-    f"<dc:creator>Bob</dc:creator><dc:date>2025-01-01T00:00:00</dc:date><meta:initial-creator {ODF_META}>Ann Ash</meta:initial-creator>"
-    f"<meta:creation-date {ODF_META}>2024-05-06T07:08:09.000000000</meta:creation-date>"
+    "<dc:creator>Bob</dc:creator><dc:date>2024-05-06T07:08:09.000000000</dc:date>"
+    f"<meta:initial-creator {ODF_META}>Ann Ash</meta:initial-creator>"
+    f"<meta:creation-date {ODF_META}>2023-01-01T00:00:00</meta:creation-date>"
 )
 PDF = b"""%PDF-1.4
 1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj
@@ -32,7 +33,7 @@ PDF = b"""%PDF-1.4
 BT /F 12 Tf 20 50 Td (The eels return.) Tj ET
 endstream endobj
 5 0 obj<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>endobj
-6 0 obj<</Author(Ann Ash)/CreationDate(D:20240506090809+02'00')>>endobj
+6 0 obj<</Author(Ann Ash)/CreationDate(D:20230101000000Z)/ModDate(D:20240506090809+02'00')>>endobj
 trailer<</Root 1 0 R/Info 6 0 R>>
 %%EOF
 """
@@ -90,6 +91,12 @@ def test_front_matter_states_keywords(lines: str) -> None:
     found = parse(f"---\n{lines}\n---\nEels.".encode(), "a.md")
     assert found.keywords == ("eels", "the sea", "Anguilla")
     assert unpacked(pack_result(found)) == found
+
+
+def test_the_day_on_which_a_program_wrote_a_pdf_is_not_the_documents() -> None:
+    written = PDF.replace(b"/CreationDate(D:20230101000000Z)", b"/CreationDate(D:20240506090809+02'00')")
+    assert parse(written, "a.pdf").date is None
+    assert parse(PDF.replace(b"/ModDate(D:20240506090809+02'00')", b""), "a.pdf").date is None
 
 
 def test_the_date_of_a_librarys_template_is_not_the_documents() -> None:

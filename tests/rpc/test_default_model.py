@@ -434,3 +434,35 @@ async def test_the_vectors_of_new_collections_come_from_the_same_provider(
     with pytest.raises(Precondition) as error:
         await operated.store(owner, wanted, skip_test=True)
     assert error.value.metadata == {"setting": "retrieval.embedding"}
+
+
+async def test_while_a_limit_is_in_money_a_model_needs_a_price(served: Served) -> None:
+    paths = {"paths": ["cost_usd_micros_per_month"]}
+    public = pb.DefaultModel(provider="compatible", model="house-large", base_url="https://8.8.8.8/v1")
+    private = pb.DefaultModel(provider="compatible", model="m", base_url="http://127.0.0.1:1/v1")
+    priced = pb.DefaultModel()
+    priced.CopyFrom(public)
+    priced.input_usd_micros, priced.output_usd_micros = 500_000, 0
+    lacking = pb.DefaultModel()
+    lacking.CopyFrom(public)
+    lacking.input_usd_micros = 500_000
+    try:
+        stored = await served.ann.SetDefaultModel(default_model=public, skip_test=True)
+        assert "cost" in stored.warning
+        await served.ann.UpdateInsightSettings(
+            insight_settings={"cost_usd_micros_per_month": 20_000_000}, update_mask=paths
+        )
+        error = await failed(served.ann.SetDefaultModel(default_model=public, skip_test=True))
+        assert (error.code, error.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "PRICE_UNKNOWN")
+        assert error.metadata == {"model": "compatible:house-large"}
+        error = await failed(served.ann.SetDefaultModel(default_model=lacking, skip_test=True))
+        assert error.reason == "INVALID_FIELD"
+        for wanted in (priced, private):
+            stored = await served.ann.SetDefaultModel(default_model=wanted, skip_test=True)
+            assert stored.default_model == wanted
+        assert stored.warning == ""
+    finally:
+        await served.ann.UpdateInsightSettings(
+            insight_settings={"cost_usd_micros_per_month": 0}, update_mask=paths
+        )
+        await served.ann.SetDefaultModel(default_model=pb.DefaultModel())

@@ -677,7 +677,7 @@ impl Client {
     /// cannot be set while the setting models.default of the server names models. Only owners of the installation may make this
     /// call. If the caller uses a session, its sign-in must be at most ten minutes old.
     ///
-    /// Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, MODEL_FIXED, MODEL_TEST_FAILED.
+    /// Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, MODEL_FIXED, MODEL_TEST_FAILED, PRICE_UNKNOWN.
     pub async fn set_default_model(&self, request: admin::v1::SetDefaultModelRequest) -> Result<admin::v1::ModelSettings, Error> {
         self.call("/responsa.admin.v1.AdminService/SetDefaultModel", true, &request).await
     }

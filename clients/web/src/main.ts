@@ -20,6 +20,7 @@ import { installWorker } from "./widgets/offline.js";
 import { pauseBanner } from "./widgets/pause.js";
 import { PendingQuestions } from "./chat/pending.js";
 import type { Named } from "./documents/library.js";
+import { watchCollections } from "./documents/watch.js";
 import { fragmentOf, isSearch, keysAt, placeAt, shareAt } from "./documents/place.js";
 import { requestAt } from "./account/request.js";
 import { claim, comesBack, hasSecret, isOthers, me, signIn, signOut, takeSecret, type Secret } from "./account/session.js";
@@ -215,6 +216,7 @@ class App {
         contacts,
       });
       live.root.before(made.tray);
+      menu.root.before(made.count);
       return made;
     });
     const list = new ConversationsView(api, (name, deleted) => {
@@ -314,6 +316,13 @@ class App {
       await chat.picker.load();
       teachersLink.hidden = !chat.picker.names("teachers");
     };
+    /** Show again what the user may no longer read. */
+    const withdraw = async () => {
+      await chat.withdraw();
+      await panel.view?.withdraw();
+      if (onSearch()) await search.view?.reread();
+      if (shareAt(location.hash)) await shared.view?.refresh();
+    };
     let routing = false;
     const route = async (first: boolean) => {
       openDrawer(false);
@@ -364,6 +373,11 @@ class App {
     };
     window.addEventListener("hashchange", () => void route(false), { signal });
     await Promise.all([route(true), list.refresh(), ...(onChat() ? [] : [agents()])]);
+    void watchCollections(api, (lost) => {
+      chat.documentsChanged();
+      void collections.view?.soon();
+      if (lost) void withdraw().catch(() => undefined); // without a connection, the page shows nothing new either
+    }, signal);
     void loadMarkdown().catch(() => undefined); // so that the first answer need not wait
   }
 

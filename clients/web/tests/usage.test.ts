@@ -11,7 +11,7 @@ describe("usageRows", () => {
     expect(usageRows(create(PeriodUsageSchema, { messageCount: 12n, tokens, costUsdMicros: { used: 2_100n } }))).toEqual([
       { label: "Questions", text: "12", share: undefined },
       { label: "Tokens", text: "40,000 of 100,000 used, and 10,000 reserved by open questions; 50,000 left", share: 0.5 },
-      { label: "Cost", text: "0.0021 USD; no limit", share: undefined },
+      { label: "Cost, as far as it is known", text: "0.0021 USD; no limit", share: undefined },
     ]);
   });
 

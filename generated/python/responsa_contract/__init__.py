@@ -699,6 +699,9 @@ class Reason(StrEnum):
     MODEL_TEST_FAILED = "MODEL_TEST_FAILED"
     """FAILED_PRECONDITION. The test of the model failed, so nothing was stored. Metadata: outcome, a ModelTestOutcome
     without its prefix, e.g. `KEY_MISSING`."""
+    PRICE_UNKNOWN = "PRICE_UNKNOWN"
+    """FAILED_PRECONDITION. A quota or budget is in money, and the price of the model is not known, so it cannot be
+    chosen or asked. Metadata: model, e.g. `compatible:house-large`."""
     AGENT_VERSION_UNFIT = "AGENT_VERSION_UNFIT"
     """FAILED_PRECONDITION. This server cannot run the version of the agent, because its release, its models or its
     parts have changed. Ask for another version. Metadata: agent_version, e.g. `agents/chat/versions/3`; cause, e.g.
@@ -903,6 +906,7 @@ REASON_CODES: Final[Mapping[Reason, str]] = {
     Reason.ATTEMPT_RESTARTED: "UNAVAILABLE",
     Reason.MODEL_FIXED: "FAILED_PRECONDITION",
     Reason.MODEL_TEST_FAILED: "FAILED_PRECONDITION",
+    Reason.PRICE_UNKNOWN: "FAILED_PRECONDITION",
     Reason.AGENT_VERSION_UNFIT: "FAILED_PRECONDITION",
     Reason.AGENT_VERSION_NOT_PUBLISHED: "FAILED_PRECONDITION",
     Reason.EXPERIMENT_RUNNING: "FAILED_PRECONDITION",

@@ -1072,6 +1072,13 @@ pub struct DefaultModel {
     /// The most tokens of a prompt and its answer together: 0 if it is not known, or from 512. The server then learns it from a refusal, if the model's server refuses what is too long.
     #[prost(int32, tag = "7")]
     pub window: i32,
+    /// What a million tokens cost that the model reads, in millionths of a US dollar, e.g. 500000; 0 if they cost nothing. Unset: the price that the server knows, nothing at an
+    /// address of this machine or of a private network, or not known. Set together with output_usd_micros.
+    #[prost(int64, optional, tag = "8")]
+    pub input_usd_micros: ::core::option::Option<i64>,
+    /// What a million tokens cost that the model writes, in millionths of a US dollar.
+    #[prost(int64, optional, tag = "9")]
+    pub output_usd_micros: ::core::option::Option<i64>,
 }
 impl ::prost::Name for DefaultModel {
     const NAME: &'static str = "DefaultModel";
@@ -1505,7 +1512,7 @@ pub struct SyncResult {
     /// The number of documents that the run made.
     #[prost(int32, tag = "1")]
     pub created: i32,
-    /// The number of documents that got a new version.
+    /// The number of documents that got a new version, which a search now finds.
     #[prost(int32, tag = "2")]
     pub updated: i32,
     /// The number of documents that the run deleted.
@@ -1517,6 +1524,9 @@ pub struct SyncResult {
     /// The number of rows that made no document. ListFailedRows lists them.
     #[prost(int32, tag = "5")]
     pub failed: i32,
+    /// The number of files of a folder that it left out, because their suffix is that of no format, or of source code that the folder does not ask for.
+    #[prost(int32, tag = "6")]
+    pub skipped: i32,
 }
 impl ::prost::Name for SyncResult {
     const NAME: &'static str = "SyncResult";

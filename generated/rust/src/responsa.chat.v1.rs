@@ -1032,6 +1032,10 @@ pub struct TurnAnswer {
     /// How many sentences of the text have a citation whose quote_origin is NOT_FOUND or whose verdict is DENIED.
     #[prost(int32, tag = "20")]
     pub unsupported_sentences: i32,
+    /// The sentences, items and rows of the text that name no source, as positions like `Citation.answer_range`, without headings, code, questions and lead-ins. Such a sentence has no citation,
+    /// and the quotes of the sentence after it lack one of its words, names or numbers. Empty if the text has no citation at all, or if `model` is "passages".
+    #[prost(message, repeated, tag = "21")]
+    pub unsourced: ::prost::alloc::vec::Vec<super::super::r#type::v1::ByteRange>,
 }
 impl ::prost::Name for TurnAnswer {
     const NAME: &'static str = "TurnAnswer";

@@ -234,6 +234,8 @@ pub enum Reason {
     ModelFixed = 180,
     /// FAILED_PRECONDITION. The test of the model failed, so nothing was stored. Metadata: outcome, a ModelTestOutcome without its prefix, e.g. "KEY_MISSING".
     ModelTestFailed = 181,
+    /// FAILED_PRECONDITION. A quota or budget is in money, and the price of the model is not known, so it cannot be chosen or asked. Metadata: model, e.g. "compatible:house-large".
+    PriceUnknown = 182,
     /// FAILED_PRECONDITION. This server cannot run the version of the agent, because its release, its models or its parts have changed. Ask for another version. Metadata: agent_version,
     /// e.g. "agents/chat/versions/3"; cause, e.g. "agent.toml: model.chain: the model “openai:gpt-5” is not available".
     AgentVersionUnfit = 190,
@@ -348,6 +350,7 @@ impl Reason {
             Self::AttemptRestarted => "REASON_ATTEMPT_RESTARTED",
             Self::ModelFixed => "REASON_MODEL_FIXED",
             Self::ModelTestFailed => "REASON_MODEL_TEST_FAILED",
+            Self::PriceUnknown => "REASON_PRICE_UNKNOWN",
             Self::AgentVersionUnfit => "REASON_AGENT_VERSION_UNFIT",
             Self::AgentVersionNotPublished => "REASON_AGENT_VERSION_NOT_PUBLISHED",
             Self::ExperimentRunning => "REASON_EXPERIMENT_RUNNING",
@@ -454,6 +457,7 @@ impl Reason {
             "REASON_ATTEMPT_RESTARTED" => Some(Self::AttemptRestarted),
             "REASON_MODEL_FIXED" => Some(Self::ModelFixed),
             "REASON_MODEL_TEST_FAILED" => Some(Self::ModelTestFailed),
+            "REASON_PRICE_UNKNOWN" => Some(Self::PriceUnknown),
             "REASON_AGENT_VERSION_UNFIT" => Some(Self::AgentVersionUnfit),
             "REASON_AGENT_VERSION_NOT_PUBLISHED" => Some(Self::AgentVersionNotPublished),
             "REASON_EXPERIMENT_RUNNING" => Some(Self::ExperimentRunning),

@@ -42,6 +42,8 @@ class Budget:
     def __init__(self, limits: BudgetLimits, places: Scheduler | None = None) -> None:
         """places: where a run takes turns with those of other tenants; None for a reading that needs no place."""
         self.limits = limits
+        self.skipped = 0
+        """The files of a folder that were left out by their suffix."""
         self._places = places
         self._used = Counter[str]()
         self._release: Callable[[], None] | None = None

@@ -112,18 +112,16 @@ class FolderLimits:
 
 
 def is_wanted(path: str) -> bool:
-    """Whether a file may become a document: it and its folders are not hidden, programs have not left it behind, and its
-    suffix is that of a format."""
+    """Whether somebody has put a file there: it and its folders are not hidden, and programs have not left it behind."""
     pure = PurePosixPath(path)
-    if any(map(is_hidden, pure.parts)) or is_left_behind(pure.name):
-        return False
-    return FORMATS.with_suffix(pure.suffix.lower().removeprefix(".")) is not None
+    return not (any(map(is_hidden, pure.parts)) or is_left_behind(pure.name))
 
 
-def _is_left_out(folder: ConnectedFolder, path: str) -> bool:
-    """Whether a file is source code, which the folder does not ask for."""
+def _is_skipped(folder: ConnectedFolder, path: str) -> bool:
+    """Whether the suffix of a file is that of no format, or of source code, which the folder does not ask for."""
     suffix = PurePosixPath(path).suffix.lower().removeprefix(".")
-    return not folder.source_code and FORMATS.with_suffix(suffix) is CODE
+    known = FORMATS.with_suffix(suffix)
+    return known is None or (known is CODE and not folder.source_code)
 
 
 def is_hidden(name: str) -> bool:
@@ -279,13 +277,13 @@ class FolderReader:
                 aclosing(opened.list(budget)) as listed,
             ):
                 async for item in listed:
-                    if _is_left_out(folder, item.path):
-                        continue
                     if isinstance(item, UnreadableFolder):
                         yield MadeRow(FILE, {"path": item.path}, None, item.problem, item.path)
                         for at in known:
                             if at.kind == FILE and at.key.startswith(f"{item.path}/"):
                                 yield MadeRow(FILE, {}, None, key=at.key, unchanged=True)
+                    elif _is_skipped(folder, item.path):
+                        budget.skipped += 1
                     elif item.path not in paths and (only is None or item.path in only):
                         if len(paths) == self._limits.files:
                             raise BudgetSpent(f"{len(paths):,} files")

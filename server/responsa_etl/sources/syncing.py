@@ -387,6 +387,7 @@ class Sync:
             deleted=len(gone),
             unchanged=len(plan.seen - plan.changed.keys() - {failure.at for failure in plan.failures}),
             failed=len(plan.failures),
+            skipped=budget.skipped,
         )
         changes = Counter(changed.values()) + Counter(document.subject for _, document in gone)
         together = {subject for subject, count in changes.items() if subject and count > 1}

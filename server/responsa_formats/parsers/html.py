@@ -47,7 +47,7 @@ MAX_DEPTH = 1000
 _AUTHORS = ("author", "dc.creator", "dcterms.creator", "article:author")
 _DATES = (
     *("article:published_time", "dcterms.issued", "dc.date.issued", "date", "dc.date", "dcterms.date"),
-    *("dcterms.created", "article:modified_time", "dcterms.modified"),
+    *("article:modified_time", "dcterms.modified", "dcterms.created"),
 )
 
 _BLOCKS = frozenset(

@@ -190,14 +190,14 @@ def metadata_of(archive: Archive) -> Stated:
 
 
 def properties(tree: Element) -> Stated:
-    """What the properties of an OPC package or of an OpenDocument package state. The first author and the first date
-    come before those of later changes."""
+    """What the properties of an OPC package or of an OpenDocument package state. The first author comes before those of
+    later changes, and the last change before the creation, which may be that of a template."""
 
     def text(*names: str) -> str:
         nodes = (next(tree.iter(name), None) for name in names)
         return next((node.text.strip() for node in nodes if node is not None and node.text), "")
 
-    date = text("dcterms:created", "meta:creation-date", "dcterms:modified", "dc:date")
+    date = text("dcterms:modified", "dc:date", "dcterms:created", "meta:creation-date")
     return Stated(
         one_line(text("dc:title")),
         text("dc:language"),

@@ -73,7 +73,8 @@ def parse(original: Original) -> ParsedDocument:
         named = _metadata(document, b"Title")
         language = _language(document)
         author = _metadata(document, b"Author")
-        date = _metadata(document, b"CreationDate")
+        # The date of creation is that of the program that wrote the file; so is an equal one of a change.
+        created, date = _metadata(document, b"CreationDate"), _metadata(document, b"ModDate")
     parts = [part for part in arrange(pages) if part.text.strip()]
     original.left_out[LeftOutKind.UNCERTAIN_TABLE] += sum(page.uncertain for page in pages)
     if not parts:
@@ -93,7 +94,7 @@ def parse(original: Original) -> ParsedDocument:
         running=running,
         language=language,
         author=author,
-        date=date,
+        date="" if date == created else date,
     )
 
 

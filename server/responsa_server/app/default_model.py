@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from decimal import Decimal
 from math import inf
 from pathlib import Path
 from typing import Final
@@ -35,11 +36,13 @@ from responsa_server.domain.model_settings import (
     OfferedEmbedding,
 )
 from responsa_server.domain.models import (
+    FREE,
     ChatModel,
     Ended,
     ModelError,
     ModelFault,
     ModelPrompt,
+    Price,
     PromptMessage,
     Provenance,
     Role,
@@ -51,14 +54,16 @@ from responsa_server.domain.models import (
 )
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.quotas import Metric, error_of_unpriced
 from responsa_server.domain.tools import SecretPlace, ToolUnfit
 from responsa_server.identity.tokens import Secret
-from responsa_server.outbound.addresses import Allowed, OutboundError, origin_of, read_allowed
+from responsa_server.outbound.addresses import Allowed, OutboundError, is_private, origin_of, read_allowed
 from responsa_server.outbound.authorities import REMEDY
 from responsa_server.outbound.connector import look_up
 from responsa_server.providers.embedding import EMBEDDERS, embeddings_of
 from responsa_server.providers.http_model import CERTIFICATE, NOT_ALLOWED, HttpModel
 from responsa_server.providers.learned import FIELDS, TEST, Facts
+from responsa_server.providers.prices import price_of
 from responsa_server.providers.settings import COMPATIBLE, GuardedSettings, ModelSettings
 from responsa_server.providers.table import Provider, ProviderTable, providers
 from responsa_server.search.settings import EMBEDDED_MODEL as EMBEDDED_VECTORS
@@ -150,6 +155,7 @@ class DefaultModels:
         self._allowed: Allowed = read_allowed([*settings.models.allow_private, *own])
         self._whole = settings
         self._settings = settings.models
+        self._own_prices = table.prices.own
         self._table = table
         self._store = store
         self._fixed = tuple(settings.models.default)
@@ -176,6 +182,7 @@ class DefaultModels:
                 self._log.warning("default_model_not_usable", model=stored.name, problem=problem)
             if provider is not None:
                 self._table.use_provider(stored.provider, provider)
+            self._table.prices.own = {**self._own_prices, **self._find_prices(stored)}
             self._problem = problem
             self._in_use = (stored.name,) if stored.provider and not problem else ()
             self._table.use_default(self._in_use)
@@ -189,7 +196,7 @@ class DefaultModels:
         refused = "" if self._fixed or self._problem else await self._refusal_of(stored)
         failing = " ".join(sentence for name, sentence in tell_failing(self._table) if name in self._in_use)
         in_use = () if refused else self._in_use
-        spending = warn_of_spending(self._whole, in_use)
+        spending = warn_of_spending(self._whole, in_use, self._table.prices)
         _, key_in_use = await asyncio.to_thread(self._find_key, stored)
         return InstalledModels(
             in_use,
@@ -220,6 +227,7 @@ class DefaultModels:
             if wanted.embedding and self._embedding_fixed:
                 message = f"The operator of this server has fixed the embedding model with the setting {EMBEDDING_FIXED_BY}."
                 raise Precondition(Reason.MODEL_FIXED, message, {"setting": EMBEDDING_FIXED_BY})
+            await self._check_price(caller, wanted)
             wanted = await self._take_stored_key(wanted)
             if (
                 not skip_test
@@ -246,6 +254,29 @@ class DefaultModels:
         self._table.learned.note_call(answering, None)
         sent = self._table.learned.take_new()
         self._table.learned.replace(await self._store.exchange(sent), sent)
+
+    async def _check_price(self, caller: Principal, wanted: DefaultModel) -> None:
+        """Raises Precondition (PRICE_UNKNOWN) if a quota or budget is in money, and the price of the model is not known."""
+        own = self._find_prices(wanted)
+        if wanted.name in own or wanted.provider in own or self._table.price(wanted.name) is not None:
+            return
+        roles = self._whole.quotas.rules.roles.values()
+        limited = any(quota.limits(Metric.COST_MICROS) for quota in roles)
+        if limited or await self._store.limits_money(caller.tenant_id):
+            raise error_of_unpriced(wanted.name, "Enter it")
+
+    def _find_prices(self, wanted: DefaultModel) -> Mapping[str, Price]:
+        """The prices that an owner gives, or the address shows."""
+        prices = dict[str, Price]()
+        if wanted.provider == COMPATIBLE and is_private(
+            urlsplit(wanted.base_url).hostname or "", self._settings.allow_private
+        ):
+            prices[COMPATIBLE] = FREE
+        if wanted.input_usd_micros is not None and wanted.output_usd_micros is not None:
+            # Dollars per million tokens equal micro-dollars per token.
+            read, written = wanted.input_usd_micros, wanted.output_usd_micros
+            prices[wanted.name] = price_of(Decimal(read) / 1_000_000, Decimal(written) / 1_000_000)
+        return prices
 
     async def _take_stored_key(self, wanted: DefaultModel) -> DefaultModel:
         """The model with the stored key, if this is for the same server and no other key is given."""

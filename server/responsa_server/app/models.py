@@ -13,19 +13,21 @@ from functools import cache
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Final, Protocol
+from urllib.parse import urlsplit
 
 from responsa_server.app.layout import Layout
 from responsa_server.app.settings import Settings, SettingsError
 from responsa_server.domain.agents import Agent
 from responsa_server.domain.faults import Faults
-from responsa_server.domain.models import ChatModel, Reranker
+from responsa_server.domain.models import FREE, ChatModel, Price, PriceTable, Reranker
 from responsa_server.domain.quotas import Metric
+from responsa_server.outbound.addresses import is_private
 from responsa_server.providers.chain import RetryPolicy
 from responsa_server.providers.json_server import RequestOptions
 from responsa_server.providers.onnx_reranker import OnnxReranker, RerankerUnusable
-from responsa_server.providers.prices import FREE, PriceList, PriceRow, Prices, load_shipped
+from responsa_server.providers.prices import PriceList, PriceRow, Prices, load_shipped, price_of
 from responsa_server.providers.reranking import HttpReranker
-from responsa_server.providers.settings import COMPATIBLE, ONNX, CompatibleSettings, ModelSettings
+from responsa_server.providers.settings import ONNX, CompatibleSettings, ModelSettings
 from responsa_server.providers.table import Provider, ProviderTable, TableOptions, providers
 from responsa_server.system.instance import no_language_model
 
@@ -87,20 +89,20 @@ def model_table(
         serverless=extra or {},
         absent=absent,
     )
-    return ProviderTable(
-        declared, Prices(_prices(settings), free={*_FREE, COMPATIBLE, *settings.servers}), options
-    )
+    return ProviderTable(declared, Prices(_prices(settings), list_own_prices(settings)), options)
 
 
-def warn_of_spending(settings: Settings, default: Sequence[str] | None = None) -> tuple[str, str] | None:
+def warn_of_spending(
+    settings: Settings, default: Sequence[str] | None = None, table: PriceTable | None = None
+) -> tuple[str, str] | None:
     """What to know and what to do if a default model, the reranking model, or the model that judges citations has a
     price and no quota limits what users spend; None if there is nothing to know. default: the default models; None for
-    those of the settings.
+    those of the settings. table: the prices that also know an owner's; None for those of the settings.
     """
     if any(settings.quotas.user.quota.limits(metric) for metric in Metric):
         return None
     models = settings.models
-    prices = Prices(_prices(models), free={*_FREE, COMPATIBLE, *models.servers})
+    prices = table or Prices(_prices(models), list_own_prices(models))
     today = datetime.now(UTC).date()
     # A vendor's model without a known price costs money, too.
     others = filter(None, [settings.retrieval.reranker, settings.citations.judge])
@@ -112,6 +114,17 @@ def warn_of_spending(settings: Settings, default: Sequence[str] | None = None) -
         f"{' and '.join(costly)} cost{'s' if len(costly) == 1 else ''} money, and no quota limits what users spend",
         "set quotas.user.cost_micros_per_month or quotas.user.tokens_per_month (docs/settings.md)",
     )
+
+
+def list_own_prices(settings: ModelSettings) -> Mapping[str, Price]:
+    """The prices of providers: those of the settings, and none for what runs on this machine or in a private network."""
+    own: dict[str, Price] = dict.fromkeys(_FREE, FREE)
+    for name, server in settings.servers.items():
+        if server.price is not None:
+            own[name] = price_of(*server.price)
+        elif server.uds or is_private(urlsplit(server.url).hostname or "", settings.allow_private):
+            own[name] = FREE
+    return own
 
 
 def list_models(settings: ModelSettings) -> Mapping[str, frozenset[str]]:

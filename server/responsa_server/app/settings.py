@@ -60,6 +60,7 @@ from responsa_server.providers.settings import ADAPTERS, RERANKING_VENDORS, Mode
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.stores.settings import CacheSettings
 from responsa_server.system.instance import DEFAULT_HOME, DEFAULT_PORT, locate
+from responsa_server.system.limiting import limit
 from responsa_server.telemetry.settings import Otlp, TelemetrySettings
 from responsa_server.transports.openai.settings import OpenAiApiSettings
 from responsa_server.transports.ws.settings import SocketSettings
@@ -267,12 +268,7 @@ class Settings(BaseSettings):
     )
 
     home: Annotated[Path, Field(description="The data folder of this instance.")] = DEFAULT_HOME
-    port: int = Field(
-        default=DEFAULT_PORT,
-        ge=1,
-        le=65_535,
-        description="The port for everything: gRPC, gRPC-Web, REST and the page.",
-    )
+    port: int = limit(DEFAULT_PORT, 1, 65_535, "The port for everything: gRPC, gRPC-Web, REST and the page.")
     authorities: FilePath | None = Field(
         default=None,
         description=(
@@ -333,11 +329,8 @@ class Settings(BaseSettings):
         default=LogLevel.INFO,
         description="The least severe level that is logged: `debug`, `info`, `warning` or `error`.",
     )
-    drain_seconds: float = Field(
-        default=5.0,
-        ge=0,
-        le=600,
-        description="How long calls in progress may continue when the server stops.",
+    drain_seconds: float = limit(
+        5.0, 0, 600, "How long calls in progress may continue when the server stops."
     )
     notice_seconds: float = Field(
         default=1.5,
@@ -358,11 +351,8 @@ class Settings(BaseSettings):
             "under `responsa up`, and four fifths of systemd's `WatchdogSec`. 0 switches this off."
         ),
     )
-    max_calls: int = Field(
-        default=2000,
-        ge=1,
-        le=1_000_000,
-        description="The most calls at a time. Further ones are refused with OVERLOADED.",
+    max_calls: int = limit(
+        2000, 1, 1_000_000, "The most calls at a time. Further ones are refused with OVERLOADED."
     )
     role: ServeRole = Field(
         default=ServeRole.ALL,

@@ -46,6 +46,12 @@ def answer_notes(answer: turn_pb2.TurnAnswer, *, verbose: bool = False) -> str:
         notes.append("(The answer was cut off at its length limit.)")
     if answer.citations:
         notes.append("Sources\n" + "\n".join(_sources(answer, _places(answer.citations), verbose=verbose)))
+        data = answer.text.encode()
+        bare = [
+            one_line(data[span.start : span.end].decode(errors="ignore"), _QUOTE) for span in answer.unsourced
+        ]
+        if bare:
+            notes.append("No source\n" + "\n".join(f'    "{sentence}"' for sentence in bare))
     return "\n\n".join(notes)
 
 

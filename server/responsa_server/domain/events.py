@@ -387,7 +387,8 @@ class Answered:
     collection_kind: the kind of the collections of these passages. None if there are several kinds or no passages, or
     if the question or its agent named the collections. excerpts: the passages that the text shows, best first, if the
     author is `passages`; more_excerpts: further ones.
-    unsupported: the number of sentences with a citation whose words were not found or that a judge has denied.
+    unsupported: the number of sentences with a citation whose words were not found or that a judge has denied. unsourced: the
+    sentences that name no source.
     """
 
     text: str
@@ -407,6 +408,7 @@ class Answered:
     excerpts: Sequence[Excerpt] = ()
     more_excerpts: Sequence[Excerpt] = ()
     unsupported: int = 0
+    unsourced: Sequence[ByteRange] = ()
 
 
 @dataclass(frozen=True, slots=True)

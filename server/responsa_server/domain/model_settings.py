@@ -16,7 +16,8 @@ class DefaultModel:
     """A model, by the names that the contract gives them. provider: "" for no model. key_name: of a secret file or an
     environment variable. base_url: "" for the provider's own address. embedding: the provider's model for the vectors
     of new collections, "" for the server's own. window: the most tokens of a prompt and its answer together, 0 if
-    unknown. api_key: a key that was entered now. sealed_key: the stored one, encrypted; b"" for none.
+    unknown. input_usd_micros, output_usd_micros: the price of a million tokens, if an owner gave one. api_key: a key that was
+    entered now. sealed_key: the stored one, encrypted; b"" for none.
     """
 
     provider: str = ""
@@ -25,6 +26,8 @@ class DefaultModel:
     base_url: str = ""
     embedding: str = ""
     window: int = 0
+    input_usd_micros: int | None = None
+    output_usd_micros: int | None = None
     api_key: str = field(default="", repr=False)
     sealed_key: bytes = field(default=b"", repr=False)
 
@@ -122,7 +125,7 @@ class ModelAdministration(Protocol):
         ...
 
     async def store(self, caller: Principal, wanted: DefaultModel, *, skip_test: bool) -> None:
-        """Raises InvalidRequest, Precondition (MODEL_FIXED, MODEL_TEST_FAILED), Unavailable. Agents use the model once
+        """Raises InvalidRequest, Precondition (MODEL_FIXED, MODEL_TEST_FAILED, PRICE_UNKNOWN), Unavailable. Agents use the model once
         they are reloaded."""
         ...
 

@@ -362,6 +362,7 @@ class Price:
 
     input: tokens that the model reads. cached_input: tokens that the provider reads from its cache. cache_write: tokens
     that the provider writes to its cache. output: tokens that the model generates. search: a million search units of a reranking model.
+    unpriced: among several models, the first whose price is not known; "" if there is none.
     """
 
     input: Decimal
@@ -369,6 +370,11 @@ class Price:
     cache_write: Decimal
     output: Decimal
     search: Decimal = Decimal(0)
+    unpriced: str = ""
+
+
+FREE: Final = Price(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
+"""The price of models that cost nothing."""
 
 
 class PriceTable(Protocol):

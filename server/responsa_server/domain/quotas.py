@@ -17,9 +17,10 @@ from typing import Final
 from uuid import UUID
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import Exhausted, Reason
+from responsa_server.domain.errors import Exhausted, Precondition, Reason
 from responsa_server.domain.formatting import counted
 from responsa_server.domain.limits import Limits
+from responsa_server.domain.models import FREE, Price
 from responsa_server.domain.people import Role
 
 TURN_TOKENS: Final = 100_000
@@ -117,13 +118,21 @@ class Demand:
 
     tokens, cost_micros: these limits; 0 for no limit. price: the highest price of the models for one token, in
     millionths of a US dollar; 0 if the models are free or no price is known. least_tokens: a turn that gets fewer
-    tokens is not worth beginning.
+    tokens is not worth beginning. unpriced: a model whose price is not known; "" if there is none.
     """
 
     tokens: int
     cost_micros: int
     price: Decimal
     least_tokens: int
+    unpriced: str = ""
+
+    @classmethod
+    def of_price(cls, price: Price | None, tokens: int, cost_micros: int, least_tokens: int) -> Demand:
+        """The demand at the highest price of the models; None without models."""
+        price = price or FREE
+        highest = max(price.input, price.cache_write, price.output)
+        return cls(tokens, cost_micros, highest, least_tokens, price.unpriced)
 
     def most(self, metric: Metric, turn_tokens: int) -> int:
         """The most that the turn can use; 0 if it uses nothing that counts. turn_tokens: see `QuotaRules`."""
@@ -228,9 +237,12 @@ class _Shortage:
 def grant_for(user_id: UUID, quota: Quota, usage: Totals, demand: Demand, turn_tokens: int) -> Grant | None:
     """What a turn may reserve: the most that it can use, or what the quota has left if this is less. None if no quota limits the turn.
 
-    Raises Exhausted (QUOTA_EXHAUSTED) if the quota has less left than makes the turn worth beginning. Of several quotas
+    Raises Precondition (PRICE_UNKNOWN) for a quota in money if a model's price is not known, and Exhausted
+    (QUOTA_EXHAUSTED) if the quota has less left than makes the turn worth beginning. Of several quotas
     that are used up, the error names the one that blocks the user for the longest time.
     """
+    if demand.unpriced and quota.limits(Metric.COST_MICROS):
+        raise error_of_unpriced(demand.unpriced, "Ask an administrator to enter it")
     amounts: dict[Metric, int] = {}
     short: set[Metric] = set()
     missing: list[_Shortage] = []
@@ -255,6 +267,12 @@ def grant_for(user_id: UUID, quota: Quota, usage: Totals, demand: Demand, turn_t
     if not amounts:
         return None
     return Grant(amounts.get(Metric.TOKENS), amounts.get(Metric.COST_MICROS), frozenset(short))
+
+
+def error_of_unpriced(model: str, remedy: str) -> Precondition:
+    """The refusal to use a model, `provider:model`, while a limit is in money. remedy: what to do, as the beginning of a sentence."""
+    message = f"The price of the model {model} is not known, so no limit in money can be kept. {remedy}, or ask for a limit in tokens."
+    return Precondition(Reason.PRICE_UNKNOWN, message, {"model": model})
 
 
 def _to_error(user_id: UUID, shortage: _Shortage, now: datetime) -> Exhausted:

@@ -14,6 +14,7 @@ from responsa_server.domain.limits import MOST
 from responsa_server.domain.people import Role
 from responsa_server.domain.quotas import MOST as MOST_QUOTA
 from responsa_server.domain.quotas import Quota, QuotaRules
+from responsa_server.system.limiting import limit
 
 MIN_SECRET_BYTES: Final = 32
 """The minimum length of the installation's secret."""
@@ -22,12 +23,8 @@ MIN_SECRET_BYTES: Final = 32
 class SessionSettings(BaseModel, extra="forbid"):
     """Browser sessions."""
 
-    code_seconds: int = Field(
-        default=600, ge=30, le=3600, description="How long a single-use session code is valid."
-    )
-    session_seconds: int = Field(
-        default=43_200, ge=300, le=2_592_000, description="How long a browser session is valid."
-    )
+    code_seconds: int = limit(600, 30, 3600, "How long a single-use session code is valid.")
+    session_seconds: int = limit(43_200, 300, 2_592_000, "How long a browser session is valid.")
     secure_cookie: bool = Field(
         default=False,
         description=(
@@ -39,9 +36,7 @@ class SessionSettings(BaseModel, extra="forbid"):
 class AuditSettings(BaseModel, extra="forbid"):
     """The audit log."""
 
-    retention_days: int = Field(
-        default=400, ge=30, le=36_500, description="How long the events of the audit log are stored."
-    )
+    retention_days: int = limit(400, 30, 36_500, "How long the events of the audit log are stored.")
 
 
 class PasswordSettings(BaseModel, extra="forbid"):
@@ -56,21 +51,13 @@ class PasswordSettings(BaseModel, extra="forbid"):
             "Addresses without an account count, too."
         ),
     )
-    attempts_per_account_everywhere: int = Field(
-        default=100,
-        ge=1,
-        le=1_000_000,
-        description="The same from all network addresses together, at least `attempts_per_account`.",
+    attempts_per_account_everywhere: int = limit(
+        100, 1, 1_000_000, "The same from all network addresses together, at least `attempts_per_account`."
     )
-    attempts_per_address: int = Field(
-        default=100,
-        ge=1,
-        le=1_000_000,
-        description="Failed sign-ins from one network address (IPv6: /64) in 15 minutes.",
+    attempts_per_address: int = limit(
+        100, 1, 1_000_000, "Failed sign-ins from one network address (IPv6: /64) in 15 minutes."
     )
-    reset_code_seconds: int = Field(
-        default=1800, ge=60, le=86_400, description="How long a code that resets a password is valid."
-    )
+    reset_code_seconds: int = limit(1800, 60, 86_400, "How long a code that resets a password is valid.")
 
 
 class TokenSettings(BaseModel, extra="forbid"):
@@ -84,30 +71,14 @@ class TokenSettings(BaseModel, extra="forbid"):
             "Empty: `token-secret` in the data folder, which the first start makes."
         ),
     )
-    access_seconds: int = Field(
-        default=900,
-        ge=60,
-        le=3600,
-        description="How long an access token is valid, unless its session ends.",
+    access_seconds: int = limit(900, 60, 3600, "How long an access token is valid, unless its session ends.")
+    refresh_seconds: int = limit(
+        2_592_000, 3600, 31_536_000, "How long a session without a browser lasts after its last refresh."
     )
-    refresh_seconds: int = Field(
-        default=2_592_000,
-        ge=3600,
-        le=31_536_000,
-        description="How long a session without a browser lasts after its last refresh.",
+    session_seconds: int = limit(
+        31_536_000, 3600, 315_360_000, "How long a session without a browser lasts in all."
     )
-    session_seconds: int = Field(
-        default=31_536_000,
-        ge=3600,
-        le=315_360_000,
-        description="How long a session without a browser lasts in all.",
-    )
-    key_days: int = Field(
-        default=90,
-        ge=1,
-        le=3650,
-        description="The age at which a signing key is replaced. Nobody is signed out.",
-    )
+    key_days: int = limit(90, 1, 3650, "The age at which a signing key is replaced. Nobody is signed out.")
 
 
 class MailTls(StrEnum):
@@ -200,39 +171,23 @@ class AccountSettings(BaseModel, extra="forbid"):
     )
 
 
+def _limit_quota(description: str) -> int | None:
+    quota: int | None = Field(default=None, ge=0, le=MOST_QUOTA, description=description)
+    return quota
+
+
 class RoleQuotaSettings(BaseModel, extra="forbid"):
     """The quota of each user of one role. Administrators can set other limits for single users."""
 
-    tokens_per_day: int | None = Field(
-        default=None,
-        ge=0,
-        le=MOST_QUOTA,
-        description=(
-            "The most tokens that models may read and write for one user's questions in a day (UTC). "
-            "Empty: no limit."
-        ),
+    tokens_per_day: int | None = _limit_quota(
+        "The most tokens that models may read and write for one user's questions in a day (UTC). Empty: no limit."
     )
-    tokens_per_month: int | None = Field(
-        default=None,
-        ge=0,
-        le=MOST_QUOTA,
-        description="The same in a month (UTC).",
+    tokens_per_month: int | None = _limit_quota("The same in a month (UTC).")
+    cost_micros_per_day: int | None = _limit_quota(
+        "The most that one user's questions may cost in a day (UTC), in millionths of a US dollar. Empty: no limit. A question to "
+        "a model whose price is not known is refused."
     )
-    cost_micros_per_day: int | None = Field(
-        default=None,
-        ge=0,
-        le=MOST_QUOTA,
-        description=(
-            "The most that one user's questions may cost in a day (UTC), in millionths of a US dollar, "
-            "without models whose price is unknown. Empty: no limit."
-        ),
-    )
-    cost_micros_per_month: int | None = Field(
-        default=None,
-        ge=0,
-        le=MOST_QUOTA,
-        description="The most that they may cost in a month (UTC).",
-    )
+    cost_micros_per_month: int | None = _limit_quota("The most that they may cost in a month (UTC).")
 
     @property
     def quota(self) -> Quota:
@@ -334,10 +289,7 @@ class TenantLimitSettings(BaseModel, extra="forbid"):
     pending_turns: int = _limit(500, _PENDING)
     uploads: int = _limit(64, "Uploads at a time.")
     upload_bytes_per_day: int = _limit(256 * 1024**3, "Bytes uploaded in 24 hours.")
-    storage_bytes: int = _limit(
-        1024**4,
-        "Bytes of the tenant's documents: originals and texts.",
-    )
+    storage_bytes: int = _limit(1024**4, "Bytes of the tenant's documents: originals and texts.")
 
 
 class AddressLimitSettings(BaseModel, extra="forbid"):
@@ -346,14 +298,8 @@ class AddressLimitSettings(BaseModel, extra="forbid"):
 
     calls_per_minute: int = _limit(30_000, "Calls in 60 seconds, with sign-ins and refused credentials.")
     streams: int = _limit(1_000, _STREAMS)
-    sockets: int = _limit(
-        16,
-        "WebSockets of one process that wait for their sign-in.",
-    )
-    connections: int = _limit(
-        500,
-        "Open connections to the one port. Envoy closes each further one at once.",
-    )
+    sockets: int = _limit(16, "WebSockets of one process that wait for their sign-in.")
+    connections: int = _limit(500, "Open connections to the one port. Envoy closes each further one at once.")
 
 
 class LimitSettings(BaseModel, extra="forbid"):

@@ -23,6 +23,7 @@ from responsa_server.agents.engine.background_model import FAILURES, BackgroundM
 from responsa_server.agents.engine.node import NodeModel
 from responsa_server.domain.knowledge import Description
 from responsa_server.ingest.indexing import CutDocument, OpenSection
+from responsa_server.text.dates import find_stated
 from responsa_server.text.lexical import Analyzer
 from responsa_server.text.sentences import Piece, PieceKind, plain
 
@@ -164,9 +165,11 @@ class Describer:
         if gist is None:
             # The work needs the CPU, so it runs outside the event loop.
             gist = await asyncio.to_thread(gist_of, opening.text, opening.pieces, title, cut.language)
+        first = opening.text[:READ_BYTES].decode(errors="ignore")
+        date = await asyncio.to_thread(find_stated, first, cut.language) or parsed.date
         # What the author states comes before what was found.
         return Description(
-            parsed.author, parsed.date, gist.summary, keyword_lines((*parsed.keywords, *gist.keywords))
+            parsed.author, date, gist.summary, keyword_lines((*parsed.keywords, *gist.keywords))
         )
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from responsa_formats.containers import MIB
 from responsa_formats.sandbox.computation import ParseLimits
+from responsa_server.system.limiting import limit
 
 _PAGE_SECONDS: Final = 10
 """The longest time for rendering one page of a PDF."""
@@ -41,9 +42,7 @@ class IngestionSettings(BaseModel, extra="forbid"):
             "generation may lose its worker; the next loss ends it with WORKER_LOST."
         ),
     )
-    parser_seconds: float = Field(
-        default=20.0, ge=1, le=600, description="The longest time for parsing one document."
-    )
+    parser_seconds: float = limit(20.0, 1, 600, "The longest time for parsing one document.")
     ocr: bool = Field(
         default=False,
         description=(
@@ -60,11 +59,8 @@ class IngestionSettings(BaseModel, extra="forbid"):
             "about 5 seconds of processor time."
         ),
     )
-    parser_memory_mib: int = Field(
-        default=512,
-        ge=128,
-        le=16_384,
-        description="The most memory for parsing one document, beyond the parser's own.",
+    parser_memory_mib: int = limit(
+        512, 128, 16_384, "The most memory for parsing one document, beyond the parser's own."
     )
     kept_versions: int = Field(
         default=10,

@@ -139,6 +139,14 @@ def is_public(address: IpAddress) -> bool:
     return not any(address in network for network in _NOT_PUBLIC if network.version == address.version)
 
 
+def is_private(host: str, allowed: Sequence[str] = ()) -> bool:
+    """Whether a host belongs to this machine or a private network: by its address, or by a name without a dot or one of `allow_private`."""
+    try:
+        return not is_public(ip_address(host.strip("[]")))
+    except ValueError:
+        return "." not in host or host in allowed
+
+
 def read_allowed(entries: Sequence[str]) -> Allowed:
     """Read `allow_private`: IP addresses, networks such as `10.1.0.0/16`, and host names. Raises OutboundError."""
     hosts: set[str] = set()

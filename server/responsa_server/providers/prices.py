@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from functools import cached_property, lru_cache
 from importlib.resources import files
-from typing import Final, Literal
+from types import MappingProxyType
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from responsa_server.domain.models import Price, Spent
 
-FREE: Final = Price(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
-"""The price of models that cost nothing."""
+
+def price_of(read: Decimal, written: Decimal) -> Price:
+    """The price of a model for the tokens that it reads and writes, in US dollars per million."""
+    return Price(read, read, read, written)
 
 
 class PriceRow(BaseModel):
@@ -51,18 +54,20 @@ class PriceList(BaseModel):
 
 
 class Prices:
-    """Implements `PriceTable`. free: the providers whose models cost nothing unless a row gives them a price."""
+    """Implements `PriceTable`. own: the prices that the list cannot know, by `provider:model`, or by provider for those of its
+    models that the list does not have."""
 
-    def __init__(self, known: PriceList, free: Collection[str] = ()) -> None:
+    def __init__(self, known: PriceList, own: Mapping[str, Price] = MappingProxyType({})) -> None:
         self._known = known
-        self._free = frozenset(free)
+        self.own = own
         self._find = lru_cache(1000)(self._look_up)
 
     def price(self, model: str, at: date) -> Price | None:
-        """See `PriceTable.price`. A row for the exact name has precedence, then the row with the longest matching
-        prefix. Among the rows for that name or prefix, the latest row that is valid on that day applies.
+        """See `PriceTable.price`. An own price of the model has precedence, then a row for the exact name, then the row with
+        the longest matching prefix. Among the rows for that name or prefix, the latest row that is valid on that day applies.
         """
-        return self._find(model, at)
+        known = self.own.get(model) or self._find(model, at)
+        return known or self.own.get(model.partition(":")[0])
 
     def cost_micros(self, spent: Spent, at: date) -> int | None:
         if (price := self.price(spent.model, at)) is None:
@@ -88,9 +93,7 @@ class Prices:
             and (name == row.model if row.match == "exact" else name.startswith(row.model))
         ]
         best = max(fitting, key=lambda row: (row.match == "exact", len(row.model), row.since), default=None)
-        if best is None:
-            return FREE if provider in self._free else None
-        return best.price
+        return None if best is None else best.price
 
 
 def load_shipped() -> PriceList:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from pydantic_settings import NoDecode
 
 from responsa_server.domain.models import EMBEDDING_NAME, INDEXED_DIMENSIONS
 from responsa_server.outbound.addresses import Allowed, OutboundError, read_allowed
+from responsa_server.system.limiting import limit
 from responsa_server.system.plugins import Group, entry_points
 
 ADAPTERS: Final[Mapping[str, str]] = {
@@ -113,6 +115,7 @@ def _check(entries: list[str]) -> list[str]:
 
 
 Web = Annotated[str, AfterValidator(_web)]
+Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000)]
 EmbeddingName = Annotated[str, Field(pattern=EMBEDDING_NAME)]
 ServerName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$"), AfterValidator(_not_reserved)]
 
@@ -137,17 +140,11 @@ class ModelServerSettings(BaseModel, extra="forbid"):
             "question, also half of the turn's remaining time, divided by the models that are left."
         ),
     )
-    concurrent: int = Field(
-        default=64,
-        ge=1,
-        le=10_000,
-        description="The most answers that one worker requests at a time. Further calls wait.",
+    concurrent: int = limit(
+        64, 1, 10_000, "The most answers that one worker requests at a time. Further calls wait."
     )
-    requests_a_minute: int = Field(
-        default=0,
-        ge=0,
-        le=1_000_000,
-        description="The most requests that one worker sends per minute. 0: no limit.",
+    requests_a_minute: int = limit(
+        0, 0, 1_000_000, "The most requests that one worker sends per minute. 0: no limit."
     )
 
 
@@ -231,6 +228,13 @@ class CompatibleSettings(ModelServerSettings):
             "prompts without an error, such as Ollama. Empty if the window is large."
         ),
     )
+    price: Annotated[tuple[Dollars, Dollars] | None, NoDecode, BeforeValidator(_to_list)] = Field(
+        default=None,
+        description=(
+            "What a million tokens cost that its models read, and that they write, in US dollars, such as `[0.5, 1.5]`. Empty: "
+            "nothing at an address of this machine or of a private network; otherwise it is not known, and limits in money refuse them."
+        ),
+    )
     rerank: RerankWire | None = Field(
         default=None,
         description=(
@@ -275,11 +279,8 @@ class EmbeddingModelSettings(BaseModel, extra="forbid"):
         description=("The most tokens that the model reads of one text. Empty: what Responsa knows, or 512."),
     )
     texts_a_call: int = Field(default=64, ge=1, le=2048, description="The most texts in one request.")
-    tokens_a_call: int = Field(
-        default=32_768,
-        ge=256,
-        le=1_000_000,
-        description="The most estimated tokens in one request; a single text may have more.",
+    tokens_a_call: int = limit(
+        32_768, 256, 1_000_000, "The most estimated tokens in one request; a single text may have more."
     )
 
     @field_validator("dimensions")
@@ -307,12 +308,7 @@ class EmbeddedModelSettings(BaseModel, extra="forbid"):
         ),
     )
     concurrent: int = Field(default=2, ge=1, le=16, description="The most answers that it writes at a time.")
-    window: int = Field(
-        default=4096,
-        ge=512,
-        le=8192,
-        description="The most tokens of a prompt and its answer together.",
-    )
+    window: int = limit(4096, 512, 8192, "The most tokens of a prompt and its answer together.")
 
 
 class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
@@ -339,7 +335,7 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
         default_factory=dict,
         description=(
             "Your own servers, by name. For example, `models.servers.lab.url` is the address of the "
-            "server `lab`. Their answers cost nothing."
+            "server `lab`."
         ),
     )
     allow_private: Annotated[list[str], NoDecode, BeforeValidator(_to_list), AfterValidator(_check)] = Field(
@@ -368,11 +364,8 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
             "goes on without; for an answer, a minute later if the connection to the last model lives."
         ),
     )
-    retries: int = Field(
-        default=2,
-        ge=0,
-        le=10,
-        description="How often a busy or unreachable model is asked again before its first word.",
+    retries: int = limit(
+        2, 0, 10, "How often a busy or unreachable model is asked again before its first word."
     )
     scripted: bool = Field(
         default=False,
@@ -386,15 +379,12 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
 
     @property
     def vendors(self) -> Mapping[str, ModelServerSettings]:
-        return self._fill_addresses(ADAPTERS)
+        return {name: self._find_vendor(name) for name in ADAPTERS}
 
     @property
     def reranking_vendors(self) -> Mapping[str, ModelServerSettings]:
-        return self._fill_addresses(RERANKING_VENDORS)
+        return {name: self._find_vendor(name) for name in RERANKING_VENDORS}
 
-    def _fill_addresses(self, vendors: Iterable[str]) -> Mapping[str, ModelServerSettings]:
-        sections: Mapping[str, VendorSettings] = {name: getattr(self, name) for name in vendors}
-        return {
-            name: section if section.url else section.model_copy(update={"url": _URLS[name]})
-            for name, section in sections.items()
-        }
+    def _find_vendor(self, name: str) -> ModelServerSettings:
+        section: VendorSettings = getattr(self, name)
+        return section.model_copy(update={"url": section.url or _URLS[name]})

@@ -18,7 +18,6 @@ from responsa_server.domain.models import (
     ModelPiece,
     ModelPrompt,
     Price,
-    PriceTable,
 )
 from responsa_server.providers.chain import (
     ChainModel,
@@ -30,6 +29,7 @@ from responsa_server.providers.chain import (
 )
 from responsa_server.providers.http_model import HttpModel
 from responsa_server.providers.learned import Facts, Learned
+from responsa_server.providers.prices import Prices
 from responsa_server.providers.settings import ADAPTERS, CompatibleSettings, ModelSettings
 from responsa_server.system.plugins import Group, load_rows
 
@@ -107,7 +107,7 @@ class Limited:
 class ProviderTable:
     """Implements `Models`. It makes an adapter when a chain first needs the adapter. Call `close` at the end."""
 
-    def __init__(self, providers: Mapping[str, Provider], prices: PriceTable, options: TableOptions) -> None:
+    def __init__(self, providers: Mapping[str, Provider], prices: Prices, options: TableOptions) -> None:
         self._chosen: dict[str, Provider] = {}
         self.providers: Mapping[str, Provider] = ChainMap(self._chosen, dict(providers))
         """The providers, by name, with their present keys and addresses."""

@@ -7,6 +7,7 @@ from typing import Final, Self
 from pydantic import BaseModel, Field, model_validator
 
 from responsa_server.domain.models import EMBEDDING_NAME
+from responsa_server.system.limiting import limit
 
 RERANKER_NAME: Final = r"^([a-z0-9][a-z0-9-]{0,31}:[^\x00-\x1f]{1,500})?\Z"
 """The pattern of the setting `reranker`, for Python's `re`."""
@@ -24,11 +25,8 @@ class RetrievalSettings(BaseModel, extra="forbid", regex_engine="python-re"):
             "`qdrant:` and an address; see docs/retrieval.md."
         ),
     )
-    hnsw_m: int = Field(
-        default=16,
-        ge=2,
-        le=100,
-        description=("The links per node of the vector index. After a change, the next start rebuilds it."),
+    hnsw_m: int = limit(
+        16, 2, 100, "The links per node of the vector index. After a change, the next start rebuilds it."
     )
     hnsw_ef_construction: int = Field(
         default=64,
@@ -39,11 +37,8 @@ class RetrievalSettings(BaseModel, extra="forbid", regex_engine="python-re"):
             "rebuilds the index."
         ),
     )
-    hnsw_ef_search: int = Field(
-        default=100,
-        ge=10,
-        le=1000,
-        description=("pgvector's `hnsw.ef_search`. A larger value finds more passages and takes longer."),
+    hnsw_ef_search: int = limit(
+        100, 10, 1000, "pgvector's `hnsw.ef_search`. A larger value finds more passages and takes longer."
     )
     search_seconds: float = Field(
         default=4.0,
@@ -98,12 +93,7 @@ class RetrievalSettings(BaseModel, extra="forbid", regex_engine="python-re"):
             "(your own server with `models.servers.NAME.rerank`) or `onnx:` and a folder. Empty: none."
         ),
     )
-    reranked: int = Field(
-        default=30,
-        ge=1,
-        le=100,
-        description="How many passages the reranking model reads for a question.",
-    )
+    reranked: int = limit(30, 1, 100, "How many passages the reranking model reads for a question.")
     reranked_bytes: int = Field(
         default=4000,
         ge=200,

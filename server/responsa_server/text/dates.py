@@ -13,6 +13,7 @@ import unicodedata
 from bisect import insort
 from calendar import monthrange
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from importlib.resources import files
 from itertools import product
 from typing import Any, Final, NamedTuple, cast
@@ -138,6 +139,21 @@ def find_dates(text: str, language: str) -> Sequence[FoundDate]:
             if date := _read(match, language):
                 insort(dates, date, key=lambda date: date.start)
     return _join_ranges(text, dates) if dates else ()
+
+
+_FIRST_PAGE: Final = 3_000
+_BEFORE: Final = 70
+
+
+def find_stated(text: str, language: str) -> datetime | None:
+    """The day that the first page of a text calls that of its approval, validity or publication, the first if it names
+    several; None without one."""
+    for date in find_dates(text[:_FIRST_PAGE], language):
+        year, month, day = date.readings[0]
+        before = text[max(0, date.start - _BEFORE) : date.start]
+        if year and date.readings[0].is_real and _FORMS["stated"][0].search(before):
+            return datetime(year, month, day or 1, tzinfo=UTC)
+    return None
 
 
 def find_months(text: str, language: str) -> Iterator[FoundDate]:

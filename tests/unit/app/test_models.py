@@ -9,6 +9,12 @@ import pytest
 from responsa_server.app.models import warn_of_spending
 from responsa_server.app.settings import load
 
+SERVERS = {
+    "lab": {"url": "http://127.0.0.1:1/v1"},
+    "own": {"url": "https://models.example.org/v1"},
+    "gift": {"url": "https://models.example.org/v1", "price": "0,0"},
+}
+
 
 @pytest.mark.parametrize(
     ("models", "quota", "warned"),
@@ -16,6 +22,8 @@ from responsa_server.app.settings import load
         (["openai:gpt-4o-mini"], {}, True),
         (["openai:a-model-whose-price-nobody-knows"], {}, True),
         (["lab:llama"], {}, False),
+        (["own:llama"], {}, True),
+        (["gift:llama"], {}, False),
         (["embedded:smollm2"], {}, False),
         ([], {}, False),
         (["openai:gpt-4o-mini"], {"cost_micros_per_day": 1_000_000}, False),
@@ -26,7 +34,7 @@ def test_a_model_with_a_price_and_without_a_quota_is_said(
     models: list[str], quota: dict[str, Any], *, warned: bool
 ) -> None:
     settings = load(
-        models={"default": models, "servers": {"lab": {"url": "http://127.0.0.1:1/v1"}}},
+        models={"default": models, "servers": SERVERS},
         quotas={"user": quota},
     )
     said = warn_of_spending(settings)

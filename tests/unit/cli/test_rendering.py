@@ -79,6 +79,8 @@ def test_below_each_source_stands_what_a_reader_should_know() -> None:
         "    The words that the model copies are not there.",
     ]
     assert "bytes" not in answer_notes(answer)
+    answer.unsourced.add(start=9, end=17)
+    assert answer_notes(answer).splitlines()[-2:] == ["No source", '    "38 euros"']
 
 
 def test_ranges_that_cut_characters_or_lie_beyond_do_no_harm() -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from responsa_server.domain.errors import Exhausted
+from responsa_server.domain.errors import Exhausted, Precondition, Reason
 from responsa_server.domain.people import Role
 from responsa_server.domain.quotas import (
     UNLIMITED,
@@ -38,6 +38,14 @@ def refusal(quota: Quota, usage: Totals = NOTHING, demand: Demand = DEMAND) -> E
     with pytest.raises(Exhausted) as caught:
         grant(quota, usage, demand)
     return caught.value
+
+
+def test_a_quota_in_money_refuses_a_model_without_a_price() -> None:
+    unpriced = replace(DEMAND, unpriced="lab:m")
+    with pytest.raises(Precondition) as caught:
+        grant(Quota(cost_micros_per_month=10**9), demand=unpriced)
+    assert (caught.value.reason, caught.value.metadata) == (Reason.PRICE_UNKNOWN, {"model": "lab:m"})
+    assert grant(Quota(tokens_per_day=1000), demand=unpriced) == Grant(1000)
 
 
 def test_periods_are_of_the_calendar_in_utc() -> None:

@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from responsa_server.domain.events import Usage
-from responsa_server.domain.models import Price, Spent
-from responsa_server.providers.prices import PriceList, Prices, load_shipped
+from responsa_server.domain.models import FREE, Price, Spent
+from responsa_server.providers.prices import PriceList, Prices, load_shipped, price_of
 
 DAY = date(2026, 11, 20)
 
@@ -32,7 +32,7 @@ TABLE = Prices(
         row("exact", "m-long-one", 3),
         row("exact", "m-long-one", 4, "2026-11-21"),
     ),
-    free=("home",),
+    {"home": FREE, "home:priced": price_of(Decimal(7), Decimal(8)), "lab:m-own": FREE},
 )
 
 
@@ -48,6 +48,8 @@ TABLE = Prices(
         ("other:m", DAY, None),
         ("m", DAY, None),
         ("home:anything", DAY, 0),
+        ("home:priced", DAY, 7),
+        ("lab:m-own", DAY, 0),
     ],
 )
 def test_the_row_that_fits_best_holds(model: str, day: date, price: int | None) -> None:

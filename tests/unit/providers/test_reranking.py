@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from responsa_lab.testing.loopback import LoopbackExchange, as_json
 from responsa_server.domain.events import Usage
-from responsa_server.domain.models import ModelError, ModelFault
+from responsa_server.domain.models import FREE, ModelError, ModelFault
 from responsa_server.providers.chain import KeyLimits, RetryPolicy
 from responsa_server.providers.http_model import MAX_TOKENS
 from responsa_server.providers.json_server import RequestOptions
@@ -71,7 +71,7 @@ async def served(
         CompatibleSettings.model_construct(url=server.url, rerank=wire, **given),
         called,
         RequestOptions(KeyLimits(4, 0, 5.0), RetryPolicy(retries=2), sleep=no_sleep, chance=lambda: 0.0),
-        Prices(load_shipped(), free),
+        Prices(load_shipped(), dict.fromkeys(free, FREE)),
     )
     try:
         yield Served(server, reranker, pauses)

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from responsa_server.text.dates import Date, find_dates, find_times, find_wanted, list_asked_dates
+from responsa_server.text.dates import (
+    Date,
+    find_dates,
+    find_stated,
+    find_times,
+    find_wanted,
+    list_asked_dates,
+)
 from responsa_server.text.lexical import Analyzer
 
 WHOLE = ["2026-03-12", "2026-03", "--03-12", "2026"]
@@ -110,3 +117,19 @@ def test_a_question_asks_for_no_name_of_a_month_that_a_passage_writes_in_digits(
     analyzer = Analyzer()
     assert analyzer.query_terms("who on 12 March 2026?", "en") == WHOLE
     assert [*analyzer.terms("12 March 2026", "en")] == [*WHOLE, "march"]
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "day"),
+    [
+        ("en", "# Travel policy\n\nPrinted 30 November 2026. Approved on 3 March 2025 by the board.", "2025-03-03"),
+        ("en", "Valid from 1 May 2024 until 30 April 2025", "2024-05-01"),
+        ("de", "Stand: 1. Juni 2026", "2026-06-01"),
+        ("de", "Gültig bis 31.12.2026. Die Sitzung war am 4. Mai 2026.", ""),
+        ("en", "The approved budget.\nThe meeting was on 4 May 2026.", ""),
+        ("en", "x " * 1_500 + "Approved on 3 March 2025", ""),
+    ],
+)  # fmt: skip
+def test_the_first_page_calls_a_day_that_of_the_document(language: str, text: str, day: str) -> None:
+    stated = find_stated(text, language)
+    assert (stated.date().isoformat() if stated else "") == day

@@ -11,6 +11,7 @@ from responsa.chat.v1.citation_pb2 import (
     Citation,
 )
 from responsa.chat.v1.message_pb2 import Message
+from responsa.type.v1.byte_range_pb2 import ByteRange
 from responsa_server.calls.convert.cited import list_sources
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.text.cited import marks_of, place_of
@@ -197,11 +198,16 @@ def test_sources_with_one_title_have_the_first_words_of_their_quotes() -> None:
     citations[1].quote = "It takes\u202e an hour."
     other.quote = "More."
     numbers = {place_of(one): number for number, one in enumerate([*citations, other], 1)}
-    text = list_sources(FIRST + SECOND, [*citations, other], numbers, lambda one: f"https://x/{one.title}")
+    bare = [ByteRange(start=0, end=len(FIRST.strip())), ByteRange(start=0, end=10_000)]
+    text = list_sources(
+        FIRST + SECOND, [*citations, other], numbers, lambda one: f"https://x/{one.title}", bare
+    )
     assert text.split("\n")[2:] == [
         "1. [A](https://x/A), page 2: “The ferry \\*leaves\\* at six. And so on. And so on. And so on.…”",
         "2. [A](https://x/A): “It takes an hour.”",
         "3. [B](https://x/B)",
+        "",
+        f"Without a source: “{FIRST.strip()}”",
     ]
 
 

@@ -21,7 +21,7 @@ export function usageRows({ messageCount, tokens, costUsdMicros }: PeriodUsage):
   return [
     { label: t("questions"), text: messageCount.toLocaleString(locale()), share: undefined },
     row(t("tokens"), tokens, (value) => value.toLocaleString(locale())),
-    row(t("cost"), costUsdMicros, money),
+    row(t("knownCost"), costUsdMicros, money),
   ];
 }
 

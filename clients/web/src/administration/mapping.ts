@@ -45,8 +45,8 @@ export function progressText({ stage, documentsDone, documentsTotal }: Pick<Sync
 }
 
 /** What a run has done, for example "2 documents created, 1 row failed, 5 unchanged." `files`: whether the source is a folder. */
-export function resultText({ created, updated, deleted, unchanged, failed }: Pick<SyncResult, "created" | "updated" | "deleted" | "unchanged" | "failed">, files: boolean): string {
-  const parts = [["runCreated", created], ["runUpdated", updated], ["deletedDocuments", deleted], [files ? "runFailedFiles" : "runFailedRows", failed]] as const;
+export function resultText({ created, updated, deleted, unchanged, failed, skipped = 0 }: Pick<SyncResult, "created" | "updated" | "deleted" | "unchanged" | "failed"> & { readonly skipped?: number }, files: boolean): string {
+  const parts = [["runCreated", created], ["runUpdated", updated], ["deletedDocuments", deleted], [files ? "runFailedFiles" : "runFailedRows", failed], ["runSkipped", skipped]] as const;
   return `${[...parts.filter(([, count]) => count > 0), ["sumUnchanged", unchanged] as const].map(([key, count]) => t(key, { count })).join(", ")}.`;
 }
 

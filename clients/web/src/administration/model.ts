@@ -7,14 +7,16 @@ import { failureOf } from "../server/errors.js";
 import type { Administrator } from "../server/people.js";
 import { t, type Key } from "../language/administration/texts.js";
 import { moment, money } from "../text/facts.js";
+import { modelName } from "../text/names.js";
 import { button, element, mixed, replace, WRITTEN } from "../widgets/dom.js";
 import { choiceEntry, Entry, lacking, placed, textEntry } from "../widgets/fields.js";
 import type { Part } from "../widgets/tabbed.js";
+import { MONEY } from "./amounts.js";
 import { offerReindexing } from "./reindexing.js";
 
 const PLAIN = { spellcheck: "false", autocapitalize: "none" } as const;
 
-type Field = "provider" | "model" | "window" | "embedding" | "api_key" | "key_name" | "base_url";
+type Field = "provider" | "model" | "window" | "input_usd_micros" | "output_usd_micros" | "embedding" | "api_key" | "key_name" | "base_url";
 
 /** The words for the steps of a test and for what is learned of a model, by their names in the contract. */
 const STEPS: Readonly<Record<string, Key>> = { answer: "stepAnswer", prompt: "stepPrompt", tool: "stepTool", schema: "stepSchema", window: "stepWindow", embedding: "stepEmbedding" };
@@ -52,17 +54,25 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
   };
   const wanted = () => {
     const value = (name: Field) => (entries && form.contains(entries[name].root) ? entries[name].control.value.trim() : "");
-    return { provider: value("provider"), model: value("model"), embedding: value("embedding"), apiKey: value("api_key"), keyName: value("key_name"), baseUrl: value("base_url"), window: Number(value("window")) };
+    return { provider: value("provider"), model: value("model"), embedding: value("embedding"), apiKey: value("api_key"), keyName: value("key_name"), baseUrl: value("base_url"), window: Number(value("window")), inputUsdMicros: MONEY.parse(value("input_usd_micros")), outputUsdMicros: MONEY.parse(value("output_usd_micros")) };
   };
   const act = async (meanwhile: string, does: () => Promise<void>) => {
     const all = entries;
     if (!all || form.hasAttribute("aria-busy") || lacking(Object.values(all).filter((one) => form.contains(one.root)))) return;
+    const prices = [all.input_usd_micros, all.output_usd_micros];
+    const unread = prices.find(({ control }) => MONEY.parse(control.value) === undefined);
+    if (unread && prices.some(({ control }) => control.value.trim())) {
+      unread.refuse(t("enterAmount", { example: MONEY.example }));
+      return unread.control.focus();
+    }
     form.setAttribute("aria-busy", "true"); // a disabled button would lose the focus
     tell(meanwhile);
     try {
       await does();
     } catch (error) {
-      tell(placed(Object.fromEntries(Object.entries(all).map(([name, entry]) => [`default_model.${name}`, entry])), failureOf(error)), "problem");
+      const failure = failureOf(error);
+      if (failure.reason === "PRICE_UNKNOWN") all.input_usd_micros.control.focus();
+      tell(placed(Object.fromEntries(Object.entries(all).map(([name, entry]) => [`default_model.${name}`, entry])), failure), "problem");
     } finally {
       form.removeAttribute("aria-busy");
     }
@@ -84,7 +94,7 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
     say(t(now.models.length > 0 ? "modelSaved" : "passagesSaved"));
   };
   /** Draw the fields that the provider takes. `listed`: the models that it says it has, `windows`: with their windows. */
-  const fill = (now: Partial<Pick<DefaultModel, "provider" | "model" | "embedding" | "apiKey" | "keyName" | "baseUrl" | "window">> = {}, listed: readonly string[] = [], windows: Readonly<Record<string, number>> = {}) => {
+  const fill = (now: Partial<Pick<DefaultModel, "provider" | "model" | "embedding" | "apiKey" | "keyName" | "baseUrl" | "window" | "inputUsdMicros" | "outputUsdMicros">> = {}, listed: readonly string[] = [], windows: Readonly<Record<string, number>> = {}) => {
     const chosen = providers.find((one) => one.name === now.provider);
     const provider = choiceEntry(t("provider"), [["", t("noProvider")], ...providers.map((one) => [one.name, one.displayName] as const)]);
     provider.control.value = chosen?.name ?? "";
@@ -104,6 +114,12 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
     };
     model.control.addEventListener("change", fillWindow);
     fillWindow();
+    const priceEntry = (label: string, micros: bigint | undefined) => {
+      const entry = textEntry(label, { inputmode: "decimal", maxlength: "40" }, t("priceNote", { example: MONEY.example }));
+      entry.control.value = micros === undefined ? "" : MONEY.text(micros);
+      return entry;
+    };
+    const [read, written] = [priceEntry(t("priceRead"), now.inputUsdMicros), priceEntry(t("priceWritten"), now.outputUsdMicros)];
     const own = chosen?.keyName ?? "";
     const keeps = stored?.keyStored && stored.defaultModel?.provider === now.provider;
     const key = textEntry(t("apiKey"), { type: "password", maxlength: "1024", ...PLAIN }, t(chosen?.keyFound ? "keyFound" : keeps ? "keyKept" : "keyNote", { key: own }));
@@ -117,9 +133,9 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
     const embedding = priced.length > 0 ? choiceEntry(t("embeddingOf"), [["", t("ownEmbedding")], ...priced], t("embeddingOfNote")) : textEntry(t("embeddingOf"), { maxlength: "200", placeholder: t("ownEmbedding"), ...PLAIN }, t("embeddingOfNote"));
     if (now.embedding && priced.length > 0 && !priced.some(([name]) => name === now.embedding)) embedding.control.append(element("option", { value: now.embedding }, now.embedding));
     embedding.control.value = now.embedding ?? "";
-    entries = { provider, base_url: url, api_key: key, key_name: named, model, window, embedding };
+    entries = { provider, base_url: url, api_key: key, key_name: named, model, window, input_usd_micros: read, output_usd_micros: written, embedding };
     const vectors = chosen?.takesEmbedding && !stored?.embeddingFixedBy ? [embedding] : [];
-    const fields = [provider, ...(chosen ? [...(chosen.takesBaseUrl ? [url] : []), ...(chosen.takesKeyName ? [key] : []), model, ...(chosen.takesKeyName ? [window] : []), ...vectors] : [])];
+    const fields = [provider, ...(chosen ? [...(chosen.takesBaseUrl ? [url] : []), ...(chosen.takesKeyName ? [key] : []), model, ...(chosen.takesKeyName ? [window] : []), ...(chosen.models.length === 0 ? [read, written] : []), ...vectors] : [])];
     const host = element("p", { class: "note" });
     const tellHost = () => {
       const address = chosen?.takesBaseUrl ? url.control.value.trim() : chosen?.baseUrl ?? "";
@@ -135,7 +151,7 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
     stored = found;
     const since = updateTime && !fixedBy ? [" ", element("span", { class: "note" }, t("modelSince", { time: moment(updateTime) }))] : [];
     const inUse = models.length > 0
-      ? element("p", {}, ...mixed(t("modelInUse", { model: "\0" }), element("strong", WRITTEN, models.join(t("thenModel")))), ...since)
+      ? element("p", {}, ...mixed(t("modelInUse", { model: "\0" }), element("strong", WRITTEN, models.map(modelName).join(t("thenModel")))), ...since)
       : element("p", {}, t("noModelInUse"));
     const from = models.length > 0 && keyInUse ? [element("p", { class: "note" }, keyInUse === "stored" ? t("keyStored") : t("keyNamed", { key: keyInUse }))] : [];
     const fixed = element("p", { class: "access" }, ...mixed(t("modelFixed", { setting: "\0" }), element("code", {}, fixedBy)));

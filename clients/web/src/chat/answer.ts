@@ -1,6 +1,7 @@
 /** Shows an answer's text with a chip after every part that a citation supports, and the list of the cited documents. */
 
 import { QuoteOrigin, type Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
+import type { ByteRange } from "@responsa/contract/responsa/type/v1/byte_range_pb.js";
 import { RefusalReason } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { waysOn, type AskingHooks } from "./actions.js";
 import { codeButton, copyButton, withSources } from "./copy.js";
@@ -11,7 +12,7 @@ import { datedOf, parts, placeOf, sources } from "./parts.js";
 import { flawsOf } from "./flaws.js";
 import type { Place } from "../text/content.js";
 import { plainText, Prose } from "../text/prose.js";
-import { unsourced } from "../text/unsourced.js";
+import { placesOf } from "../text/ranges.js";
 import { closestView, type CardHooks, type OpenSource } from "./passages.js";
 import { tipped } from "../widgets/tip.js";
 import { cleanName } from "../text/names.js";
@@ -28,6 +29,7 @@ export class AnswerView {
   readonly #say: (text: string) => void;
   #text = "";
   #citations: readonly Citation[] = [];
+  #bare: readonly Place[] = [];
 
   /** `say` announces a text to screen readers. */
   constructor(open: OpenSource, say: (text: string) => void) {
@@ -38,13 +40,15 @@ export class AnswerView {
     this.root.append(this.#prose.root);
   }
 
-  show(text: string, citations: readonly Citation[]): void {
+  /** `unsourced`: the sentences that name no source, which are set off. */
+  show(text: string, citations: readonly Citation[], unsourced: readonly ByteRange[] = []): void {
     this.#text = text;
     this.#citations = citations;
-    this.#paint();
+    this.#bare = placesOf(text, unsourced);
+    this.#paint(this.#bare);
   }
 
-  #paint(apart: readonly Place[] = []): void {
+  #paint(apart: readonly Place[]): void {
     const spots = parts(this.#text, this.#citations).map((one) => {
       const citation = this.#citations[one.index]!;
       const flaws = flawsOf(this.#text, citation);
@@ -63,8 +67,7 @@ export class AnswerView {
     this.#showSources();
     if (!this.#text) return;
     this.root.querySelector(".bare")?.remove();
-    const bare = this.#citations.length > 0 ? unsourced(this.#text, parts(this.#text, this.#citations)) : [];
-    if (bare.length > 0) this.root.append(switched(t("unsourced", { count: bare.length }), (on) => this.#paint(on ? bare : [])));
+    if (this.#bare.length > 0) this.root.append(switched(t("unsourced", { count: this.#bare.length }), (on) => this.#paint(on ? this.#bare : [])));
     const copy = copyButton(t("copyAnswer"), () => this.#text, this.#say);
     const actions = element("div", { class: "actions" }, copy);
     if (this.#citations.length > 0) actions.append(copyButton(t("copySources"), () => this.sourced, this.#say, { sources: true }));
@@ -122,13 +125,13 @@ export class AnswerView {
   }
 }
 
-/** A line that can be pressed, and says whether it is. */
+/** A line that is pressed, can be released, and says which. */
 function switched(label: string, turn: (on: boolean) => void): HTMLElement {
   const made = button(label, () => {
     const on = made.getAttribute("aria-pressed") !== "true";
     made.setAttribute("aria-pressed", String(on));
     turn(on);
-  }, { class: "plain bare", "aria-pressed": "false" });
+  }, { class: "plain bare", "aria-pressed": "true" });
   return made;
 }
 

@@ -5,7 +5,8 @@ import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import type { JsonObject } from "@bufbuild/protobuf";
 import type { Conversation } from "@responsa/contract/responsa/chat/v1/conversation_pb.js";
 import type { Tool } from "@responsa/contract/responsa/chat/v1/tool_pb.js";
-import { TurnState, type Turn, type TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import type { ListMessagesResponse } from "@responsa/contract/responsa/chat/v1/chat_service_pb.js";
+import { RefusalReason, TurnState, type Turn, type TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import type { AskingHooks } from "./actions.js";
 import { agentOf, allTools, toolsOf, type AgentChoice } from "./agents.js";
 import type { OpenSource } from "./passages.js";
@@ -41,7 +42,6 @@ const PAGE = 50;
 const NEWEST = 4; // the number of messages that the page reads to find new messages
 const MOST_BYTES = 16_384;
 const FOLLOW_UPS = 3;
-const TITLE = 50; // characters; at most 200 bytes
 /** Milliseconds between checks for changes that other tabs and programs made in the shown conversation. */
 const LOOK_AGAIN = 1_200;
 const UNSEEN = 60_000;
@@ -87,9 +87,12 @@ export class ChatView {
   readonly #clips = new Lazy(async () => {
     const made = new (await import("./clips.js")).ClipsView(this.#api, {
       say: (text) => this.#hooks.say(text),
-      conversation: (title) => this.#begun(title),
-      added: (collection) => this.scope.offer(collection, true),
-      emptied: () => this.scope.asked(),
+      conversation: () => this.#begun(),
+      added: (collection) => this.scope.pin(collection, true),
+      emptied: () => this.scope.unpin(),
+      reading: (text) => {
+        for (const one of this.#live) one.reads(text);
+      },
     });
     this.#question.before(made.root);
     return made;
@@ -244,7 +247,7 @@ export class ChatView {
       this.#head.name(conversation, found.title);
       this.#etag = found.etag;
       if (found.files) {
-        this.scope.offer(found.files, false);
+        this.scope.pin(found.files);
         void this.#clips.get().then((clips) => clips.enter(found.files), () => undefined); // the files can be asked without the list of them
       }
       this.#nextPage = page.nextPageToken;
@@ -282,6 +285,18 @@ export class ChatView {
       if (!signal.aborted && failure.reason === "RESOURCE_NOT_FOUND") this.#lost(failure);
     } finally {
       this.#looking = false;
+    }
+  }
+
+  /** Withdraw the shown answers that the user may no longer read. */
+  async withdraw(): Promise<void> {
+    const parent = this.#conversation;
+    const { signal } = this.#showing;
+    for (let pageToken: string | undefined = ""; parent && pageToken !== undefined; ) {
+      const page: ListMessagesResponse = await this.#api.chat.listMessages({ parent, pageSize: PAGE, orderBy: "create_time desc", pageToken }, { signal });
+      if (signal.aborted) return;
+      for (const one of page.messages) if (one.refusalReason === RefusalReason.NOT_PERMITTED) this.#talk.withdraw(one);
+      pageToken = page.nextPageToken || undefined;
     }
   }
 
@@ -470,11 +485,11 @@ export class ChatView {
     this.#form.removeAttribute("aria-busy");
   }
 
-  /** The shown conversation; a new one has this title. */
-  async #begun(title: string): Promise<string> {
+  /** The shown conversation, or a new one, which its first question will name. */
+  async #begun(): Promise<string> {
     if (this.#conversation) return this.#conversation;
     const { signal } = this.#showing;
-    const { name } = await this.#api.chat.createConversation({ conversation: { title: [...title].slice(0, TITLE).join("") }, requestId: uuid() });
+    const { name } = await this.#api.chat.createConversation({ conversation: {}, requestId: uuid() });
     signal.throwIfAborted();
     this.#conversation = name;
     this.scope.begun(name);
@@ -496,7 +511,6 @@ export class ChatView {
       this.#problem.textContent = t("stillSending");
     } else {
       this.#ask({ text, collections: this.scope.collections, ...this.picker.asked });
-      this.scope.asked();
       return true;
     }
     return false;
@@ -507,9 +521,11 @@ export class ChatView {
     this.#follow({ pending: { requestId: uuid(), text, conversation, collections, agent, parameters, begun: conversation, turn: "", stopping: false } });
   }
 
-  /** Show the documents that were added, in a new conversation. */
+  /** Documents or collections have changed: show it in a new conversation, and where collections are named. */
   documentsChanged(): void {
     this.#suggested = undefined;
+    this.#labels.forget();
+    void this.scope.reread();
     if (this.#talk.greeting) this.#greet();
   }
 

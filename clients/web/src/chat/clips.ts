@@ -18,12 +18,14 @@ const LOOK = 500; // milliseconds between two looks at files that are being read
 
 export interface ClipHooks {
   readonly say: (text: string) => void;
-  /** The conversation that takes the files, `conversations/{uuid}`; a new one with that title if none is shown. Raises ConnectError. */
-  readonly conversation: (title: string) => Promise<string>;
+  /** The conversation that takes the files, `conversations/{uuid}`; a new one if none is shown. Raises ConnectError. */
+  readonly conversation: () => Promise<string>;
   /** The next question is asked of the files in this collection. */
   readonly added: (collection: string) => void;
   /** No file is left of which the next question could be asked. */
   readonly emptied: () => void;
+  /** What is being read, and how far, in words; "" when nothing is. */
+  readonly reading: (text: string) => void;
 }
 
 /** A file that is being sent, or that the server did not take. `failure`: why. */
@@ -43,6 +45,9 @@ export class ClipsView {
   /** The names of the documents of which the user has not been told how their reading ended. */
   #reading: ReadonlySet<string> = new Set();
   readonly #stored = new Set<string>();
+  /** The operations that read documents, and how far they are, by the documents' names. */
+  readonly #operations = new Map<string, string>();
+  readonly #progress = new Map<string, string>();
   #making: Promise<string> | undefined;
   #entered = new AbortController();
 
@@ -77,11 +82,12 @@ export class ClipsView {
 
   async #send(file: File, sending: Sending, signal: AbortSignal): Promise<boolean> {
     try {
-      const collection = await (this.#making ??= this.#made(file.name, signal));
+      const collection = await (this.#making ??= this.#made(signal));
       signal.throwIfAborted();
       const operation = await this.#api.upload(file, { collection, sourceKey: file.name }, { requestId: uuid(), signal: AbortSignal.any([signal, sending.stop.signal]) });
       const begun = operation.metadata && anyUnpack(operation.metadata, IngestMetadataSchema);
       this.#reading = new Set([...this.#reading, begun?.document ?? ""]);
+      this.#operations.set(begun?.document ?? "", operation.name);
       this.#sending = this.#sending.filter((one) => one !== sending);
       if (!signal.aborted) this.#hooks.added(collection);
       return true;
@@ -96,9 +102,9 @@ export class ClipsView {
   }
 
   /** The collection of the conversation's files, which another tab may have made. */
-  async #made(title: string, signal: AbortSignal): Promise<string> {
+  async #made(signal: AbortSignal): Promise<string> {
     if (this.#collection) return this.#collection;
-    const conversation = await this.#hooks.conversation(title);
+    const conversation = await this.#hooks.conversation();
     try {
       const { name } = await this.#api.knowledge.createCollection({ collectionId: `files-${uuid()}`, collection: { conversation } });
       if (!signal.aborted) this.#collection = name;
@@ -113,10 +119,15 @@ export class ClipsView {
   async #follow(signal: AbortSignal): Promise<void> {
     let isReady = false;
     let isRefused = false;
+    let wasReading = false;
     while (!signal.aborted && this.#collection) {
       const page = await this.#api.knowledge.listDocuments({ parent: this.#collection, pageSize: MOST, orderBy: "create_time" }, { signal }).catch(() => undefined); // a later look may succeed
       if (signal.aborted) return;
       if (page) this.#documents = page.documents;
+      const [first] = await Promise.all(this.#documents.filter(isRead).map((one) => this.#look(one, signal)));
+      if (signal.aborted) return;
+      if (first || wasReading) this.#hooks.reading(first ?? "");
+      wasReading = first !== undefined;
       for (const one of this.#told()) {
         if (whyNot(one)) isRefused = true;
         else isReady = true;
@@ -128,6 +139,16 @@ export class ClipsView {
       }
       await new Promise((resolve) => setTimeout(resolve, LOOK));
     }
+  }
+
+  /** Find out how far the reading of a document is, and say it. */
+  async #look({ name, sourceKey }: Document, signal: AbortSignal): Promise<string> {
+    const operation = this.#operations.get(name);
+    const found = operation ? await this.#api.operations.getOperation({ name: operation }, { signal }).catch(() => undefined) : undefined; // a later look may succeed
+    const { passagesDone = 0, passagesTotal = 0 } = (found?.metadata && anyUnpack(found.metadata, IngestMetadataSchema)) ?? {};
+    const progress = passagesTotal > 0 ? ` ${t("clipDone", { done: passagesDone, total: passagesTotal })}` : "";
+    this.#progress.set(name, progress);
+    return t("clipReading", { file: cleanName(sourceKey), progress });
   }
 
   /** The files that have been read since the last look. Says how each ended. */
@@ -156,7 +177,7 @@ export class ClipsView {
       await this.#api.knowledge.deleteDocument({ name: one.name }).catch((error: unknown) => this.#hooks.say(failureOf(error).message));
       await this.#follow(this.#entered.signal);
     };
-    return row(one.sourceKey, why || t(isRead(one) ? "clipRead" : "clipIsReady"), why !== "", remove, one.state === DocumentState.READY ? [keep] : []);
+    return row(one.sourceKey, why || (isRead(one) ? `${t("clipRead")}${this.#progress.get(one.name) ?? ""}` : t("clipIsReady")), why !== "", remove, one.state === DocumentState.READY ? [keep] : []);
   }
 
   #upload(one: Sending): HTMLElement {

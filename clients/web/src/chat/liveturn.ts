@@ -114,6 +114,11 @@ export class LiveTurn {
     if (!this.#over && this.#reader.lastSeq <= 1n) this.view.place(place);
   }
 
+  /** Show that the question waits for files that are being read; "" when it waits no more. */
+  reads(text: string): void {
+    if (!this.#over && this.#pending && this.#reader.lastSeq <= 1n) this.view.busy(text || t("sendingQuestion"));
+  }
+
   /** Follow the turn to its end. */
   async run(): Promise<void> {
     const { api, streams, waiting } = this.#parts;

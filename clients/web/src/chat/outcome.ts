@@ -16,8 +16,10 @@ import {
   type Usage,
 } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { ToolFault } from "@responsa/contract/responsa/chat/v1/tool_pb.js";
+import type { ByteRange } from "@responsa/contract/responsa/type/v1/byte_range_pb.js";
 import { CollectionKind } from "@responsa/contract/responsa/type/v1/collection_kind_pb.js";
 import { money } from "../text/facts.js";
+import { modelName } from "../text/names.js";
 import { whyPassages } from "./excerpts.js";
 import { titleOf } from "./fetched.js";
 import { isEnglish, reasoned, t, type Key } from "../language/language.js";
@@ -40,22 +42,23 @@ export interface Outcome {
   readonly origin?: Origin;
   /** The answer, and why it shows passages of the documents, if it does. */
   readonly passages?: { readonly why: string; readonly answer: TurnAnswer };
+  /** The sentences of an answer that name no source. */
+  readonly unsourced?: readonly ByteRange[];
   /** The passages that come closest to an answer, below a refusal or an answer of which nothing is confirmed. */
   readonly closest?: readonly Excerpt[];
 }
 
-/** The cost of the model calls; "" if no model was called. */
+/** The cost of the model calls; "" if no model was called, or if they cost nothing. */
 export function cost(usage: Usage | undefined): string {
   if (!usage) return "";
-  const { costUsdMicros, unpricedTokens, inputTokens, outputTokens } = usage;
-  const unpriced = unpricedTokens > 0n ? t("unpriced", { count: Number(unpricedTokens) }) : "";
-  if (costUsdMicros > 0n) return unpriced ? t("priceAnd", { price: money(costUsdMicros), unpriced }) : money(costUsdMicros);
-  return unpriced || (inputTokens + outputTokens > 0n ? money(0n) : "");
+  const { costUsdMicros, unpricedTokens } = usage;
+  if (costUsdMicros === 0n) return unpricedTokens > 0n ? t("priceUnknown") : "";
+  return unpricedTokens > 0n ? t("priceAnd", { price: money(costUsdMicros), unpriced: t("unpriced", { count: Number(unpricedTokens) }) }) : money(costUsdMicros);
 }
 
 /** Describes who answered, and the cost. `agent` is the agent's display name, and `model` is the model as in TurnAnswer; both are "" if unknown. */
 export function answeredBy(agent: string, model: string, usage: Usage | undefined): string {
-  const how = model && (model === "template" ? t("withTemplate") : t("withModel", { model }));
+  const how = model && (model === "template" ? t("withTemplate") : t("withModel", { model: modelName(model) }));
   const price = cost(usage);
   if (!agent && !how && !price) return "";
   return `${agent ? t("answeredBy", { agent }) : t("answered")}${how}${price && `; ${price}`}.`;
@@ -97,7 +100,7 @@ export function fellBack({ kind, source, target, cause }: Fallback): string {
 }
 
 function meant(kind: FallbackKind, source: string, target: string): string {
-  if (kind === FallbackKind.PROVIDER) return t("otherModel", { source: source || t("firstModel"), target: target || t("anotherModel") });
+  if (kind === FallbackKind.PROVIDER) return t("otherModel", { source: modelName(source) || t("firstModel"), target: modelName(target) || t("anotherModel") });
   if (kind === FallbackKind.WITHOUT_TOOL) return t("toolNotUsed", { tool: titleOf(`tools/${source}`) });
   return t(FALLBACKS[kind] ?? "anotherFallback");
 }
@@ -144,6 +147,7 @@ function answered(answer: TurnAnswer, agent: string): Outcome {
     who: said ? spent(usage) : answeredBy(agent, model, usage),
     fallbacks: [...sentences(fallbacks.filter((one) => why === undefined || one.kind !== FallbackKind.PASSAGES), answer.outcome)],
     ...(why === undefined ? from && { origin: from } : { passages: { why, answer } }),
+    ...(answer.unsourced.length > 0 && { unsourced: answer.unsourced }),
     ...(why === undefined && uncited && { closest: answer.moreExcerpts }),
   };
 }
@@ -164,7 +168,7 @@ export function outcomeOfTurn(turn: Turn, agent: string): Outcome {
 
 function spent(usage: Usage | undefined): string {
   const price = cost(usage);
-  return price && t("questionCost", { price });
+  return price && t(usage?.costUsdMicros ? "questionCost" : "questionUnpriced", { price });
 }
 
 function sentences(fallbacks: readonly Fallback[], outcome = AnswerOutcome.UNSPECIFIED): readonly string[] {
@@ -231,11 +235,11 @@ export function stepWords(step: Step, message: string): string {
 
 export function switched({ source, target, cause }: TurnProviderSwitched): string {
   const why = because(cause);
-  return t("modelSwitched", { source, target, why: why && ` (${why})` });
+  return t("modelSwitched", { source: modelName(source), target: modelName(target), why: why && ` (${why})` });
 }
 
 /** The cost of one model call, for the list of steps. */
 export function called({ model, usage }: TurnUsage): string {
   const price = cost(usage);
-  return `${t("modelUsed", { model, count: Number(usage?.inputTokens ?? 0n), written: Number(usage?.outputTokens ?? 0n) })}${price && `: ${price}`}`;
+  return `${t("modelUsed", { model: modelName(model), count: Number(usage?.inputTokens ?? 0n), written: Number(usage?.outputTokens ?? 0n) })}${price && `: ${price}`}`;
 }

@@ -4,6 +4,7 @@ import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.j
 import { fetchedBy } from "./fetched.js";
 import { unitsAt } from "@responsa/client/parts.js";
 import type { Place } from "../text/content.js";
+import { dateOf } from "../text/facts.js";
 import { t } from "../language/language.js";
 
 /** Behind the mark of a source, these would stand alone. */
@@ -45,9 +46,9 @@ export interface Source {
   readonly places: readonly string[];
 }
 
-/** The date that a document states for its content, such as "dated 2025-02-01"; "" if it states none. */
+/** The date that a document states for its content, such as "dated 1 Feb 2025"; "" if it states none. */
 export function datedOf({ date }: { readonly date: string }): string {
-  return date && t("dated", { date });
+  return date && t("dated", { date: dateOf(new Date(`${date}T00:00`)) });
 }
 
 /** Where a citation is in the original file; "" if this is not known. */

@@ -35,6 +35,8 @@ export class ScopeView {
   #conversation: string;
   /** The files of the conversation, if it has any. */
   #files: Named | undefined;
+  /** Whether the user has released the questions of this conversation from its files. */
+  #released: boolean;
   /** The collections that the agent searches if the user chooses no collections; an empty list means all collections. */
   #usual: readonly Named[] = [];
 
@@ -44,7 +46,7 @@ export class ScopeView {
     this.#storage = storage;
     this.#labels = labels;
     this.#changed = changed;
-    ({ chosen: this.#chosen, conversation: this.#conversation } = read(storage));
+    ({ chosen: this.#chosen, conversation: this.#conversation, released: this.#released } = read(storage));
     this.#list.append(this.#lost, this.#rows, this.#none);
     this.#details.append(this.#summary, this.#list);
     this.root = element("div", { class: "scoped" }, this.#details, this.#all);
@@ -55,7 +57,7 @@ export class ScopeView {
       // Only an open list listens to the whole page, so nothing of the view stays after its session.
       if (!this.#details.open) return document.removeEventListener("click", close);
       document.addEventListener("click", close);
-      void this.#load();
+      void this.reread();
     });
     this.#details.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && event.target instanceof HTMLInputElement) event.preventDefault(); // it would send the question
@@ -92,6 +94,7 @@ export class ScopeView {
     if (conversation === this.#conversation) return;
     this.#conversation = conversation;
     this.#files = undefined;
+    this.#released = false;
     if (this.#chosen.length > 0) this.choose([]);
     else this.#keep();
   }
@@ -108,19 +111,20 @@ export class ScopeView {
     this.choose(chosen);
   }
 
-  /** The conversation has files, in this collection. `asked`: whether the next question is asked of them alone. */
-  offer(files: string, asked: boolean): void {
+  /** The conversation has files, in this collection. Its questions are asked of them alone until the user chooses something else. `added`: whether a file is new. */
+  pin(files: string, added = false): void {
     this.#files = { name: files, label: t("filesOfConversation") };
-    if (asked) this.choose([this.#files]);
+    if (added || !(this.#released || this.#chosen.length > 0)) this.choose([this.#files]);
   }
 
-  /** The files were asked: the next question searches everything again, unless the user has chosen other collections. */
-  asked(): void {
+  /** None of the files can be asked: questions search everything again, unless the user has chosen other collections. */
+  unpin(): void {
     if (this.#files && this.collections.join() === this.#files.name) this.choose([]);
   }
 
   choose(chosen: readonly Named[]): void {
     this.#chosen = chosen.slice(0, MOST).map(({ name, label }) => ({ name, label })); // store only these fields
+    this.#released = this.#files !== undefined && this.#chosen.length === 0;
     this.#keep();
     for (const box of this.#rows.querySelectorAll("input")) box.checked = this.collections.includes(box.value);
     this.#sum();
@@ -128,7 +132,7 @@ export class ScopeView {
   }
 
   #keep(): void {
-    keep(this.#storage, KEY, JSON.stringify({ chosen: this.#chosen, conversation: this.#conversation }));
+    keep(this.#storage, KEY, JSON.stringify({ chosen: this.#chosen, conversation: this.#conversation, released: this.#released }));
   }
 
   /** Set the collections, `collections/{id}`, that the agent searches if the user chooses no collections; an empty list means all collections. */
@@ -152,7 +156,8 @@ export class ScopeView {
     return `${why} ${t("noLonger", { count: forgotten.length, searched: this.#searchedText })}`;
   }
 
-  async #load(): Promise<void> {
+  /** Read the collections again, which may have other names, documents and readers. */
+  async reread(): Promise<void> {
     try {
       const found: readonly (Named & { readonly documentCount?: bigint })[] = [...(this.#files ? [this.#files] : []), ...(await readableCollections(this.#api))];
       const known = new Set(found.map((one) => one.name));
@@ -190,17 +195,17 @@ export class ScopeView {
   }
 }
 
-function read(storage: Storage): { readonly chosen: readonly Named[]; readonly conversation: string } {
+function read(storage: Storage): { readonly chosen: readonly Named[]; readonly conversation: string; readonly released: boolean } {
   try {
     const value: unknown = JSON.parse(storage.getItem(KEY) ?? "{}");
     if (typeof value === "object" && value !== null) {
-      const { chosen, conversation } = value as Record<string, unknown>;
-      if (Array.isArray(chosen) && typeof conversation === "string") return { chosen: chosen.filter(isNamed), conversation };
+      const { chosen, conversation, released } = value as Record<string, unknown>;
+      if (Array.isArray(chosen) && typeof conversation === "string") return { chosen: chosen.filter(isNamed), conversation, released: released === true };
     }
   } catch {
     // the stored text cannot be read
   }
-  return { chosen: [], conversation: "" };
+  return { chosen: [], conversation: "", released: false };
 }
 
 function isNamed(value: unknown): value is Named {

@@ -78,7 +78,7 @@ export class SharedView {
     if (why !== undefined) body.append(passagesView(question, why, { ...answer, citations }, { open, label: (name: string) => this.#labels.of(name), say: this.#say }));
     else if (answer.text) {
       const view = new AnswerView(open, this.#say);
-      view.show(answer.text, citations);
+      view.show(answer.text, citations, answer.unsourced);
       view.finish();
       body.append(view.root);
     }

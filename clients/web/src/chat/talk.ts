@@ -1,6 +1,7 @@
 /** The messages of a conversation, and the reader's position among them. */
 
 import { Role, type Message } from "@responsa/contract/responsa/chat/v1/message_pb.js";
+import { RefusalReason } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { actionsOf } from "./actions.js";
 import { AnswerView, outcomeNote, refusal } from "./answer.js";
 import { passagesView, type CardHooks, type OpenSource } from "./passages.js";
@@ -96,6 +97,14 @@ export class TalkView {
     return this.has(message.turn) || this.#messages.querySelector(`[data-message="${CSS.escape(message.name)}"]`) !== null;
   }
 
+  /** Show a message that the user may no longer read as the refusal that it has become. */
+  withdraw(message: Message): void {
+    const shown = [`[data-message="${CSS.escape(message.name)}"]`, `[data-turn="${CSS.escape(message.turn)}"]`].map((one) => this.#messages.querySelector(`.assistant${one}`)).find(Boolean);
+    if (!shown || shown.querySelector(".refusal.withheld") || shown.hasAttribute("aria-busy")) return;
+    replace(this.#next);
+    shown.replaceWith(this.#row(message));
+  }
+
   /** Add messages that were written elsewhere, above the open turns. */
   add(messages: readonly Message[]): void {
     if (messages.length === 0) return;
@@ -153,16 +162,18 @@ export class TalkView {
       return row;
     }
     const body = element("div", { class: "answer" });
-    const outcome = this.#outcome(message.turn);
+    const isWithheld = message.refusalReason === RefusalReason.NOT_PERMITTED;
+    const outcome = isWithheld ? undefined : this.#outcome(message.turn);
     const hooks = { ...this.#hooks, open: this.#opener("") };
     const question = this.#questions.get(message.turn) ?? "";
     if (message.refusalReason) {
       body.append(refusal(question, message.text, message.refusalReason, hooks.asking));
+      body.firstElementChild?.classList.toggle("withheld", isWithheld);
     } else if (outcome?.passages) {
       body.append(passagesView(question, outcome.passages.why, outcome.passages.answer, hooks, this.#feedback(message)));
     } else {
       const view = new AnswerView(this.#opener(message.name), this.#hooks.say);
-      view.show(message.text, message.citations);
+      view.show(message.text, message.citations, outcome?.unsourced);
       view.finish(...actionsOf(question, hooks.asking, () => view.sourced), this.#feedback(message));
       body.append(view.root);
     }

@@ -5,6 +5,7 @@ import { create } from "@bufbuild/protobuf";
 import { timestampMs, type Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { CancelCause, ToolOutcome, TurnToolCallSchema, type TurnEvent, type TurnToolCall, type TurnToolResult } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import type { ByteRange } from "@responsa/contract/responsa/type/v1/byte_range_pb.js";
 import { actionsOf } from "./actions.js";
 import { AnswerView, outcomeNote, refusal } from "./answer.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
@@ -147,7 +148,7 @@ export class TurnView {
         this.grow(reader);
         break;
       case "answer": {
-        const { text, citations, passagesUsed } = event.value;
+        const { text, citations, passagesUsed, unsourced } = event.value;
         const feedback = this.#feedback(true);
         if (outcome?.passages) {
           const { why, answer } = outcome.passages;
@@ -157,7 +158,7 @@ export class TurnView {
           this.#hooks.say([why, ...answer.excerpts.map((one) => plainText(one.markdown)), ...outcome.fallbacks].join(" "));
           break;
         }
-        this.#show(text, citations);
+        this.#show(text, citations, unsourced);
         this.#answer.finish(...actionsOf(this.#asked, this.#hooks.asking, () => this.#answer.sourced), ...feedback);
         this.#tell(outcome);
         this.#end(`${this.#in(t("answered"), at)}${passagesUsed > 0 ? ` ${t("fromPassages", { count: passagesUsed })}` : ""}`, at);
@@ -261,9 +262,9 @@ export class TurnView {
     if (note) this.#body.append(note);
   }
 
-  #show(text: string, citations: readonly Citation[]): void {
+  #show(text: string, citations: readonly Citation[], unsourced: readonly ByteRange[] = []): void {
     if (!this.#answer.root.isConnected) this.#replace(this.#answer.root);
-    this.#answer.show(text, citations);
+    this.#answer.show(text, citations, unsourced);
   }
 
   #replace(...nodes: Node[]): void {

@@ -6,6 +6,7 @@ import type { Named } from "../documents/library.js";
 import { fragmentOf } from "../documents/place.js";
 import { locale, t } from "../language/language.js";
 import { button, element, WRITTEN } from "../widgets/dom.js";
+import { dateOf } from "../text/facts.js";
 import { icon } from "../widgets/icons.js";
 import { questionsFor, type Loaded, type Recent, type Suggested } from "./suggest.js";
 
@@ -53,7 +54,7 @@ function recent({ name, title }: Recent): HTMLElement {
 }
 
 function loaded({ label, documents, changed }: Loaded): HTMLElement {
-  const when = changed && t("changedOn", { date: changed.toLocaleDateString(locale(), { day: "numeric", month: "long", year: "numeric" }) });
+  const when = changed && t("changedOn", { date: dateOf(changed) });
   const notes = [t("documentCount", { count: documents }), ...(when ? [when] : [])];
   return element("li", {}, icon(Library), element("span", {}, element("bdi", WRITTEN, label), " ", element("span", { class: "note" }, notes.join(", "))));
 }

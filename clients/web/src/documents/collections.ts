@@ -34,7 +34,7 @@ const QUESTION = 200;
 /** Milliseconds between two refreshes while files arrive. */
 const BETWEEN = 1_000;
 
-export interface CollectionsHooks extends Omit<UploadHooks, "taken" | "access" | "share" | "formats"> {
+export interface CollectionsHooks extends Omit<UploadHooks, "taken" | "formats"> {
   /** Documents or collections changed. */
   readonly changed: () => void;
   /** The user wants to ask this collection. */
@@ -57,8 +57,9 @@ export class CollectionsView {
   readonly #share = iconButton(UserPlus, t("share"), () => void this.#shareCollection(), { "aria-describedby": "access" });
   readonly #edit = iconButton(Pencil, t("editCollection"), () => void this.#editCollection());
   readonly #remove = iconButton(Trash2, t("deleteCollection"), () => void this.#deleteCollection(), { class: "plain icon danger" });
-  /** The uploads, which the page shows above every view. */
+  /** The uploads, which the page shows below every view, and their sum, which it shows in the top bar when they have ended. */
   readonly tray: HTMLElement;
+  readonly count: HTMLElement;
   readonly #uploads: UploadsView;
   readonly #documents: DocumentsView;
   readonly #generations: GenerationsView;
@@ -94,16 +95,10 @@ export class CollectionsView {
         if (!this.#kept.hidden) this.keep(this.#question, collection);
         if (collection.name === this.#chosen.name) void this.soon();
       },
-      access: async ({ name }) => {
-        const collection = await api.knowledge.getCollection({ name });
-        return accessText(hooks.me, collection, await labelsOf(collection, hooks.contacts));
-      },
       formats: () => this.#accepted.textContent,
-      share: async (collection) => {
-        if (await shareCollection(api, hooks.me, hooks.contacts, collection)) await this.#changed();
-      },
     });
     this.tray = this.#uploads.root;
+    this.count = this.#uploads.count;
     this.#documents = new DocumentsView(api, panel, {
       say: hooks.say,
       me: hooks.me,

@@ -181,6 +181,13 @@ export class DocumentPanel {
     this.#hooks.moved(undefined);
   }
 
+  /** Close what the user may no longer read. */
+  async withdraw(): Promise<void> {
+    const { name } = this.#shown;
+    const gone = name ? await this.#api.knowledge.getDocument({ name: documentOf(name) }).then(() => false, (error: unknown) => failureOf(error).reason === "RESOURCE_NOT_FOUND") : this.#by?.isConnected === false;
+    if (gone && this.#shown.name === name) this.close();
+  }
+
   async openCitation(cited: Cited, by: HTMLElement): Promise<void> {
     const { citation } = cited;
     this.#badge.className = "badge";

@@ -90,6 +90,11 @@ export class Labels {
     this.#found.set(name, text);
     return text;
   }
+
+  /** Ask again for all of them: collections may have other names. */
+  forget(): void {
+    this.#found.clear();
+  }
 }
 
 /** The formats of documents that the server reads, in the server's order. Raises ConnectError. */

@@ -103,6 +103,12 @@ export class SearchView {
     if (term && this.#address !== this.#shown) await this.#search();
   }
 
+  /** Search again: the user may no longer read what is shown. */
+  async reread(): Promise<void> {
+    this.#shown = "";
+    await this.refresh();
+  }
+
   /** The search that the form names, as it stands in the address. */
   get #query(): Readonly<Record<string, string>> {
     return { q: this.#term.value.trim(), in: this.#scope.value, by: this.#mode.value, filter: this.#filter.value.trim() };

@@ -4,7 +4,7 @@ import { ChevronDown, X } from "lucide";
 import type { Api } from "../server/api.js";
 import { arrange, button, element, focused, replace, WRITTEN } from "../widgets/dom.js";
 import { iconButton } from "../widgets/icons.js";
-import { failureOf, signedOut, type Failure } from "../server/errors.js";
+import { signedOut, type Failure } from "../server/errors.js";
 import { sentenceCase } from "./access.js";
 import { Estimate, timeLeft } from "./estimate.js";
 import { RULES, SUFFIX, type Found, type Looking } from "./folders.js";
@@ -50,10 +50,6 @@ export interface UploadHooks {
   readonly taken: (collection: Named) => void;
   /** The formats that Responsa reads, in a sentence. */
   readonly formats: () => string;
-  /** Who can read a collection, in a sentence. */
-  readonly access: (collection: Named) => Promise<string>;
-  /** Share a collection. Resolves when the user has done so. */
-  readonly share: (collection: Named) => Promise<void>;
   /** All uploads have ended. */
   readonly settled: () => void;
   readonly sessionOver: (failure: Failure) => void;
@@ -62,6 +58,8 @@ export interface UploadHooks {
 }
 
 export class UploadsView {
+  /** The sum, in the top bar, while the tray is folded. Pressed, it unfolds the tray. */
+  readonly count = button("", () => this.#turn(false), { class: "quiet uploads-count", hidden: true });
   readonly root = element("section", { class: "uploads", "aria-labelledby": "uploads-title", hidden: true });
   readonly #hooks: UploadHooks;
   readonly #queue: UploadQueue;
@@ -74,12 +72,6 @@ export class UploadsView {
   readonly #formats = element("p", { class: "note" });
   readonly #unread = element("summary", WRITTEN);
   readonly #unreadable = element("details", { class: "explanation", hidden: true }, this.#unread, this.#formats);
-  /** Who can find what was added. */
-  readonly #who = element("p", { class: "grow", ...WRITTEN });
-  readonly #share = button(t("shareDots"), () => void this.#shared(), { class: "quiet" });
-  readonly #access = element("div", { class: "row", hidden: true }, this.#who, this.#share);
-  /** What the button shares. */
-  #added: Named | undefined;
   readonly #list = element("ul", { "aria-label": t("files") });
   readonly #more = button(t("moreFiles"), () => this.#further(), { hidden: true });
   readonly #views = element("select", { id: "uploads-view", change: () => this.#viewed() });
@@ -87,8 +79,9 @@ export class UploadsView {
   readonly #stop = button(t("stop"), () => this.#toggle(), { class: "quiet" });
   readonly #cancel = button(t("cancelAll"), () => this.#queue.cancelAll(), { class: "quiet" });
   readonly #again = button(t("tryAllAgain"), () => this.#queue.allAgain(), { class: "quiet" });
-  readonly #fold = iconButton(ChevronDown, t("onlySum"), () => this.#folded(!this.root.classList.contains("folded")), { "aria-pressed": "false" });
+  readonly #fold = iconButton(ChevronDown, t("onlySum"), () => this.#turn(true));
   readonly #clear = iconButton(X, t("clearList"), () => this.#closed());
+  #folded = false;
   #view = 0;
   #hasChosen = false;
   #limit = SHOWN;
@@ -114,7 +107,6 @@ export class UploadsView {
       this.#bar,
       this.#why,
       this.#unreadable,
-      this.#access,
       element("div", { class: "row wrap tray-acts" }, this.#show, this.#stop, this.#cancel, this.#again),
       element("div", { class: "tray-list" }, this.#list, this.#more),
     );
@@ -123,21 +115,25 @@ export class UploadsView {
     };
     window.addEventListener("beforeunload", kept, { signal: hooks.signal });
     // What has ended does not cover the view to which the user goes.
-    window.addEventListener("hashchange", () => this.#queue.isBusy || this.#folded(true), { signal: hooks.signal });
+    window.addEventListener("hashchange", () => {
+      this.#folded ||= !this.#queue.isBusy;
+      this.#paint();
+    }, { signal: hooks.signal });
     hooks.signal.addEventListener("abort", () => this.#queue.cancelAll(), { once: true });
   }
 
   /** Add the files that a search finds, as it finds them. `subject`: see `Upload`. */
   async add(search: (looking: Looking) => AsyncIterable<readonly Found[]>, collection: Named, subject: string): Promise<void> {
     if (this.#hooks.signal.aborted) return;
-    if (!this.#queue.isBusy) this.#folded(false);
+    if (!this.#queue.isBusy) this.#folded = false;
     await this.#queue.find(search, collection, subject);
   }
 
-  /** Show only the totals, or all files. */
-  #folded(folded: boolean): void {
-    this.root.classList.toggle("folded", folded);
-    this.#fold.setAttribute("aria-pressed", String(folded));
+  /** Show only the sum in the top bar, or all files, as the user wants. */
+  #turn(folded: boolean): void {
+    this.#folded = folded;
+    this.#paint();
+    (folded ? this.count : this.#fold).focus();
   }
 
   #toggle(): void {
@@ -179,26 +175,10 @@ export class UploadsView {
   #idle(): void {
     this.#hooks.settled();
     void this.#leave();
-    void this.#showAccess();
-    if (this.#queue.size <= ANNOUNCED) return;
-    this.#folded(this.#queue.count("refused", "cancelled", "skipped") === 0);
-    this.#hooks.say(t("uploadsEnded", { sum: this.#summary() }));
-  }
-
-  /** Say who can find the documents that were added, and offer to share their collection. With several collections, “Documents” says it of each. */
-  async #showAccess(): Promise<void> {
-    const added = new Map([...this.#queue.items].filter((one) => isStored(one.state)).map((one) => [one.collection.name, one.collection]));
-    const [collection] = added.values();
-    const text = collection && added.size === 1 ? await this.#hooks.access(collection).catch(() => "") : ""; // the next upload asks again
-    this.#access.hidden = !text;
-    this.#who.textContent = text;
-    this.#added = collection;
-  }
-
-  async #shared(): Promise<void> {
-    if (!this.#added) return;
-    await this.#hooks.share(this.#added).catch((error: unknown) => this.#hooks.say(failureOf(error).message));
-    await this.#showAccess();
+    // What needs a reader stays until the user goes on.
+    if (this.#queue.count("refused", "cancelled", "skipped") === 0 && !this.root.matches(":hover, :focus-within")) this.#folded = true;
+    this.#paint();
+    if (this.#queue.size > ANNOUNCED) this.#hooks.say(t("uploadsEnded", { sum: this.#summary() }));
   }
 
   /** Clear the list a while after everything was added whole, once the user sees the page and does not use the list. Anything else that happened stays. */
@@ -227,7 +207,9 @@ export class UploadsView {
     const queue = this.#queue;
     const open = queue.count("waiting", "running");
     if (queue.size > SHOWN && !this.#hasChosen) this.#view = 1;
-    this.root.hidden = queue.size === 0 && !queue.isLooking;
+    const isEmpty = queue.size === 0 && !queue.isLooking;
+    this.root.hidden = isEmpty || this.#folded;
+    this.count.hidden = isEmpty || !this.#folded;
     const { done, total } = queue.work;
     this.#bar.hidden = open === 0 || queue.size === 1;
     this.#bar.max = total;
@@ -237,9 +219,9 @@ export class UploadsView {
     const left = open > 0 && !queue.isLooking ? this.#estimate.left(total - done) : undefined;
     const files = queue.size > 0 || !queue.isLooking ? [this.#summary()] : [];
     this.#sum.textContent = [...files, ...(queue.isLooking ? [t("looking")] : []), ...(left === undefined ? [] : [`${sentenceCase(timeLeft(left))}.`])].join(" ");
+    this.count.textContent = this.#sum.textContent;
     this.#why.textContent = queue.stopped ? t("stoppedUntil", { why: queue.stopped }) : "";
     this.#why.hidden = !this.#why.textContent;
-    if (open > 0) this.#access.hidden = true; // it is said again when all have ended
     this.#stop.textContent = t(queue.stopped ? "goOn" : "stop");
     hide(this.#stop, queue.count("waiting") === 0 && !queue.isLooking, this.#clear);
     hide(this.#cancel, open < 2 && !queue.isLooking, this.#clear);

@@ -241,6 +241,8 @@ export const en = {
   withModel: " with {model}",
   withTemplate: " with a template",
   questionCost: "The question cost {price}.",
+  priceUnknown: "price unknown",
+  questionUnpriced: "The price of the question is not known.",
   unpriced: { one: "{count} token of unknown price", other: "{count} tokens of unknown price" },
   priceAnd: "{price}, and {unpriced}",
   cutOff: "The answer was cut off at a limit on its length or cost.",

@@ -12,6 +12,7 @@ import type { Api } from "../server/api.js";
 import { failureOf } from "../server/errors.js";
 import { loadMarkdown } from "../text/markdown.js";
 import { Prose } from "../text/prose.js";
+import { modelName } from "../text/names.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import { choiceEntry, Entry, lacking, placed, textEntry } from "../widgets/fields.js";
 import { numberOf } from "./content.js";
@@ -160,7 +161,7 @@ async function modelsOf(api: FormApi, agents: readonly Agent[]): Promise<readonl
   const { models, providers, keyStored, defaultModel } = await api.admin.getModels({});
   const usable = providers.filter((one) => one.keyFound || (keyStored && one.name === defaultModel?.provider));
   const named = new Set([...models, ...agents.flatMap((one) => one.models), ...usable.flatMap((one) => one.models.map((model) => `${one.name}:${model}`))]);
-  const usual = t("defaultModelOf", { model: models.join(", ") || t("noModel") });
+  const usual = t("defaultModelOf", { model: models.map(modelName).join(", ") || t("noModel") });
   return [[JSON.stringify(["default"]), usual], [JSON.stringify(["passages"]), t("passagesAlone")], ...[...named].sort().map((one): Choice => [JSON.stringify([one]), one])];
 }
 

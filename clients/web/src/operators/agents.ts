@@ -9,6 +9,7 @@ import { t } from "../language/operators/texts.js";
 import type { Api } from "../server/api.js";
 import { failureOf } from "../server/errors.js";
 import { moment } from "../text/facts.js";
+import { modelName } from "../text/names.js";
 import { shown } from "../widgets/dialog.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import { actButton, badge, ResourceList, rowOf, type Row, type Stage } from "../widgets/resourcelist.js";
@@ -97,7 +98,7 @@ export class AgentsView implements Part, Stage {
   #agentRow(agent: Agent, tools: readonly Tool[]): HTMLElement {
     const { name, displayName, description, version, models, isDefault, missingTools } = agent;
     const used = toolsOf(tools, name);
-    const facts = [t("versionNumber", { number: numberOf(version) }), outranked(agent), models.length > 0 ? models.join(", ") : t("noModel"), used && t("uses", { tools: used })];
+    const facts = [t("versionNumber", { number: numberOf(version) }), outranked(agent), models.length > 0 ? models.map(modelName).join(", ") : t("noModel"), used && t("uses", { tools: used })];
     const versions = new ResourceList({
       label: t("versionsOf", { agent: displayName }),
       list: (asked) => this.#api.admin.listAgentVersions({ ...asked, parent: name }),

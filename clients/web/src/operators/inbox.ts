@@ -1,6 +1,6 @@
 /** Shows administrators what needs them: answers that did not help, and questions without an answer. */
 
-import { QuestionOutcome, type GivenFeedback, type QuestionPattern } from "@responsa/contract/responsa/admin/v1/insight_pb.js";
+import { QuestionOutcome, type GivenFeedback } from "@responsa/contract/responsa/admin/v1/insight_pb.js";
 import { t } from "../language/operators/texts.js";
 import type { Api } from "../server/api.js";
 import { failureOf } from "../server/errors.js";
@@ -11,7 +11,7 @@ import { choiceEntry } from "../widgets/fields.js";
 import type { Listing } from "../widgets/listing.js";
 import { noted, type Part } from "../widgets/tabbed.js";
 import { viewFragment } from "../widgets/views.js";
-import type { Matters } from "./matters.js";
+import type { Matters, Patterns } from "./matters.js";
 import { periodsOf } from "./periods.js";
 
 const STATES = [["OPEN", t("open")], ["MINE", t("mine")], ["DONE", t("isDone")]] as const;
@@ -23,7 +23,7 @@ export class InboxView implements Part {
   readonly #texts = element("div", { class: "row wrap texts" });
   readonly #state = choiceEntry(t("show"), STATES);
   readonly #feedback: Listing<GivenFeedback>;
-  readonly #missing: Listing<QuestionPattern>;
+  readonly #missing: Patterns;
 
   /** Feedback is assigned to nobody. */
   readonly #unassigned: HTMLElement;

@@ -16,7 +16,7 @@ import { dateOf, lapse, moment, money } from "../text/facts.js";
 import { filled } from "../widgets/dialog.js";
 import { button, element, field, replace, WRITTEN } from "../widgets/dom.js";
 import { choiceEntry } from "../widgets/fields.js";
-import { Listing } from "../widgets/listing.js";
+import { Listing, type Batch } from "../widgets/listing.js";
 import { PersonField } from "../widgets/person.js";
 import { viewFragment } from "../widgets/views.js";
 import { loadMarkdown } from "../text/markdown.js";
@@ -87,6 +87,9 @@ function dealt(plain: Key, noted: Key, { note, resolver, resolveTime }: Pick<Que
   return t(note ? noted : plain, { date: resolveTime ? dateOf(timestampDate(resolveTime)) : "–", who: names.get(resolver) ?? t("deletedUser"), note });
 }
 
+/** A list of patterns, or of how many are hidden. */
+export type Patterns = Listing<QuestionPattern | number>;
+
 interface Wanted {
   readonly label: string;
   readonly empty: string;
@@ -125,16 +128,27 @@ export class Matters {
   }
 
   /** The questions of a time, those that mean about the same together. `empty`: what an empty list says, from how many questions are in no group; `filter`: which of them; with it, administrators say in the list what becomes of them. */
-  patterns({ label, empty, span, outcome, filter }: Pick<Wanted, "label"> & { readonly empty: (ungrouped: string) => string; readonly span: () => Pick<Period, "start" | "end">; readonly outcome: () => QuestionOutcome; readonly filter?: () => string }): Listing<QuestionPattern> {
+  patterns({ label, empty, span, outcome, filter }: Pick<Wanted, "label"> & { readonly empty: (ungrouped: string) => string; readonly span: () => Pick<Period, "start" | "end">; readonly outcome: () => QuestionOutcome; readonly filter?: () => string }): Patterns {
     let others = 0n;
     let names: ReadonlyMap<string, string> = new Map();
-    const read = async (pageToken: string) => {
-      const { questionPatterns, nextPageToken, otherQuestions } = await this.#api.admin.listQuestionPatterns({ pageSize: PAGE, pageToken, outcome: outcome(), filter: filter?.() ?? "", ...spanOf(span()) });
+    const asked = (pageToken: string) => this.#api.admin.listQuestionPatterns({ pageSize: PAGE, pageToken, outcome: outcome(), filter: filter?.() ?? "", ...spanOf(span()) });
+    const read = async (pageToken: string): Promise<Batch<QuestionPattern | number>> => {
+      const { questionPatterns, nextPageToken, otherQuestions } = await asked(pageToken);
       others = otherQuestions;
+      if (questionPatterns.some((one) => !one.question)) {
+        // Where one is hidden, all are.
+        let count = questionPatterns.length;
+        for (let next = nextPageToken; next; ) {
+          const page = await asked(next);
+          count += page.questionPatterns.length;
+          next = page.nextPageToken;
+        }
+        return { items: [count], next: "" };
+      }
       if (filter) names = new Map([...names, ...(await this.#people.labels(questionPatterns.flatMap(({ assignee, resolver }) => [assignee, resolver])))]);
       return { items: questionPatterns, next: nextPageToken };
     };
-    const list: Listing<QuestionPattern> = new Listing<QuestionPattern>({ label, read, row: (one) => (filter ? this.#patternRow(one, this.#fate(one, names), this.#fateActs(one, list)) : this.#patternRow(one)), empty: () => empty(others > 0n ? t("ungrouped", { count: Number(others) }) : "") });
+    const list: Patterns = new Listing<QuestionPattern | number>({ label, read, row: (one) => (typeof one === "number" ? element("li", { class: "note" }, t("hiddenGroups", { count: one })) : filter ? this.#patternRow(one, this.#fate(one, names), this.#fateActs(one, list)) : this.#patternRow(one)), empty: () => empty(others > 0n ? t("ungrouped", { count: Number(others) }) : "") });
     return list;
   }
 
@@ -262,8 +276,8 @@ export class Matters {
     return lines.flatMap((line) => (line ? [element("p", { class: "note whole", ...WRITTEN }, ...line)] : []));
   }
 
-  #fateActs(pattern: QuestionPattern, list: Listing<QuestionPattern>): HTMLElement[] {
-    const question = pattern.question || t("hidden");
+  #fateActs(pattern: QuestionPattern, list: Patterns): HTMLElement[] {
+    const { question } = pattern;
     const change = async (changes: Partial<Pick<QuestionPattern, "state" | "note" | "assignee">>, said: string) => {
       let why = "";
       try {
@@ -304,7 +318,7 @@ export class Matters {
   /** The button that says that a matter is dealt with, or opens it again. */
   #dealing({ question, note }: Pick<QuestionPattern, "question" | "note">, done: boolean, set: (done: boolean, note: string) => Promise<void>): HTMLElement {
     if (done) return button(t("openAgain"), () => void set(false, note).catch((error: unknown) => this.#hooks.say(failureOf(error).message)));
-    return button(t("done"), () => void this.#finish(question, (text) => set(true, text)), { "aria-label": t("doneLabel", { question: question || t("hidden") }) });
+    return button(t("done"), () => void this.#finish(question, (text) => set(true, text)), { "aria-label": t("doneLabel", { question }) });
   }
 
   async #finish(question: string, act: (note: string) => Promise<void>): Promise<void> {

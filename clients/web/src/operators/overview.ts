@@ -126,7 +126,7 @@ export class OverviewView implements Part {
     const limit: readonly Series[] = budget ? [{ label: t("budget"), colour: "--coral", limit: true, values: periods.map((one) => budgetOf(this.#budget, one)) }] : [];
     return {
       title: t("cost"),
-      figure: money(micros),
+      figure: micros === 0n && unpriced > 0n ? t("priceUnknown") : money(micros),
       summary: budget ? `${used} ${t("costBudget", { budget: money(this.#budget) })}` : used,
       bars: true,
       series: [{ label: t("cost"), colour: "--lake", values: figures.map(({ usage }) => Number(usage?.costUsdMicros ?? 0)) }, ...limit],

@@ -25,6 +25,11 @@ export function cleanText(text: string): string {
   return text.replace(DIRECTIONS, "\ufffd");
 }
 
+/** A model as people call it: its name without the provider, e.g. "gpt-5" for "openai:gpt-5". */
+export function modelName(name: string): string {
+  return name.slice(name.indexOf(":") + 1);
+}
+
 /** The clean name for the middle of a text. Invisible characters isolate a name with letters that are written from right to left. */
 export function nameWithin(name: string): string {
   const clean = cleanName(name);

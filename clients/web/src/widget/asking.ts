@@ -2,11 +2,16 @@
 
 import { uuid } from "@responsa/client/parts.js";
 
+interface Range {
+  readonly start?: string;
+  readonly end?: string;
+}
+
 export interface Citation {
   readonly title?: string;
   readonly uri?: string;
   readonly quote?: string;
-  readonly answerRange?: { readonly start?: string; readonly end?: string };
+  readonly answerRange?: Range;
   readonly quoteOrigin?: string;
   readonly verdict?: string;
   readonly differences?: readonly object[];
@@ -16,6 +21,8 @@ export interface Citation {
 export interface Ended {
   readonly text: string;
   readonly citations: readonly Citation[];
+  /** The sentences that name no source. */
+  readonly unsourced: readonly Range[];
   /** Whether the text is passages, which nobody has read for the question. */
   readonly passages: boolean;
   readonly problem: string;
@@ -27,7 +34,7 @@ interface Frame {
   readonly events?: readonly {
     readonly delta?: { readonly text?: string };
     readonly attemptRestarted?: object;
-    readonly answer?: { readonly text?: string; readonly model?: string; readonly citations?: readonly Citation[] };
+    readonly answer?: { readonly text?: string; readonly model?: string; readonly citations?: readonly Citation[]; readonly unsourced?: readonly Range[] };
     readonly refused?: object;
     readonly failed?: { readonly status?: { readonly message?: string } };
     readonly cancelled?: object;
@@ -53,7 +60,7 @@ export async function ask(server: string, key: string, question: { readonly text
       for await (const frame of frames(response.body)) {
         [turn, seq, tries] = [frame.turn, frame.throughSeq, 0];
         for (const { delta, attemptRestarted, answer, refused, failed: failure, cancelled } of frame.events ?? []) {
-          if (answer) return { text: answer.text ?? "", citations: answer.citations ?? [], passages: answer.model === "passages", problem: "" };
+          if (answer) return { text: answer.text ?? "", citations: answer.citations ?? [], unsourced: answer.unsourced ?? [], passages: answer.model === "passages", problem: "" };
           if (refused) return failed(NONE);
           if (failure || cancelled) return failed(failure?.status?.message ?? LOST);
           if (attemptRestarted) text = "";
@@ -71,7 +78,7 @@ export async function ask(server: string, key: string, question: { readonly text
 }
 
 function failed(problem: string): Ended {
-  return { text: "", citations: [], passages: false, problem };
+  return { text: "", citations: [], unsourced: [], passages: false, problem };
 }
 
 async function* frames(body: ReadableStream<Uint8Array>): AsyncGenerator<Frame> {

@@ -3,10 +3,9 @@
  * answers. The element keeps no cookie and nothing else in the browser.
  */
 
-import { unitsAt } from "@responsa/client/parts.js";
 import { loadMarkdown } from "../text/markdown.js";
 import { Prose } from "../text/prose.js";
-import { unsourced } from "../text/unsourced.js";
+import { placesOf } from "../text/ranges.js";
 import { button, composes, element, replace, WRITTEN } from "../widgets/dom.js";
 import { ask, NONE, type Citation, type Ended } from "./asking.js";
 import { style } from "./style.js";
@@ -55,9 +54,9 @@ class Answers extends HTMLElement {
   }
 
   /** Show the whole answer, with a number at the end of each cited part, a line about the sentences without one, and the quotes below. */
-  #cite({ text, citations, passages }: Ended, prose: Prose, answer: HTMLElement): void {
+  #cite({ text, citations, passages, unsourced }: Ended, prose: Prose, answer: HTMLElement): void {
     const sources = citations.map((one, index) => source(one, index));
-    const places = unitsAt(text, citations.flatMap(({ answerRange }) => [Number(answerRange?.start ?? 0), Number(answerRange?.end ?? 0)]));
+    const places = placesOf(text, citations.map(({ answerRange }) => answerRange ?? {}));
     const spots = citations.map((one, index) => {
       const open = () => {
         sources[index]!.open = true;
@@ -66,16 +65,16 @@ class Answers extends HTMLElement {
       const flaw = flawOf(one);
       const label = `Source ${index + 1}: ${one.title ?? ""}${flaw && `; differs; ${flaw}`}`;
       const make = () => button(`${index + 1}${flaw && ` ${flaw}`}`, open, { class: flaw ? "chip flawed" : "chip", "aria-label": label });
-      return { from: places[2 * index]!, to: places[2 * index + 1]!, index, widget: { type: "widget" as const, key: String(index), make } };
+      return { ...places[index]!, index, widget: { type: "widget" as const, key: String(index), make } };
     });
     const sorted = [...spots].sort((one, other) => one.to - other.to);
-    const bare = passages || spots.length === 0 ? [] : unsourced(text, spots);
+    const bare = placesOf(text, unsourced);
     const line = button(bare.length === 1 ? "1 sentence names no source" : `${bare.length} sentences name no source`, () => {
       const on = line.getAttribute("aria-pressed") !== "true";
       line.setAttribute("aria-pressed", String(on));
       prose.show(text, sorted, on ? bare : []);
-    }, { class: "bare", "aria-pressed": "false" });
-    prose.show(text, sorted);
+    }, { class: "bare", "aria-pressed": "true" });
+    prose.show(text, sorted, bare);
     const title = passages ? [element("p", {}, element("strong", {}, "Closest passages"))] : [];
     replace(answer, ...title, prose.root, ...(bare.length > 0 ? [line] : []), element("ol", { class: "sources", "aria-label": "Sources" }, ...sources.map((one) => element("li", {}, one))));
   }

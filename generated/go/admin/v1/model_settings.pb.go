@@ -123,9 +123,14 @@ type DefaultModel struct {
 	// language model. Empty: the model on this machine. Only for a provider with takes_embedding. Collections that exist keep theirs until ReindexCollection.
 	Embedding string `protobuf:"bytes,6,opt,name=embedding,proto3" json:"embedding,omitempty"`
 	// The most tokens of a prompt and its answer together: 0 if it is not known, or from 512. The server then learns it from a refusal, if the model's server refuses what is too long.
-	Window        int32 `protobuf:"varint,7,opt,name=window,proto3" json:"window,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Window int32 `protobuf:"varint,7,opt,name=window,proto3" json:"window,omitempty"`
+	// What a million tokens cost that the model reads, in millionths of a US dollar, e.g. 500000; 0 if they cost nothing. Unset: the price that the server knows, nothing at an
+	// address of this machine or of a private network, or not known. Set together with output_usd_micros.
+	InputUsdMicros *int64 `protobuf:"varint,8,opt,name=input_usd_micros,json=inputUsdMicros,proto3,oneof" json:"input_usd_micros,omitempty"`
+	// What a million tokens cost that the model writes, in millionths of a US dollar.
+	OutputUsdMicros *int64 `protobuf:"varint,9,opt,name=output_usd_micros,json=outputUsdMicros,proto3,oneof" json:"output_usd_micros,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *DefaultModel) Reset() {
@@ -203,6 +208,20 @@ func (x *DefaultModel) GetEmbedding() string {
 func (x *DefaultModel) GetWindow() int32 {
 	if x != nil {
 		return x.Window
+	}
+	return 0
+}
+
+func (x *DefaultModel) GetInputUsdMicros() int64 {
+	if x != nil && x.InputUsdMicros != nil {
+		return *x.InputUsdMicros
+	}
+	return 0
+}
+
+func (x *DefaultModel) GetOutputUsdMicros() int64 {
+	if x != nil && x.OutputUsdMicros != nil {
+		return *x.OutputUsdMicros
 	}
 	return 0
 }
@@ -605,7 +624,7 @@ var File_responsa_admin_v1_model_settings_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_model_settings_proto_rawDesc = "" +
 	"\n" +
-	"&responsa/admin/v1/model_settings.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb1\x03\n" +
+	"&responsa/admin/v1/model_settings.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xda\x05\n" +
 	"\fDefaultModel\x12C\n" +
 	"\bprovider\x18\x01 \x01(\tB'\xe2A\x01\x01\xbaH r\x1b2\x19^[a-z0-9][a-z0-9-]{0,31}$\xd8\x01\x01R\bprovider\x12?\n" +
 	"\x05model\x18\x02 \x01(\tB)\xe2A\x01\x01\xbaH\"r\x1d2\x1b^[A-Za-z0-9_./@:+-]{1,200}$\xd8\x01\x01R\x05model\x12G\n" +
@@ -613,7 +632,12 @@ const file_responsa_admin_v1_model_settings_proto_rawDesc = "" +
 	"\bbase_url\x18\x04 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\abaseUrl\x122\n" +
 	"\aapi_key\x18\x05 \x01(\tB\x19\xe2A\x01\x04\xbaH\x12r\r(\x80\b2\b^[!-~]+$\xd8\x01\x01R\x06apiKey\x12G\n" +
 	"\tembedding\x18\x06 \x01(\tB)\xe2A\x01\x01\xbaH\"r\x1d2\x1b^[A-Za-z0-9_./@:+-]{1,200}$\xd8\x01\x01R\tembedding\x12,\n" +
-	"\x06window\x18\a \x01(\x05B\x14\xe2A\x01\x01\xbaH\r\x1a\b\x18\x80\xad\xe2\x04(\x80\x04\xd8\x01\x01R\x06window\"\xa7\x03\n" +
+	"\x06window\x18\a \x01(\x05B\x14\xe2A\x01\x01\xbaH\r\x1a\b\x18\x80\xad\xe2\x04(\x80\x04\xd8\x01\x01R\x06window\x12A\n" +
+	"\x10input_usd_micros\x18\b \x01(\x03B\x12\xe2A\x01\x01\xbaH\v\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x00R\x0einputUsdMicros\x88\x01\x01\x12C\n" +
+	"\x11output_usd_micros\x18\t \x01(\x03B\x12\xe2A\x01\x01\xbaH\v\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x01R\x0foutputUsdMicros\x88\x01\x01:t\xbaHq\x1ao\n" +
+	"\x13default_model.price\x12\x1dmust have both prices or none\x1a9has(this.input_usd_micros) == has(this.output_usd_micros)B\x13\n" +
+	"\x11_input_usd_microsB\x14\n" +
+	"\x12_output_usd_micros\"\xa7\x03\n" +
 	"\rModelProvider\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12'\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\vdisplayName\x12\x1f\n" +
@@ -709,6 +733,7 @@ func file_responsa_admin_v1_model_settings_proto_init() {
 	if File_responsa_admin_v1_model_settings_proto != nil {
 		return
 	}
+	file_responsa_admin_v1_model_settings_proto_msgTypes[0].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

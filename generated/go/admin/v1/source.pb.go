@@ -560,14 +560,16 @@ type SyncResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The number of documents that the run made.
 	Created int32 `protobuf:"varint,1,opt,name=created,proto3" json:"created,omitempty"`
-	// The number of documents that got a new version.
+	// The number of documents that got a new version, which a search now finds.
 	Updated int32 `protobuf:"varint,2,opt,name=updated,proto3" json:"updated,omitempty"`
 	// The number of documents that the run deleted.
 	Deleted int32 `protobuf:"varint,3,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	// The number of rows whose document stayed as it was.
 	Unchanged int32 `protobuf:"varint,4,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
 	// The number of rows that made no document. ListFailedRows lists them.
-	Failed        int32 `protobuf:"varint,5,opt,name=failed,proto3" json:"failed,omitempty"`
+	Failed int32 `protobuf:"varint,5,opt,name=failed,proto3" json:"failed,omitempty"`
+	// The number of files of a folder that it left out, because their suffix is that of no format, or of source code that the folder does not ask for.
+	Skipped       int32 `protobuf:"varint,6,opt,name=skipped,proto3" json:"skipped,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -633,6 +635,13 @@ func (x *SyncResult) GetUnchanged() int32 {
 func (x *SyncResult) GetFailed() int32 {
 	if x != nil {
 		return x.Failed
+	}
+	return 0
+}
+
+func (x *SyncResult) GetSkipped() int32 {
+	if x != nil {
+		return x.Skipped
 	}
 	return 0
 }
@@ -910,14 +919,15 @@ const file_responsa_admin_v1_source_proto_rawDesc = "" +
 	"\vupdate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12\x14\n" +
 	"\x05cause\x18\b \x01(\tR\x05cause\x12\x16\n" +
-	"\x06paused\x18\t \x01(\bR\x06paused\"\x90\x01\n" +
+	"\x06paused\x18\t \x01(\bR\x06paused\"\xaa\x01\n" +
 	"\n" +
 	"SyncResult\x12\x18\n" +
 	"\acreated\x18\x01 \x01(\x05R\acreated\x12\x18\n" +
 	"\aupdated\x18\x02 \x01(\x05R\aupdated\x12\x18\n" +
 	"\adeleted\x18\x03 \x01(\x05R\adeleted\x12\x1c\n" +
 	"\tunchanged\x18\x04 \x01(\x05R\tunchanged\x12\x16\n" +
-	"\x06failed\x18\x05 \x01(\x05R\x06failed\"\x88\x01\n" +
+	"\x06failed\x18\x05 \x01(\x05R\x06failed\x12\x18\n" +
+	"\askipped\x18\x06 \x01(\x05R\askipped\"\x88\x01\n" +
 	"\tFailedRow\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x18\n" +

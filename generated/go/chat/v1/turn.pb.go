@@ -1408,8 +1408,11 @@ type TurnAnswer struct {
 	MoreExcerpts []*Excerpt `protobuf:"bytes,19,rep,name=more_excerpts,json=moreExcerpts,proto3" json:"more_excerpts,omitempty"`
 	// How many sentences of the text have a citation whose quote_origin is NOT_FOUND or whose verdict is DENIED.
 	UnsupportedSentences int32 `protobuf:"varint,20,opt,name=unsupported_sentences,json=unsupportedSentences,proto3" json:"unsupported_sentences,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// The sentences, items and rows of the text that name no source, as positions like `Citation.answer_range`, without headings, code, questions and lead-ins. Such a sentence has no citation,
+	// and the quotes of the sentence after it lack one of its words, names or numbers. Empty if the text has no citation at all, or if `model` is "passages".
+	Unsourced     []*v1.ByteRange `protobuf:"bytes,21,rep,name=unsourced,proto3" json:"unsourced,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TurnAnswer) Reset() {
@@ -1559,6 +1562,13 @@ func (x *TurnAnswer) GetUnsupportedSentences() int32 {
 		return x.UnsupportedSentences
 	}
 	return 0
+}
+
+func (x *TurnAnswer) GetUnsourced() []*v1.ByteRange {
+	if x != nil {
+		return x.Unsourced
+	}
+	return nil
 }
 
 // TurnRefused ends a turn without an answer.
@@ -2283,7 +2293,7 @@ var File_responsa_chat_v1_turn_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"\n" +
-	"\x1bresponsa/chat/v1/turn.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a\x1eresponsa/chat/v1/excerpt.proto\x1a\x1bresponsa/chat/v1/tool.proto\x1a&responsa/type/v1/collection_kind.proto\"\xcb\x01\n" +
+	"\x1bresponsa/chat/v1/turn.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a\x1eresponsa/chat/v1/excerpt.proto\x1a\x1bresponsa/chat/v1/tool.proto\x1a!responsa/type/v1/byte_range.proto\x1a&responsa/type/v1/collection_kind.proto\"\xcb\x01\n" +
 	"\x05Usage\x12)\n" +
 	"\x10embedding_tokens\x18\x01 \x01(\x03R\x0fembeddingTokens\x12!\n" +
 	"\finput_tokens\x18\x02 \x01(\x03R\vinputTokens\x12#\n" +
@@ -2356,7 +2366,7 @@ const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"\tTurnDelta\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x1f\n" +
 	"\vbyte_offset\x18\x02 \x01(\x03R\n" +
-	"byteOffset\"\x8d\x06\n" +
+	"byteOffset\"\xc8\x06\n" +
 	"\n" +
 	"TurnAnswer\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x16\n" +
@@ -2379,7 +2389,8 @@ const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"\x0fcollection_kind\x18\x0f \x01(\x0e2 .responsa.type.v1.CollectionKindR\x0ecollectionKind\x125\n" +
 	"\bexcerpts\x18\x12 \x03(\v2\x19.responsa.chat.v1.ExcerptR\bexcerpts\x12>\n" +
 	"\rmore_excerpts\x18\x13 \x03(\v2\x19.responsa.chat.v1.ExcerptR\fmoreExcerpts\x123\n" +
-	"\x15unsupported_sentences\x18\x14 \x01(\x05R\x14unsupportedSentences\"\xb2\x02\n" +
+	"\x15unsupported_sentences\x18\x14 \x01(\x05R\x14unsupportedSentences\x129\n" +
+	"\tunsourced\x18\x15 \x03(\v2\x1b.responsa.type.v1.ByteRangeR\tunsourced\"\xb2\x02\n" +
 	"\vTurnRefused\x127\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1f.responsa.chat.v1.RefusalReasonR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12-\n" +
@@ -2538,11 +2549,12 @@ var file_responsa_chat_v1_turn_proto_goTypes = []any{
 	(*Citation)(nil),              // 28: responsa.chat.v1.Citation
 	(v1.CollectionKind)(0),        // 29: responsa.type.v1.CollectionKind
 	(*Excerpt)(nil),               // 30: responsa.chat.v1.Excerpt
-	(*status.Status)(nil),         // 31: google.rpc.Status
-	(*structpb.Value)(nil),        // 32: google.protobuf.Value
-	(*ToolSource)(nil),            // 33: responsa.chat.v1.ToolSource
-	(ToolFault)(0),                // 34: responsa.chat.v1.ToolFault
-	(*durationpb.Duration)(nil),   // 35: google.protobuf.Duration
+	(*v1.ByteRange)(nil),          // 31: responsa.type.v1.ByteRange
+	(*status.Status)(nil),         // 32: google.rpc.Status
+	(*structpb.Value)(nil),        // 33: google.protobuf.Value
+	(*ToolSource)(nil),            // 34: responsa.chat.v1.ToolSource
+	(ToolFault)(0),                // 35: responsa.chat.v1.ToolFault
+	(*durationpb.Duration)(nil),   // 36: google.protobuf.Duration
 }
 var file_responsa_chat_v1_turn_proto_depIdxs = []int32{
 	3,  // 0: responsa.chat.v1.Fallback.kind:type_name -> responsa.chat.v1.FallbackKind
@@ -2578,27 +2590,28 @@ var file_responsa_chat_v1_turn_proto_depIdxs = []int32{
 	29, // 30: responsa.chat.v1.TurnAnswer.collection_kind:type_name -> responsa.type.v1.CollectionKind
 	30, // 31: responsa.chat.v1.TurnAnswer.excerpts:type_name -> responsa.chat.v1.Excerpt
 	30, // 32: responsa.chat.v1.TurnAnswer.more_excerpts:type_name -> responsa.chat.v1.Excerpt
-	2,  // 33: responsa.chat.v1.TurnRefused.reason:type_name -> responsa.chat.v1.RefusalReason
-	7,  // 34: responsa.chat.v1.TurnRefused.usage:type_name -> responsa.chat.v1.Usage
-	8,  // 35: responsa.chat.v1.TurnRefused.fallbacks:type_name -> responsa.chat.v1.Fallback
-	30, // 36: responsa.chat.v1.TurnRefused.excerpts:type_name -> responsa.chat.v1.Excerpt
-	31, // 37: responsa.chat.v1.TurnFailed.status:type_name -> google.rpc.Status
-	7,  // 38: responsa.chat.v1.TurnFailed.usage:type_name -> responsa.chat.v1.Usage
-	8,  // 39: responsa.chat.v1.TurnFailed.fallbacks:type_name -> responsa.chat.v1.Fallback
-	7,  // 40: responsa.chat.v1.TurnUsage.usage:type_name -> responsa.chat.v1.Usage
-	27, // 41: responsa.chat.v1.TurnToolCall.arguments:type_name -> google.protobuf.Struct
-	5,  // 42: responsa.chat.v1.TurnToolResult.outcome:type_name -> responsa.chat.v1.ToolOutcome
-	32, // 43: responsa.chat.v1.TurnToolResult.data:type_name -> google.protobuf.Value
-	33, // 44: responsa.chat.v1.TurnToolResult.sources:type_name -> responsa.chat.v1.ToolSource
-	34, // 45: responsa.chat.v1.TurnToolResult.fault:type_name -> responsa.chat.v1.ToolFault
-	6,  // 46: responsa.chat.v1.TurnCancelled.by:type_name -> responsa.chat.v1.CancelCause
-	10, // 47: responsa.chat.v1.TurnSnapshot.terminal_event:type_name -> responsa.chat.v1.TurnEvent
-	35, // 48: responsa.chat.v1.TurnReconnect.after:type_name -> google.protobuf.Duration
-	49, // [49:49] is the sub-list for method output_type
-	49, // [49:49] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	31, // 33: responsa.chat.v1.TurnAnswer.unsourced:type_name -> responsa.type.v1.ByteRange
+	2,  // 34: responsa.chat.v1.TurnRefused.reason:type_name -> responsa.chat.v1.RefusalReason
+	7,  // 35: responsa.chat.v1.TurnRefused.usage:type_name -> responsa.chat.v1.Usage
+	8,  // 36: responsa.chat.v1.TurnRefused.fallbacks:type_name -> responsa.chat.v1.Fallback
+	30, // 37: responsa.chat.v1.TurnRefused.excerpts:type_name -> responsa.chat.v1.Excerpt
+	32, // 38: responsa.chat.v1.TurnFailed.status:type_name -> google.rpc.Status
+	7,  // 39: responsa.chat.v1.TurnFailed.usage:type_name -> responsa.chat.v1.Usage
+	8,  // 40: responsa.chat.v1.TurnFailed.fallbacks:type_name -> responsa.chat.v1.Fallback
+	7,  // 41: responsa.chat.v1.TurnUsage.usage:type_name -> responsa.chat.v1.Usage
+	27, // 42: responsa.chat.v1.TurnToolCall.arguments:type_name -> google.protobuf.Struct
+	5,  // 43: responsa.chat.v1.TurnToolResult.outcome:type_name -> responsa.chat.v1.ToolOutcome
+	33, // 44: responsa.chat.v1.TurnToolResult.data:type_name -> google.protobuf.Value
+	34, // 45: responsa.chat.v1.TurnToolResult.sources:type_name -> responsa.chat.v1.ToolSource
+	35, // 46: responsa.chat.v1.TurnToolResult.fault:type_name -> responsa.chat.v1.ToolFault
+	6,  // 47: responsa.chat.v1.TurnCancelled.by:type_name -> responsa.chat.v1.CancelCause
+	10, // 48: responsa.chat.v1.TurnSnapshot.terminal_event:type_name -> responsa.chat.v1.TurnEvent
+	36, // 49: responsa.chat.v1.TurnReconnect.after:type_name -> google.protobuf.Duration
+	50, // [50:50] is the sub-list for method output_type
+	50, // [50:50] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_responsa_chat_v1_turn_proto_init() }

@@ -256,6 +256,8 @@ const (
 	Reason_REASON_MODEL_FIXED Reason = 180
 	// FAILED_PRECONDITION. The test of the model failed, so nothing was stored. Metadata: outcome, a ModelTestOutcome without its prefix, e.g. "KEY_MISSING".
 	Reason_REASON_MODEL_TEST_FAILED Reason = 181
+	// FAILED_PRECONDITION. A quota or budget is in money, and the price of the model is not known, so it cannot be chosen or asked. Metadata: model, e.g. "compatible:house-large".
+	Reason_REASON_PRICE_UNKNOWN Reason = 182
 	// FAILED_PRECONDITION. This server cannot run the version of the agent, because its release, its models or its parts have changed. Ask for another version. Metadata: agent_version,
 	// e.g. "agents/chat/versions/3"; cause, e.g. "agent.toml: model.chain: the model “openai:gpt-5” is not available".
 	Reason_REASON_AGENT_VERSION_UNFIT Reason = 190
@@ -367,6 +369,7 @@ var (
 		170: "REASON_ATTEMPT_RESTARTED",
 		180: "REASON_MODEL_FIXED",
 		181: "REASON_MODEL_TEST_FAILED",
+		182: "REASON_PRICE_UNKNOWN",
 		190: "REASON_AGENT_VERSION_UNFIT",
 		191: "REASON_AGENT_VERSION_NOT_PUBLISHED",
 		192: "REASON_EXPERIMENT_RUNNING",
@@ -468,6 +471,7 @@ var (
 		"REASON_ATTEMPT_RESTARTED":            170,
 		"REASON_MODEL_FIXED":                  180,
 		"REASON_MODEL_TEST_FAILED":            181,
+		"REASON_PRICE_UNKNOWN":                182,
 		"REASON_AGENT_VERSION_UNFIT":          190,
 		"REASON_AGENT_VERSION_NOT_PUBLISHED":  191,
 		"REASON_EXPERIMENT_RUNNING":           192,
@@ -508,7 +512,7 @@ var File_responsa_errors_v1_reason_proto protoreflect.FileDescriptor
 
 const file_responsa_errors_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1fresponsa/errors/v1/reason.proto\x12\x12responsa.errors.v1*\x81\x17\n" +
+	"\x1fresponsa/errors/v1/reason.proto\x12\x12responsa.errors.v1*\x9c\x17\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fREASON_INTERNAL\x10\x01\x12\x18\n" +
@@ -603,7 +607,8 @@ const file_responsa_errors_v1_reason_proto_rawDesc = "" +
 	"\x17REASON_SOURCE_DELETIONS\x10\x98\x01\x12\x1d\n" +
 	"\x18REASON_ATTEMPT_RESTARTED\x10\xaa\x01\x12\x17\n" +
 	"\x12REASON_MODEL_FIXED\x10\xb4\x01\x12\x1d\n" +
-	"\x18REASON_MODEL_TEST_FAILED\x10\xb5\x01\x12\x1f\n" +
+	"\x18REASON_MODEL_TEST_FAILED\x10\xb5\x01\x12\x19\n" +
+	"\x14REASON_PRICE_UNKNOWN\x10\xb6\x01\x12\x1f\n" +
 	"\x1aREASON_AGENT_VERSION_UNFIT\x10\xbe\x01\x12'\n" +
 	"\"REASON_AGENT_VERSION_NOT_PUBLISHED\x10\xbf\x01\x12\x1e\n" +
 	"\x19REASON_EXPERIMENT_RUNNING\x10\xc0\x01\x12(\n" +

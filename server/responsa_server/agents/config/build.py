@@ -39,7 +39,7 @@ from responsa_server.domain.intents import (
     IntentClassifier,
     Trainer,
 )
-from responsa_server.domain.models import Models, Price
+from responsa_server.domain.models import FREE, Models, Price
 
 
 class BuildFailed(Exception):
@@ -246,15 +246,17 @@ def pricing(models: Models, chain: Sequence[str]) -> Pricing:
 
 
 def dearest(models: Models, chain: Sequence[str]) -> Price | None:
-    """For each kind of token, the highest price among a chain's models today. Unknown prices are ignored; None if all are unknown."""
-    known = [price for name in chain if (price := models.price(name)) is not None]
-    if not known:
+    """For each kind of token, the highest price among a chain's models today, and the first model without one; None without models."""
+    prices = {name: models.price(name) for name in chain}
+    if not prices:
         return None
+    known = [price for price in prices.values() if price is not None] or [FREE]
     return Price(
         max(price.input for price in known),
         max(price.cached_input for price in known),
         max(price.cache_write for price in known),
         max(price.output for price in known),
+        unpriced=next((name for name, price in prices.items() if price is None), ""),
     )
 
 

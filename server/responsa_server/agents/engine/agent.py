@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from typing import Final, cast
 
 from responsa_server.agents.engine.citations import AnswerModel, RefusalModel, of_plain
@@ -96,7 +95,7 @@ class PlannedAgent:
     """An `Agent` that runs a plan's graph.
 
     counted: called at the end of each attempt, once for each fallback of that attempt, even if the attempt failed.
-    price: the highest price among the agent's models today; None if no price is known.
+    price: the highest price among the agent's models today; None without models.
     admission: checks questions, as `Agent.admit` does; None to accept every question. Raises PlanError.
     """
 
@@ -143,8 +142,8 @@ class PlannedAgent:
             return None
         limits = self._options.limits.lower_to(question.max_cost_micros)
         price = self._price()
-        dearest = Decimal(0) if price is None else max(price.input, price.cache_write, price.output)
-        return Demand(limits.tokens, limits.cost_micros, dearest, len(question.text.encode()))
+        least = len(question.text.encode())
+        return Demand.of_price(price, limits.tokens, limits.cost_micros, least)
 
     async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:
         """See `Agent.answer`. Raises StateError if the agent cannot continue from the milestone."""
@@ -270,6 +269,7 @@ def ending(state: Mapping[str, object], ranking: Ranking, usage: Usage) -> Answe
             _make_answer(answer.text, complete=whole, state=state, usage=usage, support=ranking.support),
             citations=[of_plain(citation) for citation in answer.citations],
             passages_used=answer.passages_used,
+            unsourced=answer.unsourced,
             unsupported=len({citation.answer for citation in answer.citations if citation.fails}),
         )
         if end.model == PASSAGES:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Final
 
 from responsa_server.agents.engine.asking import (
@@ -59,9 +58,8 @@ class TextGenerator:
 
     def demand(self, messages: Sequence[PromptMessage], most_tokens: int) -> Demand:
         """The most that a text can use. No token is shorter than a byte. most_tokens: the caller's limit, 0 for the agent's."""
-        read, price = prompt_bytes(messages), self.price()
-        dearest = Decimal(0) if price is None else max(price.input, price.cache_write, price.output)
-        return Demand(read + self._most(most_tokens), 0, dearest, read)
+        read = prompt_bytes(messages)
+        return Demand.of_price(self.price(), read + self._most(most_tokens), 0, read)
 
     async def write(
         self,

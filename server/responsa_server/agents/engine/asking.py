@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from decimal import Decimal
 from functools import lru_cache, partial
 from math import inf
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
@@ -43,6 +42,7 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.models import (
+    FREE,
     LOADING_SECONDS,
     Alive,
     ChatModel,
@@ -66,7 +66,6 @@ from responsa_server.telemetry import instruments
 # The share of the turn's remaining time that one call may take. The rest is for a later call or for a fallback.
 _SHARE: Final = 0.5
 _LOADING: Final = "The model is loading..."
-FREE: Final = Price(Decimal(0), Decimal(0), Decimal(0), Decimal(0))
 
 
 class Pricing(Protocol):

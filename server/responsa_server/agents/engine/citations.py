@@ -15,6 +15,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from responsa_formats.text.languages import STOPWORDS, language_of
 from responsa_server.agents.engine.calling import ResultModel
 from responsa_server.agents.engine.node import NodeModel
 from responsa_server.domain.answers import CheckedClaim, CitedSentence, FoundSource, Quote
@@ -368,7 +369,7 @@ class CitationModel(NodeModel):
 
 class AnswerModel(NodeModel):
     """A whole answer, as plain state. collections: the collections that its text is from; empty if the evidence says
-    so. excerpts: how many of the ranking's excerpts the text shows, from the first.
+    so. excerpts: how many of the ranking's excerpts the text shows, from the first. unsourced: see `find_unsourced`.
     """
 
     text: str = Field(min_length=1)
@@ -377,6 +378,7 @@ class AnswerModel(NodeModel):
     passages_used: int = Field(ge=0)
     collections: tuple[str, ...] = ()
     excerpts: int = Field(default=0, ge=0)
+    unsourced: tuple[ByteRange, ...] = ()
 
 
 class RefusalModel(NodeModel):
@@ -438,13 +440,45 @@ def _claim(data: bytes, sentences: Sequence[ByteRange], before: int, offset: int
     return None
 
 
-def sentence_ranges(text: str) -> Sequence[ByteRange]:
+_APART: Final = re.compile(
+    rb"^ {0,3}(`{3,}|~{3,})(?:.*?^ {0,3}\1|.*)|^ {0,3}#{1,6}[ \t][^\n]*|^\*\*[^*\n.!?]{1,200}\*\*[ \t]*$"
+    rb"|^[^\n]*\n(?=(?=[^\n]*-)(?=[^\n]*\|)[-:| \t]++$)",
+    re.DOTALL | re.MULTILINE,
+)
+"""Code, headings, and the names of columns."""
+_UNSAID: Final = re.compile(r"[:：?？][\s*_~`\"”“)]*\Z")
+_WORD: Final = re.compile(r"\d+(?:[.,:/-]\d+)*|[^\W\d_]+")
+
+
+def find_unsourced(text: str, cited: Sequence[AnyCitation]) -> Sequence[ByteRange]:
+    """The sentences, items and rows that name no source, without lead-ins, which end in a colon, and questions. A sentence
+    names one if a citation belongs to it, or if the quotes of the sentence after it have all its words, names and numbers.
+    """
+    data = _APART.sub(lambda match: re.sub(rb"[^\n]", b" ", match[0]), text.encode())
+    language = language_of(text) or "en"
+    spans = [_words(data, span.start, span.end) for span in sentence_ranges(data.decode(), language)]
+    sentences = [span for span in spans if span]
+    quotes = [
+        [item for item in cited if item.answer.start < span.end and span.start < item.answer.end]
+        for span in sentences
+    ]
+    unsourced: list[ByteRange] = []
+    for span, own, following in zip(sentences, quotes, [*quotes[1:], []], strict=True):
+        sentence = data[span.start : span.end].decode()
+        known = {word for item in following for word in _WORD.findall(item.quote.casefold())}
+        words = {*_WORD.findall(sentence.casefold())} - STOPWORDS.get(language, frozenset())
+        if not own and not words <= known and not _UNSAID.search(sentence):
+            unsourced.append(span)
+    return unsourced
+
+
+def sentence_ranges(text: str, language: str = "en") -> Sequence[ByteRange]:
     """The sentences of a text. A line break always ends a sentence, because lists and headings have no full stops."""
     ranges: list[ByteRange] = []
     start = 0
     for line in text.split("\n"):
         position = start
-        for sentence in sentences(line, "en"):
+        for sentence in sentences(line, language):
             size = len(sentence.encode())
             ranges.append(ByteRange(position, position + size))
             position += size

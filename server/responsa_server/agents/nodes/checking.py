@@ -23,8 +23,8 @@ from responsa_server.agents.engine.citations import (
     Mark,
     citation,
     claims,
+    find_unsourced,
     plain,
-    sentence_ranges,
     sources_of_results,
 )
 from responsa_server.agents.engine.config import RetrievalTable
@@ -66,8 +66,6 @@ JUDGING: Final = "citation_judging"
 """The prompt of the model that judges."""
 _SHARE: Final = 0.5
 """The share of the node's time limit that the model that judges may take."""
-_ITEM: Final = re.compile(r"^\s*\d{1,3}[.)]\s")
-"""The number of an item of a list."""
 _NOTHING: Final = Evidence(0, 0, {})
 _MOST_SHOWN: Final = 3
 
@@ -174,9 +172,12 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
             for index, (claim, check) in enumerate(checked)
         ]
         citations = [plain(item) for item in cited]
+        unsourced = find_unsourced(inputs.text, cited) if cited else ()
         if self._hold:
             wrong = [claim.text for (claim, _), item in zip(checked, citations, strict=True) if item.fails]
-            bare = _without_source(inputs.text, [claim for claim, _ in checked])
+            data = inputs.text.encode()
+            bare = [data[span.start : span.end].decode() for span in unsourced]
+            bare = [sentence for sentence in bare if re.search(r"\d", sentence)]
             if wrong or bare or not citations:
                 return self._drop(inputs, wrong, bare)
         elif not citations:
@@ -188,6 +189,7 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
             outcome=AnswerOutcome.COMPLETE if complete else AnswerOutcome.OUTPUT_LIMIT,
             passages_used=inputs.shown,
             collections=_collections(check.quote for _, check in checked),
+            unsourced=tuple(unsourced),
         )
         return CitationCheckerOutput(answer=answer, text=inputs.text)
 
@@ -268,20 +270,6 @@ def _text_of(quote: Quote) -> str:
 
 def _join(sentences: Sequence[str]) -> str:
     return " ".join(f"“{sentence}”" for sentence in dict.fromkeys(sentences[:_MOST_SHOWN]))
-
-
-def _without_source(text: str, text_claims: Sequence[CitedSentence]) -> Sequence[str]:
-    data = text.encode()
-    return [
-        sentence.strip()
-        for sentence_range in sentence_ranges(text)
-        if not any(
-            claim.answer.start < sentence_range.end and sentence_range.start < claim.answer.end
-            for claim in text_claims
-        )
-        for sentence in (data[sentence_range.start : sentence_range.end].decode(),)
-        if any(character.isdigit() for character in _ITEM.sub("", sentence))
-    ]
 
 
 def _collections(quotes: Iterable[Quote]) -> tuple[str, ...]:

@@ -406,6 +406,7 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
                     excerpts=[excerpt(item) for item in what.excerpts],
                     more_excerpts=[excerpt(item) for item in what.more_excerpts],
                     unsupported_sentences=what.unsupported,
+                    unsourced=[byte_range(item) for item in what.unsourced],
                 )
             )
             if result.answer.ByteSize() > MAX_FULL_EVENT_BYTES:

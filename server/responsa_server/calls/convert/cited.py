@@ -70,25 +70,30 @@ _FIRST_WORDS: Final = 60
 _MARKUP: Final = re.compile(r"[\\`*_\[\]<>&|~$!]|:(?=//)")
 _ADDRESS: Final = "%/:?#@!$&'*+,;=~-._"
 """The characters of an address that Markdown cannot take for the end of a link."""
-_WORDS: Final[Mapping[str, tuple[str, str, str]]] = {
-    "de": ("Quellen", "Seite", "„{}“"),
-    "en": ("Sources", "page", "“{}”"),
+_WORDS: Final[Mapping[str, tuple[str, str, str, str]]] = {
+    "de": ("Quellen", "Seite", "„{}“", "Ohne Quelle"),
+    "en": ("Sources", "page", "“{}”", "Without a source"),
 }
-"""The heading of a list of sources, what stands before the number of a page, and a quote, by language."""
+"""The heading of a list of sources, what stands before a page's number, a quote, and the sentences without a source, by language."""
 
 
 def list_sources(
-    text: str, citations: Sequence[Citation], numbers: Mapping[Place, int], link: Callable[[Citation], str]
+    text: str,
+    citations: Sequence[Citation],
+    numbers: Mapping[Place, int],
+    link: Callable[[Citation], str],
+    unsourced: Sequence[ByteRange] = (),
 ) -> str:
     """The sources of an answer as Markdown, to stand below its text; "" without citations. One line each, with the
     number of its marks, its title and its page, and with the first words of the quote if another source has the title.
+    Below them the sentences of the text that name none.
 
     text: the answer, whose language the list has if it is German, else English. link: the address of a source, "" for
     none. Titles and addresses are those of documents: nothing in them makes markup.
     """
     if not citations:
         return ""
-    heading, page, quoted = _WORDS.get(language_of(text), _WORDS["en"])
+    heading, page, quoted, none = _WORDS.get(language_of(text), _WORDS["en"])
     first = {numbers[place_of(citation)]: citation for citation in reversed(in_order(citations))}
     titles = {number: _plain(citation.title, _TITLE) or _UNTITLED for number, citation in first.items()}
     often = Counter(titles.values())
@@ -98,6 +103,11 @@ def list_sources(
         line = f"{number}. {_link_to(titles[number], link(citation))}{named}"
         words = _plain(citation.quote, _FIRST_WORDS) if often[titles[number]] > 1 else ""
         lines.append(f"{line}: {quoted.format(words)}" if words else line)
+    data = text.encode()
+    bare = [
+        _plain(data[span.start : span.end].decode(), _TITLE) for span in unsourced if span.end <= len(data)
+    ]
+    lines += ["", f"{none}: {' '.join(map(quoted.format, bare))}"] if bare else []
     return "\n".join([f"{heading}:", "", *lines])
 
 
@@ -114,7 +124,7 @@ def with_sources(answer: TurnAnswer) -> str:
     text, cited = answer.text, sources(answer.citations)
     numbers = dict[Place, int]()
     give_numbers(cited, numbers)
-    below = list_sources(text, cited, numbers, lambda citation: web_address(citation.uri))
+    below = list_sources(text, cited, numbers, lambda citation: web_address(citation.uri), answer.unsourced)
     marked = with_marks(text, marks_of(text, cited, numbers))
     return "\n\n".join(filter(None, [why(answer), marked, below]))
 

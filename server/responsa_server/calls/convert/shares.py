@@ -46,6 +46,7 @@ def _readable(answer: turn_pb2.TurnAnswer, unreadable: Collection[UUID]) -> turn
             for citation in answer.citations
         ],
         outcome=answer.outcome,
+        unsourced=() if withheld else answer.unsourced,
         model=answer.model,
         fallbacks=[
             turn_pb2.Fallback(kind=fallback.kind)

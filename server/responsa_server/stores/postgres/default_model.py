@@ -42,6 +42,13 @@ class PostgresDefaultModel:
             await self._log.write(connection, event)
 
     @shielded
+    async def limits_money(self, tenant_id: str) -> bool:
+        """Whether a budget of the tenant, or a quota of one of its users, is in money. Raises Unavailable."""
+        async with self._database.tenant(tenant_id) as connection:
+            row = await one_row(connection, _QUERIES["limits_money"], {"tenant": tenant_id})
+        return bool(row and row["limited"])
+
+    @shielded
     async def exchange(
         self, new: Mapping[tuple[str, str], Mapping[str, float]]
     ) -> dict[tuple[str, str], Mapping[str, float]]:

@@ -80,7 +80,7 @@ class Completion:
         address, why = partial(link, page=self._exchange.page), reading.why
         if why and written.sent == len(text):  # nothing was sent before, as nearly always
             marked, why = marking.above(why) + marked, ""
-        return marked + marking.below(reading.text, reading.cited, address, why)
+        return marked + marking.below(reading.text, reading.cited, address, why, reading.unsourced)
 
     def _annotations(self, reading: TurnProgress) -> Sequence[Json]:
         text, page = reading.written.text, self._exchange.page

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1.citation_pb2 import Citation
 from responsa.chat.v1.turn_pb2 import AnswerOutcome, Turn, TurnEvent
+from responsa.type.v1.byte_range_pb2 import ByteRange
 from responsa_server.calls import status
 from responsa_server.calls.call import Complete, Read, abandon, wait_disconnect
 from responsa_server.calls.convert.cited import checks_of, sources, web_address, why, with_passages
@@ -160,6 +161,11 @@ class TurnProgress:
         """The sources of what was sent."""
         end = len(self.text.encode())
         return [source for source in self.known if source.answer_range.end <= end]
+
+    @property
+    def unsourced(self) -> Sequence[ByteRange]:
+        """The sentences of the answer that name no source."""
+        return self.terminal.answer.unsourced if self.terminal is not None else ()
 
     @property
     def known(self) -> Sequence[Citation]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from responsa.chat.v1.citation_pb2 import Citation
 from responsa.chat.v1.message_pb2 import Message
+from responsa.type.v1.byte_range_pb2 import ByteRange
 from responsa_server.calls.convert.cited import is_list, list_sources, sources
 from responsa_server.text.cited import Place, give_numbers, marks_of
 from responsa_server.text.layout import insertions
@@ -47,12 +48,17 @@ class Marking:
         return f"{why}\n\n"
 
     def below(
-        self, text: str, citations: Sequence[Citation], link: Callable[[Citation], str], why: str = ""
+        self,
+        text: str,
+        citations: Sequence[Citation],
+        link: Callable[[Citation], str],
+        why: str = "",
+        unsourced: Sequence[ByteRange] = (),
     ) -> str:
         """What follows the text: why it shows passages, "" if that stands above it or it does not, and the list of these
-        sources. text: the answer. link: see `list_sources`."""
+        sources. text: the answer. link, unsourced: see `list_sources`."""
         give_numbers(citations, self._numbers)
-        parts = [why, list_sources(text, citations, self._numbers, link)]
+        parts = [why, list_sources(text, citations, self._numbers, link, unsourced)]
         return "".join(f"\n\n{part}" for part in parts if part) + ("\n" if any(parts) else "")
 
 

@@ -35,7 +35,7 @@ from responsa_server.app.assemble import (
 from responsa_server.app.studies import insight_model
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.intents import Classified, Example, ExamplesUnfit, IntentClassifier
-from responsa_server.domain.models import Ended, Price
+from responsa_server.domain.models import FREE, Ended, Price
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.insight.settings import InsightSettings
 from responsa_server.system.fixable import Fixable
@@ -89,9 +89,10 @@ def workshop(models: Known) -> BuildContext:
 def test_the_dearest_is_taken_field_by_field_and_asked_for_each_time() -> None:
     models = Known()
     chain = ["a:m", "b:m", "c:m"]
-    assert dearest(models, chain) is None
+    assert dearest(models, []) is None
+    assert dearest(models, chain) == replace(FREE, unpriced="a:m")
     models.prices = {"a:m": price(9, 1), "b:m": price(1, 5)}
-    assert dearest(models, chain) == price(9, 5)
+    assert dearest(models, chain) == replace(price(9, 5), unpriced="c:m")
     models.prices["c:m"] = price(1, 70)
     assert dearest(models, chain) == price(9, 70)
 

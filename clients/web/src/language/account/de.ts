@@ -76,6 +76,7 @@ export const de = {
   keyRevoked: "API-Schlüssel widerrufen.",
   keyUnnamed: "Schlüssel ohne Namen",
   keysAbout: "Mit API-Schlüsseln rufen Programme den Server in Ihrem Namen auf.",
+  knownCost: "Kosten, soweit bekannt",
   linkTo: "Mit {provider} verknüpfen",
   linkedAt: "verknüpft {time}",
   linkingAbout: "Wenn Sie Ihr Konto mit einem Anbieter verknüpfen, können Sie sich mit dem Anbieter ebenso anmelden wie mit Ihrem Passwort.",

@@ -75,6 +75,7 @@ export const en = {
   keyRevoked: "API key revoked.",
   keyUnnamed: "Key without a name",
   keysAbout: "Programs use API keys to make calls in your name.",
+  knownCost: "Cost, as far as it is known",
   linkTo: "Link to {provider}",
   linkedAt: "linked {time}",
   linkingAbout: "If you link your account to a provider, you can sign in with the provider as well as with your password.",

@@ -5,6 +5,8 @@ export const de: Translated<typeof en> = {
   clips: "Dateien dieses Gesprächs",
   clipSent: "wird gesendet …",
   clipRead: "wird gelesen …",
+  clipReading: "{file} wird gelesen …{progress}",
+  clipDone: "{done} von {total} Textstellen",
   clipIsReady: "bereit",
   clipReady: "Zu „{file}“ können Sie jetzt Fragen stellen.",
   clipRefused: "„{file}“ lässt sich nicht verwenden. {why}",

@@ -3,6 +3,8 @@ export const en = {
   clips: "Files of this conversation",
   clipSent: "sending…",
   clipRead: "reading…",
+  clipReading: "Reading {file}…{progress}",
+  clipDone: "{done} of {total} passages",
   clipIsReady: "ready",
   clipReady: "“{file}” is ready for questions.",
   clipRefused: "“{file}” can’t be used. {why}",

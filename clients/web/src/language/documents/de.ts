@@ -35,7 +35,6 @@ export const de = {
   unreadable: "der Browser kann sie nicht lesen; prüfen Sie die Rechte und wählen Sie sie erneut",
   askCollection: "Diese Sammlung befragen",
   share: "Freigeben",
-  shareDots: "Freigeben …",
   editCollection: "Sammlung bearbeiten",
   deleteCollection: "Sammlung löschen",
   newCollection: "Neue Sammlung",

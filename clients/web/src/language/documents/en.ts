@@ -36,7 +36,6 @@ export const en = {
   unreadable: "the browser cannot read it; check the permissions and choose it again",
   askCollection: "Ask this collection",
   share: "Share",
-  shareDots: "Share…",
   editCollection: "Edit collection",
   deleteCollection: "Delete collection",
   newCollection: "New collection",

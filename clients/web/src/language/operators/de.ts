@@ -155,6 +155,7 @@ export const de: Translated<typeof en> = {
   showQuestionsTitle: "Fragen anzeigen?",
   showQuestions: "Fragen anzeigen",
   showQuestionsText: "Alle Administratoren können dann lesen, was gefragt wird; Namen sehen sie nur dort, wo jemand eine Rückmeldung gegeben hat. Das Audit-Protokoll hält dies fest, und Sie können die Fragen wieder verbergen.",
+  hiddenGroups: { one: "Eine Gruppe von Fragen ist verborgen.", other: "{count} Gruppen von Fragen sind verborgen." },
   areHidden: "Die Fragen sind verborgen.",
 
   // Agenten

@@ -152,6 +152,7 @@ export const en = {
   showQuestionsTitle: "Show the questions?",
   showQuestions: "Show the questions",
   showQuestionsText: "All administrators will be able to read what people ask, without their names except where they gave feedback. The audit log records this, and you can hide the questions again.",
+  hiddenGroups: { one: "One group of questions is hidden.", other: "{count} groups of questions are hidden." },
   areHidden: "The questions are hidden.",
 
   // Agents

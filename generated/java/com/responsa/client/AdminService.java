@@ -1233,7 +1233,7 @@ public final class AdminService {
      * setting models.default of the server names models. Only owners of the installation may make this call. If the caller uses a
      * session, its sign-in must be at most ten minutes old.
      *
-     * <p>Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, MODEL_FIXED, MODEL_TEST_FAILED.
+     * <p>Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, MODEL_FIXED, MODEL_TEST_FAILED, PRICE_UNKNOWN.
      */
     public ModelSettings setDefaultModel(SetDefaultModelRequest request) {
         return calls.unary(SET_DEFAULT_MODEL, request, true, timeout);

@@ -1145,7 +1145,7 @@ class AdminServiceServicer:
         """SetDefaultModel stores the model that `default` stands for in the chains of agents, or with an empty `default_model`, that there is none. All servers use it for new questions within seconds; running turns keep
         their models. Unless skip_test is set, the server first tests the model as TestModel does, and changes nothing if the test fails. The model cannot be set
         while the setting models.default of the server names models. Only owners of the installation may make this call. If the caller uses a session, its sign-in
-        must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, MODEL_FIXED, MODEL_TEST_FAILED.
+        must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, MODEL_FIXED, MODEL_TEST_FAILED, PRICE_UNKNOWN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

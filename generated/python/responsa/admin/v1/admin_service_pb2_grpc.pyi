@@ -352,7 +352,7 @@ class AdminServiceStub:
     """SetDefaultModel stores the model that `default` stands for in the chains of agents, or with an empty `default_model`, that there is none. All servers use it for new questions within seconds; running turns keep
     their models. Unless skip_test is set, the server first tests the model as TestModel does, and changes nothing if the test fails. The model cannot be set
     while the setting models.default of the server names models. Only owners of the installation may make this call. If the caller uses a session, its sign-in
-    must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, MODEL_FIXED, MODEL_TEST_FAILED.
+    must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, MODEL_FIXED, MODEL_TEST_FAILED, PRICE_UNKNOWN.
     """
     TestModel: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.TestModelRequest, _admin_service_pb2.TestModelResponse]
     """TestModel sends a model what agents send, step by step, with a key and an address that need not be stored, for at most two minutes. What the model's server refuses is learned for all
@@ -1175,7 +1175,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """SetDefaultModel stores the model that `default` stands for in the chains of agents, or with an empty `default_model`, that there is none. All servers use it for new questions within seconds; running turns keep
         their models. Unless skip_test is set, the server first tests the model as TestModel does, and changes nothing if the test fails. The model cannot be set
         while the setting models.default of the server names models. Only owners of the installation may make this call. If the caller uses a session, its sign-in
-        must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, MODEL_FIXED, MODEL_TEST_FAILED.
+        must be at most ten minutes old. Errors: ROLE_REQUIRED, SIGN_IN_REQUIRED, INVALID_FIELD, MODEL_FIXED, MODEL_TEST_FAILED, PRICE_UNKNOWN.
         """
 
     @_abc_1.abstractmethod

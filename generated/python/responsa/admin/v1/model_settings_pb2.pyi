@@ -85,6 +85,8 @@ class DefaultModel(_message.Message):
     API_KEY_FIELD_NUMBER: _builtins.int
     EMBEDDING_FIELD_NUMBER: _builtins.int
     WINDOW_FIELD_NUMBER: _builtins.int
+    INPUT_USD_MICROS_FIELD_NUMBER: _builtins.int
+    OUTPUT_USD_MICROS_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """The name of a provider of ModelSettings, e.g. "openai". Only if there is no model, so that answers show passages, this and all other fields are empty."""
     model: _builtins.str
@@ -105,6 +107,12 @@ class DefaultModel(_message.Message):
     """
     window: _builtins.int
     """The most tokens of a prompt and its answer together: 0 if it is not known, or from 512. The server then learns it from a refusal, if the model's server refuses what is too long."""
+    input_usd_micros: _builtins.int
+    """What a million tokens cost that the model reads, in millionths of a US dollar, e.g. 500000; 0 if they cost nothing. Unset: the price that the server knows, nothing at an
+    address of this machine or of a private network, or not known. Set together with output_usd_micros.
+    """
+    output_usd_micros: _builtins.int
+    """What a million tokens cost that the model writes, in millionths of a US dollar."""
     def __init__(
         self,
         *,
@@ -115,12 +123,21 @@ class DefaultModel(_message.Message):
         api_key: _builtins.str = ...,
         embedding: _builtins.str = ...,
         window: _builtins.int = ...,
+        input_usd_micros: _builtins.int | None = ...,
+        output_usd_micros: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_input_usd_micros", b"_input_usd_micros", "_output_usd_micros", b"_output_usd_micros", "input_usd_micros", b"input_usd_micros", "output_usd_micros", b"output_usd_micros"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "base_url", b"base_url", "embedding", b"embedding", "key_name", b"key_name", "model", b"model", "provider", b"provider", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_usd_micros", b"_input_usd_micros", "_output_usd_micros", b"_output_usd_micros", "api_key", b"api_key", "base_url", b"base_url", "embedding", b"embedding", "input_usd_micros", b"input_usd_micros", "key_name", b"key_name", "model", b"model", "output_usd_micros", b"output_usd_micros", "provider", b"provider", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__input_usd_micros: _TypeAlias = _typing.Literal["input_usd_micros"]  # noqa: Y015
+    _WhichOneofArgType__input_usd_micros: _TypeAlias = _typing.Literal["_input_usd_micros", b"_input_usd_micros"]  # noqa: Y015
+    _WhichOneofReturnType__output_usd_micros: _TypeAlias = _typing.Literal["output_usd_micros"]  # noqa: Y015
+    _WhichOneofArgType__output_usd_micros: _TypeAlias = _typing.Literal["_output_usd_micros", b"_output_usd_micros"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__input_usd_micros) -> _WhichOneofReturnType__input_usd_micros | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__output_usd_micros) -> _WhichOneofReturnType__output_usd_micros | None: ...
 
 Global___DefaultModel: _TypeAlias = DefaultModel  # noqa: Y015
 

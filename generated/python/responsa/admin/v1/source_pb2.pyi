@@ -300,16 +300,19 @@ class SyncResult(_message.Message):
     DELETED_FIELD_NUMBER: _builtins.int
     UNCHANGED_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
     created: _builtins.int
     """The number of documents that the run made."""
     updated: _builtins.int
-    """The number of documents that got a new version."""
+    """The number of documents that got a new version, which a search now finds."""
     deleted: _builtins.int
     """The number of documents that the run deleted."""
     unchanged: _builtins.int
     """The number of rows whose document stayed as it was."""
     failed: _builtins.int
     """The number of rows that made no document. ListFailedRows lists them."""
+    skipped: _builtins.int
+    """The number of files of a folder that it left out, because their suffix is that of no format, or of source code that the folder does not ask for."""
     def __init__(
         self,
         *,
@@ -318,10 +321,11 @@ class SyncResult(_message.Message):
         deleted: _builtins.int = ...,
         unchanged: _builtins.int = ...,
         failed: _builtins.int = ...,
+        skipped: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "deleted", b"deleted", "failed", b"failed", "unchanged", b"unchanged", "updated", b"updated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "deleted", b"deleted", "failed", b"failed", "skipped", b"skipped", "unchanged", b"unchanged", "updated", b"updated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -15,6 +15,7 @@ from google.rpc import status_pb2 as _status_pb2
 from responsa.chat.v1 import citation_pb2 as _citation_pb2
 from responsa.chat.v1 import excerpt_pb2 as _excerpt_pb2
 from responsa.chat.v1 import tool_pb2 as _tool_pb2
+from responsa.type.v1 import byte_range_pb2 as _byte_range_pb2
 from responsa.type.v1 import collection_kind_pb2 as _collection_kind_pb2
 import builtins as _builtins
 import sys
@@ -722,6 +723,7 @@ class TurnAnswer(_message.Message):
     EXCERPTS_FIELD_NUMBER: _builtins.int
     MORE_EXCERPTS_FIELD_NUMBER: _builtins.int
     UNSUPPORTED_SENTENCES_FIELD_NUMBER: _builtins.int
+    UNSOURCED_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The answer; at most 24 KiB."""
     sha256: _builtins.bytes
@@ -774,6 +776,12 @@ class TurnAnswer(_message.Message):
         the turn returns the whole excerpt. Set only if `model` is "passages", or if the answer of a model has the fallback UNCITED.
         """
 
+    @_builtins.property
+    def unsourced(self) -> _containers.RepeatedCompositeFieldContainer[_byte_range_pb2.ByteRange]:
+        """The sentences, items and rows of the text that name no source, as positions like `Citation.answer_range`, without headings, code, questions and lead-ins. Such a sentence has no citation,
+        and the quotes of the sentence after it lack one of its words, names or numbers. Empty if the text has no citation at all, or if `model` is "passages".
+        """
+
     def __init__(
         self,
         *,
@@ -794,10 +802,11 @@ class TurnAnswer(_message.Message):
         excerpts: _abc.Iterable[_excerpt_pb2.Excerpt] | None = ...,
         more_excerpts: _abc.Iterable[_excerpt_pb2.Excerpt] | None = ...,
         unsupported_sentences: _builtins.int = ...,
+        unsourced: _abc.Iterable[_byte_range_pb2.ByteRange] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "citations", b"citations", "collection", b"collection", "collection_kind", b"collection_kind", "excerpts", b"excerpts", "fallbacks", b"fallbacks", "intent", b"intent", "model", b"model", "more_excerpts", b"more_excerpts", "outcome", b"outcome", "passages_used", b"passages_used", "sha256", b"sha256", "standalone_question", b"standalone_question", "support", b"support", "text", b"text", "unsupported_sentences", b"unsupported_sentences", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "citations", b"citations", "collection", b"collection", "collection_kind", b"collection_kind", "excerpts", b"excerpts", "fallbacks", b"fallbacks", "intent", b"intent", "model", b"model", "more_excerpts", b"more_excerpts", "outcome", b"outcome", "passages_used", b"passages_used", "sha256", b"sha256", "standalone_question", b"standalone_question", "support", b"support", "text", b"text", "unsourced", b"unsourced", "unsupported_sentences", b"unsupported_sentences", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

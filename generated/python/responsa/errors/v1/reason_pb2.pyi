@@ -290,6 +290,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """FAILED_PRECONDITION. The default model cannot be set, because the operator has fixed it. Metadata: setting, e.g. "models.default"."""
     REASON_MODEL_TEST_FAILED: _Reason.ValueType  # 181
     """FAILED_PRECONDITION. The test of the model failed, so nothing was stored. Metadata: outcome, a ModelTestOutcome without its prefix, e.g. "KEY_MISSING"."""
+    REASON_PRICE_UNKNOWN: _Reason.ValueType  # 182
+    """FAILED_PRECONDITION. A quota or budget is in money, and the price of the model is not known, so it cannot be chosen or asked. Metadata: model, e.g. "compatible:house-large"."""
     REASON_AGENT_VERSION_UNFIT: _Reason.ValueType  # 190
     """FAILED_PRECONDITION. This server cannot run the version of the agent, because its release, its models or its parts have changed. Ask for another version. Metadata: agent_version,
     e.g. "agents/chat/versions/3"; cause, e.g. "agent.toml: model.chain: the model “openai:gpt-5” is not available".
@@ -579,6 +581,8 @@ REASON_MODEL_FIXED: Reason.ValueType  # 180
 """FAILED_PRECONDITION. The default model cannot be set, because the operator has fixed it. Metadata: setting, e.g. "models.default"."""
 REASON_MODEL_TEST_FAILED: Reason.ValueType  # 181
 """FAILED_PRECONDITION. The test of the model failed, so nothing was stored. Metadata: outcome, a ModelTestOutcome without its prefix, e.g. "KEY_MISSING"."""
+REASON_PRICE_UNKNOWN: Reason.ValueType  # 182
+"""FAILED_PRECONDITION. A quota or budget is in money, and the price of the model is not known, so it cannot be chosen or asked. Metadata: model, e.g. "compatible:house-large"."""
 REASON_AGENT_VERSION_UNFIT: Reason.ValueType  # 190
 """FAILED_PRECONDITION. This server cannot run the version of the agent, because its release, its models or its parts have changed. Ask for another version. Metadata: agent_version,
 e.g. "agents/chat/versions/3"; cause, e.g. "agent.toml: model.chain: the model “openai:gpt-5” is not available".

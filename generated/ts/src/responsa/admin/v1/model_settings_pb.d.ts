@@ -68,6 +68,21 @@ export declare type DefaultModel = Message<"responsa.admin.v1.DefaultModel"> & {
    * @generated from field: int32 window = 7;
    */
   window: number;
+
+  /**
+   * What a million tokens cost that the model reads, in millionths of a US dollar, e.g. 500000; 0 if they cost nothing. Unset: the price that the server knows, nothing at an
+   * address of this machine or of a private network, or not known. Set together with output_usd_micros.
+   *
+   * @generated from field: optional int64 input_usd_micros = 8;
+   */
+  inputUsdMicros?: bigint | undefined;
+
+  /**
+   * What a million tokens cost that the model writes, in millionths of a US dollar.
+   *
+   * @generated from field: optional int64 output_usd_micros = 9;
+   */
+  outputUsdMicros?: bigint | undefined;
 };
 
 /**

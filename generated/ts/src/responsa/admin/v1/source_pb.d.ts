@@ -296,7 +296,7 @@ export declare type SyncResult = Message<"responsa.admin.v1.SyncResult"> & {
   created: number;
 
   /**
-   * The number of documents that got a new version.
+   * The number of documents that got a new version, which a search now finds.
    *
    * @generated from field: int32 updated = 2;
    */
@@ -322,6 +322,13 @@ export declare type SyncResult = Message<"responsa.admin.v1.SyncResult"> & {
    * @generated from field: int32 failed = 5;
    */
   failed: number;
+
+  /**
+   * The number of files of a folder that it left out, because their suffix is that of no format, or of source code that the folder does not ask for.
+   *
+   * @generated from field: int32 skipped = 6;
+   */
+  skipped: number;
 };
 
 /**

@@ -8,6 +8,7 @@ import type { Duration, Timestamp, Value } from "@bufbuild/protobuf/wkt";
 import type { Citation } from "./citation_pb.js";
 import type { CollectionKind } from "../../type/v1/collection_kind_pb.js";
 import type { Excerpt } from "./excerpt_pb.js";
+import type { ByteRange } from "../../type/v1/byte_range_pb.js";
 import type { Status } from "../../../google/rpc/status_pb.js";
 import type { ToolFault, ToolSource } from "./tool_pb.js";
 
@@ -602,6 +603,14 @@ export declare type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
    * @generated from field: int32 unsupported_sentences = 20;
    */
   unsupportedSentences: number;
+
+  /**
+   * The sentences, items and rows of the text that name no source, as positions like `Citation.answer_range`, without headings, code, questions and lead-ins. Such a sentence has no citation,
+   * and the quotes of the sentence after it lack one of its words, names or numbers. Empty if the text has no citation at all, or if `model` is "passages".
+   *
+   * @generated from field: repeated responsa.type.v1.ByteRange unsourced = 21;
+   */
+  unsourced: ByteRange[];
 };
 
 /**

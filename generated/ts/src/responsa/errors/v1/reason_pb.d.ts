@@ -712,6 +712,13 @@ export enum Reason {
   MODEL_TEST_FAILED = 181,
 
   /**
+   * FAILED_PRECONDITION. A quota or budget is in money, and the price of the model is not known, so it cannot be chosen or asked. Metadata: model, e.g. "compatible:house-large".
+   *
+   * @generated from enum value: REASON_PRICE_UNKNOWN = 182;
+   */
+  PRICE_UNKNOWN = 182,
+
+  /**
    * FAILED_PRECONDITION. This server cannot run the version of the agent, because its release, its models or its parts have changed. Ask for another version. Metadata: agent_version,
    * e.g. "agents/chat/versions/3"; cause, e.g. "agent.toml: model.chain: the model “openai:gpt-5” is not available".
    *

@@ -1,0 +1,15 @@
+"""Settings that are numbers within limits."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pydantic import Field
+
+Number = TypeVar("Number", int, float)
+
+
+def limit(default: Number, least: Number, most: Number, description: str) -> Number:
+    """A setting: its default, its least and its largest value, and what it is."""
+    number: Number = Field(default=default, ge=least, le=most, description=description)
+    return number
