@@ -1072,6 +1072,10 @@ pub struct DefaultModel {
     /// The most tokens of a prompt and its answer together: 0 if it is not known, or from 512. The server then learns it from a refusal, if the model's server refuses what is too long.
     #[prost(int32, tag = "7")]
     pub window: i32,
+    /// What the provider calls the model that checks each sentence of an answer against its quotes, in one call after the answer; it may be the language model itself. Empty:
+    /// none. The setting citations.judge takes precedence.
+    #[prost(string, tag = "8")]
+    pub judge: ::prost::alloc::string::String,
 }
 impl ::prost::Name for DefaultModel {
     const NAME: &'static str = "DefaultModel";

@@ -123,7 +123,10 @@ type DefaultModel struct {
 	// language model. Empty: the model on this machine. Only for a provider with takes_embedding. Collections that exist keep theirs until ReindexCollection.
 	Embedding string `protobuf:"bytes,6,opt,name=embedding,proto3" json:"embedding,omitempty"`
 	// The most tokens of a prompt and its answer together: 0 if it is not known, or from 512. The server then learns it from a refusal, if the model's server refuses what is too long.
-	Window        int32 `protobuf:"varint,7,opt,name=window,proto3" json:"window,omitempty"`
+	Window int32 `protobuf:"varint,7,opt,name=window,proto3" json:"window,omitempty"`
+	// What the provider calls the model that checks each sentence of an answer against its quotes, in one call after the answer; it may be the language model itself. Empty:
+	// none. The setting citations.judge takes precedence.
+	Judge         string `protobuf:"bytes,8,opt,name=judge,proto3" json:"judge,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -205,6 +208,13 @@ func (x *DefaultModel) GetWindow() int32 {
 		return x.Window
 	}
 	return 0
+}
+
+func (x *DefaultModel) GetJudge() string {
+	if x != nil {
+		return x.Judge
+	}
+	return ""
 }
 
 // ModelProvider is a provider whose models can be the default model.
@@ -605,7 +615,7 @@ var File_responsa_admin_v1_model_settings_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_model_settings_proto_rawDesc = "" +
 	"\n" +
-	"&responsa/admin/v1/model_settings.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb1\x03\n" +
+	"&responsa/admin/v1/model_settings.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf2\x03\n" +
 	"\fDefaultModel\x12C\n" +
 	"\bprovider\x18\x01 \x01(\tB'\xe2A\x01\x01\xbaH r\x1b2\x19^[a-z0-9][a-z0-9-]{0,31}$\xd8\x01\x01R\bprovider\x12?\n" +
 	"\x05model\x18\x02 \x01(\tB)\xe2A\x01\x01\xbaH\"r\x1d2\x1b^[A-Za-z0-9_./@:+-]{1,200}$\xd8\x01\x01R\x05model\x12G\n" +
@@ -613,7 +623,8 @@ const file_responsa_admin_v1_model_settings_proto_rawDesc = "" +
 	"\bbase_url\x18\x04 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\abaseUrl\x122\n" +
 	"\aapi_key\x18\x05 \x01(\tB\x19\xe2A\x01\x04\xbaH\x12r\r(\x80\b2\b^[!-~]+$\xd8\x01\x01R\x06apiKey\x12G\n" +
 	"\tembedding\x18\x06 \x01(\tB)\xe2A\x01\x01\xbaH\"r\x1d2\x1b^[A-Za-z0-9_./@:+-]{1,200}$\xd8\x01\x01R\tembedding\x12,\n" +
-	"\x06window\x18\a \x01(\x05B\x14\xe2A\x01\x01\xbaH\r\x1a\b\x18\x80\xad\xe2\x04(\x80\x04\xd8\x01\x01R\x06window\"\xa7\x03\n" +
+	"\x06window\x18\a \x01(\x05B\x14\xe2A\x01\x01\xbaH\r\x1a\b\x18\x80\xad\xe2\x04(\x80\x04\xd8\x01\x01R\x06window\x12?\n" +
+	"\x05judge\x18\b \x01(\tB)\xe2A\x01\x01\xbaH\"r\x1d2\x1b^[A-Za-z0-9_./@:+-]{1,200}$\xd8\x01\x01R\x05judge\"\xa7\x03\n" +
 	"\rModelProvider\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04name\x12'\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\vdisplayName\x12\x1f\n" +

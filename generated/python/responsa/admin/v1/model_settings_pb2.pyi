@@ -85,6 +85,7 @@ class DefaultModel(_message.Message):
     API_KEY_FIELD_NUMBER: _builtins.int
     EMBEDDING_FIELD_NUMBER: _builtins.int
     WINDOW_FIELD_NUMBER: _builtins.int
+    JUDGE_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """The name of a provider of ModelSettings, e.g. "openai". Only if there is no model, so that answers show passages, this and all other fields are empty."""
     model: _builtins.str
@@ -105,6 +106,10 @@ class DefaultModel(_message.Message):
     """
     window: _builtins.int
     """The most tokens of a prompt and its answer together: 0 if it is not known, or from 512. The server then learns it from a refusal, if the model's server refuses what is too long."""
+    judge: _builtins.str
+    """What the provider calls the model that checks each sentence of an answer against its quotes, in one call after the answer; it may be the language model itself. Empty:
+    none. The setting citations.judge takes precedence.
+    """
     def __init__(
         self,
         *,
@@ -115,10 +120,11 @@ class DefaultModel(_message.Message):
         api_key: _builtins.str = ...,
         embedding: _builtins.str = ...,
         window: _builtins.int = ...,
+        judge: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "base_url", b"base_url", "embedding", b"embedding", "key_name", b"key_name", "model", b"model", "provider", b"provider", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "base_url", b"base_url", "embedding", b"embedding", "judge", b"judge", "key_name", b"key_name", "model", b"model", "provider", b"provider", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -68,6 +68,14 @@ export declare type DefaultModel = Message<"responsa.admin.v1.DefaultModel"> & {
    * @generated from field: int32 window = 7;
    */
   window: number;
+
+  /**
+   * What the provider calls the model that checks each sentence of an answer against its quotes, in one call after the answer; it may be the language model itself. Empty:
+   * none. The setting citations.judge takes precedence.
+   *
+   * @generated from field: string judge = 8;
+   */
+  judge: string;
 };
 
 /**
