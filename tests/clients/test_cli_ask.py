@@ -150,8 +150,6 @@ async def test_a_refusal_is_followed_by_the_closest_passages(server: Scripted, r
     assert (await responsa("ask", "Who?")).out.splitlines() == [
         "Nothing in the documents supports an answer.",
         "",
-        "Closest passages",
-        "",
         "[1] Letters › Authors (post, letters.md, bytes 0-16)",
         "    Émile wrote it.",
     ]

@@ -112,7 +112,7 @@ describe("outcomeOf", () => {
   it("of an answer that names no source says so, and shows the closest passages", () => {
     const value = { model: "openai:x", moreExcerpts: [{ title: "Tides" }], fallbacks: [fallback(FallbackKind.UNCITED), fallback(FallbackKind.TEXT_ONLY)] };
     const found = outcomeOf(ended({ case: "answer", value } as Event), "Tutor")!;
-    expect(found.closest?.map((one) => one.title)).toEqual(["Tides"]);
+    expect([found.closest?.named, found.closest?.excerpts[0]?.title]).toEqual([false, "Tides"]);
     expect(found.fallbacks).toEqual(["No sentence of this answer names a source.", fellBack(value.fallbacks[1]!)]);
   });
 
@@ -144,9 +144,14 @@ describe("outcomeOf", () => {
 describe("words", () => {
   it("distinguishes refusals", () => {
     const reasons = [RefusalReason.NO_SUPPORT, RefusalReason.OUT_OF_SCOPE, RefusalReason.UNSAFE, RefusalReason.BUDGET, RefusalReason.QUOTA, RefusalReason.NEEDS_MODEL];
-    expect(new Set(reasons.map((one) => refusalWords(one).heading)).size).toBe(reasons.length);
-    expect(refusalWords(99 as RefusalReason)).toEqual(refusalWords(RefusalReason.NO_SUPPORT));
-    expect(refusalWords(RefusalReason.NO_SUPPORT).heading).toBe("I found no answer");
+    expect(new Set(reasons.map((one) => refusalWords(one, "").heading)).size).toBe(reasons.length);
+    expect(refusalWords(RefusalReason.UNSAFE, "Not this.\n\nOr that.").text).toBe("Not this.\n\nOr that.");
+  });
+
+  it("shows the heading with which a search without an answer begins", () => {
+    const { heading, text, end } = refusalWords(RefusalReason.NO_SUPPORT, "Nothing close was found\n\nI searched all of it.");
+    expect([heading, text, end]).toEqual(["Nothing close was found", "I searched all of it.", ""]);
+    expect(refusalWords(99 as RefusalReason, "Ask the desk.")).toMatchObject({ heading: "", text: "Ask the desk." });
   });
 
   it("has a name for every step whose status has no message", () => {
@@ -179,6 +184,6 @@ describe("the origin of an answer", () => {
 
   it("of a refusal is replaced by the closest passages", () => {
     const closest = ended({ case: "refused", value: { reason: RefusalReason.NO_SUPPORT, excerpts: [{ title: "Search" }] } } as Event);
-    expect(outcomeOf(closest, "")?.closest?.map((one) => one.title)).toEqual(["Search"]);
+    expect(outcomeOf(closest, "")?.closest).toMatchObject({ named: true, excerpts: [{ title: "Search" }] });
   });
 });

@@ -13,14 +13,14 @@ _TITLES: Final[Mapping[str, str]] = {
 _CAUSES: Final[Mapping[str, Mapping[str, str]]] = {
     "en": {
         "no_model": "No language model is configured",
-        "declined": "The language model found no answer",
+        "declined": "The model found no answer in these passages",
         "uncited": "The language model wrote nothing that the documents support",
         "budget": "An answer by the language model would exceed a limit",
         "": "The language model is not available at the moment",
     },
     "de": {
         "no_model": "Es ist kein Sprachmodell eingestellt",
-        "declined": "Das Sprachmodell hat keine Antwort gefunden",
+        "declined": "Das Modell hat in diesen Stellen keine Antwort gefunden",
         "uncited": "Das Sprachmodell hat nichts geschrieben, was die Dokumente belegen",
         "budget": "Eine Antwort des Sprachmodells würde ein Limit überschreiten",
         "": "Das Sprachmodell ist gerade nicht verfügbar",

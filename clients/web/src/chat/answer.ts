@@ -5,7 +5,7 @@ import { RefusalReason } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { waysOn, type AskingHooks } from "./actions.js";
 import { codeButton, copyButton, withSources } from "./copy.js";
 import { button, element, WRITTEN } from "../widgets/dom.js";
-import { refusalText, refusalWords, type Origin, type Outcome } from "./outcome.js";
+import { refusalWords, type Origin, type Outcome } from "./outcome.js";
 import { fetchedBy, linkOf } from "./fetched.js";
 import { datedOf, parts, placeOf, sources } from "./parts.js";
 import { flawsOf } from "./flaws.js";
@@ -142,7 +142,8 @@ function addressOf(uri: string, fetched: boolean): HTMLElement {
 /** Shows a refusal, which is an outcome like an answer but has no sources. */
 export function refusal(question: string, text: string, reason: RefusalReason, asking: AskingHooks): HTMLElement {
   const ways = reason === RefusalReason.NO_SUPPORT ? [waysOn(question, asking)] : [];
-  return element("div", { class: "refusal" }, element("strong", {}, refusalWords(reason).heading), element("p", WRITTEN, refusalText(reason, text)), ...ways);
+  const words = refusalWords(reason, text);
+  return element("div", { class: "refusal" }, ...(words.heading ? [element("strong", WRITTEN, words.heading)] : []), element("p", WRITTEN, words.text), ...ways);
 }
 
 /** Says where an answer comes from, and names the collection as soon as its name is known. */
@@ -153,9 +154,9 @@ function originLine({ text, collection }: Origin, { label }: Pick<CardHooks, "la
 }
 
 /** The note below an answer or another outcome; undefined if there is nothing to report. */
-export function outcomeNote(question: string, { who, fallbacks, origin, closest = [] }: Outcome, hooks: CardHooks): HTMLElement | undefined {
+export function outcomeNote(question: string, { who, fallbacks, origin, closest }: Outcome, hooks: CardHooks): HTMLElement | undefined {
   const note = element("div", { class: "outcome note" });
-  if (closest.length > 0) note.append(closestView(question, closest, hooks));
+  if (closest && closest.excerpts.length > 0) note.append(closestView(question, closest, hooks));
   if (origin) note.append(originLine(origin, hooks));
   if (fallbacks.length > 0) {
     const rows = fallbacks.map((one) => element("li", WRITTEN, one));

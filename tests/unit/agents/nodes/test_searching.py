@@ -29,7 +29,7 @@ from responsa_server.agents.nodes.searching import (
     distinct,
     queries_of,
 )
-from responsa_server.domain.answers import Evidence
+from responsa_server.domain.answers import Evidence, Ranking
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.events import Fallback, FallbackKind, RefusalReason, Usage
 from responsa_server.domain.models import Ended, ModelError, ModelFault, ModelPiece, TextPiece
@@ -237,42 +237,64 @@ async def test_a_refusal_says_why(intent: str, always: bool, reason: RefusalReas
     assert ("I searched" in output.refusal.message) is not out
 
 
+@pytest.mark.parametrize(
+    ("question", "support", "declined", "heading"),
+    [
+        ("Who built the lighthouse?", 0.4, False, "Closest passages"),
+        ("Who built the lighthouse?", 0.0, False, "Nothing close was found"),
+        ("Who built the lighthouse?", 0.9, True, "The model found no answer in these passages"),
+        ("Wer hat den Leuchtturm gebaut?", 0.4, False, "Nächstliegende Stellen"),
+        ("Wer hat den Leuchtturm gebaut?", 0.0, False, "Nichts Naheliegendes gefunden"),
+        (
+            "Wer hat den Leuchtturm gebaut?",
+            0.9,
+            True,
+            "Das Modell hat in diesen Stellen keine Antwort gefunden",
+        ),
+    ],
+)
+async def test_only_a_model_finds_that_passages_have_no_answer(
+    question: str, support: float, *, declined: bool, heading: str
+) -> None:
+    found = Ranking(support=support)
+    given = RefuseInput(question=question, evidence=evidence(), ranking=found, declined=declined)
+    message = (await Refuse(NodeParts()).process(given, Turn().run)).refusal.message
+    shown, searched = message.split("\n\n")
+    assert (shown, question in searched) == (heading, True)
+
+
 async def test_a_refusal_says_which_collections_were_searched_and_does_not_name_them() -> None:
     traits = replace(Traits(), retrieval=retrieval(collections=("secret",)))
     for asked, said in (
         ((), "what you may read of this agent's collections"),
-        (("theirs",), "the chosen collection"),
-        (("theirs", "others"), "the chosen collections"),
+        (("theirs",), "the chosen collections"),
     ):
         given = RefuseInput(question="Why?", collections=asked, evidence=evidence())
         message = (await Refuse(NodeParts(traits=traits)).process(given, Turn().run)).refusal.message
-        assert message.startswith(f"I searched {said} for ")
+        assert f"I searched {said} for " in message
         assert "secret" not in message
 
 
 @pytest.mark.parametrize(
-    ("collections", "passages", "says"),
+    ("collections", "passages", "remedy"),
     [
         (
             (),
             0,
-            "I searched the documents that match the filter “labels.team = legal” for “Why?” and found nothing that fits.",
+            "Use the words that your documents use,",
         ),
         (
             ("law",),
             1,
-            (
-                "I searched the documents of the chosen collection that match the filter “labels.team = "
-                "legal” for “Why?” and found nothing that fits."
-            ),
+            "Name the subject in full,",
         ),
     ],
 )
-async def test_a_refusal_names_the_filter(collections: tuple[str, ...], passages: int, says: str) -> None:
+async def test_a_refusal_names_the_filter(collections: tuple[str, ...], passages: int, remedy: str) -> None:
     found = replace(evidence(), passages=passages)
     given = RefuseInput(
         question="Why?", collections=collections, document_filter="labels.team = legal", evidence=found
     )
     message = (await Refuse(NodeParts()).process(given, Turn().run)).refusal.message
-    assert message.startswith(says)
-    assert ("ask without the filter" in message) is (passages == 0)
+    said = "I searched the documents that match the filter “labels.team = legal” for “Why?”. "
+    assert message.startswith(f"Nothing close was found\n\n{said}{remedy}")
