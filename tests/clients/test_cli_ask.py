@@ -84,6 +84,8 @@ async def test_the_answer_has_marks_and_sources(server: Scripted, responsa: Comm
         '    "Émile wrote it."',
         "[2] Letters (letters.md)",
         '    "It was in 1898."',
+        "",
+        "Responsa checked that the quotes are there, not that they are right.",
     ]
     assert server.authorizations == [f"Bearer {KEY}"]
 

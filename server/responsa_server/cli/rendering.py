@@ -18,6 +18,7 @@ from responsa_client.results import Outcome
 from responsa_server.cli.output import one_line
 from responsa_server.domain.formatting import counted
 from responsa_server.text.cited import Place, give_numbers, in_order, marks_of, place_of, words_instead
+from responsa_server.text.why_passages import tell_unchecked
 
 _QUOTE = 240
 _ARGUMENTS = 160
@@ -46,7 +47,8 @@ def answer_notes(answer: turn_pb2.TurnAnswer, *, verbose: bool = False) -> str:
         notes.append("(The answer was cut off at its length limit.)")
     if answer.citations:
         notes.append("Sources\n" + "\n".join(_sources(answer, _places(answer.citations), verbose=verbose)))
-    return "\n\n".join(notes)
+    notes.append(tell_unchecked(answer.citations))
+    return "\n\n".join(filter(None, notes))
 
 
 def _places(citations: Sequence[citation_pb2.Citation]) -> Mapping[Place, int]:

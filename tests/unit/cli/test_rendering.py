@@ -81,6 +81,17 @@ def test_below_each_source_stands_what_a_reader_should_know() -> None:
     assert "bytes" not in answer_notes(answer)
 
 
+def test_what_nothing_has_judged_is_said_once() -> None:
+    line = "Responsa checked that the quotes are there, not that they are right."
+    both = [cited(3, 0), cited(8, 9)]
+    for verdict in (citation_pb2.JUDGE_VERDICT_UNDECIDED, citation_pb2.JUDGE_VERDICT_NONE):
+        for one in both:
+            one.verdict = verdict
+        notes = answer_notes(turn_pb2.TurnAnswer(text="One. Two.", citations=both))
+        assert notes.count(line) == notes.endswith(f"\n\n{line}")
+        assert (line in notes) is (verdict == citation_pb2.JUDGE_VERDICT_NONE)
+
+
 def test_ranges_that_cut_characters_or_lie_beyond_do_no_harm() -> None:
     assert answer_text(turn_pb2.TurnAnswer(text="é!", citations=[cited(1, 0)])).startswith("é [1]!")
     assert answer_text(turn_pb2.TurnAnswer(text="é!", citations=[cited(99, 0)])).startswith("é! [1]\n")

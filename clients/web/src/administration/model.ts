@@ -8,13 +8,13 @@ import type { Administrator } from "../server/people.js";
 import { t, type Key } from "../language/administration/texts.js";
 import { moment, money } from "../text/facts.js";
 import { button, element, mixed, replace, WRITTEN } from "../widgets/dom.js";
-import { choiceEntry, Entry, lacking, placed, textEntry } from "../widgets/fields.js";
+import { boxEntry, choiceEntry, Entry, lacking, placed, textEntry } from "../widgets/fields.js";
 import type { Part } from "../widgets/tabbed.js";
 import { offerReindexing } from "./reindexing.js";
 
 const PLAIN = { spellcheck: "false", autocapitalize: "none" } as const;
 
-type Field = "provider" | "model" | "window" | "embedding" | "api_key" | "key_name" | "base_url";
+type Field = "provider" | "model" | "judge" | "window" | "embedding" | "api_key" | "key_name" | "base_url";
 
 /** The words for the steps of a test and for what is learned of a model, by their names in the contract. */
 const STEPS: Readonly<Record<string, Key>> = { answer: "stepAnswer", prompt: "stepPrompt", tool: "stepTool", schema: "stepSchema", window: "stepWindow", embedding: "stepEmbedding" };
@@ -52,7 +52,9 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
   };
   const wanted = () => {
     const value = (name: Field) => (entries && form.contains(entries[name].root) ? entries[name].control.value.trim() : "");
-    return { provider: value("provider"), model: value("model"), embedding: value("embedding"), apiKey: value("api_key"), keyName: value("key_name"), baseUrl: value("base_url"), window: Number(value("window")) };
+    const judge = entries?.judge.control;
+    const judges = judge instanceof HTMLInputElement && form.contains(judge) && judge.checked;
+    return { provider: value("provider"), model: value("model"), judge: judges ? judge.value || value("model") : "", embedding: value("embedding"), apiKey: value("api_key"), keyName: value("key_name"), baseUrl: value("base_url"), window: Number(value("window")) };
   };
   const act = async (meanwhile: string, does: () => Promise<void>) => {
     const all = entries;
@@ -84,7 +86,7 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
     say(t(now.models.length > 0 ? "modelSaved" : "passagesSaved"));
   };
   /** Draw the fields that the provider takes. `listed`: the models that it says it has, `windows`: with their windows. */
-  const fill = (now: Partial<Pick<DefaultModel, "provider" | "model" | "embedding" | "apiKey" | "keyName" | "baseUrl" | "window">> = {}, listed: readonly string[] = [], windows: Readonly<Record<string, number>> = {}) => {
+  const fill = (now: Partial<Pick<DefaultModel, "provider" | "model" | "judge" | "embedding" | "apiKey" | "keyName" | "baseUrl" | "window">> = {}, listed: readonly string[] = [], windows: Readonly<Record<string, number>> = {}) => {
     const chosen = providers.find((one) => one.name === now.provider);
     const provider = choiceEntry(t("provider"), [["", t("noProvider")], ...providers.map((one) => [one.name, one.displayName] as const)]);
     provider.control.value = chosen?.name ?? "";
@@ -104,6 +106,9 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
     };
     model.control.addEventListener("change", fillWindow);
     fillWindow();
+    const judge = boxEntry(t("judge"), t("judgeNote"));
+    judge.control.checked = Boolean(now.judge);
+    judge.control.value = now.judge && now.judge !== now.model ? now.judge : "";
     const own = chosen?.keyName ?? "";
     const keeps = stored?.keyStored && stored.defaultModel?.provider === now.provider;
     const key = textEntry(t("apiKey"), { type: "password", maxlength: "1024", ...PLAIN }, t(chosen?.keyFound ? "keyFound" : keeps ? "keyKept" : "keyNote", { key: own }));
@@ -117,9 +122,9 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
     const embedding = priced.length > 0 ? choiceEntry(t("embeddingOf"), [["", t("ownEmbedding")], ...priced], t("embeddingOfNote")) : textEntry(t("embeddingOf"), { maxlength: "200", placeholder: t("ownEmbedding"), ...PLAIN }, t("embeddingOfNote"));
     if (now.embedding && priced.length > 0 && !priced.some(([name]) => name === now.embedding)) embedding.control.append(element("option", { value: now.embedding }, now.embedding));
     embedding.control.value = now.embedding ?? "";
-    entries = { provider, base_url: url, api_key: key, key_name: named, model, window, embedding };
+    entries = { provider, base_url: url, api_key: key, key_name: named, model, judge, window, embedding };
     const vectors = chosen?.takesEmbedding && !stored?.embeddingFixedBy ? [embedding] : [];
-    const fields = [provider, ...(chosen ? [...(chosen.takesBaseUrl ? [url] : []), ...(chosen.takesKeyName ? [key] : []), model, ...(chosen.takesKeyName ? [window] : []), ...vectors] : [])];
+    const fields = [provider, ...(chosen ? [...(chosen.takesBaseUrl ? [url] : []), ...(chosen.takesKeyName ? [key] : []), model, judge, ...(chosen.takesKeyName ? [window] : []), ...vectors] : [])];
     const host = element("p", { class: "note" });
     const tellHost = () => {
       const address = chosen?.takesBaseUrl ? url.control.value.trim() : chosen?.baseUrl ?? "";

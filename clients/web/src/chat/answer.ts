@@ -1,6 +1,6 @@
 /** Shows an answer's text with a chip after every part that a citation supports, and the list of the cited documents. */
 
-import { QuoteOrigin, type Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
+import { JudgeVerdict, QuoteOrigin, type Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { RefusalReason } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { waysOn, type AskingHooks } from "./actions.js";
 import { codeButton, copyButton, withSources } from "./copy.js";
@@ -74,7 +74,7 @@ export class AnswerView {
   }
 
   #showSources(): void {
-    this.root.querySelector(".sources")?.remove();
+    for (const old of this.root.querySelectorAll(".sources, .unchecked")) old.remove();
     const found = sources(this.#citations);
     if (found.length === 0) return;
     const list = element("ul", { class: "sources", "aria-label": t("sources") });
@@ -91,7 +91,8 @@ export class AnswerView {
       if (source.uri && (source.fetched || source.uri !== source.title)) row.append(addressOf(source.uri, source.fetched !== ""));
       list.append(row);
     }
-    this.root.append(list);
+    const unchecked = this.#citations.some(({ quote, verdict }) => quote && verdict === JudgeVerdict.NONE);
+    this.root.append(list, ...(unchecked ? [element("p", { class: "unchecked note" }, t("unchecked"))] : []));
   }
 
   #chip(index: number, flaws: readonly string[]): HTMLElement {

@@ -252,6 +252,7 @@ export const de: Messages = {
   passageDiffers: "Die Stelle hat etwas anderes als „{text}“",
   notInPassage: "„{text}“ steht nicht in der Stelle",
   differs: "weicht ab",
+  unchecked: "Responsa hat geprüft, dass die Zitate dort stehen, nicht, dass sie stimmen.",
   unsourced: { one: "{count} Satz nennt keine Quelle", other: "{count} Sätze nennen keine Quelle" },
   fromSamples: "Diese Antwort stammt aus Beispieldokumenten, nicht aus Ihren eigenen",
   fromDocs: "Diese Antwort stammt aus der Dokumentation von Responsa, nicht aus Ihren eigenen Dokumenten",

@@ -251,6 +251,7 @@ export const en = {
   passageDiffers: "The passage has something else than “{text}”",
   notInPassage: "“{text}” is not in the passage",
   differs: "differs",
+  unchecked: "Responsa checked that the quotes are there, not that they are right.",
   unsourced: { one: "{count} sentence names no source", other: "{count} sentences name no source" },
   fromSamples: "This answer comes from sample documents, not from your own",
   fromDocs: "This answer comes from Responsa’s documentation, not from your own documents",

@@ -15,7 +15,7 @@ from responsa_formats.text.languages import language_of
 from responsa_server.text.cited import Place, give_numbers, in_order, marks_of, place_of, words_instead
 from responsa_server.text.disarming import disarm_quoted
 from responsa_server.text.layout import with_marks
-from responsa_server.text.why_passages import why_passages
+from responsa_server.text.why_passages import tell_unchecked, why_passages
 
 
 def sources(cited: Iterable[Citation]) -> Sequence[Citation]:
@@ -78,17 +78,24 @@ _WORDS: Final[Mapping[str, tuple[str, str, str]]] = {
 
 
 def list_sources(
-    text: str, citations: Sequence[Citation], numbers: Mapping[Place, int], link: Callable[[Citation], str]
+    text: str,
+    citations: Sequence[Citation],
+    numbers: Mapping[Place, int],
+    link: Callable[[Citation], str],
+    *,
+    written: bool = True,
 ) -> str:
     """The sources of an answer as Markdown, to stand below its text; "" without citations. One line each, with the
     number of its marks, its title and its page, and with the first words of the quote if another source has the title.
 
     text: the answer, whose language the list has if it is German, else English. link: the address of a source, "" for
-    none. Titles and addresses are those of documents: nothing in them makes markup.
+    none. written: whether a model has written the text; if no other has judged it, the last line says so. Titles and
+    addresses are those of documents: nothing in them makes markup.
     """
     if not citations:
         return ""
-    heading, page, quoted = _WORDS.get(language_of(text), _WORDS["en"])
+    language = language_of(text)
+    heading, page, quoted = _WORDS.get(language, _WORDS["en"])
     first = {numbers[place_of(citation)]: citation for citation in reversed(in_order(citations))}
     titles = {number: _plain(citation.title, _TITLE) or _UNTITLED for number, citation in first.items()}
     often = Counter(titles.values())
@@ -98,6 +105,8 @@ def list_sources(
         line = f"{number}. {_link_to(titles[number], link(citation))}{named}"
         words = _plain(citation.quote, _FIRST_WORDS) if often[titles[number]] > 1 else ""
         lines.append(f"{line}: {quoted.format(words)}" if words else line)
+    if written and (unchecked := tell_unchecked(citations, language)):
+        lines += ["", f"*{unchecked}*"]
     return "\n".join([f"{heading}:", "", *lines])
 
 
@@ -114,9 +123,10 @@ def with_sources(answer: TurnAnswer) -> str:
     text, cited = answer.text, sources(answer.citations)
     numbers = dict[Place, int]()
     give_numbers(cited, numbers)
-    below = list_sources(text, cited, numbers, lambda citation: web_address(citation.uri))
+    above = why(answer)
+    below = list_sources(text, cited, numbers, lambda each: web_address(each.uri), written=not above)
     marked = with_marks(text, marks_of(text, cited, numbers))
-    return "\n\n".join(filter(None, [why(answer), marked, below]))
+    return "\n\n".join(filter(None, [above, marked, below]))
 
 
 def with_passages(refused: TurnRefused) -> str:

@@ -19,6 +19,7 @@ def to_default_model(model: pb.DefaultModel) -> DefaultModel:
         model.base_url,
         model.embedding,
         model.window,
+        model.judge,
         model.api_key,
     )
 

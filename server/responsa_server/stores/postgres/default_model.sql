@@ -1,18 +1,18 @@
 -- The default model of the installation. The role responsa_app reads and writes it.
 
 -- name: get
-SELECT provider, model, key_name, base_url, embedding, sealed_key, "window", update_time FROM responsa.default_model;
+SELECT provider, model, key_name, base_url, embedding, sealed_key, "window", judge, update_time FROM responsa.default_model;
 
 -- name: put
-INSERT INTO responsa.default_model (provider, model, key_name, base_url, embedding, sealed_key, "window")
-VALUES (%(provider)s, %(model)s, %(key_name)s, %(base_url)s, %(embedding)s, %(sealed_key)s, %(window)s)
+INSERT INTO responsa.default_model (provider, model, key_name, base_url, embedding, sealed_key, "window", judge)
+VALUES (%(provider)s, %(model)s, %(key_name)s, %(base_url)s, %(embedding)s, %(sealed_key)s, %(window)s, %(judge)s)
 ON CONFLICT (single) DO UPDATE SET
     provider = excluded.provider, model = excluded.model, key_name = excluded.key_name, base_url = excluded.base_url,
-    embedding = excluded.embedding, sealed_key = excluded.sealed_key, "window" = excluded."window", update_time = now()
+    embedding = excluded.embedding, sealed_key = excluded.sealed_key, "window" = excluded."window", judge = excluded.judge, update_time = now()
     WHERE (default_model.provider, default_model.model, default_model.key_name, default_model.base_url, default_model.embedding,
-        default_model.sealed_key, default_model."window")
+        default_model.sealed_key, default_model."window", default_model.judge)
         IS DISTINCT FROM (excluded.provider, excluded.model, excluded.key_name, excluded.base_url, excluded.embedding, excluded.sealed_key,
-        excluded."window");
+        excluded."window", excluded.judge);
 
 -- name: forget
 DELETE FROM responsa.learned_model WHERE learn_time < now() - interval '1 day';
