@@ -75,6 +75,7 @@ describe("fallbacks", () => {
     [fallback(FallbackKind.PASSAGES, "model", "passages", "no_model"), /^No language model was available \(the agent has no model\)\.$/],
     [fallback(FallbackKind.UNCITED), /^No sentence of this answer names a source\.$/],
     [fallback(FallbackKind.WITHOUT_TOOL, "counter", "passages", "no_model"), /^The tool counter was not used, because only a language model can choose it/],
+    [fallback(FallbackKind.OTHER_LANGUAGE, "de", "en,fr", "no_model"), /^Your question is in German, these documents are in English, French: only words/],
     [fallback(FallbackKind.WITHOUT_RERANKER), /order of the search\.$/],
     [fallback(FallbackKind.SEARCHED_AGAIN, "milestone", "retrieve", "part_unavailable:passages"), /^A passage .* searched again\.$/],
     [fallback(99 as FallbackKind, "", "", "news_of:later"), /^The agent used another fallback \(news of later\)\.$/],

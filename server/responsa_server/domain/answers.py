@@ -38,8 +38,9 @@ class Evidence:
     property `kept`: plain values, and tuples, sets and dataclasses of them, but no text of a document; see
     `EvidenceSource.read_again`. degraded: "text_only" if vectors were not available,
     otherwise "". record: false if the search was for documents about the caller and there are none. collections: the
-    collections of the passages. kinds: the kinds of these collections; empty if the question or its agent named the
-    collections.
+    collections of the passages. languages: the question's and at most two of the documents', if none of these is in the
+    question's, and no vector compares the two; otherwise (). kinds: the kinds of these collections; empty if the question
+    or its agent named the collections.
     """
 
     passages: int
@@ -47,6 +48,7 @@ class Evidence:
     content: object
     degraded: str = ""
     collections: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
     kinds: Mapping[str, CollectionKind] = field(default_factory=dict[str, CollectionKind])
     record: bool = True
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
+from responsa_formats.text.languages import language_of_document
 from responsa_server.domain.answers import (
     DEFAULT_SEARCH,
     CheckedClaim,
@@ -139,9 +140,22 @@ class LibraryEvidence:
             Found(replace(retrieval, kept=limit)),
             TEXT_ONLY if retrieval.text_only else "",
             used,
-            {} if collections else {name: retrieval.kinds[name] for name in used},
+            kinds={} if collections else {name: retrieval.kinds[name] for name in used},
+            languages=await self._compare_languages(caller, questions[-1], retrieval),
             record=record,
         )
+
+    async def _compare_languages(
+        self, caller: Principal, question: str, retrieval: Retrieval
+    ) -> tuple[str, ...]:
+        """See `Evidence.languages`."""
+        own = language_of_document(question)
+        by_words = [each.found.language for each in retrieval.passages if each.score.vector is None]
+        if not own or own in by_words or len(by_words) < len(retrieval.passages):
+            return ()
+        scope = SearchScope(caller, list(retrieval.kinds))
+        languages = await self._retriever.lexical.languages(scope) if retrieval.kinds else ()
+        return (own, *languages[:2]) if languages and own not in languages else ()
 
     async def rank(self, caller: Principal, question: str, evidence: Evidence) -> Ranked:
         ranked = await self._rank(caller, question, evidence)

@@ -304,7 +304,13 @@ def test_every_kind_of_fallback_has_its_sentence() -> None:
         if kind
     }
     assert len(set(said.values())) == len(said) >= 8
+    other = said.pop(turn_pb2.FALLBACK_KIND_OTHER_LANGUAGE)
     assert all(one.endswith(" (write: empty).") for one in said.values())
+    assert other.startswith("Your question is in “write”, these documents are in ")
+    fallback = turn_pb2.Fallback(kind=turn_pb2.FALLBACK_KIND_OTHER_LANGUAGE, source="de", target="en,fr")
+    assert remarks_on(fallbacks=[fallback])[0].startswith(
+        "Your question is in German, these documents are in English and French: only words and numbers"
+    )
     (unknown,) = remarks_on(fallbacks=[turn_pb2.Fallback(kind=99)])  # pyright: ignore[reportArgumentType] - a newer server may send this kind
     assert unknown not in {one.replace(" (write: empty)", "") for one in said.values()}
 

@@ -20,7 +20,7 @@ import { CollectionKind } from "@responsa/contract/responsa/type/v1/collection_k
 import { money } from "../text/facts.js";
 import { whyPassages } from "./excerpts.js";
 import { titleOf } from "./fetched.js";
-import { isEnglish, reasoned, t, type Key } from "../language/language.js";
+import { isEnglish, locale, reasoned, t, type Key } from "../language/language.js";
 
 /** Where an answer comes from. */
 export interface Origin {
@@ -98,8 +98,16 @@ export function fellBack({ kind, source, target, cause }: Fallback): string {
 
 function meant(kind: FallbackKind, source: string, target: string): string {
   if (kind === FallbackKind.PROVIDER) return t("otherModel", { source: source || t("firstModel"), target: target || t("anotherModel") });
+  if (kind === FallbackKind.OTHER_LANGUAGE) {
+    const names = new Intl.DisplayNames([locale()], { type: "language" });
+    return t("otherLanguage", { own: named(names, source), theirs: target.split(",").map((one) => named(names, one)).join(", ") });
+  }
   if (kind === FallbackKind.WITHOUT_TOOL) return t("toolNotUsed", { tool: titleOf(`tools/${source}`) });
   return t(FALLBACKS[kind] ?? "anotherFallback");
+}
+
+function named(names: Intl.DisplayNames, code: string): string {
+  return (code && names.of(code)) || code;
 }
 
 const FALLBACKS: Partial<Record<FallbackKind, Key>> = {

@@ -270,6 +270,7 @@ export const de: Messages = {
   noModelAvailable: "Kein Sprachmodell war verfügbar",
   uncited: "Kein Satz dieser Antwort nennt eine Quelle",
   toolNotUsed: "Das Werkzeug {tool} wurde nicht benutzt, weil nur ein Sprachmodell es wählen kann",
+  otherLanguage: "Ihre Frage ist auf {own}, diese Dokumente sind auf {theirs}: Gesucht wurden nur Wörter und Zahlen, die in beiden vorkommen. Fragen Sie auf {theirs}, oder lassen Sie ein Sprachmodell einstellen, das Fragen übersetzt",
   withoutReranker: "Das Reranking-Modell war nicht verfügbar, deshalb stehen die Textstellen in der Reihenfolge der Suche",
   searchedAgain: "Eine gefundene Textstelle war nicht mehr lesbar, deshalb wurden die Dokumente noch einmal durchsucht",
   anotherFallback: "Der Agent hat eine andere Ausweichlösung verwendet",

@@ -269,6 +269,7 @@ export const en = {
   noModelAvailable: "No language model was available",
   uncited: "No sentence of this answer names a source",
   toolNotUsed: "The tool {tool} was not used, because only a language model can choose it",
+  otherLanguage: "Your question is in {own}, these documents are in {theirs}: only words and numbers that both have were searched. Ask in {theirs}, or have a language model set, which translates questions",
   withoutReranker: "The reranking model was not available, so the passages are in the order of the search",
   searchedAgain: "A passage that was found could not be read any more, so the documents were searched again",
   anotherFallback: "The agent used another fallback",

@@ -187,6 +187,40 @@ async def test_the_agent_says_where_and_how_unless_the_request_says_where() -> N
     assert (found.top_k, found.threshold, found.rerank) == (3, 0.2, False)
 
 
+async def test_without_a_model_a_question_is_searched_with_and_without_the_one_before_it() -> None:
+    shelf = Shelf()
+    for model in (False, True):
+        node = Retrieve(shelf, has_model=model)
+        await node.process(RetrieveInput(question="Where is it?", history=HISTORY), Turn().run)
+    assert [questions for questions, _ in shelf.asked] == [(BY_RULE, "Where is it?"), ("Where is it?",)]
+
+
+async def test_a_question_in_another_language_than_all_documents_is_translated() -> None:
+    shelf, model = Shelf(contents=Evidence(1, 0, {}, languages=("de", "en"))), says({"query": "How long?"})
+    run = Turn().run
+    translator = Rewrite(asker(model), "kb_search_query")
+    await Retrieve(shelf, translator=translator).process(RetrieveInput(question="Wie lang?"), run)
+    assert [questions for questions, _ in shelf.asked] == [("Wie lang?",), ("Wie lang?",)]
+    assert [options.expansions for options in shelf.options] == [(), ("How long?",)]
+    assert (run.fallen, "“en”" in model.prompts[0].messages[0].text) == ([], True)
+    # In a language that a document has, it is searched once, and no model is asked.
+    shelf = Shelf()
+    translator = Rewrite(asker(model), "kb_search_query")
+    await Retrieve(shelf, translator=translator).process(RetrieveInput(question="Wie lang?"), run)
+    assert (len(shelf.asked), len(model.prompts)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "cause"), [(None, "no_model"), (Says(GONE), "model_unavailable:overloaded")]
+)
+async def test_without_a_translation_the_languages_are_told(model: Says | None, cause: str) -> None:
+    shelf, run = Shelf(contents=Evidence(1, 0, {}, languages=("de", "en", "fr"))), Turn().run
+    node = Retrieve(shelf, translator=Rewrite(model and asker(model), "kb_search_query"))
+    await node.process(RetrieveInput(question="Wie lang?"), run)
+    assert run.fallen == [Fallback(FallbackKind.OTHER_LANGUAGE, "de", "en,fr", cause)]
+    assert len(shelf.asked) == 1
+
+
 async def test_a_search_by_words_alone_is_told() -> None:
     shelf = Shelf(contents=Evidence(1, 0, {}, "text_only"))
     run = Turn().run
