@@ -214,6 +214,11 @@ class EvidenceSource(Protocol):
         may not read all of them, or one of them is gone or another. Raises Unavailable."""
         ...
 
+    async def has_rare_word(self, caller: Principal, words: str, collections: tuple[str, ...]) -> bool:
+        """Whether one of these words is in fewer than 1 % of the passages of a collection, or in a single one; a word
+        that stands alone may be in any number of them. collections: as in `search`. Raises Unavailable."""
+        ...
+
     async def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
         """Return the passages for a prompt, the best first, with at most `most_bytes` of UTF-8 in total. Equal evidence
         gives equal passages. Neighbours of a passage are shown with it where they fit whole.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Annotated, Any, Final
 
 from pydantic import Field, JsonValue, create_model
@@ -23,9 +24,9 @@ from responsa_server.agents.engine.node import (
     Run,
 )
 from responsa_server.agents.engine.prompts import Untrusted, neutral
-from responsa_server.agents.engine.rewriting import after_previous, standalone
 from responsa_server.agents.engine.state import StateMessage
 from responsa_server.domain.answers import Evidence, EvidenceSource, Ranking, SearchOptions
+from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.events import Fallback, FallbackKind, Step, Usage
 from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.listing import AllOf, AnyOf, Filter, FilterComparison, Operator
@@ -35,8 +36,7 @@ from responsa_server.domain.turns import MAX_QUESTION_BYTES
 
 
 class RewriterOptions(NodeOptions):
-    """prompt: the file `prompts/NAME.md` with which to ask a model; "" to add the earlier questions of the conversation
-    by rule alone."""
+    """prompt: the file `prompts/NAME.md` with which to ask a model; "" to ask none."""
 
     prompt: PromptName = ""
 
@@ -63,7 +63,7 @@ class RewriteShape(NodeModel):
 
 class Rewrite(Node[RewriteInput, RewriteOutput]):
     """Rewrites the question so that it makes sense without the conversation. A model does this. If there is no model,
-    or the model fails, the earlier questions of the conversation are added to the question."""
+    or the model fails, the last answered question of the conversation is added to the question."""
 
     name = "rewrite"
     input_model = RewriteInput
@@ -84,7 +84,7 @@ class Rewrite(Node[RewriteInput, RewriteOutput]):
                 return RewriteOutput(standalone_question=await self.ask(inputs, run))
             except FAILURES as error:
                 run.fell_back(Fallback(FallbackKind.RULE, self.name, "rule", cause(error)))
-        rewritten = standalone(inputs.question, inputs.history) or ""
+        rewritten = after_previous(inputs.question, inputs.history) or ""
         return RewriteOutput(standalone_question=rewritten)
 
     async def ask(self, inputs: RewriteInput, run: Run, language: str = "") -> str:
@@ -98,6 +98,17 @@ class Rewrite(Node[RewriteInput, RewriteOutput]):
         rewritten = " ".join(answer.query.split())
         same = rewritten.casefold() == " ".join(inputs.question.split()).casefold()
         return "" if same or len(rewritten.encode()) > MAX_QUESTION_BYTES else rewritten
+
+
+def after_previous(question: str, history: Sequence[StateMessage]) -> str | None:
+    """The question with the last answered question before it; None if there is none."""
+    before = [
+        asked.text
+        for asked, answer in pairwise(history)
+        if asked.speaker is Speaker.USER and answer.speaker is Speaker.ASSISTANT and not answer.refused
+    ]
+    joined = f"{question.strip()} ({before[-1]})" if before else ""
+    return joined if joined and len(joined.encode()) <= MAX_QUESTION_BYTES else None
 
 
 REWRITER: Final = NodeKind(
