@@ -531,6 +531,7 @@ CREATE TABLE responsa.default_model (
     embedding text NOT NULL CHECK (octet_length(embedding) <= 200), -- the provider's model for new collections; '': the server's own
     sealed_key bytea NOT NULL CHECK (octet_length(sealed_key) <= 2048), -- the key that an owner has entered, under the installation's secret; '': none
     "window" integer NOT NULL CHECK ("window" BETWEEN 0 AND 10000000), -- in tokens; 0: not known
+    judge text NOT NULL CHECK (octet_length(judge) <= 200), -- the provider's model that checks answers; '': none
     input_usd_micros bigint CHECK (input_usd_micros >= 0), -- of a million tokens that the model reads; NULL: an owner gave no price
     output_usd_micros bigint CHECK ((output_usd_micros IS NULL) = (input_usd_micros IS NULL) AND output_usd_micros >= 0),
     update_time timestamptz NOT NULL DEFAULT now()

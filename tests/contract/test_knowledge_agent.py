@@ -181,7 +181,7 @@ CASES: Final[Mapping[str, Case]] = {
         fallbacks=[Fallback(FallbackKind.PASSAGES, "model", "passages", "no_model"), *without("no_model")],
     ),
     "no_model_and_no_documents": Case(
-        ("found nothing that fits",),
+        ("Nothing close was found",),
         frozenset(),
         documents=None,
         end=TurnState.REFUSED,

@@ -40,6 +40,12 @@ def text_of(*texts: Text) -> str:
     return parse(pdf(texts)).canonical_text
 
 
+def test_a_numbered_section_is_no_title() -> None:
+    titles = ("The mill", "1. Duties", "2.1 Duties", "2027 in figures")
+    documents = [parse(pdf([Text(50, 700, title, 20), *lines(50, 660, *LEFT)])) for title in titles]
+    assert [document.title for document in documents] == ["The mill", "a", "a", "2027 in figures"]
+
+
 def test_paragraphs_and_headings() -> None:
     document = parse(
         pdf(

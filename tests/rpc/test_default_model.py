@@ -76,6 +76,7 @@ async def test_an_owner_stores_a_model_that_works_and_the_log_says_so(served: Se
         ("provider", pb.DefaultModel(provider="unheard", model="m")),
         ("embedding", pb.DefaultModel(provider="anthropic", model="m", embedding="e")),
         ("provider", pb.DefaultModel(model="m")),
+        ("judge", pb.DefaultModel(provider="scripted", model="strong", judge="unheard")),
         ("model", pb.DefaultModel(provider="scripted", model="unheard")),
         # No other secret of the server can be sent to an address that somebody enters.
         ("key_name", pb.DefaultModel(provider="openai", model="m", key_name="WEATHER_API_KEY")),
@@ -395,6 +396,20 @@ async def test_each_vendor_lists_its_models(wire: WireServer, body: object, path
 async def test_a_test_needs_a_provider(served: Served) -> None:
     error = await failed(served.ann.TestModel(admin.TestModelRequest(default_model=pb.DefaultModel())))
     assert list(error.violations) == ["default_model.provider"]
+
+
+async def test_the_model_that_checks_answers_is_one_of_the_same_provider(
+    served: Served, database: Database
+) -> None:
+    settings = load()
+    models = build_default_models(settings, model_table(settings.models), database)
+    wanted = DefaultModel("compatible", "m-1", base_url="http://127.0.0.1:1/v1", judge="m-2")
+    await models.store(served.ann.who, wanted, skip_test=True)
+    await models.refresh()
+    assert (models.judge, (await models.read()).default_model.judge) == ("compatible:m-2", "m-2")
+    await models.store(served.ann.who, DefaultModel(), skip_test=True)
+    await models.refresh()
+    assert models.judge == ""
 
 
 async def test_the_vectors_of_new_collections_come_from_the_same_provider(

@@ -75,6 +75,7 @@ describe("fallbacks", () => {
     [fallback(FallbackKind.PASSAGES, "model", "passages", "no_model"), /^No language model was available \(the agent has no model\)\.$/],
     [fallback(FallbackKind.UNCITED), /^No sentence of this answer names a source\.$/],
     [fallback(FallbackKind.WITHOUT_TOOL, "counter", "passages", "no_model"), /^The tool counter was not used, because only a language model can choose it/],
+    [fallback(FallbackKind.OTHER_LANGUAGE, "de", "en,fr", "no_model"), /^Your question is in German, these documents are in English, French: only words/],
     [fallback(FallbackKind.WITHOUT_RERANKER), /order of the search\.$/],
     [fallback(FallbackKind.SEARCHED_AGAIN, "milestone", "retrieve", "part_unavailable:passages"), /^A passage .* searched again\.$/],
     [fallback(99 as FallbackKind, "", "", "news_of:later"), /^The agent used another fallback \(news of later\)\.$/],
@@ -112,7 +113,7 @@ describe("outcomeOf", () => {
   it("of an answer that names no source says so, and shows the closest passages", () => {
     const value = { model: "openai:x", moreExcerpts: [{ title: "Tides" }], fallbacks: [fallback(FallbackKind.UNCITED), fallback(FallbackKind.TEXT_ONLY)] };
     const found = outcomeOf(ended({ case: "answer", value } as Event), "Tutor")!;
-    expect(found.closest?.map((one) => one.title)).toEqual(["Tides"]);
+    expect([found.closest?.named, found.closest?.excerpts[0]?.title]).toEqual([false, "Tides"]);
     expect(found.fallbacks).toEqual(["No sentence of this answer names a source.", fellBack(value.fallbacks[1]!)]);
   });
 
@@ -144,9 +145,14 @@ describe("outcomeOf", () => {
 describe("words", () => {
   it("distinguishes refusals", () => {
     const reasons = [RefusalReason.NO_SUPPORT, RefusalReason.OUT_OF_SCOPE, RefusalReason.UNSAFE, RefusalReason.BUDGET, RefusalReason.QUOTA, RefusalReason.NEEDS_MODEL];
-    expect(new Set(reasons.map((one) => refusalWords(one).heading)).size).toBe(reasons.length);
-    expect(refusalWords(99 as RefusalReason)).toEqual(refusalWords(RefusalReason.NO_SUPPORT));
-    expect(refusalWords(RefusalReason.NO_SUPPORT).heading).toBe("I found no answer");
+    expect(new Set(reasons.map((one) => refusalWords(one, "").heading)).size).toBe(reasons.length);
+    expect(refusalWords(RefusalReason.UNSAFE, "Not this.\n\nOr that.").text).toBe("Not this.\n\nOr that.");
+  });
+
+  it("shows the heading with which a search without an answer begins", () => {
+    const { heading, text, end } = refusalWords(RefusalReason.NO_SUPPORT, "Nothing close was found\n\nI searched all of it.");
+    expect([heading, text, end]).toEqual(["Nothing close was found", "I searched all of it.", ""]);
+    expect(refusalWords(99 as RefusalReason, "Ask the desk.")).toMatchObject({ heading: "", text: "Ask the desk." });
   });
 
   it("has a name for every step whose status has no message", () => {
@@ -179,6 +185,6 @@ describe("the origin of an answer", () => {
 
   it("of a refusal is replaced by the closest passages", () => {
     const closest = ended({ case: "refused", value: { reason: RefusalReason.NO_SUPPORT, excerpts: [{ title: "Search" }] } } as Event);
-    expect(outcomeOf(closest, "")?.closest?.map((one) => one.title)).toEqual(["Search"]);
+    expect(outcomeOf(closest, "")?.closest).toMatchObject({ named: true, excerpts: [{ title: "Search" }] });
   });
 });

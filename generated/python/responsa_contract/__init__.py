@@ -329,7 +329,7 @@ class RefusalReason(StrEnum):
     """RefusalReason is the reason why a turn has no answer. A refusal is a result, not an error."""
 
     NO_SUPPORT = "no_support"
-    """No document that the caller may read supports an answer."""
+    """No passage that the caller may read is near, or a model found no answer in those that are."""
     OUT_OF_SCOPE = "out_of_scope"
     """The agent does not answer questions of this kind."""
     UNSAFE = "unsafe"
@@ -381,6 +381,10 @@ class FallbackKind(StrEnum):
     SEARCHED_AGAIN = "searched_again"
     """A server that continued the turn could not read a passage any more that the turn had found: the document is gone,
     or is no longer shared with the user. The documents were searched again."""
+    OTHER_LANGUAGE = "other_language"
+    """No searched document is in the question's language, and no model has translated it: only words and numbers that
+    both have were searched. `source` is the question's language, and `target` those of most documents, at most two with
+    a comma between them, as ISO 639-1 codes."""
 
 
 class AnswerOutcome(StrEnum):

@@ -1079,6 +1079,10 @@ pub struct DefaultModel {
     /// What a million tokens cost that the model writes, in millionths of a US dollar.
     #[prost(int64, optional, tag = "9")]
     pub output_usd_micros: ::core::option::Option<i64>,
+    /// What the provider calls the model that checks each sentence of an answer against its quotes, in one call after the answer; it may be the language model itself. Empty:
+    /// none. The setting citations.judge takes precedence.
+    #[prost(string, tag = "10")]
+    pub judge: ::prost::alloc::string::String,
 }
 impl ::prost::Name for DefaultModel {
     const NAME: &'static str = "DefaultModel";

@@ -1425,7 +1425,7 @@ impl Step {
 pub enum RefusalReason {
     /// Never sent.
     Unspecified = 0,
-    /// No document that the caller may read supports an answer.
+    /// No passage that the caller may read is near, or a model found no answer in those that are.
     NoSupport = 1,
     /// The agent does not answer questions of this kind.
     OutOfScope = 2,
@@ -1509,6 +1509,9 @@ pub enum FallbackKind {
     /// A server that continued the turn could not read a passage any more that the turn had found: the document is gone, or is no longer shared with the user.
     /// The documents were searched again.
     SearchedAgain = 13,
+    /// No searched document is in the question's language, and no model has translated it: only words and numbers that both have were searched. `source` is the
+    /// question's language, and `target` those of most documents, at most two with a comma between them, as ISO 639-1 codes.
+    OtherLanguage = 14,
 }
 impl FallbackKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1530,6 +1533,7 @@ impl FallbackKind {
             Self::WithoutTool => "FALLBACK_KIND_WITHOUT_TOOL",
             Self::WithoutReranker => "FALLBACK_KIND_WITHOUT_RERANKER",
             Self::SearchedAgain => "FALLBACK_KIND_SEARCHED_AGAIN",
+            Self::OtherLanguage => "FALLBACK_KIND_OTHER_LANGUAGE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1548,6 +1552,7 @@ impl FallbackKind {
             "FALLBACK_KIND_WITHOUT_TOOL" => Some(Self::WithoutTool),
             "FALLBACK_KIND_WITHOUT_RERANKER" => Some(Self::WithoutReranker),
             "FALLBACK_KIND_SEARCHED_AGAIN" => Some(Self::SearchedAgain),
+            "FALLBACK_KIND_OTHER_LANGUAGE" => Some(Self::OtherLanguage),
             _ => None,
         }
     }

@@ -48,6 +48,8 @@ _COMMENTS: Final = (
 _BOXES: Final = (_pdfium.FPDF_FORMFIELD_CHECKBOX, _pdfium.FPDF_FORMFIELD_RADIOBUTTON)
 _CROSS: Final = re.compile(r"\(8\)\s*Tj")
 """The sign of ZapfDingbats that is a cross, as forms draw it."""
+_NUMBERED: Final = re.compile(r"(?:\d{1,2}\.)*\d{1,2}[.)]?\s")
+"""How sections begin, of which the first is no title, although no heading has larger letters."""
 _NOT_READ: Final = (
     "Scanned pages can be read by OCR: run `responsa setup --ocr`, start the server with `RESPONSA_INGESTION__OCR=true`, and upload "
     "the file again; or run OCR on the file yourself and upload the result."
@@ -88,10 +90,12 @@ def parse(original: Original) -> ParsedDocument:
         blocks.write(part.text, part.kind, part.level, part.marker, _place(part))
         if part.running:
             running = blocks.length
+    opening = next((part.text for part in parts if not part.running), "")
     return blocks.document(
         original,
         named=named,
         running=running,
+        headed=not _NUMBERED.match(opening),
         language=language,
         author=author,
         date="" if date == created else date,

@@ -72,7 +72,7 @@ MAX_BLOCKS = 1_000_000
 _LINE = re.compile(r"[^\r\n]+")
 # What programs write if nobody has named a document, or its file's name.
 _GENERATED_TITLE: Final = re.compile(
-    r"untitled.*|(?:document|presentation|book) ?\d*|powerpoint presentation|microsoft \w+ - .*|"
+    r"untitled.*|\(anonymous\)|(?:document|presentation|book) ?\d*|powerpoint presentation|microsoft \w+ - .*|"
     r".*\.(?:docx?|indd|tex|dvi|pdf|html?|odt|rtf|xlsx?|pptx?)",
     re.IGNORECASE,
 )
@@ -194,10 +194,10 @@ class BlockCollector:
         return any(row[0] is kind for row in self._rows)
 
     def _first_line(self, text: str, running: int) -> str:
-        """Return the first visible line of the blocks, or ''. running: as in `document`."""
-        edges = ((start, end) for _, start, end, *_ in self._rows if start >= running)
-        starts = (text[start : min(end, start + MAX_TITLE_CHARS * 8)] for start, end in edges)
-        return next(filter(None, (_first_line(start, 0) for start in starts)), "")
+        """Return the first visible line of the blocks but for headings, or ''. running: as in `document`."""
+        rows = (row for row in self._rows if row[1] >= running and row[0] is not BlockKind.HEADING)
+        starts = (text[row[1] : min(row[2], row[1] + MAX_TITLE_CHARS * 8)] for row in rows)
+        return next(filter(None, (_first_line(start) for start in starts)), "")
 
     def document(
         self,
@@ -213,26 +213,29 @@ class BlockCollector:
         keywords: Iterable[str] = (),
         body_start: int = 0,
         running: int = 0,
+        headed: bool = True,
     ) -> ParsedDocument:
         """Return the parsed document with these blocks.
 
         title: the title that the document states above all else, or ''. named: what its properties call it, or ''. The title
-        becomes the first that has letters: `title`, the heading that opens the document, `named` unless a program wrote
-        it, the name of the file, the first visible line from character `body_start` on. language: the language that the
-        document states; a text without the form of a language tag is ignored. author, date, keywords: as the document
-        states them; a text that is not a date is ignored. running: the number of characters before the text that stand on
-        each page.
+        becomes `title` or the heading that opens the document, if it has letters; else `named`, unless a program wrote it,
+        the name of the file, or the first visible line. language: the language that the document states; a text without
+        the form of a language tag is ignored. author, date, keywords: as the document states them; a text that is not a
+        date is ignored. running: the number of characters before the text that stand on each page. headed: whether the
+        heading that opens the document may be its title.
         """
+        opening = self._find_opening(running) if headed else ""
         first, *flat = byte_positions(
             text, [body_start, *(edge for _, start, end, *_ in self._rows for edge in (start, end))]
         )
         blocks = tuple(
             Block(row[0], flat[2 * i], flat[2 * i + 1], *row[3:]) for i, row in enumerate(self._rows)
         )
-        line = self._first_line(text, running) or _first_line(text, body_start)
-        titles = (title, self._find_opening(running), name_document(named, file_name), line)
         return ParsedDocument(
-            title=next(filter(_has_letters, titles), titles[2] or line or "Untitled"),
+            title=next(filter(_has_letters, (title, opening)), "")
+            or name_document(named, file_name)
+            or self._first_line(text, running)
+            or "Untitled",
             canonical_text=text,
             blocks=blocks,
             language=language_tag(language),
@@ -292,12 +295,12 @@ def _has_letters(text: str) -> bool:
     return any(map(str.isalpha, text))
 
 
-def _first_line(text: str, start: int) -> str:
+def _first_line(text: str) -> str:
     """Return the first line with visible text, as a title, or '' if no line has visible text. Comments and tags of HTML are not visible."""
-    for match in _LINE.finditer(text, start):
+    for match in _LINE.finditer(text):
         # Only the start of a line is copied, because a single line of white space may be as long as the document.
         line = text[match.start() : min(match.end(), match.start() + MAX_TITLE_CHARS * 8)]
-        line = one_line(_UNSEEN.sub(" ", line))
+        line = one_line(_UNSEEN.sub(" ", line)).lstrip("#>*-+=~ ")  # without the signs of markup
         if line:
             return line
     return ""

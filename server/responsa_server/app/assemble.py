@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,7 +26,6 @@ from responsa_server.agents.config.content import Defaults
 from responsa_server.agents.config.files import AgentFolders, Watch, read_prompts
 from responsa_server.agents.config.live import AgentsBroken, LiveAgents, LiveOptions
 from responsa_server.agents.config.problems import clause
-from responsa_server.agents.config.settings import CitationSettings
 from responsa_server.agents.config.tools import LiveTools
 from responsa_server.agents.engine.asking import Asker
 from responsa_server.agents.engine.background_model import BackgroundModel
@@ -299,10 +299,9 @@ def background_model(
     return None if model is None else BackgroundModel(model, subject, prompts, seconds=_BACKGROUND_SECONDS)
 
 
-def citation_model(settings: CitationSettings, models: Models) -> Asker | None:
-    """Return what asks the model that judges citations, or None if the settings name no model. Raises Fixable if the
-    model is not available."""
-    name = settings.judge
+def citation_model(name: str, models: Models) -> Asker | None:
+    """Return what asks the model that judges citations, or None if it has no name. Raises Fixable if the setting names
+    a model that is not available."""
     judge = _model_of("citations.judge", name, models)
     if judge is None:
         return None
@@ -403,10 +402,19 @@ async def build_agents(
     stack.push_async_callback(connector.close)
     tools = live_tools(settings, evidence, connector, knowledge.parser)
     stack.push_async_callback(tools.close)
+    default_model = DefaultModels(
+        settings,
+        models,
+        knowledge.embedders,
+        PostgresDefaultModel(database),
+        Secret(read_secret(settings, layout)),
+    )
+    judge = lru_cache(maxsize=2)(partial(citation_model, models=models))
+    judge(settings.citations.judge)
     parts = NodeParts(
         source=evidence,
         judge=evidence,
-        citation_model=citation_model(settings.citations, models),
+        citation_model=lambda: judge(settings.citations.judge or default_model.judge),
         sections=evidence,
         teachers=teachers,
         summaries=PostgresSummaries(database),
@@ -425,13 +433,6 @@ async def build_agents(
         faults,
     )
     folders = AgentFolders(make_folder(settings.agents.folder or layout.home / "agents", "agents"))
-    default_model = DefaultModels(
-        settings,
-        models,
-        knowledge.embedders,
-        PostgresDefaultModel(database),
-        Secret(read_secret(settings, layout)),
-    )
     agents = LiveAgents(
         folders,
         PostgresAgentVersions(database),

@@ -160,7 +160,9 @@ class DefaultModels:
         self._store = store
         self._fixed = tuple(settings.models.default)
         self._in_use: Sequence[str] = self._fixed
-        self._problem = ""
+        self.judge = ""
+        """The model that checks answers, `provider:model`; "" if the owner has chosen none."""
+        self._problem: str = ""
         self._log = structlog.get_logger("models")
 
     @property
@@ -186,7 +188,9 @@ class DefaultModels:
             self._problem = problem
             self._in_use = (stored.name,) if stored.provider and not problem else ()
             self._table.use_default(self._in_use)
-            chosen = stored.embedding_name if self._in_use and not self._embedding_fixed else ""
+            self.judge = stored.of_provider(stored.judge) if self._in_use else ""
+            usable = self._in_use and not self._embedding_fixed
+            chosen = stored.of_provider(stored.embedding) if usable else ""
             self.embedders.chosen = "" if self.embedders.problem(chosen) else chosen
         return self._in_use
 
@@ -347,7 +351,7 @@ class DefaultModels:
                     "window", model, replace(_PROMPT, messages=long, max_tokens=window // 4), steps
                 )
             if provider is not None and wanted.embedding:
-                await self.embedders.test(wanted.embedding_name, provider)
+                await self.embedders.test(wanted.of_provider(wanted.embedding), provider)
                 steps.append(ModelTestStep("embedding", passed=True))
             return {}
         finally:
@@ -419,6 +423,8 @@ class DefaultModels:
             raise _wrong("provider", f"must be one of {', '.join(offered)}")
         if provider.models and wanted.model and wanted.model not in provider.models:
             raise _wrong("model", f"must be one of {', '.join(provider.models)}")
+        if wanted.judge and provider.models and wanted.judge not in provider.models:
+            raise _wrong("judge", f"must be a model of {provider.display_name}")
         if wanted.embedding and not provider.takes_embedding:
             raise _wrong("embedding", f"must be empty: {provider.display_name} has no embedding models")
         if wanted.api_key and (wanted.key_name or not provider.takes_key_name):

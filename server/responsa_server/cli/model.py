@@ -40,6 +40,8 @@ def _describe(settings: model_settings_pb2.ModelSettings) -> str:
     elif settings.key_in_use:
         lines.append(f"Its key comes from {settings.key_in_use}.")
     lines += _tell_learned(settings.learned)
+    if judge := settings.default_model.judge:
+        lines.append(f"{settings.default_model.provider}:{judge} checks each sentence of an answer.")
     lines.append(f"{settings.embedding} makes the vectors of new collections.")
     lines += filter(None, (settings.problem, settings.warning))
     if not models:

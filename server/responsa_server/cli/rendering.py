@@ -18,6 +18,7 @@ from responsa_client.results import Outcome
 from responsa_server.cli.output import one_line
 from responsa_server.domain.formatting import counted
 from responsa_server.text.cited import Place, give_numbers, in_order, marks_of, place_of, words_instead
+from responsa_server.text.why_passages import tell_unchecked
 
 _QUOTE = 240
 _ARGUMENTS = 160
@@ -52,7 +53,8 @@ def answer_notes(answer: turn_pb2.TurnAnswer, *, verbose: bool = False) -> str:
         ]
         if bare:
             notes.append("No source\n" + "\n".join(f'    "{sentence}"' for sentence in bare))
-    return "\n\n".join(notes)
+    notes.append(tell_unchecked(answer.citations))
+    return "\n\n".join(filter(None, notes))
 
 
 def _places(citations: Sequence[citation_pb2.Citation]) -> Mapping[Place, int]:
@@ -248,7 +250,20 @@ def dollars(micros: int) -> str:
     return f"{whole:,}.{places} USD"
 
 
+def _name_languages(codes: str) -> str:
+    # Imported late, because it loads the stemmers.
+    from responsa_server.text.lexical import STEMMERS
+
+    return " and ".join(STEMMERS.get(code, f"“{code}”").capitalize() for code in codes.split(","))
+
+
 def _instead(fallback: turn_pb2.Fallback) -> str:
+    if fallback.kind == turn_pb2.FALLBACK_KIND_OTHER_LANGUAGE:
+        own, theirs = _name_languages(fallback.source), _name_languages(fallback.target)
+        return (
+            f"Your question is in {own}, these documents are in {theirs}: only words and numbers that both have were "
+            f"searched. Ask in {theirs}, or set a language model, which translates questions."
+        )
     what = _INSTEAD.get(fallback.kind, "The server used a fallback")
     way = " → ".join(one_line(part, 80) for part in (fallback.source, fallback.target) if part)
     aside = ": ".join(part for part in (way, one_line(fallback.cause, 80)) if part)

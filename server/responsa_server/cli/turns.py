@@ -476,17 +476,14 @@ class TurnPrinter:
                 notes = answer_notes(event.answer, verbose=self._verbose), origin(event.answer)
                 if any(notes):
                     print_text("\n" + "\n\n".join(filter(None, notes)))
-                self._print_closest(event.answer.more_excerpts, turn)
+                if closest := event.answer.more_excerpts:
+                    print_text("\nClosest passages")
+                    self._print_passages(closest, turn)
             case "refused":
                 print_text(event.refused.message)
-                self._print_closest(event.refused.excerpts, turn)
+                self._print_passages(event.refused.excerpts, turn)
             case _:
                 pass
-
-    def _print_closest(self, closest: Sequence[excerpt_pb2.Excerpt], turn: str) -> None:
-        if closest:
-            print_text("\nClosest passages")
-            self._print_passages(closest, turn)
 
     def _print_passages(self, passages: Sequence[excerpt_pb2.Excerpt], turn: str) -> None:
         if self._more is not None:

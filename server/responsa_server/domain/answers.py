@@ -38,8 +38,9 @@ class Evidence:
     property `kept`: plain values, and tuples, sets and dataclasses of them, but no text of a document; see
     `EvidenceSource.read_again`. degraded: "text_only" if vectors were not available,
     otherwise "". record: false if the search was for documents about the caller and there are none. collections: the
-    collections of the passages. kinds: the kinds of these collections; empty if the question or its agent named the
-    collections.
+    collections of the passages. languages: the question's and at most two of the documents', if none of these is in the
+    question's, and no vector compares the two; otherwise (). kinds: the kinds of these collections; empty if the question
+    or its agent named the collections.
     """
 
     passages: int
@@ -47,6 +48,7 @@ class Evidence:
     content: object
     degraded: str = ""
     collections: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
     kinds: Mapping[str, CollectionKind] = field(default_factory=dict[str, CollectionKind])
     record: bool = True
 
@@ -210,6 +212,11 @@ class EvidenceSource(Protocol):
     async def read_again(self, caller: Principal, evidence: Evidence) -> Evidence | None:
         """Return the evidence that a milestone kept, with the texts that the caller may read now; None if the caller
         may not read all of them, or one of them is gone or another. Raises Unavailable."""
+        ...
+
+    async def has_rare_word(self, caller: Principal, words: str, collections: tuple[str, ...]) -> bool:
+        """Whether one of these words is in fewer than 1 % of the passages of a collection, or in a single one; a word
+        that stands alone may be in any number of them. collections: as in `search`. Raises Unavailable."""
         ...
 
     async def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:

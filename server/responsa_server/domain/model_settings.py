@@ -15,9 +15,9 @@ from responsa_server.domain.people import Principal
 class DefaultModel:
     """A model, by the names that the contract gives them. provider: "" for no model. key_name: of a secret file or an
     environment variable. base_url: "" for the provider's own address. embedding: the provider's model for the vectors
-    of new collections, "" for the server's own. window: the most tokens of a prompt and its answer together, 0 if
-    unknown. input_usd_micros, output_usd_micros: the price of a million tokens, if an owner gave one. api_key: a key that was
-    entered now. sealed_key: the stored one, encrypted; b"" for none.
+    of new collections, "" for the server's own. judge: its model that checks answers, "" for none. window: the most
+    tokens of a prompt and its answer together, 0 if unknown. input_usd_micros, output_usd_micros: the price of a million
+    tokens, if an owner gave one. api_key: a key that was entered now. sealed_key: the stored one, encrypted; b"" for none.
     """
 
     provider: str = ""
@@ -26,6 +26,7 @@ class DefaultModel:
     base_url: str = ""
     embedding: str = ""
     window: int = 0
+    judge: str = ""
     input_usd_micros: int | None = None
     output_usd_micros: int | None = None
     api_key: str = field(default="", repr=False)
@@ -34,12 +35,11 @@ class DefaultModel:
     @property
     def name(self) -> str:
         """`provider:model`, or "" for no model."""
-        return f"{self.provider}:{self.model}" if self.provider else ""
+        return self.of_provider(self.model) if self.provider else ""
 
-    @property
-    def embedding_name(self) -> str:
-        """`provider:embedding`, or "" for the server's own embedding model."""
-        return f"{self.provider}:{self.embedding}" if self.embedding else ""
+    def of_provider(self, model: str) -> str:
+        """`provider:model` of another model of the provider, or "" for none."""
+        return f"{self.provider}:{model}" if model else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -525,6 +525,10 @@ class LexicalIndex(PassageIndex, Protocol):
         something else, or show it differently."""
         ...
 
+    async def languages(self, scope: SearchScope) -> Sequence[str]:
+        """Return the languages of the documents in the scope's collections that searches find, of most of them first."""
+        ...
+
     async def hides(self, scope: SearchScope) -> bool:
         """Return whether documents in the scope's collections have subjects that the reader may not read."""
         ...

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
+from responsa_formats.text.languages import language_of_document
 from responsa_server.domain.answers import (
     DEFAULT_SEARCH,
     CheckedClaim,
@@ -24,6 +25,7 @@ from responsa_server.domain.answers import (
 )
 from responsa_server.domain.events import SourcePassage
 from responsa_server.domain.kinds import DOCS_COLLECTION, CollectionKind
+from responsa_server.domain.knowledge import SearchMode
 from responsa_server.domain.passages import FoundPassage, NearText, Passage, SearchScope
 from responsa_server.domain.people import Principal, as_subject
 from responsa_server.domain.sharing import pause
@@ -54,6 +56,8 @@ MOST_REFERENCES: Final = 8
 """The number of passages without a subject in a search for what is about the caller."""
 ABOUT_MARGIN: Final = 0.02
 """In such a search, a passage about the caller stands before another whose score (0 to 1) is higher by at most this much."""
+RARE: Final = 0.01
+"""The share of a collection's passages below which a word of theirs is rare."""
 TEXT_ONLY: Final = "text_only"
 """The value of `Evidence.degraded` when vectors were not available."""
 
@@ -139,9 +143,22 @@ class LibraryEvidence:
             Found(replace(retrieval, kept=limit)),
             TEXT_ONLY if retrieval.text_only else "",
             used,
-            {} if collections else {name: retrieval.kinds[name] for name in used},
+            kinds={} if collections else {name: retrieval.kinds[name] for name in used},
+            languages=await self._compare_languages(caller, questions[-1], retrieval),
             record=record,
         )
+
+    async def _compare_languages(
+        self, caller: Principal, question: str, retrieval: Retrieval
+    ) -> tuple[str, ...]:
+        """See `Evidence.languages`."""
+        own = language_of_document(question)
+        by_words = [each.found.language for each in retrieval.passages if each.score.vector is None]
+        if not own or own in by_words or len(by_words) < len(retrieval.passages):
+            return ()
+        scope = SearchScope(caller, list(retrieval.kinds))
+        languages = await self._retriever.lexical.languages(scope) if retrieval.kinds else ()
+        return (own, *languages[:2]) if languages and own not in languages else ()
 
     async def rank(self, caller: Principal, question: str, evidence: Evidence) -> Ranked:
         ranked = await self._rank(caller, question, evidence)
@@ -199,6 +216,15 @@ class LibraryEvidence:
         content = Found(retrieval, near.around, chosen)
         ranked = replace(evidence, passages=len(retrieval.passages), content=content)
         return Ranked(ranked, ranking(chosen), reranked.fallback, reranked.usage)
+
+    async def has_rare_word(self, caller: Principal, words: str, collections: tuple[str, ...]) -> bool:
+        query = RetrievalQuery(caller, (words,), collections or None, mode=SearchMode.TEXT)
+        alone = len(words.split()) == 1
+        return any(
+            alone or frequency == 1 or frequency < RARE * weights.passages
+            for weights in await self._retriever.read_words(query)
+            for frequency in weights.frequencies
+        )
 
     async def excerpts(self, evidence: Evidence, ranking: Ranking) -> Ranking:
         content = self._read(evidence)

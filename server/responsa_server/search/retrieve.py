@@ -264,6 +264,13 @@ class Retriever:
                 return near
         return await self.lexical.surroundings(reader, ids, documents)
 
+    async def read_words(self, query: RetrievalQuery) -> Sequence[Weights]:
+        """What the terms of the query's only string weigh in each collection of the scope. Raises Unavailable."""
+        self._slices.slice_up()
+        index = self._find_resident(query) or self.index
+        [string] = await self._reader.read(index, query.scope, query.strings, chosen=query.chosen)
+        return [reading.weights for reading in string.by_collection.values()]
+
     async def read_passages(self, reader: Reader, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
         """The passages with these ids that a search could find, with their pieces. Raises Unavailable."""
         return (await _read_wanted(self.index, reader, {None: dict.fromkeys(ids, True)}))[None]

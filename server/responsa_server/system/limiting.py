@@ -9,7 +9,7 @@ from pydantic import Field
 Number = TypeVar("Number", int, float)
 
 
-def limit(default: Number, least: Number, most: Number, description: str) -> Number:
-    """A setting: its default, its least and its largest value, and what it is."""
-    number: Number = Field(default=default, ge=least, le=most, description=description)
+def limit(default: Number, lowest: Number, highest: Number, description: str) -> Number:
+    """A setting: its default, its lowest and its highest value, and what it is."""
+    number: Number = Field(default=default, ge=lowest, le=highest, description=description)
     return number

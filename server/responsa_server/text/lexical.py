@@ -46,11 +46,11 @@ _CACHED_BYTES: Final = 4 * 1024 * 1024
 # What an entry of a dict takes besides its key and its value.
 _ENTRY_BYTES: Final = 100
 
-_STEMMERS: Final[Mapping[str, str]] = {
+STEMMERS: Final[Mapping[str, str]] = {
     "": "english",
     **tomllib.loads((files("responsa_server.text") / "stemmers.toml").read_text("utf-8")),
 }
-STEMMED: Final = tuple(code for code in _STEMMERS if code)
+STEMMED: Final = tuple(code for code in STEMMERS if code)
 """Languages whose words are stemmed."""
 
 # Python's \w does not match the combining marks that Indic scripts, Thai, Arabic and Hebrew use for vowels.
@@ -128,7 +128,7 @@ class _TermCache(dict[str, tuple[str, ...]]):
         super().__init__()
         import Stemmer  # late: who only asks for the language of a text, like the command line, needs no stemmer
 
-        algorithm = _STEMMERS.get(language)
+        algorithm = STEMMERS.get(language)
         # Without the stemmer's own cache, whose limit is a number of words.
         self._stemmer = None if algorithm is None else Stemmer.Stemmer(algorithm, 0)
         self._language, self._turkish = language, language == "tr"

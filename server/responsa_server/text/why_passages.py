@@ -1,26 +1,33 @@
-"""Why an answer shows passages of the documents in place of a text by a language model, for readers who see only text. Pure."""
+"""Why an answer shows passages of the documents in place of a text by a language model, and what nobody has checked of
+such a text, for readers who see only text. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
+
+from responsa.chat.v1.citation_pb2 import Citation, JudgeVerdict
 
 _TITLES: Final[Mapping[str, str]] = {
     "en": "Closest passages:",
     "de": "Nächstliegende Stellen:",
 }
+_UNCHECKED: Final[Mapping[str, str]] = {
+    "en": "Responsa checked that the quotes are there, not that they are right.",
+    "de": "Responsa hat geprüft, dass die Zitate dort stehen, nicht, dass sie stimmen.",
+}
 _CAUSES: Final[Mapping[str, Mapping[str, str]]] = {
     "en": {
         "no_model": "No language model is configured",
-        "declined": "The language model found no answer",
+        "declined": "The model found no answer in these passages",
         "uncited": "The language model wrote nothing that the documents support",
         "budget": "An answer by the language model would exceed a limit",
         "": "The language model is not available at the moment",
     },
     "de": {
         "no_model": "Es ist kein Sprachmodell eingestellt",
-        "declined": "Das Sprachmodell hat keine Antwort gefunden",
+        "declined": "Das Modell hat in diesen Stellen keine Antwort gefunden",
         "uncited": "Das Sprachmodell hat nichts geschrieben, was die Dokumente belegen",
         "budget": "Eine Antwort des Sprachmodells würde ein Limit überschreiten",
         "": "Das Sprachmodell ist gerade nicht verfügbar",
@@ -46,6 +53,12 @@ def why_passages(causes: Sequence[str], language: str = "en") -> str:
     known = _CAUSES[language].get(kind or fault, "")
     unknown = f" ({fault.replace('_', ' ')})" if not known and _FAULT.fullmatch(fault) else ""
     return f"{known or _CAUSES[language]['']}{unknown}. {_TITLES[language]}"
+
+
+def tell_unchecked(citations: Iterable[Citation], language: str = "en") -> str:
+    """The line below the sources of a model's text that no other has judged; "" if one has. language: as above."""
+    unjudged = any(cited.quote and cited.verdict == JudgeVerdict.JUDGE_VERDICT_NONE for cited in citations)
+    return _UNCHECKED.get(language, _UNCHECKED["en"]) if unjudged else ""
 
 
 def without_why(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -79,8 +79,8 @@ def passages_of(*excerpts: Excerpt) -> str:
 class Shelf:
     """An EvidenceSource and a SectionSource that returns fixed results and records its questions.
 
-    near: whether the ranking's excerpts are worth showing as an answer. shown: the passages for prompts, by default the excerpts' texts.
-    lost: whether what a milestone names is gone.
+    words: the rare ones. near: whether the ranking's excerpts are worth showing as an answer. shown: the passages for prompts, by
+    default the excerpts' texts. lost: whether what a milestone names is gone.
     """
 
     def __init__(
@@ -94,8 +94,11 @@ class Shelf:
         fallback: Fallback | None = None,
         usage: Usage | None = None,
         lost: bool = False,
+        words: Collection[str] = (),
     ) -> None:
         self.lost = lost
+        self.words = words
+        self.looked_up: list[tuple[str, tuple[str, ...]]] = []
         self.contents = contents or evidence()
         self.ranking = Ranking(excerpts, tuple(more), 0.9 if near else 0.1, near)
         self.quotes = quotes
@@ -127,6 +130,10 @@ class Shelf:
 
     async def read_again(self, caller: Principal, evidence: Evidence) -> Evidence | None:
         return None if self.lost else evidence
+
+    async def has_rare_word(self, caller: Principal, words: str, collections: tuple[str, ...]) -> bool:
+        self.looked_up.append((words, collections))
+        return words in self.words
 
     async def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
         self.budgets.append(most_bytes)

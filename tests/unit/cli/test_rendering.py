@@ -83,6 +83,17 @@ def test_below_each_source_stands_what_a_reader_should_know() -> None:
     assert answer_notes(answer).splitlines()[-2:] == ["No source", '    "38 euros"']
 
 
+def test_what_nothing_has_judged_is_said_once() -> None:
+    line = "Responsa checked that the quotes are there, not that they are right."
+    both = [cited(3, 0), cited(8, 9)]
+    for verdict in (citation_pb2.JUDGE_VERDICT_UNDECIDED, citation_pb2.JUDGE_VERDICT_NONE):
+        for one in both:
+            one.verdict = verdict
+        notes = answer_notes(turn_pb2.TurnAnswer(text="One. Two.", citations=both))
+        assert notes.count(line) == notes.endswith(f"\n\n{line}")
+        assert (line in notes) is (verdict == citation_pb2.JUDGE_VERDICT_NONE)
+
+
 def test_ranges_that_cut_characters_or_lie_beyond_do_no_harm() -> None:
     assert answer_text(turn_pb2.TurnAnswer(text="é!", citations=[cited(1, 0)])).startswith("é [1]!")
     assert answer_text(turn_pb2.TurnAnswer(text="é!", citations=[cited(99, 0)])).startswith("é! [1]\n")
@@ -295,7 +306,13 @@ def test_every_kind_of_fallback_has_its_sentence() -> None:
         if kind
     }
     assert len(set(said.values())) == len(said) >= 8
+    other = said.pop(turn_pb2.FALLBACK_KIND_OTHER_LANGUAGE)
     assert all(one.endswith(" (write: empty).") for one in said.values())
+    assert other.startswith("Your question is in “write”, these documents are in ")
+    fallback = turn_pb2.Fallback(kind=turn_pb2.FALLBACK_KIND_OTHER_LANGUAGE, source="de", target="en,fr")
+    assert remarks_on(fallbacks=[fallback])[0].startswith(
+        "Your question is in German, these documents are in English and French: only words and numbers"
+    )
     (unknown,) = remarks_on(fallbacks=[turn_pb2.Fallback(kind=99)])  # pyright: ignore[reportArgumentType] - a newer server may send this kind
     assert unknown not in {one.replace(" (write: empty)", "") for one in said.values()}
 

@@ -94,6 +94,9 @@ class Three:
         counts = {term: sum(term in one for one in self._terms.values()) for term in terms}
         return {"default": TermStatistics(3, sum(map(len, self._terms.values())), counts)}
 
+    async def languages(self, scope: SearchScope) -> Sequence[str]:
+        raise NotImplementedError
+
     async def hides(self, scope: SearchScope) -> bool:
         return False
 

@@ -7,6 +7,7 @@ import pytest
 from responsa.chat.v1.citation_pb2 import (
     DIFFERENCE_KIND_QUANTITY,
     JUDGE_VERDICT_NONE,
+    JUDGE_VERDICT_SUPPORTED,
     QUOTE_ORIGIN_COPIED,
     Citation,
 )
@@ -209,6 +210,23 @@ def test_sources_with_one_title_have_the_first_words_of_their_quotes() -> None:
         "",
         f"Without a source: “{FIRST.strip()}”",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("The ferry leaves at six in the morning.", "*Responsa checked that the quotes are there, not that"),
+        ("Die Fähre fährt um sechs Uhr und das ist nicht spät.", "*Responsa hat geprüft, dass die Zitate"),
+    ],
+)
+def test_sources_of_a_model_that_nothing_has_judged_end_with_that(text: str, line: str) -> None:
+    (citation,) = cited(text, text)
+    citation.quote, citation.verdict = "six", JUDGE_VERDICT_NONE
+    numbers = {place_of(citation): 1}
+    assert list_sources(text, [citation], numbers, lambda _: "").split("\n\n")[-1].startswith(line)
+    assert line not in list_sources(text, [citation], numbers, lambda _: "", written=False)
+    citation.verdict = JUDGE_VERDICT_SUPPORTED
+    assert line not in list_sources(text, [citation], numbers, lambda _: "")
 
 
 def test_the_newest_piece_waits_for_what_follows_it() -> None:

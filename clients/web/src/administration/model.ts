@@ -9,14 +9,14 @@ import { t, type Key } from "../language/administration/texts.js";
 import { moment, money } from "../text/facts.js";
 import { modelName } from "../text/names.js";
 import { button, element, mixed, replace, WRITTEN } from "../widgets/dom.js";
-import { choiceEntry, Entry, lacking, placed, textEntry } from "../widgets/fields.js";
+import { boxEntry, choiceEntry, Entry, lacking, placed, textEntry } from "../widgets/fields.js";
 import type { Part } from "../widgets/tabbed.js";
 import { MONEY } from "./amounts.js";
 import { offerReindexing } from "./reindexing.js";
 
 const PLAIN = { spellcheck: "false", autocapitalize: "none" } as const;
 
-type Field = "provider" | "model" | "window" | "input_usd_micros" | "output_usd_micros" | "embedding" | "api_key" | "key_name" | "base_url";
+type Field = "provider" | "model" | "judge" | "window" | "input_usd_micros" | "output_usd_micros" | "embedding" | "api_key" | "key_name" | "base_url";
 
 /** The words for the steps of a test and for what is learned of a model, by their names in the contract. */
 const STEPS: Readonly<Record<string, Key>> = { answer: "stepAnswer", prompt: "stepPrompt", tool: "stepTool", schema: "stepSchema", window: "stepWindow", embedding: "stepEmbedding" };
@@ -54,7 +54,9 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
   };
   const wanted = () => {
     const value = (name: Field) => (entries && form.contains(entries[name].root) ? entries[name].control.value.trim() : "");
-    return { provider: value("provider"), model: value("model"), embedding: value("embedding"), apiKey: value("api_key"), keyName: value("key_name"), baseUrl: value("base_url"), window: Number(value("window")), inputUsdMicros: MONEY.parse(value("input_usd_micros")), outputUsdMicros: MONEY.parse(value("output_usd_micros")) };
+    const judge = entries?.judge.control;
+    const judges = judge instanceof HTMLInputElement && form.contains(judge) && judge.checked;
+    return { provider: value("provider"), model: value("model"), judge: judges ? judge.value || value("model") : "", embedding: value("embedding"), apiKey: value("api_key"), keyName: value("key_name"), baseUrl: value("base_url"), window: Number(value("window")), inputUsdMicros: MONEY.parse(value("input_usd_micros")), outputUsdMicros: MONEY.parse(value("output_usd_micros")) };
   };
   const act = async (meanwhile: string, does: () => Promise<void>) => {
     const all = entries;
@@ -94,7 +96,7 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
     say(t(now.models.length > 0 ? "modelSaved" : "passagesSaved"));
   };
   /** Draw the fields that the provider takes. `listed`: the models that it says it has, `windows`: with their windows. */
-  const fill = (now: Partial<Pick<DefaultModel, "provider" | "model" | "embedding" | "apiKey" | "keyName" | "baseUrl" | "window" | "inputUsdMicros" | "outputUsdMicros">> = {}, listed: readonly string[] = [], windows: Readonly<Record<string, number>> = {}) => {
+  const fill = (now: Partial<Pick<DefaultModel, "provider" | "model" | "judge" | "embedding" | "apiKey" | "keyName" | "baseUrl" | "window" | "inputUsdMicros" | "outputUsdMicros">> = {}, listed: readonly string[] = [], windows: Readonly<Record<string, number>> = {}) => {
     const chosen = providers.find((one) => one.name === now.provider);
     const provider = choiceEntry(t("provider"), [["", t("noProvider")], ...providers.map((one) => [one.name, one.displayName] as const)]);
     provider.control.value = chosen?.name ?? "";
@@ -120,6 +122,9 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
       return entry;
     };
     const [read, written] = [priceEntry(t("priceRead"), now.inputUsdMicros), priceEntry(t("priceWritten"), now.outputUsdMicros)];
+    const judge = boxEntry(t("judge"), t("judgeNote"));
+    judge.control.checked = Boolean(now.judge);
+    judge.control.value = now.judge && now.judge !== now.model ? now.judge : "";
     const own = chosen?.keyName ?? "";
     const keeps = stored?.keyStored && stored.defaultModel?.provider === now.provider;
     const key = textEntry(t("apiKey"), { type: "password", maxlength: "1024", ...PLAIN }, t(chosen?.keyFound ? "keyFound" : keeps ? "keyKept" : "keyNote", { key: own }));
@@ -133,9 +138,9 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
     const embedding = priced.length > 0 ? choiceEntry(t("embeddingOf"), [["", t("ownEmbedding")], ...priced], t("embeddingOfNote")) : textEntry(t("embeddingOf"), { maxlength: "200", placeholder: t("ownEmbedding"), ...PLAIN }, t("embeddingOfNote"));
     if (now.embedding && priced.length > 0 && !priced.some(([name]) => name === now.embedding)) embedding.control.append(element("option", { value: now.embedding }, now.embedding));
     embedding.control.value = now.embedding ?? "";
-    entries = { provider, base_url: url, api_key: key, key_name: named, model, window, input_usd_micros: read, output_usd_micros: written, embedding };
+    entries = { provider, base_url: url, api_key: key, key_name: named, model, judge, window, input_usd_micros: read, output_usd_micros: written, embedding };
     const vectors = chosen?.takesEmbedding && !stored?.embeddingFixedBy ? [embedding] : [];
-    const fields = [provider, ...(chosen ? [...(chosen.takesBaseUrl ? [url] : []), ...(chosen.takesKeyName ? [key] : []), model, ...(chosen.takesKeyName ? [window] : []), ...(chosen.models.length === 0 ? [read, written] : []), ...vectors] : [])];
+    const fields = [provider, ...(chosen ? [...(chosen.takesBaseUrl ? [url] : []), ...(chosen.takesKeyName ? [key] : []), model, judge, ...(chosen.takesKeyName ? [window] : []), ...(chosen.models.length === 0 ? [read, written] : []), ...vectors] : [])];
     const host = element("p", { class: "note" });
     const tellHost = () => {
       const address = chosen?.takesBaseUrl ? url.control.value.trim() : chosen?.baseUrl ?? "";

@@ -1,12 +1,12 @@
 /** Shows an answer's text with a chip after every part that a citation supports, and the list of the cited documents. */
 
-import { QuoteOrigin, type Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
+import { JudgeVerdict, QuoteOrigin, type Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import type { ByteRange } from "@responsa/contract/responsa/type/v1/byte_range_pb.js";
 import { RefusalReason } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { waysOn, type AskingHooks } from "./actions.js";
 import { codeButton, copyButton, withSources } from "./copy.js";
 import { button, element, WRITTEN } from "../widgets/dom.js";
-import { refusalText, refusalWords, type Origin, type Outcome } from "./outcome.js";
+import { refusalWords, type Origin, type Outcome } from "./outcome.js";
 import { fetchedBy, linkOf } from "./fetched.js";
 import { datedOf, parts, placeOf, sources } from "./parts.js";
 import { flawsOf } from "./flaws.js";
@@ -77,7 +77,7 @@ export class AnswerView {
   }
 
   #showSources(): void {
-    this.root.querySelector(".sources")?.remove();
+    for (const old of this.root.querySelectorAll(".sources, .unchecked")) old.remove();
     const found = sources(this.#citations);
     if (found.length === 0) return;
     const list = element("ul", { class: "sources", "aria-label": t("sources") });
@@ -94,7 +94,8 @@ export class AnswerView {
       if (source.uri && (source.fetched || source.uri !== source.title)) row.append(addressOf(source.uri, source.fetched !== ""));
       list.append(row);
     }
-    this.root.append(list);
+    const unchecked = this.#citations.some(({ quote, verdict }) => quote && verdict === JudgeVerdict.NONE);
+    this.root.append(list, ...(unchecked ? [element("p", { class: "unchecked note" }, t("unchecked"))] : []));
   }
 
   #chip(index: number, flaws: readonly string[]): HTMLElement {
@@ -145,7 +146,8 @@ function addressOf(uri: string, fetched: boolean): HTMLElement {
 /** Shows a refusal, which is an outcome like an answer but has no sources. */
 export function refusal(question: string, text: string, reason: RefusalReason, asking: AskingHooks): HTMLElement {
   const ways = reason === RefusalReason.NO_SUPPORT ? [waysOn(question, asking)] : [];
-  return element("div", { class: "refusal" }, element("strong", {}, refusalWords(reason).heading), element("p", WRITTEN, refusalText(reason, text)), ...ways);
+  const words = refusalWords(reason, text);
+  return element("div", { class: "refusal" }, ...(words.heading ? [element("strong", WRITTEN, words.heading)] : []), element("p", WRITTEN, words.text), ...ways);
 }
 
 /** Says where an answer comes from, and names the collection as soon as its name is known. */
@@ -156,9 +158,9 @@ function originLine({ text, collection }: Origin, { label }: Pick<CardHooks, "la
 }
 
 /** The note below an answer or another outcome; undefined if there is nothing to report. */
-export function outcomeNote(question: string, { who, fallbacks, origin, closest = [] }: Outcome, hooks: CardHooks): HTMLElement | undefined {
+export function outcomeNote(question: string, { who, fallbacks, origin, closest }: Outcome, hooks: CardHooks): HTMLElement | undefined {
   const note = element("div", { class: "outcome note" });
-  if (closest.length > 0) note.append(closestView(question, closest, hooks));
+  if (closest && closest.excerpts.length > 0) note.append(closestView(question, closest, hooks));
   if (origin) note.append(originLine(origin, hooks));
   if (fallbacks.length > 0) {
     const rows = fallbacks.map((one) => element("li", WRITTEN, one));

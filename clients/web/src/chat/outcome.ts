@@ -22,7 +22,7 @@ import { money } from "../text/facts.js";
 import { modelName } from "../text/names.js";
 import { whyPassages } from "./excerpts.js";
 import { titleOf } from "./fetched.js";
-import { isEnglish, reasoned, t, type Key } from "../language/language.js";
+import { isEnglish, locale, reasoned, t, type Key } from "../language/language.js";
 
 /** Where an answer comes from. */
 export interface Origin {
@@ -44,8 +44,8 @@ export interface Outcome {
   readonly passages?: { readonly why: string; readonly answer: TurnAnswer };
   /** The sentences of an answer that name no source. */
   readonly unsourced?: readonly ByteRange[];
-  /** The passages that come closest to an answer, below a refusal or an answer of which nothing is confirmed. */
-  readonly closest?: readonly Excerpt[];
+  /** The closest passages, below a refusal or an answer of which nothing is confirmed. `named`: whether the refusal says what they are. */
+  readonly closest?: { readonly excerpts: readonly Excerpt[]; readonly named: boolean };
 }
 
 /** The cost of the model calls; "" if no model was called, or if they cost nothing. */
@@ -101,8 +101,16 @@ export function fellBack({ kind, source, target, cause }: Fallback): string {
 
 function meant(kind: FallbackKind, source: string, target: string): string {
   if (kind === FallbackKind.PROVIDER) return t("otherModel", { source: modelName(source) || t("firstModel"), target: modelName(target) || t("anotherModel") });
+  if (kind === FallbackKind.OTHER_LANGUAGE) {
+    const names = new Intl.DisplayNames([locale()], { type: "language" });
+    return t("otherLanguage", { own: named(names, source), theirs: target.split(",").map((one) => named(names, one)).join(", ") });
+  }
   if (kind === FallbackKind.WITHOUT_TOOL) return t("toolNotUsed", { tool: titleOf(`tools/${source}`) });
   return t(FALLBACKS[kind] ?? "anotherFallback");
+}
+
+function named(names: Intl.DisplayNames, code: string): string {
+  return (code && names.of(code)) || code;
 }
 
 const FALLBACKS: Partial<Record<FallbackKind, Key>> = {
@@ -127,7 +135,7 @@ export function outcomeOf({ event }: TurnEvent, agent: string): Outcome | undefi
       return {
         who: spent(event.value.usage),
         fallbacks: sentences(event.value.fallbacks),
-        ...(event.value.excerpts.length > 0 && { closest: event.value.excerpts }),
+        ...(event.value.excerpts.length > 0 && { closest: { excerpts: event.value.excerpts, named: event.value.reason === RefusalReason.NO_SUPPORT } }),
       };
     case "failed":
       return { who: spent(event.value.usage), fallbacks: sentences(event.value.fallbacks) };
@@ -148,7 +156,7 @@ function answered(answer: TurnAnswer, agent: string): Outcome {
     fallbacks: [...sentences(fallbacks.filter((one) => why === undefined || one.kind !== FallbackKind.PASSAGES), answer.outcome)],
     ...(why === undefined ? from && { origin: from } : { passages: { why, answer } }),
     ...(answer.unsourced.length > 0 && { unsourced: answer.unsourced }),
-    ...(why === undefined && uncited && { closest: answer.moreExcerpts }),
+    ...(why === undefined && uncited && { closest: { excerpts: answer.moreExcerpts, named: false } }),
   };
 }
 
@@ -179,9 +187,11 @@ function sentences(fallbacks: readonly Fallback[], outcome = AnswerOutcome.UNSPE
 }
 
 export interface RefusalWords {
-  /** Shown above the server's reason. */
+  /** Shown above the text; "" if it has none. */
   readonly heading: string;
-  /** Begins the line that sums up the steps: "Finished the search in 0.2 s and found no answer". */
+  /** Why the turn was refused: in the server's words, or in the page's own if the reader's language is another one. */
+  readonly text: string;
+  /** Begins the line that sums up the steps: "Read the question in 0.2 s and found no language model to write an answer". */
   readonly did: string;
   readonly end: string;
 }
@@ -196,17 +206,26 @@ const REFUSALS: Partial<Record<RefusalReason, readonly [heading: Key, did: Key, 
   [RefusalReason.QUOTA]: ["refusedQuota", "didStop", "endQuota"],
 };
 
-export function refusalWords(reason: RefusalReason): RefusalWords {
-  const [heading, did, end] = REFUSALS[reason] ?? ["refusedNoSupport", "didSearch", "endNoSupport"];
-  return { heading: t(heading), did: t(did), end: t(end) };
-}
+/** The headings of refusals that the server begins with, which are English if the question is not German. */
+const HEADINGS: Readonly<Record<string, Key>> = {
+  "Closest passages": "closest",
+  "Nothing close was found": "nothingClose",
+  "The model found no answer in these passages": "foundNoAnswer",
+};
 
 /** What the server says in English, of which the page has a sentence of its own. An agent's author may write in the reader's language. */
 const ENGLISH = /\b(?:the|you|and|it)\b/i;
 
-/** Why a turn was refused: in the server's words, or in the page's own if the reader's language is another one. */
-export function refusalText(reason: RefusalReason, message: string): string {
-  return !ENGLISH.test(message) || isEnglish() ? message : reasoned(RefusalReason[reason] ?? "", message);
+/** The words of a refusal. The text of one after a search begins with its heading, in a paragraph of its own. */
+export function refusalWords(reason: RefusalReason, message: string): RefusalWords {
+  const words = REFUSALS[reason];
+  const [first = "", ...rest] = message.split("\n\n");
+  const headed = !words && rest.length > 0;
+  const known = HEADINGS[first];
+  const heading = words ? t(words[0]) : headed ? (known ? t(known) : first) : "";
+  const said = headed ? rest.join("\n\n") : message;
+  const text = !ENGLISH.test(said) || isEnglish() ? said : reasoned(RefusalReason[reason] ?? "", said);
+  return { heading, text, did: t(words?.[1] ?? "searched"), end: words ? t(words[2]) : "" };
 }
 
 /** Why a tool failed: what the server or the tool says, which is English, or the kind of the failure. */

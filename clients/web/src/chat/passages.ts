@@ -7,6 +7,7 @@ import type { TurnAnswer } from "@responsa/contract/responsa/chat/v1/turn_pb.js"
 import { actionsOf, waysOn, type AskingHooks } from "./actions.js";
 import { codeButton, copyButton } from "./copy.js";
 import { kindOf, pathOf, wordsIn } from "./excerpts.js";
+import type { Outcome } from "./outcome.js";
 import { datedOf, placeOf } from "./parts.js";
 import { unitsAt } from "@responsa/client/parts.js";
 import { button, element, WRITTEN } from "../widgets/dom.js";
@@ -46,11 +47,11 @@ export function passagesView(question: string, line: string, { text, citations, 
   return root;
 }
 
-/** The passages that come closest to an answer, below a refusal. */
-export function closestView(question: string, excerpts: readonly Excerpt[], hooks: ShownHooks): HTMLElement {
+/** The closest passages, below a refusal or an answer. `named`: whether what stands above says what they are. */
+export function closestView(question: string, { excerpts, named }: NonNullable<Outcome["closest"]>, hooks: ShownHooks): HTMLElement {
   const shown = excerpts.filter((one) => one.markdown);
   const left = excerpts.filter((one) => !one.markdown);
-  return element("div", { class: "passages" }, element("strong", {}, t("closest")), cards(question, shown, t("closest"), hooks), ...furtherView(question, left, hooks));
+  return element("div", { class: "passages" }, ...(named ? [] : [element("strong", {}, t("closest"))]), cards(question, shown, t("closest"), hooks), ...furtherView(question, left, hooks));
 }
 
 /** Further passages. They are read once they are unfolded. */

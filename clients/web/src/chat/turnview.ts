@@ -12,7 +12,7 @@ import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import { iconButton } from "../widgets/icons.js";
 import { failureOfStatus, isLimit, type Failure } from "../server/errors.js";
 import type { FrameReader } from "@responsa/client/parts.js";
-import { called, outcomeOf, refusalText, refusalWords, stepWords, switched, toolFailure, type Outcome } from "./outcome.js";
+import { called, outcomeOf, refusalWords, stepWords, switched, toolFailure, type Outcome } from "./outcome.js";
 import { passagesView, type CardHooks } from "./passages.js";
 import { lapse } from "../text/facts.js";
 import { plainText } from "../text/prose.js";
@@ -167,12 +167,12 @@ export class TurnView {
       }
       case "refused": {
         const { message, reason } = event.value;
-        const { heading, did, end } = refusalWords(reason);
+        const { heading, text, did, end } = refusalWords(reason, message);
         this.#replace(refusal(this.#asked, message, reason, this.#hooks.asking));
         this.#tell(outcome);
         this.#body.append(element("div", { class: "actions" }, ...actionsOf(this.#asked, this.#hooks.asking), ...this.#feedback(false)));
-        this.#end(`${this.#in(did, at)} ${end}`, at);
-        this.#hooks.say(`${heading}. ${refusalText(reason, message)}`);
+        this.#end([this.#in(did, at), end].filter(Boolean).join(" "), at);
+        this.#hooks.say([heading, text].filter(Boolean).join(". "));
         break;
       }
       case "failed":

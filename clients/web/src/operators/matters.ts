@@ -9,7 +9,7 @@ import { t, type Key } from "../language/operators/texts.js";
 import { t as shared } from "../language/account/texts.js";
 import type { Api } from "../server/api.js";
 import { agentOf, allAgents, labelOf } from "../chat/agents.js";
-import { outcomeOfTurn, refusalText } from "../chat/outcome.js";
+import { outcomeOfTurn, refusalWords } from "../chat/outcome.js";
 import { failureOf } from "../server/errors.js";
 import { usersWith, type People } from "../server/people.js";
 import { dateOf, lapse, moment, money } from "../text/facts.js";
@@ -249,7 +249,7 @@ export class Matters {
       const [{ answer, refusal, sources }] = await Promise.all([this.#api.admin.getShownExchange({ name }), loadMarkdown().catch(() => undefined)]);
       const source = ({ title, documentVersion, text }: ShownSource) => element("li", { class: "wrapping" }, documentVersion ? element("a", { class: "name", href: `#/${documentVersion}`, ...WRITTEN }, title) : element("span", { class: "name", ...WRITTEN }, title), text ? markdown(text) : element("p", { class: "note" }, t("mayNotReadSource")));
       const list = sources.length > 0 ? [element("h4", {}, t("exchangeSources")), element("ul", { class: "documents" }, ...sources.map(source))] : [];
-      return [answer ? markdown(refusal ? refusalText(refusal, answer) : answer) : element("p", { class: "note" }, t("answerWithheld")), ...list];
+      return [answer ? markdown(refusal ? refusalWords(refusal, answer).text : answer) : element("p", { class: "note" }, t("answerWithheld")), ...list];
     } catch (error) {
       const { reason, message } = failureOf(error);
       return [element("p", { class: "problem" }, reason === "RESOURCE_NOT_FOUND" ? t("exchangeGone") : message)];

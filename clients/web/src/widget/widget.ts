@@ -76,7 +76,9 @@ class Answers extends HTMLElement {
     }, { class: "bare", "aria-pressed": "true" });
     prose.show(text, sorted, bare);
     const title = passages ? [element("p", {}, element("strong", {}, "Closest passages"))] : [];
-    replace(answer, ...title, prose.root, ...(bare.length > 0 ? [line] : []), element("ol", { class: "sources", "aria-label": "Sources" }, ...sources.map((one) => element("li", {}, one))));
+    const unchecked = !passages && citations.some(({ quote, verdict }) => quote && verdict === "JUDGE_VERDICT_NONE");
+    const note = unchecked ? [element("p", { class: "note" }, "Responsa checked that the quotes are there, not that they are right.")] : [];
+    replace(answer, ...title, prose.root, ...(bare.length > 0 ? [line] : []), element("ol", { class: "sources", "aria-label": "Sources" }, ...sources.map((one) => element("li", {}, one))), ...note);
   }
 }
 

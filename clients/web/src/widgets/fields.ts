@@ -61,6 +61,10 @@ export function choiceEntry(label: string, choices: readonly (readonly [value: s
   return new Entry(label, element("select", {}, ...choices.map(([value, text]) => element("option", { value }, text))), note);
 }
 
+export function boxEntry(label: string, note = ""): Entry<HTMLInputElement> {
+  return new Entry(label, element("input", { type: "checkbox" }), note);
+}
+
 /** The note below the field of a new password. It does not repeat the server's rules; the server's errors name them. */
 export const passwordNote = (): string => t("passwordNote");
 

@@ -129,8 +129,11 @@ type DefaultModel struct {
 	InputUsdMicros *int64 `protobuf:"varint,8,opt,name=input_usd_micros,json=inputUsdMicros,proto3,oneof" json:"input_usd_micros,omitempty"`
 	// What a million tokens cost that the model writes, in millionths of a US dollar.
 	OutputUsdMicros *int64 `protobuf:"varint,9,opt,name=output_usd_micros,json=outputUsdMicros,proto3,oneof" json:"output_usd_micros,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// What the provider calls the model that checks each sentence of an answer against its quotes, in one call after the answer; it may be the language model itself. Empty:
+	// none. The setting citations.judge takes precedence.
+	Judge         string `protobuf:"bytes,10,opt,name=judge,proto3" json:"judge,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DefaultModel) Reset() {
@@ -224,6 +227,13 @@ func (x *DefaultModel) GetOutputUsdMicros() int64 {
 		return *x.OutputUsdMicros
 	}
 	return 0
+}
+
+func (x *DefaultModel) GetJudge() string {
+	if x != nil {
+		return x.Judge
+	}
+	return ""
 }
 
 // ModelProvider is a provider whose models can be the default model.
@@ -624,7 +634,7 @@ var File_responsa_admin_v1_model_settings_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_model_settings_proto_rawDesc = "" +
 	"\n" +
-	"&responsa/admin/v1/model_settings.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xda\x05\n" +
+	"&responsa/admin/v1/model_settings.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9b\x06\n" +
 	"\fDefaultModel\x12C\n" +
 	"\bprovider\x18\x01 \x01(\tB'\xe2A\x01\x01\xbaH r\x1b2\x19^[a-z0-9][a-z0-9-]{0,31}$\xd8\x01\x01R\bprovider\x12?\n" +
 	"\x05model\x18\x02 \x01(\tB)\xe2A\x01\x01\xbaH\"r\x1d2\x1b^[A-Za-z0-9_./@:+-]{1,200}$\xd8\x01\x01R\x05model\x12G\n" +
@@ -634,7 +644,9 @@ const file_responsa_admin_v1_model_settings_proto_rawDesc = "" +
 	"\tembedding\x18\x06 \x01(\tB)\xe2A\x01\x01\xbaH\"r\x1d2\x1b^[A-Za-z0-9_./@:+-]{1,200}$\xd8\x01\x01R\tembedding\x12,\n" +
 	"\x06window\x18\a \x01(\x05B\x14\xe2A\x01\x01\xbaH\r\x1a\b\x18\x80\xad\xe2\x04(\x80\x04\xd8\x01\x01R\x06window\x12A\n" +
 	"\x10input_usd_micros\x18\b \x01(\x03B\x12\xe2A\x01\x01\xbaH\v\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x00R\x0einputUsdMicros\x88\x01\x01\x12C\n" +
-	"\x11output_usd_micros\x18\t \x01(\x03B\x12\xe2A\x01\x01\xbaH\v\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x01R\x0foutputUsdMicros\x88\x01\x01:t\xbaHq\x1ao\n" +
+	"\x11output_usd_micros\x18\t \x01(\x03B\x12\xe2A\x01\x01\xbaH\v\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x01R\x0foutputUsdMicros\x88\x01\x01\x12?\n" +
+	"\x05judge\x18\n" +
+	" \x01(\tB)\xe2A\x01\x01\xbaH\"r\x1d2\x1b^[A-Za-z0-9_./@:+-]{1,200}$\xd8\x01\x01R\x05judge:t\xbaHq\x1ao\n" +
 	"\x13default_model.price\x12\x1dmust have both prices or none\x1a9has(this.input_usd_micros) == has(this.output_usd_micros)B\x13\n" +
 	"\x11_input_usd_microsB\x14\n" +
 	"\x12_output_usd_micros\"\xa7\x03\n" +

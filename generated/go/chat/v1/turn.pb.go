@@ -184,7 +184,7 @@ type RefusalReason int32
 const (
 	// Never sent.
 	RefusalReason_REFUSAL_REASON_UNSPECIFIED RefusalReason = 0
-	// No document that the caller may read supports an answer.
+	// No passage that the caller may read is near, or a model found no answer in those that are.
 	RefusalReason_REFUSAL_REASON_NO_SUPPORT RefusalReason = 1
 	// The agent does not answer questions of this kind.
 	RefusalReason_REFUSAL_REASON_OUT_OF_SCOPE RefusalReason = 2
@@ -288,6 +288,9 @@ const (
 	// A server that continued the turn could not read a passage any more that the turn had found: the document is gone, or is no longer shared with the user.
 	// The documents were searched again.
 	FallbackKind_FALLBACK_KIND_SEARCHED_AGAIN FallbackKind = 13
+	// No searched document is in the question's language, and no model has translated it: only words and numbers that both have were searched. `source` is the
+	// question's language, and `target` those of most documents, at most two with a comma between them, as ISO 639-1 codes.
+	FallbackKind_FALLBACK_KIND_OTHER_LANGUAGE FallbackKind = 14
 )
 
 // Enum value maps for FallbackKind.
@@ -306,6 +309,7 @@ var (
 		11: "FALLBACK_KIND_WITHOUT_TOOL",
 		12: "FALLBACK_KIND_WITHOUT_RERANKER",
 		13: "FALLBACK_KIND_SEARCHED_AGAIN",
+		14: "FALLBACK_KIND_OTHER_LANGUAGE",
 	}
 	FallbackKind_value = map[string]int32{
 		"FALLBACK_KIND_UNSPECIFIED":       0,
@@ -321,6 +325,7 @@ var (
 		"FALLBACK_KIND_WITHOUT_TOOL":      11,
 		"FALLBACK_KIND_WITHOUT_RERANKER":  12,
 		"FALLBACK_KIND_SEARCHED_AGAIN":    13,
+		"FALLBACK_KIND_OTHER_LANGUAGE":    14,
 	}
 )
 
@@ -2471,7 +2476,7 @@ const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"\x1cREFUSAL_REASON_SOURCE_ERASED\x10\n" +
 	"\x12 \n" +
 	"\x1cREFUSAL_REASON_NOT_PERMITTED\x10\v\x12\x1e\n" +
-	"\x1aREFUSAL_REASON_NEEDS_MODEL\x10\f*\x9d\x03\n" +
+	"\x1aREFUSAL_REASON_NEEDS_MODEL\x10\f*\xbf\x03\n" +
 	"\fFallbackKind\x12\x1d\n" +
 	"\x19FALLBACK_KIND_UNSPECIFIED\x10\x00\x12#\n" +
 	"\x1fFALLBACK_KIND_WITHOUT_RETRIEVAL\x10\x01\x12\x1b\n" +
@@ -2486,7 +2491,8 @@ const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"\x12\x1e\n" +
 	"\x1aFALLBACK_KIND_WITHOUT_TOOL\x10\v\x12\"\n" +
 	"\x1eFALLBACK_KIND_WITHOUT_RERANKER\x10\f\x12 \n" +
-	"\x1cFALLBACK_KIND_SEARCHED_AGAIN\x10\r*m\n" +
+	"\x1cFALLBACK_KIND_SEARCHED_AGAIN\x10\r\x12 \n" +
+	"\x1cFALLBACK_KIND_OTHER_LANGUAGE\x10\x0e*m\n" +
 	"\rAnswerOutcome\x12\x1e\n" +
 	"\x1aANSWER_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17ANSWER_OUTCOME_COMPLETE\x10\x01\x12\x1f\n" +

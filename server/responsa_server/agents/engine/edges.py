@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from responsa_server.agents.engine.config import BEGIN, FINISH, AgentConfig, EdgeTable, WhenTable
 from responsa_server.agents.engine.node import OBJECTS, Plain
-from responsa_server.agents.engine.rewriting import standalone
-from responsa_server.agents.engine.state import StateMessage
 
 Test = Callable[[Plain], bool]
-
-REFERS_BACK: Final = "refers_back"
-"""A field that no node writes. It says whether the question refers to earlier messages; a rule decides this."""
 
 
 def compile_condition(when: WhenTable | None, *, model: bool) -> Test | None:
@@ -126,8 +121,6 @@ def _of_field(when: WhenTable) -> Test:
 
 
 def _reader(field: str) -> Callable[[Plain], object]:
-    if field == REFERS_BACK:
-        return _refers_back
     first, *rest = field.split(".")
 
     def read(state: Plain) -> object:
@@ -142,12 +135,6 @@ def _reader(field: str) -> Callable[[Plain], object]:
         return value
 
     return read
-
-
-def _refers_back(state: Plain) -> bool:
-    messages = cast("Sequence[object]", state.get("history", ()))
-    history = [StateMessage.model_validate(message) for message in messages]
-    return standalone(str(state.get("question", "")), history) is not None
 
 
 def _same(value: object, wanted: object) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Literal
 
 from pydantic import Field
@@ -137,17 +137,22 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
         self,
         judge: CitationJudge,
         table: RetrievalTable = DEFAULT_RETRIEVAL,
-        asker: Asker | None = None,
+        asker: Callable[[], Asker | None] = lambda: None,
         *,
         hold: bool = False,
     ) -> None:
-        """asker: asks the model that judges; None if there is none. hold: see `CitationCheckerOptions`."""
+        """asker: what asks the model that judges now; None if there is none. hold: see `CitationCheckerOptions`."""
         self._judge = judge
         self._asker = asker
         self._shape = AnswerShape(Verdicts)
-        self.calls_model = self.begins_attempts = asker is not None
         self._most_bytes = table.context_bytes
         self._hold = hold
+
+    @property
+    def calls_model(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride] - an owner may change it
+        return self._asker() is not None
+
+    begins_attempts = calls_model  # pyright: ignore[reportAssignmentType] - likewise
 
     async def process(self, inputs: CitationCheckerInput, run: Run) -> CitationCheckerOutput:
         """Send the citations in the order of the text. Raises Unavailable (MODEL_UNAVAILABLE) for the second text that must not be sent."""
@@ -160,8 +165,8 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
         complete = inputs.complete and len(checked) <= MAX_CITATIONS
         checked = checked[:MAX_CITATIONS]
         verdicts: Mapping[ByteRange, JudgeVerdict] = {}
-        if self._asker is not None:
-            verdicts = await self._ask_judge(self._asker, checked, run)
+        if (asker := self._asker()) is not None:
+            verdicts = await self._ask_judge(asker, checked, run)
         cited = [
             citation(
                 claim,

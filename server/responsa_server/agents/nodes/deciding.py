@@ -4,17 +4,16 @@ of the turn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field, JsonValue, create_model
 
-from responsa_server.agents.engine.asking import FAILURES, Answer, AnswerShape, Asker, ask_typed, cause, offer
+from responsa_server.agents.engine.asking import FAILURES, Answer, AnswerShape, ask_typed, cause, offer
 from responsa_server.agents.engine.config import Texts
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts
 from responsa_server.agents.engine.node import (
     Announcement,
-    AnyNode,
     ExamplesName,
     Input,
     Node,
@@ -26,11 +25,12 @@ from responsa_server.agents.engine.node import (
     Run,
 )
 from responsa_server.agents.engine.prompts import Untrusted, neutral
-from responsa_server.agents.engine.rewriting import standalone
 from responsa_server.agents.engine.state import StateMessage
+from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import Fallback, FallbackKind, Step
 from responsa_server.domain.intents import OUT_OF_SCOPE as NO_INTENT
-from responsa_server.domain.intents import Example, IntentClassifier
+from responsa_server.domain.intents import Example
+from responsa_server.domain.people import with_files
 
 OUT_OF_SCOPE: Final = "out_of_scope"
 """The intent or category of a message to which no other label applies."""
@@ -53,30 +53,46 @@ class DecidingOptions(NodeOptions):
 class DecidingNode(Node[Input, Output]):
     """Base of the nodes that make a small decision about a message. A model decides; without a model's answer, a classifier
     decides; without a classifier, a rule decides.
-
-    asker: the model to ask; None if no model decides. classifier: the classifier; None if the node does not classify.
-    examples: the examples with which the classifier was trained.
     """
+
+    talk: ClassVar = ""
+    """The label of examples of small talk."""
 
     announcement = Announcement(Step.ROUTING, "Classifying your query...")
     has_rule = True
     # The calls have their own time limits.
     policy = Policy(timeout_seconds=60.0)
 
-    def __init__(
-        self,
-        name: str,
-        options: DecidingOptions,
-        asker: Asker | None = None,
-        classifier: IntentClassifier | None = None,
-        examples: Sequence[Example] = (),
-    ) -> None:
+    def __init__(self, parts: NodeParts, options: DecidingOptions, name: str) -> None:
         self.name = name
-        self.calls_model = asker is not None
-        self._asker = asker
+        self._parts = parts
         self._prompt = options.prompt
-        self._classifier = classifier
+        self._asker = parts.deciding_asker(options.prompt)
+        self.calls_model = self._asker is not None
+        self._classifier = parts.classifiers.get(options.examples)
+        examples = parts.examples.get(options.examples, ())
         self._examples = few(examples)
+        talk = (example.text for example in examples if example.label == self.talk)
+        self._talk = frozenset(_fold(word) for text in talk for word in text.split())
+
+    async def _is_in_documents(self, question: str, named: tuple[str, ...], run: Run) -> bool:
+        """Whether documents have a rare word of the message that no example of small talk has, as at least half of its
+        words. named: the collections that the request names."""
+        every = question.split()
+        words = [word for word in every if _fold(word) not in self._talk]
+        if self._parts.source is None or 2 * len(words) < len(every):
+            return False
+        usual = self._parts.traits.retrieval.collections
+        where = named or (with_files(run.caller, usual) if usual else ())
+        try:
+            return await self._parts.source.has_rare_word(run.caller, " ".join(words), where)
+        except Unavailable:  # nothing can be searched
+            return False
+
+    def _goes_on(self, history: Sequence[StateMessage]) -> bool:
+        """Whether a message may refer to earlier ones, if no model has decided that: a model rewrites it then, or leaves
+        it; without one, the search adds the question before."""
+        return self._parts.model is not None and bool(history)
 
     async def _ask(
         self,
@@ -101,9 +117,8 @@ class DecidingNode(Node[Input, Output]):
             return None
 
 
-def refers_back(question: str, history: Sequence[StateMessage]) -> bool:
-    """Whether a question refers to earlier messages. A rule decides this."""
-    return standalone(question, history) is not None
+def _fold(word: str) -> str:
+    return "".join(filter(str.isalnum, word)).casefold()
 
 
 def choice(shape: type[Answer], field: str, labels: Sequence[str]) -> AnswerShape[Answer]:
@@ -121,17 +136,6 @@ def few(examples: Sequence[Example]) -> Sequence[Mapping[str, str]]:
         if len(texts) < _SHOWN_EXAMPLES:
             texts.append(neutral(example.text))
     return tuple({"text": text, "label": label} for label, texts in shown.items() for text in texts)
-
-
-def from_examples(node: Callable[..., AnyNode]) -> Callable[[NodeParts, Any, str], AnyNode]:
-    """The constructor of a `DecidingNode` for `NodeKind.make`."""
-    return lambda parts, options, name: node(
-        name,
-        options,
-        parts.deciding_asker(options.prompt),
-        parts.classifiers.get(options.examples),
-        parts.examples.get(options.examples, ()),
-    )
 
 
 QA: Final = "qa"
@@ -152,9 +156,10 @@ class IntentOptions(DecidingOptions):
 
 
 class IntentInput(NodeModel):
-    """The message, the history, and the question's parameters."""
+    """The message, the collections that its request names, the history, and the question's parameters."""
 
     question: str
+    collections: tuple[str, ...] = ()
     history: tuple[StateMessage, ...] = ()
     parameters: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
 
@@ -180,22 +185,16 @@ class IntentRouter(DecidingNode[IntentInput, IntentOutput]):
 
     input_model = IntentInput
     output_model = IntentOutput
+    talk = "chitchat"
 
-    def __init__(
-        self,
-        name: str,
-        options: IntentOptions,
-        asker: Asker | None = None,
-        classifier: IntentClassifier | None = None,
-        examples: Sequence[Example] = (),
-    ) -> None:
-        super().__init__(name, options, asker, classifier, examples)
+    def __init__(self, parts: NodeParts, options: IntentOptions, name: str) -> None:
+        super().__init__(parts, options, name)
         self._intents = tuple(options.intents)
         self._shape = choice(RouteShape, "intent", (*self._intents, OUT_OF_SCOPE))
 
     async def process(self, inputs: IntentInput, run: Run) -> IntentOutput:
         """Choose. A model's failure never fails the node."""
-        follow_up = refers_back(inputs.question, inputs.history)
+        follow_up = self._goes_on(inputs.history)
         chosen = inputs.parameters.get("intent")
         wanted = POST if chosen == LINKEDIN and LINKEDIN not in self._intents else chosen
         if isinstance(wanted, str) and wanted in self._intents:
@@ -203,7 +202,10 @@ class IntentRouter(DecidingNode[IntentInput, IntentOutput]):
         answer = await self._ask(run, self._shape, self._intents, inputs.question, inputs.history)
         if answer is not None:
             return IntentOutput(intent=answer.intent, follow_up=answer.follow_up and bool(inputs.history))
-        return IntentOutput(intent=await self._classify(inputs.question), follow_up=follow_up)
+        intent = await self._classify(inputs.question)
+        if intent == self.talk and await self._is_in_documents(inputs.question, inputs.collections, run):
+            intent = QA
+        return IntentOutput(intent=intent, follow_up=follow_up)
 
     async def _classify(self, text: str) -> str:
         if self._classifier is None:
@@ -213,7 +215,7 @@ class IntentRouter(DecidingNode[IntentInput, IntentOutput]):
 
 
 INTENT_ROUTER: Final = NodeKind(
-    from_examples(IntentRouter),
+    IntentRouter,
     IntentInput,
     IntentOutput,
     IntentOptions,
@@ -252,18 +254,13 @@ class QuestionCategoriser(DecidingNode[CategoryInput, CategoryOutput]):
     input_model = CategoryInput
     output_model = CategoryOutput
 
-    def __init__(
-        self,
-        name: str,
-        options: CategoryOptions,
-        asker: Asker | None = None,
-        classifier: IntentClassifier | None = None,
-        examples: Sequence[Example] = (),
-    ) -> None:
-        known = () if classifier is None else classifier.labels
-        self._labels = tuple(sorted({*known, *(example.label for example in examples)} - NO_INTENT))
+    def __init__(self, parts: NodeParts, options: CategoryOptions, name: str) -> None:
+        super().__init__(parts, options, name)
+        known = () if self._classifier is None else self._classifier.labels
+        shown = (example.label for example in parts.examples.get(options.examples, ()))
+        self._labels = tuple(sorted({*known, *shown} - NO_INTENT))
         # Without categories, the node asks no model.
-        super().__init__(name, options, asker if self._labels else None, classifier, examples)
+        self.calls_model = self.calls_model and bool(self._labels)
         self._shape = choice(CategoryShape, "category", self._labels) if self.calls_model else None
 
     async def process(self, inputs: CategoryInput, run: Run) -> CategoryOutput:
@@ -280,7 +277,7 @@ class QuestionCategoriser(DecidingNode[CategoryInput, CategoryOutput]):
 
 
 QUESTION_CATEGORISER: Final = NodeKind(
-    from_examples(QuestionCategoriser), CategoryInput, CategoryOutput, CategoryOptions, offers=OFFERED
+    QuestionCategoriser, CategoryInput, CategoryOutput, CategoryOptions, offers=OFFERED
 )
 
 
@@ -297,9 +294,10 @@ class NeedOptions(DecidingOptions):
 
 
 class NeedInput(NodeModel):
-    """The message and the history."""
+    """The message, the collections that its request names, and the history."""
 
     question: str
+    collections: tuple[str, ...] = ()
     history: tuple[StateMessage, ...] = ()
 
 
@@ -322,21 +320,16 @@ _SHAPE: Final = AnswerShape(NeedShape)
 
 class RetrievalNeed(DecidingNode[NeedInput, NeedOutput]):
     """Asks a model whether a message needs documents; without a model's answer, asks the classifier. In doubt, or if a message resembles
-    no example, documents are searched, because one may contain the answer.
+    no example, documents are searched, because one may contain the answer; also if they have a rare word of it that no
+    example of small talk has.
     """
 
     input_model = NeedInput
     output_model = NeedOutput
+    talk = DIRECT
 
-    def __init__(
-        self,
-        name: str,
-        options: NeedOptions,
-        asker: Asker | None = None,
-        classifier: IntentClassifier | None = None,
-        examples: Sequence[Example] = (),
-    ) -> None:
-        super().__init__(name, options, asker, classifier, examples)
+    def __init__(self, parts: NodeParts, options: NeedOptions, name: str) -> None:
+        super().__init__(parts, options, name)
         self._sure = options.sure
 
     async def process(self, inputs: NeedInput, run: Run) -> NeedOutput:
@@ -346,16 +339,17 @@ class RetrievalNeed(DecidingNode[NeedInput, NeedOutput]):
             return NeedOutput(
                 needs_retrieval=answer.needs_retrieval, follow_up=answer.follow_up and bool(inputs.history)
             )
-        follow_up = refers_back(inputs.question, inputs.history)
+        follow_up = self._goes_on(inputs.history)
         if self._classifier is None:
             return NeedOutput(needs_retrieval=True, follow_up=follow_up)
         decided = await self._classifier.classify(inputs.question)
         direct = decided.in_scope and decided.label == DIRECT and decided.confidence >= self._sure
-        return NeedOutput(needs_retrieval=not direct, follow_up=follow_up)
+        needs = not direct or await self._is_in_documents(inputs.question, inputs.collections, run)
+        return NeedOutput(needs_retrieval=needs, follow_up=follow_up)
 
 
 RETRIEVAL_NEED: Final = NodeKind(
-    from_examples(RetrievalNeed),
+    RetrievalNeed,
     NeedInput,
     NeedOutput,
     NeedOptions,

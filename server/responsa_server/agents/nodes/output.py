@@ -59,7 +59,7 @@ NO_MODEL: Final = "No language model is configured"
 NEVER_A_MODEL: Final = "This agent uses no language model"
 MODEL_AWAY: Final = "The language model is not available"
 OFFERED: Final = Offered(
-    trusted=frozenset({"agent", "teacher", WITHOUT_MODEL, "questions", "failed", "greeting"}),
+    trusted=frozenset({"agent", "teacher", WITHOUT_MODEL, "questions", "failed", "greeting", "language"}),
     untrusted=frozenset({"question"}),
 )
 
@@ -76,6 +76,7 @@ class TemplateInput(NodeModel):
     question: str
     standalone_question: str = ""
     teacher: str = ""
+    language: str = ""
     results: tuple[ResultModel, ...] = ()
     fallbacks: tuple[Fallback, ...] = ()
 
@@ -135,6 +136,7 @@ class Template(Node[TemplateInput, TemplateOutput]):
             "greeting": self._traits.greeting,
             "questions": tuple(self._traits.questions),
             "teacher": inputs.teacher,
+            "language": inputs.language,
             WITHOUT_MODEL: MODEL_AWAY
             if self._has_model
             else NEVER_A_MODEL

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Final
 
-from responsa_formats.text.languages import UNKNOWN, is_doubtful, language_of
+from responsa_formats.text.languages import language_of
 from responsa_server.agents.engine.calling import ResultModel
 from responsa_server.agents.engine.citations import RefusalModel
 from responsa_server.agents.engine.failed_tools import failures_said
@@ -14,15 +14,41 @@ from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, Off
 from responsa_server.agents.nodes.deciding import OUT_OF_SCOPE
 from responsa_server.agents.nodes.passages import report_without_model
 from responsa_server.domain.answers import Evidence, Ranking
-from responsa_server.domain.events import Fallback, FallbackKind, RefusalReason, ToolOutcome
+from responsa_server.domain.events import Fallback, FallbackKind, RefusalReason
 from responsa_server.domain.kinds import SAMPLE_COLLECTIONS
 
 OFFERED: Final = Offered(trusted=frozenset({"agent", "questions"}), untrusted=frozenset({"question"}))
 _SHOWN_CHARACTERS: Final = 160
-_DOCUMENTS: Final = "knowledge_search"
-_LOST: Final = (
-    "The documents could not be searched, and nothing else answers the question. Ask it again in a moment."
-)
+_LOST: Final = "The documents could not be searched. Ask again in a moment."
+_WORDS: Final[Mapping[str, Mapping[str, str]]] = {
+    "en": {
+        "closest": "Closest passages",
+        "nothing": "Nothing close was found",
+        "declined": "The model found no answer in these passages",
+        "searched": "I searched {} for “{}”.",
+        "filter": "the documents that match the filter “{}”",
+        "chosen": "the chosen collections",
+        "agent": "what you may read of this agent's collections",
+        "all": "all documents that you may read",
+        "samples": "If the samples were not loaded, `responsa samples load {}` loads them.",
+        "name": "Name the subject in full, ask about one thing at a time, or add a document that covers it.",
+        "use": "Use the words that your documents use, search more of them, or add a document that covers it.",
+    },
+    "de": {
+        "closest": "Nächstliegende Stellen",
+        "nothing": "Nichts Naheliegendes gefunden",
+        "declined": "Das Modell hat in diesen Stellen keine Antwort gefunden",
+        "searched": "Durchsucht: {}. Gesucht: „{}“.",
+        "filter": "die Dokumente, auf die der Filter „{}“ passt",
+        "chosen": "die gewählten Sammlungen",
+        "agent": "was Sie von den Sammlungen dieses Agenten lesen dürfen",
+        "all": "alle Dokumente, die Sie lesen dürfen",
+        "samples": "Falls die Beispiele fehlen, lädt sie `responsa samples load {}`.",
+        "name": "Nennen Sie den Gegenstand vollständig, stellen Sie nur eine Frage auf einmal, oder fügen Sie ein Dokument dazu hinzu.",
+        "use": "Verwenden Sie die Wörter Ihrer Dokumente, durchsuchen Sie mehr davon, oder fügen Sie ein Dokument dazu hinzu.",
+    },
+}
+"""What a search without an answer says, by the language of its question: of none of it that documents do not answer."""
 
 
 class RefuseOptions(NodeOptions):
@@ -42,7 +68,7 @@ _DEFAULT_OPTIONS: Final = RefuseOptions()
 
 class RefuseInput(NodeModel):
     """The question, its intent, the collections and the filter that limited the search, the evidence and how well it
-    fits, the results of tools, and the fallbacks of the turn so far."""
+    fits, the results of tools, whether a model found no answer in them, and the fallbacks of the turn so far."""
 
     question: str
     standalone_question: str = ""
@@ -52,6 +78,7 @@ class RefuseInput(NodeModel):
     evidence: Evidence | None = None
     ranking: Ranking | None = None
     results: tuple[ResultModel, ...] = ()
+    declined: bool = False
     fallbacks: tuple[Fallback, ...] = ()
 
 
@@ -84,8 +111,8 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
             self.replaces_model = None
 
     async def process(self, inputs: RefuseInput, run: Run) -> RefuseOutput:
-        """Write the refusal. Its message names the searched documents, the tools that failed and a remedy, or says that the
-        agent cannot help with the question.
+        """Write the refusal. Its message says whether passages are close, and names the searched documents, the tools that
+        failed and a remedy; or it says that the agent cannot help with the question.
         """
         report_without_model(
             self._parts, run, self.name, inputs.results, inputs.fallbacks, tools=self._options.tools
@@ -93,16 +120,13 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
         question = _shorten(inputs.standalone_question or inputs.question)
         if self._options.needs_model:
             reason, message = RefusalReason.NEEDS_MODEL, self._not_written(question)
-        elif inputs.intent == OUT_OF_SCOPE and not self._has_model and self._is_foreign(inputs.question):
-            reason, message = RefusalReason.OUT_OF_SCOPE, self._not_read(_shorten(inputs.question))
         elif self._options.out_of_scope or inputs.intent == OUT_OF_SCOPE:
             reason, message = RefusalReason.OUT_OF_SCOPE, self._not_mine(_shorten(inputs.question))
         else:
-            failed = failures_said(inputs.results)
             lost = any(fallback.kind is FallbackKind.WITHOUT_RETRIEVAL for fallback in inputs.fallbacks)
-            sentence = _LOST if lost else self._not_found(question, inputs)
-            reason = RefusalReason.NO_SUPPORT
-            message = f"{failed} {sentence}" if failed else sentence
+            reason, failed = RefusalReason.NO_SUPPORT, failures_said(inputs.results)
+            heading, text = ("", _LOST) if lost else self._not_found(question, inputs)
+            message = heading + " ".join(filter(None, (failed, text)))
         if self._prompts is not None:
             values = {
                 "agent": self._traits.name,
@@ -124,56 +148,33 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
             " Administration, Model."
         )
 
-    def _is_foreign(self, question: str) -> bool:
-        """Whether a question is in another language than the questions of the agent's card, and with them the examples
-        of its classifier."""
-        own = language_of(" ".join(self._traits.questions))
-        return own != UNKNOWN and not is_doubtful(question) and language_of(question) != own
-
-    def _not_read(self, question: str) -> str:
-        return (
-            f"{self._traits.name} did not recognise “{question}” as something that it can help with. "
-            "Perhaps the reason is the language: without a language"
-            f" model, it recognises only what resembles its examples. Ask in their language, for example: “{self._traits.questions[0]}”"
-        )
-
     def _not_mine(self, question: str) -> str:
-        refusal = f"“{question}” is not something that {self._traits.name} can help with."
+        refusal = f"{self._traits.name} did not recognise “{question}” as something that it can help with."
         if self._traits.questions:
             return f"{refusal} Ask, for example: “{self._traits.questions[0]}”"
         return f"{refusal} Ask about something that your documents may contain."
 
-    def _not_found(self, question: str, inputs: RefuseInput) -> str:
+    def _not_found(self, question: str, inputs: RefuseInput) -> tuple[str, str]:
+        """The heading of what was found, a paragraph of its own, and what was searched, with a remedy."""
         if inputs.evidence is None and inputs.results:
-            return f"No tool has answered “{question}”. Ask it again in a moment, or in other words."
+            return "", f"No tool has answered “{question}”. Ask it again in a moment, or in other words."
+        words = _WORDS.get(language_of(inputs.question), _WORDS["en"])
         # Collections are not named: their ids mean nothing to a user, who perhaps may read none of an agent's collections.
-        restricted = bool(self._traits.retrieval.collections) and not inputs.collections
-        scope = "this agent's collections" if restricted else ""
-        if inputs.collections:
-            scope = f"the chosen collection{'s' if len(inputs.collections) > 1 else ''}"
+        scope = words["agent" if self._traits.retrieval.collections else "all"]
         if inputs.document_filter:
-            within = f" of {scope}" if scope else ""
-            scope = f"the documents{within} that match the filter “{_shorten(inputs.document_filter)}”"
-        if restricted:
-            scope = f"what you may read of {scope}"
-        scope = scope or "all documents that you may read"
-        sentence = f"I searched {scope} for “{question}” and found nothing that fits."
+            scope = words["filter"].format(_shorten(inputs.document_filter))
+        elif inputs.collections:
+            scope = words["chosen"]
+        near = inputs.ranking is not None and inputs.ranking.support > 0
+        heading = words["declined" if inputs.declined else "closest" if near else "nothing"]
+        sentences = [words["searched"].format(scope, question)]
         if inputs.evidence is not None and inputs.evidence.passages:
-            if self._has_model:
-                sentence = f"The language model found no answer to “{question}” in {scope}."
-            elif inputs.ranking is not None and inputs.ranking.support > 0:
-                sentence = f"I searched {scope}, and nothing there answers “{question}”."
-            remedy = (
-                "Name the subject in full, ask about one thing at a time, or add a document that covers it."
-            )
+            sentences.append(words["name"])
         else:
-            elsewhere = "ask without the filter" if inputs.document_filter else "search other collections"
-            remedy = f"Use the words that your documents use, {elsewhere}, or add a document that covers it."
             if samples := self._samples(inputs):
-                remedy = (
-                    f"If the samples were not loaded, `responsa samples load {samples}` loads them. {remedy}"
-                )
-        return f"{sentence}{_also_asked(inputs.results)} {remedy}"
+                sentences.append(words["samples"].format(samples))
+            sentences.append(words["use"])
+        return f"{heading}\n\n", " ".join(sentences)
 
     def _samples(self, inputs: RefuseInput) -> str:
         """The agents whose samples the agent searches, with spaces between them; "" if the question names collections
@@ -185,17 +186,6 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
             for collection in self._traits.retrieval.collections
             if collection in SAMPLE_COLLECTIONS
         )
-
-
-def _also_asked(results: Sequence[ResultModel]) -> str:
-    """The sentence on the tools that answered; "" if there are no such tools."""
-    answered = [
-        result for result in results if result.outcome is ToolOutcome.OK and result.call.tool != _DOCUMENTS
-    ]
-    tools = list(dict.fromkeys(result.title or result.call.tool for result in answered))
-    if not tools:
-        return ""
-    return f" What {' and '.join(tools[:4])} returned does not answer it either."
 
 
 def _shorten(question: str) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Annotated, Any, Final
 
 from pydantic import Field, JsonValue, create_model
 
 from responsa_server.agents.engine.asking import FAILURES, AnswerShape, Asker, ask_typed, cause, offer
 from responsa_server.agents.engine.config import RetrievalTable, SourceTable, Texts
+from responsa_server.agents.engine.failed_tools import NO_MODEL
 from responsa_server.agents.engine.kinds import NodeKind, require
 from responsa_server.agents.engine.node import (
     Announcement,
@@ -22,9 +24,9 @@ from responsa_server.agents.engine.node import (
     Run,
 )
 from responsa_server.agents.engine.prompts import Untrusted, neutral
-from responsa_server.agents.engine.rewriting import after_previous, standalone
 from responsa_server.agents.engine.state import StateMessage
 from responsa_server.domain.answers import Evidence, EvidenceSource, Ranking, SearchOptions
+from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.events import Fallback, FallbackKind, Step, Usage
 from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.listing import AllOf, AnyOf, Filter, FilterComparison, Operator
@@ -34,8 +36,7 @@ from responsa_server.domain.turns import MAX_QUESTION_BYTES
 
 
 class RewriterOptions(NodeOptions):
-    """prompt: the file `prompts/NAME.md` with which to ask a model; "" to add the earlier questions of the conversation
-    by rule alone."""
+    """prompt: the file `prompts/NAME.md` with which to ask a model; "" to ask none."""
 
     prompt: PromptName = ""
 
@@ -62,7 +63,7 @@ class RewriteShape(NodeModel):
 
 class Rewrite(Node[RewriteInput, RewriteOutput]):
     """Rewrites the question so that it makes sense without the conversation. A model does this. If there is no model,
-    or the model fails, the earlier questions of the conversation are added to the question."""
+    or the model fails, the last answered question of the conversation is added to the question."""
 
     name = "rewrite"
     input_model = RewriteInput
@@ -80,18 +81,34 @@ class Rewrite(Node[RewriteInput, RewriteOutput]):
         """Rewrite the question. If there are no earlier messages, the node asks no model."""
         if self._asker is not None and (inputs.history or inputs.summary):
             try:
-                return RewriteOutput(standalone_question=await self._ask(self._asker, inputs, run))
+                return RewriteOutput(standalone_question=await self.ask(inputs, run))
             except FAILURES as error:
                 run.fell_back(Fallback(FallbackKind.RULE, self.name, "rule", cause(error)))
-        rewritten = standalone(inputs.question, inputs.history) or ""
+        rewritten = after_previous(inputs.question, inputs.history) or ""
         return RewriteOutput(standalone_question=rewritten)
 
-    async def _ask(self, asker: Asker, inputs: RewriteInput, run: Run) -> str:
-        untrusted = Untrusted(inputs.question, inputs.history, others={"summary": inputs.summary})
-        answer = await ask_typed(asker, run, self._prompt, self._shape, {}, untrusted)
+    async def ask(self, inputs: RewriteInput, run: Run, language: str = "") -> str:
+        """What the model, which there must be, makes of the question; "" if it stays. language: the one to translate it to; ""
+        for its own. Raises one of FAILURES."""
+        # The last three exchanges say what a question refers to.
+        untrusted = Untrusted(inputs.question, inputs.history[-6:], others={"summary": inputs.summary})
+        trusted = {"language": language}
+        asker = require(self._asker, "model")
+        answer = await ask_typed(asker, run, self._prompt, self._shape, trusted, untrusted)
         rewritten = " ".join(answer.query.split())
         same = rewritten.casefold() == " ".join(inputs.question.split()).casefold()
         return "" if same or len(rewritten.encode()) > MAX_QUESTION_BYTES else rewritten
+
+
+def after_previous(question: str, history: Sequence[StateMessage]) -> str | None:
+    """The question with the last answered question before it; None if there is none."""
+    before = [
+        asked.text
+        for asked, answer in pairwise(history)
+        if asked.speaker is Speaker.USER and answer.speaker is Speaker.ASSISTANT and not answer.refused
+    ]
+    joined = f"{question.strip()} ({before[-1]})" if before else ""
+    return joined if joined and len(joined.encode()) <= MAX_QUESTION_BYTES else None
 
 
 REWRITER: Final = NodeKind(
@@ -99,7 +116,7 @@ REWRITER: Final = NodeKind(
     RewriteInput,
     RewriteOutput,
     RewriterOptions,
-    offers=offer(untrusted=("question", "history", "summary")),
+    offers=offer("language", untrusted=("question", "history", "summary")),
 )
 
 
@@ -288,20 +305,29 @@ class RetrieveOutput(NodeModel):
 
 
 class Retrieve(Node[RetrieveInput, RetrieveOutput]):
-    """Searches for passages. If a part of the server is unavailable, the search is attempted up to three times."""
+    """Searches for passages; for a question in a language that no document has, in theirs too, if a model translates it. If
+    a part of the server is unavailable, the search is attempted up to three times."""
 
     name = "retrieve"
     input_model = RetrieveInput
     output_model = RetrieveOutput
     announcement = Announcement(Step.RETRIEVING, "Searching knowledge base...")
     policy = Policy(timeout_seconds=20.0, attempts=3, pause_seconds=0.1)
+    has_rule = True
 
     def __init__(
-        self, source: EvidenceSource, table: RetrievalTable = DEFAULT_RETRIEVAL, *, has_model: bool = True
+        self,
+        source: EvidenceSource,
+        table: RetrievalTable = DEFAULT_RETRIEVAL,
+        translator: Rewrite | None = None,
+        *,
+        has_model: bool = True,
     ) -> None:
         """has_model: whether a model rewrites questions. Without one, a question is also searched with the one before it."""
         self._source = source
         self._has_model = has_model
+        self._translator = translator or Rewrite()
+        self.calls_model = self._translator.calls_model
         self._sources = {
             name: (source.collections, tuple(parse_filter(SEARCHED, source.filter)))
             for name, source in table.sources.items()
@@ -322,7 +348,24 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
         evidence = await self._search(inputs, run, collections, filters)
         if not evidence.passages and self._is_narrowed(inputs):
             evidence = await self._search(inputs, run, (), ())
+        if evidence.languages and (translated := await self._translate(inputs, evidence.languages, run)):
+            expansions = (*translated, *inputs.expansions)[:MOST_EXPANSIONS]
+            further = inputs.model_copy(update={"expansions": expansions})
+            evidence = await self._search(further, run, collections, filters)
         return RetrieveOutput(evidence=evidence)
+
+    async def _translate(self, inputs: RetrieveInput, languages: Sequence[str], run: Run) -> Sequence[str]:
+        """The question in the documents' languages, which follow its own in `languages`; none if no model translates it."""
+        own, *others = languages
+        failure = NO_MODEL
+        if self.calls_model:
+            asked = RewriteInput(question=inputs.standalone_question or inputs.question)
+            try:
+                return [await self._translator.ask(asked, run, language) for language in others]
+            except FAILURES as error:
+                failure = cause(error)
+        run.fell_back(Fallback(FallbackKind.OTHER_LANGUAGE, own, ",".join(others), failure))
+        return ()
 
     def _is_narrowed(self, inputs: RetrieveInput) -> bool:
         """Whether a model has chosen where to search, and the request names no collections and no source."""
@@ -379,14 +422,17 @@ def queries_of(inputs: RetrieveInput) -> tuple[str, ...]:
 
 
 RETRIEVER: Final = NodeKind(
-    lambda parts, _, __: Retrieve(
+    lambda parts, options, _: Retrieve(
         require(parts.source, "source of evidence"),
         parts.traits.retrieval,
+        Rewrite(parts.deciding_asker(options.prompt), options.prompt),
         has_model=parts.model is not None,
     ),
     RetrieveInput,
     RetrieveOutput,
+    RewriterOptions,
     fallback=FallbackKind.WITHOUT_RETRIEVAL,
+    offers=REWRITER.offers,
 )
 
 

@@ -15,7 +15,7 @@ from responsa_formats.text.languages import language_of
 from responsa_server.text.cited import Place, give_numbers, in_order, marks_of, place_of, words_instead
 from responsa_server.text.disarming import disarm_quoted
 from responsa_server.text.layout import with_marks
-from responsa_server.text.why_passages import why_passages
+from responsa_server.text.why_passages import tell_unchecked, why_passages
 
 
 def sources(cited: Iterable[Citation]) -> Sequence[Citation]:
@@ -83,17 +83,21 @@ def list_sources(
     numbers: Mapping[Place, int],
     link: Callable[[Citation], str],
     unsourced: Sequence[ByteRange] = (),
+    *,
+    written: bool = True,
 ) -> str:
     """The sources of an answer as Markdown, to stand below its text; "" without citations. One line each, with the
     number of its marks, its title and its page, and with the first words of the quote if another source has the title.
     Below them the sentences of the text that name none.
 
     text: the answer, whose language the list has if it is German, else English. link: the address of a source, "" for
-    none. Titles and addresses are those of documents: nothing in them makes markup.
+    none. written: whether a model has written the text; if no other has judged it, the last line says so. Titles and
+    addresses are those of documents: nothing in them makes markup.
     """
     if not citations:
         return ""
-    heading, page, quoted, none = _WORDS.get(language_of(text), _WORDS["en"])
+    language = language_of(text)
+    heading, page, quoted, none = _WORDS.get(language, _WORDS["en"])
     first = {numbers[place_of(citation)]: citation for citation in reversed(in_order(citations))}
     titles = {number: _plain(citation.title, _TITLE) or _UNTITLED for number, citation in first.items()}
     often = Counter(titles.values())
@@ -108,6 +112,8 @@ def list_sources(
         _plain(data[span.start : span.end].decode(), _TITLE) for span in unsourced if span.end <= len(data)
     ]
     lines += ["", f"{none}: {' '.join(map(quoted.format, bare))}"] if bare else []
+    if written and (unchecked := tell_unchecked(citations, language)):
+        lines += ["", f"*{unchecked}*"]
     return "\n".join([f"{heading}:", "", *lines])
 
 
@@ -124,9 +130,12 @@ def with_sources(answer: TurnAnswer) -> str:
     text, cited = answer.text, sources(answer.citations)
     numbers = dict[Place, int]()
     give_numbers(cited, numbers)
-    below = list_sources(text, cited, numbers, lambda citation: web_address(citation.uri), answer.unsourced)
+    above = why(answer)
+    below = list_sources(
+        text, cited, numbers, lambda each: web_address(each.uri), answer.unsourced, written=not above
+    )
     marked = with_marks(text, marks_of(text, cited, numbers))
-    return "\n\n".join(filter(None, [why(answer), marked, below]))
+    return "\n\n".join(filter(None, [above, marked, below]))
 
 
 def with_passages(refused: TurnRefused) -> str:

@@ -19,6 +19,7 @@ def to_default_model(model: pb.DefaultModel) -> DefaultModel:
         model.base_url,
         model.embedding,
         model.window,
+        model.judge,
         model.input_usd_micros if model.HasField("input_usd_micros") else None,
         model.output_usd_micros if model.HasField("output_usd_micros") else None,
         model.api_key,

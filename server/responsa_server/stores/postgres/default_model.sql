@@ -1,15 +1,17 @@
 -- The default model of the installation. The role responsa_app reads and writes it.
 
 -- name: get
-SELECT provider, model, key_name, base_url, embedding, sealed_key, "window", input_usd_micros, output_usd_micros, update_time
+SELECT provider, model, key_name, base_url, embedding, sealed_key, "window", judge, input_usd_micros, output_usd_micros, update_time
 FROM responsa.default_model;
 
 -- name: put
-INSERT INTO responsa.default_model (provider, model, key_name, base_url, embedding, sealed_key, "window", input_usd_micros, output_usd_micros)
-VALUES (%(provider)s, %(model)s, %(key_name)s, %(base_url)s, %(embedding)s, %(sealed_key)s, %(window)s, %(input_usd_micros)s, %(output_usd_micros)s)
+INSERT INTO responsa.default_model (provider, model, key_name, base_url, embedding, sealed_key, "window", judge,
+    input_usd_micros, output_usd_micros)
+VALUES (%(provider)s, %(model)s, %(key_name)s, %(base_url)s, %(embedding)s, %(sealed_key)s, %(window)s, %(judge)s,
+    %(input_usd_micros)s, %(output_usd_micros)s)
 ON CONFLICT (single) DO UPDATE SET
     provider = excluded.provider, model = excluded.model, key_name = excluded.key_name, base_url = excluded.base_url,
-    embedding = excluded.embedding, sealed_key = excluded.sealed_key, "window" = excluded."window",
+    embedding = excluded.embedding, sealed_key = excluded.sealed_key, "window" = excluded."window", judge = excluded.judge,
     input_usd_micros = excluded.input_usd_micros, output_usd_micros = excluded.output_usd_micros, update_time = now()
     WHERE to_jsonb(default_model) - 'update_time' IS DISTINCT FROM to_jsonb(excluded) - 'update_time';
 

@@ -477,6 +477,11 @@ class PostgresLexicalIndex:
         return f"{run['begun']} {row['md5']}".encode()
 
     @shielded
+    async def languages(self, scope: SearchScope) -> Sequence[str]:
+        values = {"tenant": scope.reader.tenant_id, "collections": _to_list(scope.collections)}
+        return [language for (language,) in await self._search(scope.reader, values, "languages")]
+
+    @shielded
     async def hides(self, scope: SearchScope) -> bool:
         values = {"collections": _to_list(scope.collections)}
         [(hidden,)] = await self._search(scope.reader, values, "hides")

@@ -214,6 +214,15 @@ WHERE d.tenant_id = %(tenant)s AND d.version > 0
             FROM unnest(%(own)s::text[]) AS w (name))) ELSE %(about)s AND d.subject = ANY (responsa.readable_subjects()) END)
     AND {where};
 
+-- name: languages
+-- Those of documents that searches find, of most documents first.
+SELECT d.language
+FROM responsa.document AS d
+WHERE d.tenant_id = %(tenant)s AND d.version > 0 AND d.language <> ''
+    AND d.collection_id = ANY (ARRAY(SELECT responsa.readable_collection(name) FROM unnest(%(collections)s::text[]) AS w (name)))
+GROUP BY d.language
+ORDER BY count(*) DESC, d.language;
+
 -- name: candidates
 -- The passages that the words' queries, the vector (`near` in vectors.sql) or `ids` select and that are live and in the
 -- collections, each with its words; if these are not stored in

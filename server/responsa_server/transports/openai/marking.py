@@ -58,7 +58,8 @@ class Marking:
         """What follows the text: why it shows passages, "" if that stands above it or it does not, and the list of these
         sources. text: the answer. link, unsourced: see `list_sources`."""
         give_numbers(citations, self._numbers)
-        parts = [why, list_sources(text, citations, self._numbers, link, unsourced)]
+        written = not why and all(position >= 0 for position, _ in self._made)
+        parts = [why, list_sources(text, citations, self._numbers, link, unsourced, written=written)]
         return "".join(f"\n\n{part}" for part in parts if part) + ("\n" if any(parts) else "")
 
 

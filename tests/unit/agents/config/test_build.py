@@ -22,7 +22,6 @@ from responsa_server.agents.config.build import (
 )
 from responsa_server.agents.config.content import Content, content_of
 from responsa_server.agents.config.files import SHIPPED, read, verify
-from responsa_server.agents.config.settings import CitationSettings
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.prompts import Untrusted
 from responsa_server.agents.nodes.checking import CitationCheckerOptions
@@ -198,13 +197,12 @@ def test_a_setting_that_names_a_model_in_vain_is_named_itself() -> None:
         insight_model(titles, Lacking())
     assert insight_model(titles, Known()) is not None
     assert insight_model(InsightSettings(), Lacking()) is None
-    judge = CitationSettings(judge="opnai:gpt-5")
     with pytest.raises(Fixable, match=r"citations\.judge \(RESPONSA_CITATIONS__JUDGE\)"):
-        citation_model(judge, Lacking())
-    assert citation_model(CitationSettings(), Lacking()) is None
-    asker = citation_model(judge, Known())
+        citation_model("opnai:gpt-5", Lacking())
+    assert citation_model("", Lacking()) is None
+    asker = citation_model("opnai:gpt-5", Known())
     checker = KINDS["citation_checker"].make(
-        NodeParts(judge=Judge(), citation_model=asker), CitationCheckerOptions(), "cite"
+        NodeParts(judge=Judge(), citation_model=lambda: asker), CitationCheckerOptions(), "cite"
     )
     assert checker.calls_model
 

@@ -122,8 +122,8 @@ async def test_a_result_answers_by_itself_or_is_a_source(
                 "results": (result("web_search", title="the web search"), result("sea", ToolFault.TIMEOUT)),
             },
             (
-                "Sea did not answer in time. I searched all documents that you may read for “Why?” and "
-                "found nothing that fits. What the web search returned does not answer it either. Name"
+                "Nothing close was found\n\nSea did not answer in time. I searched all documents that you may read for "
+                "“Why?”. Name"
             ),
         ),
         (
@@ -132,7 +132,7 @@ async def test_a_result_answers_by_itself_or_is_a_source(
         ),
         (
             {"fallbacks": (Fallback(FallbackKind.WITHOUT_RETRIEVAL, "read", "look", "x"),)},
-            "The documents could not be searched,",
+            "The documents could not be searched.",
         ),
     ],
 )

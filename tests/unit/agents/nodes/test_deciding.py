@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 from pydantic import ValidationError
 
+from responsa_server.agents.engine.config import Traits
+from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.state import StateMessage
 from responsa_server.agents.nodes.deciding import (
     CategoryInput,
@@ -20,9 +25,10 @@ from responsa_server.agents.nodes.deciding import (
     RetrievalNeed,
 )
 from responsa_server.domain.events import Fallback, FallbackKind
-from responsa_server.domain.intents import Example
-from responsa_server.domain.models import ModelError, ModelFault
-from tests.unit.agents.asking import asker
+from responsa_server.domain.intents import Example, IntentClassifier
+from responsa_server.domain.models import ChatModel, ModelError, ModelFault
+from tests.unit.agents.asking import PROMPTS
+from tests.unit.agents.evidence import Shelf, retrieval
 from tests.unit.agents.shipping import Knows
 from tests.unit.agents.speaking import Says, Turn, says
 
@@ -38,6 +44,14 @@ EXAMPLES = [
 ]
 
 
+def parts(
+    model: ChatModel | None, classifier: IntentClassifier | None = None, examples: Sequence[Example] = ()
+) -> NodeParts:
+    """What a node is made of whose examples are in the file "e"."""
+    classifiers = {"e": classifier} if classifier is not None else {}
+    return NodeParts(model=model, prompts=PROMPTS, classifiers=classifiers, examples={"e": examples})
+
+
 # Intent
 
 
@@ -47,7 +61,7 @@ EXAMPLES = [
 )
 async def test_a_chosen_intent_goes_before_all_else(choice: str, expected: str) -> None:
     model = says('{"intent": "qa", "follow_up": false}')
-    node = IntentRouter("intent", OPTIONS, asker(model), KNOWS)
+    node = IntentRouter(parts(model, KNOWS), OPTIONS, "intent")
     turn = Turn()
     found = await node.process(IntentInput(question="Hello", parameters={"intent": choice}), turn.run)
     assert found == IntentOutput(intent=expected, follow_up=False)
@@ -56,14 +70,14 @@ async def test_a_chosen_intent_goes_before_all_else(choice: str, expected: str) 
 
 @pytest.mark.parametrize("choice", ["out_of_scope", "tool", 7, None, ["qa"]])
 async def test_what_is_no_intent_to_choose_chooses_nothing(choice: object) -> None:
-    node = IntentRouter("intent", OPTIONS, None, KNOWS)
+    node = IntentRouter(parts(None, KNOWS), OPTIONS, "intent")
     asked = IntentInput.model_validate({"question": "Hello", "parameters": {"intent": choice}})
     assert (await node.process(asked, Turn().run)).intent == "chitchat"
 
 
 async def test_a_model_goes_before_the_classifier() -> None:
     model = says('{"intent": "post", "follow_up": true}')
-    node = IntentRouter("intent", OPTIONS, asker(model), KNOWS, EXAMPLES)
+    node = IntentRouter(parts(model, KNOWS, EXAMPLES), OPTIONS, "intent")
     assert node.calls_model
     output = await node.process(IntentInput(question="Hello", history=TALK), Turn().run)
     assert output == IntentOutput(intent="post", follow_up=True)
@@ -84,26 +98,26 @@ async def test_a_model_goes_before_the_classifier() -> None:
 async def test_a_model_that_answers_something_else_gives_way_to_the_classifier(answer: str) -> None:
     turn = Turn()
     run = turn.run
-    node = IntentRouter("intent", OPTIONS, asker(says(answer)), KNOWS)
+    node = IntentRouter(parts(says(answer), KNOWS), OPTIONS, "intent")
     assert (await node.process(IntentInput(question="Hello"), run)).intent == "chitchat"
     assert run.fallen == [Fallback(FallbackKind.CLASSIFIER, "m", "intent", "structured_invalid")]
 
 
 async def test_without_model_and_classifier_a_question_is_a_question() -> None:
     run = Turn().run
-    node = IntentRouter("intent", OPTIONS, asker(Says([ModelError(ModelFault.TIMEOUT, "")])))
+    node = IntentRouter(parts(Says([ModelError(ModelFault.TIMEOUT, "")])), OPTIONS, "intent")
     assert (await node.process(IntentInput(question="Hello"), run)).intent == "qa"
     assert run.fallen == [Fallback(FallbackKind.RULE, "m", "intent", "model_unavailable:timeout")]
-    other = IntentRouter("intent", IntentOptions(examples="e", intents=("buy", "sell")))
+    other = IntentRouter(NodeParts(), IntentOptions(examples="e", intents=("buy", "sell")), "intent")
     assert (await other.process(IntentInput(question="Hello"), Turn().run)).intent == "buy"
 
 
 async def test_what_the_classifier_does_not_know_is_out_of_scope() -> None:
-    node = IntentRouter("intent", OPTIONS, None, KNOWS)
+    node = IntentRouter(parts(None, KNOWS), OPTIONS, "intent")
     assert not node.calls_model
     assert (await node.process(IntentInput(question="Book a train"), Turn().run)).intent == "out_of_scope"
     # A label that the classifier knows but the agent lacks is also out of scope.
-    other = IntentRouter("intent", IntentOptions(examples="e", intents=("qa",)), None, KNOWS)
+    other = IntentRouter(parts(None, KNOWS), IntentOptions(examples="e", intents=("qa",)), "intent")
     assert (await other.process(IntentInput(question="Hello"), Turn().run)).intent == "out_of_scope"
 
 
@@ -118,28 +132,28 @@ def test_the_options_need_examples_and_an_intent() -> None:
 
 
 async def test_the_classifier_tells_the_category_or_none() -> None:
-    node = QuestionCategoriser("category", CategoryOptions(examples="e"), None, KNOWS)
+    node = QuestionCategoriser(parts(None, KNOWS), CategoryOptions(examples="e"), "category")
     assert (await node.process(CategoryInput(question="Why?"), Turn().run)).category == "qa"
     assert (await node.process(CategoryInput(question="Thus?"), Turn().run)).category == ""
     # The node uses the rewritten question.
     asked = CategoryInput(question="Thus?", standalone_question="Why thus?")
     assert (await node.process(asked, Turn().run)).category == "qa"
-    nothing = QuestionCategoriser("category", CategoryOptions(examples="e"))
+    nothing = QuestionCategoriser(NodeParts(), CategoryOptions(examples="e"), "category")
     assert (await nothing.process(CategoryInput(question="Why?"), Turn().run)).category == ""
 
 
 async def test_a_model_tells_the_category_by_the_labels_of_the_examples() -> None:
     options = CategoryOptions(examples="e", prompt="intent_classification")
     model = says('{"category": "post"}')
-    node = QuestionCategoriser("category", options, asker(model), None, EXAMPLES)
+    node = QuestionCategoriser(parts(model, None, EXAMPLES), options, "category")
     assert (await node.process(CategoryInput(question="Why?"), Turn().run)).category == "post"
     assert "exactly one of: post, qa, out_of_scope" in model.prompts[0].messages[0].text
     run = Turn().run
-    node = QuestionCategoriser("category", options, asker(says('{"category": "x"}')), KNOWS, EXAMPLES)
+    node = QuestionCategoriser(parts(says('{"category": "x"}'), KNOWS, EXAMPLES), options, "category")
     assert (await node.process(CategoryInput(question="Why?"), run)).category == "qa"
     assert [one.kind for one in run.fallen] == [FallbackKind.CLASSIFIER]
     # Without labels the node asks no model.
-    assert not QuestionCategoriser("category", options, asker(model)).calls_model
+    assert not QuestionCategoriser(parts(model), options, "category").calls_model
 
 
 # Need
@@ -149,37 +163,64 @@ NEEDS = Knows({"Hello": "direct", "Thanks": "direct", "What": "retrieve"})
 
 
 @pytest.mark.parametrize(
-    ("question", "needs", "follow_up"),
+    ("question", "needs"),
     [
-        ("Hello to all teachers and pupils and guests!", False, False),
-        ("What is a river delta made of in general?", True, False),
-        ("Something that nobody has ever asked about?", True, False),
-        ("What is it?", True, True),
-        ("I have just bought a lamp for the desk in my room.", True, False),
-        ("Light travels through empty space at any speed.", True, False),
+        ("Hello to all teachers and pupils and guests!", False),
+        ("What is a river delta made of in general?", True),
+        ("Something that nobody has ever asked about?", True),
+        ("What is it?", True),
+        ("I have just bought a lamp for the desk in my room.", True),
+        ("Light travels through empty space at any speed.", True),
     ],
 )
-async def test_what_is_not_known_to_need_nothing_is_looked_for(
-    question: str, needs: bool, follow_up: bool
-) -> None:
-    node = RetrievalNeed("need", NeedOptions(examples="e"), None, NEEDS)
-    found = await node.process(NeedInput(question=question, history=TALK), Turn().run)
-    assert found == NeedOutput(needs_retrieval=needs, follow_up=follow_up)
+async def test_what_is_not_known_to_need_nothing_is_looked_for(question: str, *, needs: bool) -> None:
+    for model in (None, says("")):  # a model would rewrite what may go on with the talk
+        node = RetrievalNeed(parts(model, NEEDS), NeedOptions(examples="e"), "need")
+        found = await node.process(NeedInput(question=question, history=TALK), Turn().run)
+        assert found == NeedOutput(needs_retrieval=needs, follow_up=model is not None)
 
 
 async def test_a_message_is_looked_for_if_the_classifier_is_not_sure_enough() -> None:
     for sure, needs in ((0.9, False), (0.95, True)):
-        node = RetrievalNeed("need", NeedOptions(examples="e", sure=sure), None, NEEDS)
+        node = RetrievalNeed(parts(None, NEEDS), NeedOptions(examples="e", sure=sure), "need")
         assert (await node.process(NeedInput(question="Hello!"), Turn().run)).needs_retrieval is needs
+
+
+@pytest.mark.parametrize(
+    ("question", "looked_up", "needs"),
+    [
+        ("Hello", "", False),
+        ("hello, Pharos!", "Pharos!", True),
+        ("Hello and many thanks, Pharos!", "", False),
+        ("Hello Rhodos", "Rhodos", False),
+    ],
+)
+async def test_what_documents_have_and_no_small_talk_is_looked_for(
+    question: str, looked_up: str, *, needs: bool
+) -> None:
+    shelf = Shelf(words={"Pharos!"})
+    examples = [Example("Hello! And many thanks", "direct"), Example("Rhodos?", "retrieve")]
+    knows = Knows({"Hello": "direct", "hello": "direct"})
+    node = RetrievalNeed(
+        replace(
+            parts(None, knows, examples),
+            source=shelf,
+            traits=replace(Traits(), retrieval=retrieval(collections=("own",))),
+        ),
+        NeedOptions(examples="e"),
+        "need",
+    )
+    assert (await node.process(NeedInput(question=question), Turn().run)).needs_retrieval is needs
+    assert shelf.looked_up == ([(looked_up, ("own",))] if looked_up else [])
 
 
 async def test_a_model_decides_and_the_classifier_when_it_does_not() -> None:
     options = NeedOptions(examples="e", prompt="intent_classification")
     model = says('{"needs_retrieval": false, "follow_up": true}')
-    node = RetrievalNeed("need", options, asker(model), NEEDS)
+    node = RetrievalNeed(parts(model, NEEDS), options, "need")
     found = await node.process(NeedInput(question="What is it?", history=TALK), Turn().run)
     assert found == NeedOutput(needs_retrieval=False, follow_up=True)
     run = Turn().run
-    node = RetrievalNeed("need", options, asker(says("?")), NEEDS)
+    node = RetrievalNeed(parts(says("?"), NEEDS), options, "need")
     assert (await node.process(NeedInput(question="What is it?"), run)).needs_retrieval
     assert [one.kind for one in run.fallen] == [FallbackKind.CLASSIFIER]

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -130,10 +131,10 @@ def running(turn: Turn) -> Run:
 
 
 async def outcome(
-    asker: Asker | None, marked: str = TEXT, **policy: float
+    asker: Asker | None, marked: str = TEXT, *passages: PromptPassage, **policy: float
 ) -> tuple[Mapping[str, set[JudgeVerdict]], Turn, Sequence[Fallback]]:
     """The verdicts on the sentences, by their texts; the turn; and its fallbacks."""
-    node, turn = CitationChecker(Rules(), asker=asker), Turn()
+    node, turn = CitationChecker(Rules(*passages), asker=lambda: asker), Turn()
     if policy:
         node.policy = Policy(**policy)  # type: ignore[arg-type] - only floats are given
     run = running(turn)
@@ -146,6 +147,9 @@ async def outcome(
     return verdicts, turn, run.fallen
 
 
+PAIRS = Path(__file__).parents[3] / "fixtures" / "judging" / "pairs.jsonl"
+"""Sources, and a true and a false sentence on each: 50 in English and 10 in German."""
+VERDICT_OF = {"true": SUPPORTED, "false": DENIED}
 VERDICTS = {
     "The hub serves up to 40 sensors.": {SUPPORTED},
     "The first hub comes from Hexleigh.": {UNDECIDED},
@@ -176,6 +180,25 @@ async def test_each_sentence_with_a_quote_gets_a_verdict_over_all_its_quotes() -
     assert [(one.model, one.usage) for one in used] == [("m-1", turn.meter.usage)]
     sent = [event.citation.verdict for event in turn.events if isinstance(event, Cited)]
     assert sent == [SUPPORTED, UNDECIDED, DENIED, NONE, SUPPORTED, SUPPORTED]
+
+
+async def test_a_judge_that_knows_denies_each_false_sentence_and_no_true_one() -> None:
+    pairs = [json.loads(line) for line in PAIRS.read_text(encoding="utf-8").splitlines()]
+
+    def know(texts: Sequence[str], sentence: str) -> str:
+        (known,) = (pair for pair in pairs if sentence in (pair["true"], pair["false"]))
+        assert known["source"] in texts[0]
+        return "supported" if sentence == known["true"] else "denied"
+
+    said: dict[str, set[JudgeVerdict]] = {}
+    async with asking(Judge(know).handle) as asker:
+        for few in (pairs[at : at + 20] for at in range(0, len(pairs), 20)):
+            document = shown("\n\n".join(pair["source"] for pair in few))
+            for kind in ("true", "false"):
+                marked = (f'{pair[kind]} [1: "{" ".join(pair["source"].split()[:5])}"]' for pair in few)
+                said |= (await outcome(asker, "\n\n".join(marked), document))[0]
+    assert len(pairs) == 60
+    assert said == {pair[kind]: {verdict} for pair in pairs for kind, verdict in VERDICT_OF.items()}
 
 
 @pytest.mark.parametrize(
@@ -213,7 +236,7 @@ async def test_a_spent_budget_asks_nobody() -> None:
     judge = Judge(right)
     async with asking(judge.handle) as asker:
         run = replace(running(Turn()), limits=TurnLimits(tokens=50))
-        await CitationChecker(Rules(), asker=asker).process(written(TEXT, evidence=evidence()), run)
+        await CitationChecker(Rules(), asker=lambda: asker).process(written(TEXT, evidence=evidence()), run)
     assert (judge.asked, [one.cause for one in run.fallen]) == ([], ["budget:tokens"])
 
 
@@ -225,7 +248,7 @@ async def test_without_a_judge_or_anything_to_judge_nobody_is_asked() -> None:
     assert (turn.held, node.calls_model, node.begins_attempts) == (None, False, False)
     judge = Judge(right)
     async with asking(judge.handle) as asker:
-        await CitationChecker(Rules(), asker=asker).process(
+        await CitationChecker(Rules(), asker=lambda: asker).process(
             written(INVENTED, evidence=evidence()), running(turn)
         )
     assert (judge.asked, turn.held) == ([], None)
@@ -234,7 +257,7 @@ async def test_without_a_judge_or_anything_to_judge_nobody_is_asked() -> None:
 async def test_a_text_that_is_held_is_sent_unless_the_judge_denies_it() -> None:
     for verdict, sent in (("supported", True), ("undecided", True), ("denied", False)):
         async with asking(Judge(partial(always, verdict)).handle) as asker:
-            node, turn = CitationChecker(Rules(), asker=asker, hold=True), Turn()
+            node, turn = CitationChecker(Rules(), asker=iter((asker,) * 9).__next__, hold=True), Turn()
             output = await node.process(written(f"{SERVES} {BUILT}", evidence=evidence()), running(turn))
         assert (output.answer is not None) is sent
         assert any(isinstance(event, Delta) for event in turn.events) is sent
@@ -258,7 +281,7 @@ class Writes(Node[Nothing, CitationCheckerInput]):
 async def test_no_later_attempt_at_the_turn_asks_again() -> None:
     judge, begun = Judge(right), task("Which hub?")
     async with asking(judge.handle) as asker:
-        nodes = {"write": Writes(), "cite": CitationChecker(Rules(), asker=asker)}
+        nodes = {"write": Writes(), "cite": CitationChecker(Rules(), asker=lambda: asker)}
         routes = [Route(BEGIN, ("write",)), Route("write", ("cite",)), Route("cite", (FINISH,))]
         agent = PlannedAgent(Plan(nodes, routes), AgentOptions("agents/a/versions/1", 60.0, 0))
         told = await told_by(agent, begun)

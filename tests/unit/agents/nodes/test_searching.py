@@ -29,7 +29,7 @@ from responsa_server.agents.nodes.searching import (
     distinct,
     queries_of,
 )
-from responsa_server.domain.answers import Evidence
+from responsa_server.domain.answers import Evidence, Ranking
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.events import Fallback, FallbackKind, RefusalReason, Usage
 from responsa_server.domain.models import Ended, ModelError, ModelFault, ModelPiece, TextPiece
@@ -187,6 +187,40 @@ async def test_the_agent_says_where_and_how_unless_the_request_says_where() -> N
     assert (found.top_k, found.threshold, found.rerank) == (3, 0.2, False)
 
 
+async def test_without_a_model_a_question_is_searched_with_and_without_the_one_before_it() -> None:
+    shelf = Shelf()
+    for model in (False, True):
+        node = Retrieve(shelf, has_model=model)
+        await node.process(RetrieveInput(question="Where is it?", history=HISTORY), Turn().run)
+    assert [questions for questions, _ in shelf.asked] == [(BY_RULE, "Where is it?"), ("Where is it?",)]
+
+
+async def test_a_question_in_another_language_than_all_documents_is_translated() -> None:
+    shelf, model = Shelf(contents=Evidence(1, 0, {}, languages=("de", "en"))), says({"query": "How long?"})
+    run = Turn().run
+    translator = Rewrite(asker(model), "kb_search_query")
+    await Retrieve(shelf, translator=translator).process(RetrieveInput(question="Wie lang?"), run)
+    assert [questions for questions, _ in shelf.asked] == [("Wie lang?",), ("Wie lang?",)]
+    assert [options.expansions for options in shelf.options] == [(), ("How long?",)]
+    assert (run.fallen, "“en”" in model.prompts[0].messages[0].text) == ([], True)
+    # In a language that a document has, it is searched once, and no model is asked.
+    shelf = Shelf()
+    translator = Rewrite(asker(model), "kb_search_query")
+    await Retrieve(shelf, translator=translator).process(RetrieveInput(question="Wie lang?"), run)
+    assert (len(shelf.asked), len(model.prompts)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "cause"), [(None, "no_model"), (Says(GONE), "model_unavailable:overloaded")]
+)
+async def test_without_a_translation_the_languages_are_told(model: Says | None, cause: str) -> None:
+    shelf, run = Shelf(contents=Evidence(1, 0, {}, languages=("de", "en", "fr"))), Turn().run
+    node = Retrieve(shelf, translator=Rewrite(model and asker(model), "kb_search_query"))
+    await node.process(RetrieveInput(question="Wie lang?"), run)
+    assert run.fallen == [Fallback(FallbackKind.OTHER_LANGUAGE, "de", "en,fr", cause)]
+    assert len(shelf.asked) == 1
+
+
 async def test_a_search_by_words_alone_is_told() -> None:
     shelf = Shelf(contents=Evidence(1, 0, {}, "text_only"))
     run = Turn().run
@@ -237,42 +271,64 @@ async def test_a_refusal_says_why(intent: str, always: bool, reason: RefusalReas
     assert ("I searched" in output.refusal.message) is not out
 
 
+@pytest.mark.parametrize(
+    ("question", "support", "declined", "heading"),
+    [
+        ("Who built the lighthouse?", 0.4, False, "Closest passages"),
+        ("Who built the lighthouse?", 0.0, False, "Nothing close was found"),
+        ("Who built the lighthouse?", 0.9, True, "The model found no answer in these passages"),
+        ("Wer hat den Leuchtturm gebaut?", 0.4, False, "Nächstliegende Stellen"),
+        ("Wer hat den Leuchtturm gebaut?", 0.0, False, "Nichts Naheliegendes gefunden"),
+        (
+            "Wer hat den Leuchtturm gebaut?",
+            0.9,
+            True,
+            "Das Modell hat in diesen Stellen keine Antwort gefunden",
+        ),
+    ],
+)
+async def test_only_a_model_finds_that_passages_have_no_answer(
+    question: str, support: float, *, declined: bool, heading: str
+) -> None:
+    found = Ranking(support=support)
+    given = RefuseInput(question=question, evidence=evidence(), ranking=found, declined=declined)
+    message = (await Refuse(NodeParts()).process(given, Turn().run)).refusal.message
+    shown, searched = message.split("\n\n")
+    assert (shown, question in searched) == (heading, True)
+
+
 async def test_a_refusal_says_which_collections_were_searched_and_does_not_name_them() -> None:
     traits = replace(Traits(), retrieval=retrieval(collections=("secret",)))
     for asked, said in (
         ((), "what you may read of this agent's collections"),
-        (("theirs",), "the chosen collection"),
-        (("theirs", "others"), "the chosen collections"),
+        (("theirs",), "the chosen collections"),
     ):
         given = RefuseInput(question="Why?", collections=asked, evidence=evidence())
         message = (await Refuse(NodeParts(traits=traits)).process(given, Turn().run)).refusal.message
-        assert message.startswith(f"I searched {said} for ")
+        assert f"I searched {said} for " in message
         assert "secret" not in message
 
 
 @pytest.mark.parametrize(
-    ("collections", "passages", "says"),
+    ("collections", "passages", "remedy"),
     [
         (
             (),
             0,
-            "I searched the documents that match the filter “labels.team = legal” for “Why?” and found nothing that fits.",
+            "Use the words that your documents use,",
         ),
         (
             ("law",),
             1,
-            (
-                "I searched the documents of the chosen collection that match the filter “labels.team = "
-                "legal” for “Why?” and found nothing that fits."
-            ),
+            "Name the subject in full,",
         ),
     ],
 )
-async def test_a_refusal_names_the_filter(collections: tuple[str, ...], passages: int, says: str) -> None:
+async def test_a_refusal_names_the_filter(collections: tuple[str, ...], passages: int, remedy: str) -> None:
     found = replace(evidence(), passages=passages)
     given = RefuseInput(
         question="Why?", collections=collections, document_filter="labels.team = legal", evidence=found
     )
     message = (await Refuse(NodeParts()).process(given, Turn().run)).refusal.message
-    assert message.startswith(says)
-    assert ("ask without the filter" in message) is (passages == 0)
+    said = "I searched the documents that match the filter “labels.team = legal” for “Why?”. "
+    assert message.startswith(f"Nothing close was found\n\n{said}{remedy}")

@@ -160,6 +160,8 @@ export const de = {
   invitedNote: "Nur diese Adressen können sich mit den Links registrieren, jede mit einem. Trennen Sie mehrere durch Kommas, Leerzeichen oder Zeilen. Lassen Sie das Feld leer, wenn die Person die Adresse wählen darf.",
   embeddingOf: "Embedding-Modell",
   embeddingOfNote: "Es findet Textstellen nach ihrer Bedeutung, in neuen Sammlungen. Deren Texte und alle Fragen werden dann an den Anbieter gesendet.",
+  judge: "Jeden Satz von einem zweiten Modell prüfen lassen",
+  judgeNote: "Nach jeder Antwort liest ein weiterer Aufruf ihre Sätze mit den Zitaten: dasselbe Modell noch einmal, zu seinem Preis. Eine Antwort von fünf kurzen Sätzen kostet etwa 1.000 Token, längere Zitate mehr, und die Prüfung dauert bis zu 10 Sekunden länger.",
   learnedOfModel: "Was in den letzten 24 Stunden darüber bekannt wurde:",
   memberCount: { one: "ein Mitglied", other: "{count} Mitglieder" },
   members: "Mitglieder",

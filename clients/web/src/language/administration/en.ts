@@ -159,6 +159,8 @@ export const en = {
   invitedNote: "Only these addresses can register with the links, one each. Separate several by commas, spaces or lines. Leave the field empty if the person may choose the address.",
   embeddingOf: "Embedding model",
   embeddingOfNote: "It finds passages by meaning, for new collections. Their texts and all questions are then sent to the provider.",
+  judge: "Let a second model check each sentence",
+  judgeNote: "After each answer, one more call reads its sentences with their quotes: the same model again, at its price. An answer of five short sentences costs about 1,000 tokens, longer quotes more, and it takes up to 10 seconds longer to check.",
   learnedOfModel: "What was learned of it within a day:",
   memberCount: { one: "one member", other: "{count} members" },
   members: "Members",

@@ -87,6 +87,7 @@ class DefaultModel(_message.Message):
     WINDOW_FIELD_NUMBER: _builtins.int
     INPUT_USD_MICROS_FIELD_NUMBER: _builtins.int
     OUTPUT_USD_MICROS_FIELD_NUMBER: _builtins.int
+    JUDGE_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """The name of a provider of ModelSettings, e.g. "openai". Only if there is no model, so that answers show passages, this and all other fields are empty."""
     model: _builtins.str
@@ -113,6 +114,10 @@ class DefaultModel(_message.Message):
     """
     output_usd_micros: _builtins.int
     """What a million tokens cost that the model writes, in millionths of a US dollar."""
+    judge: _builtins.str
+    """What the provider calls the model that checks each sentence of an answer against its quotes, in one call after the answer; it may be the language model itself. Empty:
+    none. The setting citations.judge takes precedence.
+    """
     def __init__(
         self,
         *,
@@ -125,10 +130,11 @@ class DefaultModel(_message.Message):
         window: _builtins.int = ...,
         input_usd_micros: _builtins.int | None = ...,
         output_usd_micros: _builtins.int | None = ...,
+        judge: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_input_usd_micros", b"_input_usd_micros", "_output_usd_micros", b"_output_usd_micros", "input_usd_micros", b"input_usd_micros", "output_usd_micros", b"output_usd_micros"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_usd_micros", b"_input_usd_micros", "_output_usd_micros", b"_output_usd_micros", "api_key", b"api_key", "base_url", b"base_url", "embedding", b"embedding", "input_usd_micros", b"input_usd_micros", "key_name", b"key_name", "model", b"model", "output_usd_micros", b"output_usd_micros", "provider", b"provider", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_usd_micros", b"_input_usd_micros", "_output_usd_micros", b"_output_usd_micros", "api_key", b"api_key", "base_url", b"base_url", "embedding", b"embedding", "input_usd_micros", b"input_usd_micros", "judge", b"judge", "key_name", b"key_name", "model", b"model", "output_usd_micros", b"output_usd_micros", "provider", b"provider", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__input_usd_micros: _TypeAlias = _typing.Literal["input_usd_micros"]  # noqa: Y015
     _WhichOneofArgType__input_usd_micros: _TypeAlias = _typing.Literal["_input_usd_micros", b"_input_usd_micros"]  # noqa: Y015

@@ -131,7 +131,7 @@ class _RefusalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     REFUSAL_REASON_UNSPECIFIED: _RefusalReason.ValueType  # 0
     """Never sent."""
     REFUSAL_REASON_NO_SUPPORT: _RefusalReason.ValueType  # 1
-    """No document that the caller may read supports an answer."""
+    """No passage that the caller may read is near, or a model found no answer in those that are."""
     REFUSAL_REASON_OUT_OF_SCOPE: _RefusalReason.ValueType  # 2
     """The agent does not answer questions of this kind."""
     REFUSAL_REASON_UNSAFE: _RefusalReason.ValueType  # 3
@@ -156,7 +156,7 @@ class RefusalReason(_RefusalReason, metaclass=_RefusalReasonEnumTypeWrapper):
 REFUSAL_REASON_UNSPECIFIED: RefusalReason.ValueType  # 0
 """Never sent."""
 REFUSAL_REASON_NO_SUPPORT: RefusalReason.ValueType  # 1
-"""No document that the caller may read supports an answer."""
+"""No passage that the caller may read is near, or a model found no answer in those that are."""
 REFUSAL_REASON_OUT_OF_SCOPE: RefusalReason.ValueType  # 2
 """The agent does not answer questions of this kind."""
 REFUSAL_REASON_UNSAFE: RefusalReason.ValueType  # 3
@@ -210,6 +210,10 @@ class _FallbackKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Fallback
     """A server that continued the turn could not read a passage any more that the turn had found: the document is gone, or is no longer shared with the user.
     The documents were searched again.
     """
+    FALLBACK_KIND_OTHER_LANGUAGE: _FallbackKind.ValueType  # 14
+    """No searched document is in the question's language, and no model has translated it: only words and numbers that both have were searched. `source` is the
+    question's language, and `target` those of most documents, at most two with a comma between them, as ISO 639-1 codes.
+    """
 
 class FallbackKind(_FallbackKind, metaclass=_FallbackKindEnumTypeWrapper):
     """FallbackKind says what the server did when it could not do a step as intended."""
@@ -241,6 +245,10 @@ FALLBACK_KIND_WITHOUT_RERANKER: FallbackKind.ValueType  # 12
 FALLBACK_KIND_SEARCHED_AGAIN: FallbackKind.ValueType  # 13
 """A server that continued the turn could not read a passage any more that the turn had found: the document is gone, or is no longer shared with the user.
 The documents were searched again.
+"""
+FALLBACK_KIND_OTHER_LANGUAGE: FallbackKind.ValueType  # 14
+"""No searched document is in the question's language, and no model has translated it: only words and numbers that both have were searched. `source` is the
+question's language, and `target` those of most documents, at most two with a comma between them, as ISO 639-1 codes.
 """
 Global___FallbackKind: _TypeAlias = FallbackKind  # noqa: Y015
 

@@ -19,7 +19,6 @@ from responsa_server.agents.config.check.inputs import Surroundings
 from responsa_server.agents.config.problems import Key, Problem, closest, in_config
 from responsa_server.agents.engine.config import BEGIN, FINISH, AgentConfig, EdgeTable, NodeTable
 from responsa_server.agents.engine.edges import (
-    REFERS_BACK,
     beyond,
     constant_value,
     edges_from,
@@ -39,7 +38,6 @@ _TURN_FIELDS: Final[Mapping[str, Any]] = {
     "history": tuple[StateMessage, ...],
     "older": tuple[StateMessage, ...],
     "parameters": dict[str, JsonValue],
-    REFERS_BACK: bool,
 }
 """The types of the fields with which every turn begins."""
 _TESTS: Final = {"ranking": 'near", is = true', "evidence": 'passages", above = 0'}

@@ -83,6 +83,14 @@ export declare type DefaultModel = Message<"responsa.admin.v1.DefaultModel"> & {
    * @generated from field: optional int64 output_usd_micros = 9;
    */
   outputUsdMicros?: bigint | undefined;
+
+  /**
+   * What the provider calls the model that checks each sentence of an answer against its quotes, in one call after the answer; it may be the language model itself. Empty:
+   * none. The setting citations.judge takes precedence.
+   *
+   * @generated from field: string judge = 10;
+   */
+  judge: string;
 };
 
 /**

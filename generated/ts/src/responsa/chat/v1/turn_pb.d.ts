@@ -1163,7 +1163,7 @@ export enum RefusalReason {
   UNSPECIFIED = 0,
 
   /**
-   * No document that the caller may read supports an answer.
+   * No passage that the caller may read is near, or a model found no answer in those that are.
    *
    * @generated from enum value: REFUSAL_REASON_NO_SUPPORT = 1;
    */
@@ -1323,6 +1323,14 @@ export enum FallbackKind {
    * @generated from enum value: FALLBACK_KIND_SEARCHED_AGAIN = 13;
    */
   SEARCHED_AGAIN = 13,
+
+  /**
+   * No searched document is in the question's language, and no model has translated it: only words and numbers that both have were searched. `source` is the
+   * question's language, and `target` those of most documents, at most two with a comma between them, as ISO 639-1 codes.
+   *
+   * @generated from enum value: FALLBACK_KIND_OTHER_LANGUAGE = 14;
+   */
+  OTHER_LANGUAGE = 14,
 }
 
 /**
