@@ -77,7 +77,7 @@ describe("fallbacks", () => {
     [fallback(FallbackKind.WITHOUT_TOOL, "counter", "passages", "no_model"), /^The tool counter was not used, because only a language model can choose it/],
     [fallback(FallbackKind.WITHOUT_RERANKER), /order of the search\.$/],
     [fallback(FallbackKind.SEARCHED_AGAIN, "milestone", "retrieve", "part_unavailable:passages"), /^A passage .* searched again\.$/],
-    [fallback(99 as FallbackKind, "", "", "news_of:later"), /^The agent used another fallback \(news of later\)\.$/],
+    [fallback(99 as FallbackKind, "", "", "news_of:later"), /^The agent used another fallback\.$/],
   ])("are described in a sentence (%#)", (one, words) => expect(fellBack(one)).toMatch(words));
 
   it("has a sentence for every kind that can be sent", () => {
@@ -87,7 +87,7 @@ describe("fallbacks", () => {
     for (const text of said) expect(text).not.toMatch(/another fallback/);
   });
 
-  it("is empty without a cause", () => expect(because("")).toBe(""));
+  it("is empty without a cause, and for one that says nothing to people", () => expect([because(""), because("no_marks")]).toEqual(["", ""]));
 
   it("says in words which limit was too low", () => expect(because("budget:tokens")).toBe("too few tokens are left"));
 });

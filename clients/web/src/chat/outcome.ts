@@ -42,6 +42,8 @@ export interface Outcome {
   readonly passages?: { readonly why: string; readonly answer: TurnAnswer };
   /** The passages that come closest to an answer, below a refusal or an answer of which nothing is confirmed. */
   readonly closest?: readonly Excerpt[];
+  /** Whether a model has read these passages and declined, so that they are folded. */
+  readonly declined?: boolean;
 }
 
 /** The cost of the model calls; "" if no model was called. */
@@ -80,14 +82,10 @@ const CAUSES: Readonly<Record<string, Key>> = {
   "budget:cost_micros": "causeCost",
 };
 
-/** Describes a cause; "" if there is nothing to add. */
+/** Describes a cause; "" if there is nothing to add: the name of a part or of a check says nothing to the user. */
 export function because(cause: string): string {
-  if (!cause) return "";
   const known = CAUSES[cause];
-  if (known) return t(known);
-  // The user does not need the name of the part; the sentence says what the server could not do.
-  if (cause.startsWith("part_unavailable")) return "";
-  return cause.replace(/[_:]+/g, " ");
+  return known ? t(known) : "";
 }
 
 /** Describes a fallback in one sentence. */
@@ -124,7 +122,7 @@ export function outcomeOf({ event }: TurnEvent, agent: string): Outcome | undefi
       return {
         who: spent(event.value.usage),
         fallbacks: sentences(event.value.fallbacks),
-        ...(event.value.excerpts.length > 0 && { closest: event.value.excerpts }),
+        ...(event.value.excerpts.length > 0 && { closest: event.value.excerpts, declined: (event.value.usage?.inputTokens ?? 0n) > 0n }),
       };
     case "failed":
       return { who: spent(event.value.usage), fallbacks: sentences(event.value.fallbacks) };

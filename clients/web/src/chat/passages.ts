@@ -42,15 +42,16 @@ export function passagesView(question: string, line: string, { text, citations, 
   const root = element("div", { class: "passages" }, element("div", {}, element("strong", {}, t("closest")), element("p", { class: "note" }, line)), cards(question, excerpts, t("passages"), hooks, citations));
   root.append(...furtherView(question, moreExcerpts, hooks));
   if (hooks.asking) root.append(waysOn(question, hooks.asking));
-  root.append(element("div", { class: "actions" }, copyButton(t("copyPassages"), () => text, hooks.say), ...(hooks.asking ? actionsOf(question, hooks.asking, () => text) : []), ...more));
+  root.append(element("div", { class: "actions" }, copyButton(t("copyPassages"), () => text, hooks.say, t("copy")), ...more, ...(hooks.asking ? actionsOf(question, hooks.asking, () => text) : [])));
   return root;
 }
 
-/** The passages that come closest to an answer, below a refusal. */
-export function closestView(question: string, excerpts: readonly Excerpt[], hooks: ShownHooks): HTMLElement {
+/** The passages that come closest to an answer, below a refusal. `folded`: whether the reader unfolds them. */
+export function closestView(question: string, excerpts: readonly Excerpt[], hooks: ShownHooks, folded = false): HTMLElement {
   const shown = excerpts.filter((one) => one.markdown);
   const left = excerpts.filter((one) => !one.markdown);
-  return element("div", { class: "passages" }, element("strong", {}, t("closest")), cards(question, shown, t("closest"), hooks), ...furtherView(question, left, hooks));
+  const all = [cards(question, shown, t("closest"), hooks), ...furtherView(question, left, hooks)];
+  return folded ? element("details", { class: "passages" }, element("summary", {}, t("closest")), ...all) : element("div", { class: "passages" }, element("strong", {}, t("closest")), ...all);
 }
 
 /** Further passages. They are read once they are unfolded. */
