@@ -538,8 +538,7 @@ export class ChatView {
   #greet(): void {
     if (this.picker.gone) return this.#talk.show([this.#agentGone()]);
     const { greeting, below } = welcome(this.picker.agent, { use: (question) => this.write(question), more: () => this.#suggest(), about: (collection) => this.scope.chooseForNew([collection]), tools: () => this.#tools() });
-    if (this.picker.modelless) greeting.append(noModel(this.#parts.me.ownsInstallation));
-    replace(this.#below, ...below);
+    replace(this.#below, ...(this.picker.modelless ? [noModel(this.#parts.me.ownsInstallation)] : []), ...below);
     this.#talk.show([greeting]);
   }
 

@@ -20,10 +20,11 @@ export interface WelcomeHooks {
   readonly tools: () => Promise<string>;
 }
 
-/** The greeting before the first message, which says the agent's purpose, and what stands below the question box meanwhile: what to ask, and what the agent knows. */
+/** The greeting before the first message, and what stands below the question box meanwhile: the agent's purpose, what to ask, and what the agent knows. */
 export function welcome(agent: Agent | undefined, { use, more, about, tools }: WelcomeHooks): { readonly greeting: HTMLElement; readonly below: readonly HTMLElement[] } {
   const row = element("li", { class: "empty" }, element("p", { class: "greeting", ...WRITTEN }, agent?.greeting || t("greeting")));
-  if (agent?.description) row.append(element("p", { class: "note", ...WRITTEN }, agent.description));
+  // Below the box, because the greeting must not move when the agent is known.
+  const purpose = agent?.description ? [element("p", { class: "note", ...WRITTEN }, agent.description)] : [];
   const newest = element("ul", { class: "known", "aria-label": t("newestDocuments") });
   const known = element("ul", { class: "known", "aria-label": t("askedAbout") });
   const note = element("p", { class: "note" });
@@ -44,7 +45,7 @@ export function welcome(agent: Agent | undefined, { use, more, about, tools }: W
     if (missing.length > 0) note.append(" ", element("span", WRITTEN, t("worksWithout", { names: new Intl.ListFormat(locale()).format(missing) })));
     if (manual) note.append(" ", button(t("help"), () => about(manual), { class: "plain" }));
   });
-  return { greeting: row, below: [list, newest, known, note] };
+  return { greeting: row, below: [...purpose, list, newest, known, note] };
 }
 
 function recent({ name, title }: Recent): HTMLElement {

@@ -62,9 +62,9 @@ class PostgresGroups(ResourceTable):
         return await self._change_members("remove", caller, group_id, users, invitations)
 
     async def _change_members(
-        self, query: str, caller: Principal, group_id: UUID, *changed: Sequence[UUID]
+        self, query: str, caller: Principal, group_id: UUID, *named: Sequence[UUID]
     ) -> Row:
-        users, invitations = map(list, changed)
+        users, invitations = map(list, named)
         values = {"tenant": caller.tenant_id, "id": group_id, "users": users, "invitations": invitations}
         async with self._database.locking(caller.tenant_id) as connection:
             await self._row(connection, "lock", caller, group_id)
