@@ -27,11 +27,11 @@ class GroupService(ResourceCalls[group_pb2.Group]):
 
     async def AddGroupMembers(self, request: pb.AddGroupMembersRequest) -> group_pb2.Group:
         group_id = uuid_of("name", "groups", request.name)
-        return self._message(await self._groups.add(caller(), group_id, *_named(request)))
+        return self._message(await self._groups.add(caller(), group_id, *_read_members(request)))
 
     async def RemoveGroupMembers(self, request: pb.RemoveGroupMembersRequest) -> group_pb2.Group:
         group_id = uuid_of("name", "groups", request.name)
-        return self._message(await self._groups.remove(caller(), group_id, *_named(request)))
+        return self._message(await self._groups.remove(caller(), group_id, *_read_members(request)))
 
     async def ListGroupMembers(self, request: pb.ListGroupMembersRequest) -> pb.ListGroupMembersResponse:
         listing = Listing(MEMBERS, caller(), request)
@@ -47,7 +47,7 @@ class GroupService(ResourceCalls[group_pb2.Group]):
         return group
 
 
-def _named(
+def _read_members(
     request: pb.AddGroupMembersRequest | pb.RemoveGroupMembersRequest,
 ) -> tuple[Sequence[UUID], Sequence[UUID]]:
     return uuids_of("users", request.users), uuids_of("invitations", request.invitations)
