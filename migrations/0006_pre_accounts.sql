@@ -36,12 +36,13 @@ CREATE TABLE responsa.invitation (
     email text NOT NULL DEFAULT '', -- '' lets the person choose
     create_time timestamptz NOT NULL DEFAULT now(),
     expire_time timestamptz NOT NULL,
-    maker_id uuid -- the user who made it
+    maker_id uuid, -- the user who made it
+    groups uuid[] NOT NULL DEFAULT '{}' -- which the new user joins; some may have been deleted
 );
 CREATE INDEX invitation_of_tenant ON responsa.invitation (tenant_id, expire_time);
 CREATE INDEX invitation_of_maker ON responsa.invitation (tenant_id, maker_id);
 CREATE POLICY search_reads ON responsa.invitation FOR SELECT TO responsa_search USING (true);
-GRANT SELECT, INSERT, DELETE ON responsa.invitation TO responsa_app;
+GRANT SELECT, INSERT, DELETE, UPDATE (groups) ON responsa.invitation TO responsa_app;
 GRANT SELECT (tenant_id, code_sha256) ON responsa.invitation TO responsa_search;
 
 CREATE TABLE responsa.reset_code (

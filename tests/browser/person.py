@@ -105,6 +105,16 @@ class Tab:
         """The error that the page shows."""
         return self.page.locator("main [role=alert]:not(:empty)")
 
+    async def show_part(self, group: str, name: str) -> None:
+        """Show a part of the administration."""
+        await self.page.get_by_role("tab", name=group, exact=True).click()
+        await self.page.get_by_role("tab", name=name, exact=True).click()
+
+    async def do_more(self, answer: Locator, name: str) -> None:
+        """Choose an entry of the menu below an answer."""
+        await answer.get_by_role("button", name="More", exact=True).click()
+        await answer.get_by_role("list", name="More").get_by_role("button", name=name).click()
+
     async def ask(self, text: str) -> None:
         """Ask, and wait for the reply."""
         count = await self.answers.count()

@@ -114,19 +114,17 @@ async def test_an_answer_is_exported_asked_again_and_asked_of_another_agent(pers
     tab = await person.sign_in()
     await tab.ask(LAST_KEEPER)
     await expect(tab.answers.locator(".passages > div > strong")).to_have_text("Closest passages")
-    button = tab.answers.first.get_by_role("button", name="Export as Markdown")
     async with tab.page.expect_download() as download:
-        await button.click()
+        await tab.do_more(tab.answers.first, "Export as Markdown")
     exported = (await (await download.value).path()).read_text(encoding="utf-8")
     assert exported.startswith(f"# {LAST_KEEPER}\n\n")
     assert "Märta Öhman" in exported
     await tab.page.get_by_role("button", name="Edit the question").click()
     await expect(tab.question).to_have_value(LAST_KEEPER)
     await tab.question.fill("a draft")
-    await tab.answers.first.get_by_role("button", name="Ask again").click()
+    await tab.do_more(tab.answers.first, "Ask again")
     await tab.answers.nth(1).wait_for()
-    await tab.answers.first.get_by_role("button", name="Ask another agent").click()
-    await tab.page.get_by_role("button", name="Echo", exact=True).click()
+    await tab.do_more(tab.answers.first, "Ask Echo instead")
     await expect(tab.answers.nth(2)).to_contain_text(LAST_KEEPER)
     await expect(tab.questions).to_have_count(3)
     await expect(tab.question).to_have_value("a draft")
@@ -246,7 +244,7 @@ async def test_conversations_are_listed_opened_renamed_and_deleted(person: Perso
     await tab.page.get_by_role("link", name="New conversation").click()
     await expect(
         tab.page.get_by_role("list", name="Suggested questions").get_by_role("listitem")
-    ).to_have_text([WHO_BUILT, LAST_KEEPER])
+    ).to_contain_text([WHO_BUILT, LAST_KEEPER])
     await (
         tab.page.get_by_role("list", name="Recent documents")
         .get_by_role("link", name="The lighthouse of Korsholm")

@@ -116,8 +116,8 @@ async def test_a_chip_shows_its_quote_and_an_answer_is_copied_with_its_sources(p
     (turn,) = person.client.turns()
     citations = turn.terminal_event.answer.citations
     assert citations
-    await tab.page.get_by_role("button", name="Copy with sources").click()
-    await expect(tab.page.get_by_role("button", name="Copy with sources")).to_have_text("Copied")
+    await tab.do_more(tab.answers.first, "Copy with sources")
+    await expect(tab.live).to_have_text("Copied.")
     copied = await clipboard(tab)
     for number, one in enumerate(citations, 1):
         assert copied.count(f"[^{number}]") == 2

@@ -74,7 +74,7 @@ async def test_figures_lead_to_feedback_that_is_dealt_with(person: Person) -> No
     await expect(behind.get_by_text("The question is hidden")).to_be_visible()
     await look("overview")
 
-    await page.get_by_role("tab", name="Inbox").click()
+    await tab.show_part("Answers", "Inbox")
     await page.get_by_role("button", name="Show the questions…").click()
     await dialog.get_by_role("button", name="Show the questions").click()
     feedback = page.get_by_role("list", name="Not helpful").locator("> li")
@@ -178,6 +178,7 @@ def write_broken(folder: Path) -> None:
 async def test_owners_see_what_is_wrong_with_the_files_of_agents(owner: Person, broken: Path) -> None:
     tab = await operate(owner, "agents")
     versions = tab.page.get_by_role("listitem").filter(has=tab.page.get_by_text("Tutor", exact=True))
+    await tab.page.get_by_text("Examples", exact=True).click()
     await versions.get_by_text("Versions").click()
     await versions.get_by_role("button", name="Show version 1 of Tutor").click()
     await expect(tab.page.get_by_role("dialog")).to_contain_text("agent: tutor")
@@ -217,12 +218,14 @@ async def test_owners_publish_versions_and_compare_them(owner: Person) -> None:
     tutor = page.get_by_role("listitem").filter(has=page.get_by_text("Tutor", exact=True))
     experiments = page.get_by_role("list", name="Experiments").get_by_role("listitem")
 
+    await page.get_by_text("Examples", exact=True).click()
     await tutor.get_by_text("Versions").click()
     await tutor.get_by_role("button", name=f"Try version {number} of Tutor in an experiment").click()
     await dialog.get_by_label("Percentage of questions").fill("20")
     await dialog.get_by_label("Decided by").select_option(label="seconds")
     assert await flaws_in_all_colours(page) == []
     await dialog.get_by_role("button", name="Start").click()
+    await page.get_by_text("Tools and experiments").click()
     await expect(experiments.first).to_contain_text("20% of the questions")
     await experiments.first.get_by_role("button", name="Report").click()
     await expect(dialog).to_contain_text("there may be no difference")
@@ -302,6 +305,7 @@ async def test_an_owner_makes_an_agent_by_the_form_and_asks_it(owner: Person) ->
         await dialog.get_by_role("button", name="Roll back").click()
     await expect(baker).to_have_count(0)
     # An agent with steps of its own stays a file.
+    await page.get_by_text("Examples", exact=True).click()
     await page.get_by_role("button", name="Edit Tutor").click()
     await expect(page.get_by_text("stays a file. Change tutor/agent.toml")).to_be_visible()
     await look("own steps")

@@ -167,6 +167,7 @@ async def test_an_administrator_manages_a_collection_without_reading_it_and_choo
     await field.fill(bob.user.email.upper())
     await field.press("Enter")
     await expect(dialog.get_by_role("button", name="Remove Bob")).to_be_visible()
+    await dialog.locator("summary", has_text="By role").click()
     await dialog.get_by_label("All administrators").check()
     await expect(dialog.get_by_role("status")).to_contain_text(
         "All administrators and Bob can read these documents."

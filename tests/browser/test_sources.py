@@ -156,6 +156,7 @@ async def test_a_source_is_made_run_and_shown_to_its_subjects(
 
     # The notification about the run that wanted a confirmation was refused, and is sent again.
     await page.get_by_role("link", name="All sources").click()
+    await page.locator("summary", has_text="Notifications").click()
     notification = rows(tab, "Notifications")
     await expect(notification).to_contain_text("room: needs confirmation")
     await expect(notification).to_contain_text(re.compile(r"\d attempts? failed; the server will try again"))

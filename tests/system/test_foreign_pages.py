@@ -221,3 +221,19 @@ def test_json_is_sent_as_json(house: House, kind: str) -> None:
         assert (refused.status_code, of_rest(refused).reason) == (400, "MALFORMED_MESSAGE")
         good = {**who, "content-type": "Application/JSON; charset=utf-8"}
         assert house.http.post("/v1/conversations", content=b"{}", headers=good).status_code == 200
+
+
+def test_a_get_without_tls_shows_a_foreign_page_nothing_and_changes_nothing(house: House) -> None:
+    """Browsers send Fetch Metadata to trustworthy addresses alone. To http://192.168.1.5, a page on another port sends a
+    GET with the cookie, and nothing that says who sends it."""
+    before = house.state()
+    for door in doors(house.document):
+        if door.method == "GET" and door.cookie:
+            reply = door.send(house.http, {**house.cookie, "referer": "http://127.0.0.1:9/"})
+            assert reply.status_code == 200, (door, reply.text)
+            shown = reply.headers
+            assert shown["cross-origin-resource-policy"] == "same-origin", door
+            assert shown["x-content-type-options"] == "nosniff", door
+            assert "access-control-allow-origin" not in shown, door
+            assert "script" not in shown["content-type"], door
+    assert house.state() == before

@@ -732,8 +732,9 @@ impl Client {
         self.call("/responsa.admin.v1.AdminService/DeleteGroup", false, &request).await
     }
 
-    /// AddGroupMembers adds users to a group. From the next call on, they can read the collections that are shared with the
-    /// group. A user who is a member already stays one. If the call fails, it adds nobody.
+    /// AddGroupMembers adds users, and whoever registers with some open invitations, to a group. From the next call on, they
+    /// can read the collections that are shared with the group. A user who is a member already stays one. If the call fails, it
+    /// adds nobody.
     ///
     /// Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (one of the users does not exist).
     pub async fn add_group_members(&self, request: admin::v1::AddGroupMembersRequest) -> Result<admin::v1::Group, Error> {
@@ -873,7 +874,7 @@ impl Client {
     /// call creates a new code. If the caller invites an administrator and uses a session, the sign-in of this session must be
     /// at most ten minutes old.
     ///
-    /// Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
+    /// Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND (a group).
     pub async fn create_invitation(&self, request: auth::v1::CreateInvitationRequest) -> Result<auth::v1::CreateInvitationResponse, Error> {
         self.call("/responsa.auth.v1.AuthService/CreateInvitation", false, &request).await
     }

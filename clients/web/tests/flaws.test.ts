@@ -19,10 +19,10 @@ it("what differs is said in the passage's words, or by what it lacks", () => {
   const inQuote = { kind: DifferenceKind.QUANTITY, answerRange: at("30 Euro"), sourceRange: { start: 119n, end: 126n } };
   const outside = { ...inQuote, sourceRange: { start: 10n, end: 12n } };
   const lacking = { kind: DifferenceKind.NAME, answerRange: at("Genf") };
-  expect(flaws({ differences: [inQuote, outside, lacking, lacking] })).toEqual(["The passage says: 28 Euro", "The passage has something else than “30 Euro”", "“Genf” is not in the passage"]);
+  expect(flaws({ differences: [inQuote, outside, lacking, lacking] })).toEqual(["The source says 28 Euro.", "The source says something else than “30 Euro”.", "“Genf” does not stand in the source."]);
   expect(flaws({ quoteOrigin: QuoteOrigin.NOT_FOUND, verdict: JudgeVerdict.DENIED, differences: [{ kind: DifferenceKind.DENIAL }] })).toEqual([
-    "The words that it quotes are not in the passage",
-    "A second model denies it",
-    "The passage denies this, or only the answer does",
+    "The quoted words do not stand in the source.",
+    "A second model says that the source does not support this.",
+    "The source and this answer disagree about a “not”.",
   ]);
 });

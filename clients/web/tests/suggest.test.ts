@@ -1,13 +1,13 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { AgentSchema } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
-import { ExcerptSchema } from "@responsa/contract/responsa/chat/v1/excerpt_pb.js";
-import { TurnSchema, type Turn } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import { ExcerptGrade, ExcerptSchema } from "@responsa/contract/responsa/chat/v1/excerpt_pb.js";
+import { RefusalReason, TurnEventSchema, TurnSchema, type Turn } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { DocumentSchema, DocumentState, type Document } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import { CollectionSchema, type Collection } from "@responsa/contract/responsa/knowledge/v1/collection_pb.js";
 import { CollectionKind } from "@responsa/contract/responsa/type/v1/collection_kind_pb.js";
 import { describe, expect, it } from "vitest";
 import type { Api } from "../src/server/api.js";
-import { askedBy, questionsFor, questionsOf, suggested } from "../src/chat/suggest.js";
+import { answerable, askedBy, helpFor, isWeak, questionsFor, questionsOf, suggested } from "../src/chat/suggest.js";
 
 describe("the questions to ask next", () => {
   it("are headings that ask, of each document in turn", () => {
@@ -57,7 +57,7 @@ function api({ collections = [], documents = {}, turns = [] }: Server): Pick<Api
   };
   return {
     chat: { listConversations: () => Promise.resolve({ conversations: [...new Set(turns.map((one) => one.conversation))].map((name) => ({ name })) }), listTurns: () => Promise.resolve({ turns }) },
-    knowledge: { listCollections: () => Promise.resolve({ collections }), listDocuments },
+    knowledge: { listCollections: () => Promise.resolve({ collections }), listDocuments, search: () => Promise.resolve({ hits: [] }) },
   } as unknown as Pick<Api, "chat" | "knowledge">;
 }
 
@@ -82,25 +82,25 @@ describe("the questions of the first screen", () => {
   const questions = async (server: Server, ...chosen: readonly string[]) => questionsFor(agent, await shown(server, ...chosen));
   const owners = [collection("a", 1, { suggestedQuestions: ["A1?", "A2?", "A3?"] }), collection("b", 1, { suggestedQuestions: ["B1?", "A1?"] }), collection("c", 1, { suggestedQuestions: ["C?"], readable: false })];
 
-  it("are the user’s own to this agent, then those that owners suggest, of each collection in turn, then the agent’s", async () => {
-    expect(await questions({ collections: owners })).toEqual(["A1?", "B1?", "A2?", "A3?"]);
-    expect(await questions({ collections: owners }, "collections/b")).toEqual(["B1?", "A1?", "Example?"]);
+  it("are the user’s own to this agent, then the agent’s, then those that owners suggest, of each collection in turn", async () => {
+    expect(await questions({ collections: owners })).toEqual(["Example?", "A1?", "B1?", "A2?", "A3?"]);
+    expect(await questions({ collections: owners }, "collections/b")).toEqual(["Example?", "B1?", "A1?"]);
     const turns = [turn("Mine?"), turn("B1?"), turn("Mine?"), turn("Of another?", "tutor"), turn("x".repeat(201)), turn("two\nlines")];
-    expect(await questions({ collections: owners, turns }, "collections/b")).toEqual(["Mine?", "B1?", "A1?", "Example?"]);
-    expect(await questions({ collections: owners, turns }, "collections/a")).toEqual(["A1?", "A2?", "A3?", "Example?"]);
-    expect(await questions({ collections: owners, turns })).toEqual(["Mine?", "B1?", "A1?", "A2?"]);
+    expect(await questions({ collections: owners, turns }, "collections/b")).toEqual(["Mine?", "B1?", "Example?", "A1?"]);
+    expect(await questions({ collections: owners, turns }, "collections/a")).toEqual(["Example?", "A1?", "A2?", "A3?"]);
+    expect(await questions({ collections: owners, turns })).toEqual(["Mine?", "B1?", "Example?", "A1?", "A2?", "A3?"]);
   });
 
   it("are about Responsa only if its documentation is chosen", async () => {
     const turns = [turn("Which port?", "default", CollectionKind.DOCS)];
     expect(await questions({ collections: [DOCS], turns })).toEqual(["Example?"]);
-    expect(await questions({ collections: [DOCS] }, DOCS.name)).toEqual(["What is Responsa?", "Example?"]);
+    expect(await questions({ collections: [DOCS] }, DOCS.name)).toEqual(["Example?", "What is Responsa?"]);
     expect(await questions({ collections: [collection("a", 1), DOCS], turns })).toEqual(["Example?"]);
   });
 
   it("are there without the user’s own if these cannot be read", async () => {
     const lost = { ...api({ collections: owners }), chat: { listConversations: () => Promise.reject(new Error("lost")) } } as unknown as Pick<Api, "chat" | "knowledge">;
-    expect(questionsFor(agent, await suggested(lost, ["collections/b"], new AbortController().signal))).toEqual(["B1?", "A1?", "Example?"]);
+    expect(questionsFor(agent, await suggested(lost, ["collections/b"], new AbortController().signal))).toEqual(["Example?", "B1?", "A1?"]);
   });
 });
 
@@ -117,4 +117,38 @@ it("the documents of the first screen changed last, can be asked about, and are 
   expect((await shown({ collections: [DOCS], documents }, DOCS.name)).documents.map(({ title }) => title)).toEqual(["about"]);
   const manual = async (collections: readonly Collection[], ...chosen: readonly string[]) => (await shown({ collections, documents }, ...chosen)).manual?.name;
   expect([await manual([DOCS]), await manual([DOCS], DOCS.name), await manual([DOCS, collection("a", 3)]), await manual([])]).toEqual([DOCS.name, undefined, DOCS.name, undefined]);
+});
+
+it("headings that ask nothing become questions, after those of the same document that ask", () => {
+  const passages = [{ document: "d", headings: ["Annual leave", "Who approves it?"] }];
+  expect(questionsOf(["d"], passages, 4, (heading) => `About ${heading}?`)).toEqual(["Who approves it?", "About Annual leave?"]);
+});
+
+const finding = (grades: Readonly<Record<string, ExcerptGrade>>) => {
+  const hits = (question: string) => ({ hits: [{ passage: { document: "documents/help" }, excerpt: { grade: grades[question] ?? ExcerptGrade.CLOSEST } }] });
+  return {
+    knowledge: {
+      batchSearch: ({ requests }: { readonly requests: readonly { readonly terms: readonly string[] }[] }) => Promise.resolve({ responses: requests.map(({ terms }) => hits(terms[0]!)) }),
+      search: ({ terms }: { readonly terms: readonly string[] }) => Promise.resolve(hits(terms[0]!)),
+    },
+  } as unknown as Pick<Api, "knowledge">;
+};
+
+it("a question is suggested only if a search finds an answer, unless the agent is an example", async () => {
+  const { signal } = new AbortController();
+  const api = finding({ "Yes?": ExcerptGrade.ANSWERS, "Perhaps?": ExcerptGrade.PERHAPS });
+  const tried = (isExample: boolean) => answerable(api, create(AgentSchema, { isExample }), ["No?", "Yes?", "Perhaps?"], [], signal);
+  expect(await tried(false)).toEqual(["Yes?"]);
+  expect(await tried(true)).toEqual(["No?", "Yes?", "Perhaps?"]);
+  expect([await helpFor(api, "Yes?", signal), await helpFor(api, "Perhaps?", signal)]).toEqual(["documents/help", undefined]);
+});
+
+it("help is offered below what says little, without Responsa’s own documents", () => {
+  const refused = (reason: RefusalReason, collectionKind = CollectionKind.OWN) => create(TurnEventSchema, { event: { case: "refused", value: { reason, excerpts: [{ collectionKind }] } } });
+  expect(isWeak(refused(RefusalReason.NO_SUPPORT))).toBe(true);
+  expect(isWeak(refused(RefusalReason.NO_SUPPORT, CollectionKind.DOCS))).toBe(false);
+  expect(isWeak(refused(RefusalReason.QUOTA))).toBe(false);
+  const answered = (grade: ExcerptGrade) => create(TurnEventSchema, { event: { case: "answer", value: { excerpts: [{ grade }] } } });
+  expect([answered(ExcerptGrade.PERHAPS), answered(ExcerptGrade.ANSWERS)].map(isWeak)).toEqual([true, false]);
+  expect(isWeak(create(TurnEventSchema, { event: { case: "answer", value: { text: "Written." } } }))).toBe(false);
 });

@@ -4568,9 +4568,12 @@ pub struct AddGroupMembersRequest {
     /// `groups/{uuid}`.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// The users to add, `users/{uuid}`: 1 to 64.
+    /// The users to add, `users/{uuid}`: at most 64.
     #[prost(string, repeated, tag = "2")]
     pub users: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The invitations to add: whoever registers with one becomes a member. One that is no longer open is left out, `invitations/{uuid}`: at most 64.
+    #[prost(string, repeated, tag = "3")]
+    pub invitations: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 impl ::prost::Name for AddGroupMembersRequest {
     const NAME: &'static str = "AddGroupMembersRequest";
@@ -4588,9 +4591,12 @@ pub struct RemoveGroupMembersRequest {
     /// `groups/{uuid}`.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// The users to remove, `users/{uuid}`: 1 to 64.
+    /// The users to remove, `users/{uuid}`: at most 64.
     #[prost(string, repeated, tag = "2")]
     pub users: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The invitations to remove, `invitations/{uuid}`: at most 64.
+    #[prost(string, repeated, tag = "3")]
+    pub invitations: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 impl ::prost::Name for RemoveGroupMembersRequest {
     const NAME: &'static str = "RemoveGroupMembersRequest";

@@ -628,6 +628,9 @@ pub struct Invitation {
     /// When the code expires.
     #[prost(message, optional, tag = "6")]
     pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The groups of which the new user becomes a member, `groups/{uuid}`. Some may have been deleted since; these are left out at the registration.
+    #[prost(string, repeated, tag = "7")]
+    pub groups: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 impl ::prost::Name for Invitation {
     const NAME: &'static str = "Invitation";
@@ -1313,6 +1316,9 @@ pub struct CreateInvitationRequest {
     /// How long the invitation is valid, in seconds, from 60 to 2,592,000 (30 days); 604,800 (7 days) if unset.
     #[prost(int32, optional, tag = "3")]
     pub valid_seconds: ::core::option::Option<i32>,
+    /// The groups of which the new user becomes a member at the registration, `groups/{uuid}`: at most 64. AddGroupMembers and RemoveGroupMembers change them later.
+    #[prost(string, repeated, tag = "4")]
+    pub groups: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 impl ::prost::Name for CreateInvitationRequest {
     const NAME: &'static str = "CreateInvitationRequest";

@@ -1722,6 +1722,9 @@ pub struct Agent {
     /// Changes when the agent changes that answers, and with `listed`.
     #[prost(string, tag = "16")]
     pub etag: ::prost::alloc::string::String,
+    /// Whether the agent is one of the examples that come with Responsa, as it came: not the default agent, nor one whose published version outranks its files.
+    #[prost(bool, tag = "17")]
+    pub is_example: bool,
 }
 impl ::prost::Name for Agent {
     const NAME: &'static str = "Agent";

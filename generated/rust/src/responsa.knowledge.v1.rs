@@ -1801,8 +1801,8 @@ pub struct SearchHit {
     /// The parts of the score.
     #[prost(message, optional, tag = "3")]
     pub parts: ::core::option::Option<ScoreParts>,
-    /// What to show of the passage: its best piece with the neighbours, as an answer without a language model shows it; `collection_kind` and `grade` say nothing here. Unset
-    /// if the passage is not among the ten that the search ranks first, or has nothing to show.
+    /// What to show of the passage: its best piece with the neighbours, as an answer without a language model shows it; `collection_kind` says nothing here. Its `grade`
+    /// is that of the term in `parts.term`. Unset if the passage is not among the ten that the search ranks first, or has nothing to show.
     #[prost(message, optional, tag = "4")]
     pub excerpt: ::core::option::Option<super::super::chat::v1::Excerpt>,
     /// The versions of other documents whose passages have the same text, as far as the search finds them and the caller may read them, `documents/{uuid}/versions/{n}`.

@@ -7,6 +7,8 @@ This module imports only what starts the parts. What works with the database is 
 from __future__ import annotations
 
 import asyncio
+import os
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -14,6 +16,7 @@ import typer
 from responsa_formats.sandbox.confinement import SandboxCapabilities, capabilities
 from responsa_local.commands.envoy import envoy_config
 from responsa_local.commands.failures import reporting
+from responsa_local.commands.lan import IN_CLEAR, lan_variables
 from responsa_local.commands.own_docs import ASKED, OwnDocs
 from responsa_local.commands.running import url_of, warnings
 from responsa_local.commands.servers import Servers
@@ -50,19 +53,32 @@ def register(app: typer.Typer, name: str) -> None:
                 ),
             ),
         ] = False,
+        lan: Annotated[
+            bool,
+            typer.Option(
+                "--lan",
+                help=(
+                    "For a trial in a network that you trust: also listen on this computer's address there, without TLS."
+                ),
+            ),
+        ] = False,
     ) -> None:
         """Start PostgreSQL, Redis, the server and Envoy, and print a URL when everything is ready. Ctrl-C stops
         everything.
         """
         with reporting():
             settings = load()
-            code = run(settings, repair=repair)
+            if lan:
+                # The server's processes read the same variables.
+                os.environ.update(lan_variables(settings))
+                settings = load()
+            code = run(settings, repair=repair, lan=lan)
         raise typer.Exit(code)
 
 
-def run(settings: Settings, *, repair: bool = False) -> int:
-    """Run until stopped, and return the exit code. repair: whether to make lost files again first. Raises EmbeddedError if
-    the start fails before any part has started."""
+def run(settings: Settings, *, repair: bool = False, lan: bool = False) -> int:
+    """Run until stopped, and return the exit code. repair: whether to make lost files again first. lan: whether to
+    listen on loopback, too. Raises EmbeddedError if the start fails before any part has started."""
     for name in unknown_variables(environment()):
         print(f"{name} is not a setting; docs/settings.md lists all settings.", flush=True)
     if settings.models.default:
@@ -82,7 +98,7 @@ def run(settings: Settings, *, repair: bool = False) -> int:
     listen = (settings.listen, settings.port)
     if repair:
         _repair(settings, layout)
-    config = envoy_config(settings, layout.replicas, layout.envoy_admin_socket)
+    config = replace(envoy_config(settings, layout.replicas, layout.envoy_admin_socket), also_loopback=lan)
 
     layout.prepare()
     if settings.database_url is not None:
@@ -126,6 +142,8 @@ def run(settings: Settings, *, repair: bool = False) -> int:
         for line in warnings(settings, layout.api_key.read_text(encoding="utf-8").strip()):
             print(line, flush=True)
         print(f"Responsa is ready: {url_of(settings)}/#code={code}", flush=True)
+        if lan:
+            print(IN_CLEAR, flush=True)
         if pause is not None:
             print(f"{pause.sentence}.", flush=True)
         print(

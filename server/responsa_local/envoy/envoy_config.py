@@ -73,7 +73,8 @@ class EnvoyConfig:
     port: the only port, from 1 to 65,535. endpoints: the folder that Envoy watches, with the endpoint files of both
     clusters (`Replicas`); or servers by name.
     admin_socket: the socket of Envoy's admin interface; None switches that interface off. listen_address: an IP
-    address. allowed_hosts: the accepted hosts in Host headers. A host without a port stands for the host with `port`.
+    address. also_loopback: whether this machine reaches the port at 127.0.0.1, too. allowed_hosts: the accepted hosts in
+    Host headers. A host without a port stands for the host with `port`.
     Clients leave out :80 and :443, so a host with one of these ports also stands for the host without a port
     ("chat.example.org:443" behind a proxy that ends TLS). allowed_origins: other origins, such as
     "https://chat.example.org", whose pages may send requests (CORS); pages of the allowed hosts may always send
@@ -87,6 +88,7 @@ class EnvoyConfig:
     port: int
     endpoints: Path | NamedServers
     listen_address: str
+    also_loopback: bool = False
     admin_socket: Path | None = None
     allowed_hosts: Sequence[str] = LOOPBACK_HOSTS
     allowed_origins: Sequence[str] = ()
@@ -157,6 +159,9 @@ def render(config: EnvoyConfig, templates: Path | None = None) -> str:
         "admin": _admin(config.admin_socket),
         "port": config.port,
         "listen_address": config.listen_address,
+        "own_address": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": config.port}}}
+        if config.also_loopback
+        else None,
         **_discovery(config.endpoints),
         "host_ids": [_host_id(exact=host) for host in (*config.domains, *LOOPBACK_HOSTS)]
         + [_host_id(prefix=f"{name}:") for name in LOOPBACK_HOSTS],

@@ -13,7 +13,7 @@ from responsa.auth.v1 import user_pb2
 from responsa.auth.v1.auth_service_pb2 import CreateInvitationResponse, CreateResetCodeResponse
 from responsa_client import Responsa
 from responsa_client.errors import InvalidRequest
-from responsa_server.cli.groups import find_user
+from responsa_server.cli.groups import find_group, find_user
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed, as_json, person, print_error, valid_text
 from responsa_server.cli.resources import CommandGroup, Made, text_of
 from responsa_server.domain.formatting import counted
@@ -53,14 +53,18 @@ def invite(
         list[str], typer.Argument(metavar="EMAIL...", help="The e-mail addresses of the people to invite.")
     ],
     role: Annotated[_PersonRole, typer.Option(help="The role of the new users.")] = _PersonRole.USER,
+    group: Annotated[
+        list[str] | None, typer.Option(help="A group that they join, by its name or id. Repeatable.")
+    ] = None,
 ) -> Iterator[Made]:
     """Invite people. The command prints a link for each address, with which only this address can register, within
     seven days. Hand each person their link; it is not shown again."""
     page = _page(client)
+    groups = [find_group(client, each).name for each in group or ()]
     refused = 0
     for email in dict.fromkeys(valid_text(text, "The address") for text in emails):
         try:
-            invitation = client.create_invitation(email, admin=role is _PersonRole.ADMIN)
+            invitation = client.create_invitation(email, admin=role is _PersonRole.ADMIN, groups=groups)
         except InvalidRequest as error:
             refused += 1
             print_error(f"{email}: {error.message}")

@@ -127,11 +127,12 @@ class RegistrationOutcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """A good invitation. email: the only address that may register; "" for any."""
+    """A good invitation. email: the only address that may register; "" for any. groups: those that the new user joins."""
 
     tenant_id: str
     role: Role
     email: str
+    groups: Sequence[UUID] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,8 @@ class AgentCard:
     tools: the names of the tools that the agent uses. missing_tools: those that this server does not have.
     file_version: the name of the version of the agent's files; "" for an agent without files. writes_json: whether
     programs may ask the agent's language model for JSON. listed: whether people and programs are offered the agent. greeting: what
-    people read before their first question, or "". etag: a value that changes when an owner changes what answers, or `listed`.
+    people read before their first question, or "". is_example: whether it comes with the server, unchanged, to show what
+    agents can do. etag: a value that changes when an owner changes what answers, or `listed`.
     """
 
     id: str
@@ -54,6 +55,7 @@ class AgentCard:
     writes_json: bool = False
     listed: bool = True
     greeting: str = ""
+    is_example: bool = False
     etag: str = ""
 
 

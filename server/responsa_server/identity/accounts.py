@@ -403,17 +403,17 @@ class Accounts:
             await self.require_recent_sign_in(caller)
 
     async def create_invitation(
-        self, caller: Principal, role: Role, email: str, seconds: float
+        self, caller: Principal, role: Role, email: str, seconds: float, groups: Sequence[UUID] = ()
     ) -> tuple[str, datetime]:
-        """Create the code of an invitation. Returns the code and the time when it expires.
+        """Create the code of an invitation. groups: those that the new user joins. Returns the code and the time when it expires.
 
-        Raises InvalidRequest, NotPermitted (REGISTRATION_CLOSED).
+        Raises InvalidRequest, NotFound for a group, NotPermitted (REGISTRATION_CLOSED).
         """
         if self._options.registration is Registration.CLOSED:
             raise self._shut("Ask the operator to set accounts.registration to invited.")
         code, invitation_id = new_secret(SecretKind.INVITATION), self._identity.new_id()
         audit = AuditEvent.of_call(caller, names.invitation(invitation_id))
-        invitation = Invitation(caller.tenant_id, role, fold_email(email))
+        invitation = Invitation(caller.tenant_id, role, fold_email(email), groups)
         return code, await self.store.add_invitation(
             caller, invitation, invitation_id, digest(code), seconds, audit
         )

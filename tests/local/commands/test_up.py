@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from responsa_local.commands import up
 from responsa_local.commands.envoy import envoy_config
+from responsa_local.commands.lan import lan_variables
 from responsa_local.commands.own_docs import OwnDocs, without_examples
 from responsa_local.embedded import EmbeddedError
 from responsa_local.embedded.layout import LocalLayout
+from responsa_local.envoy.envoy_config import render
 from responsa_server.app.settings import load
 from tests.docs.reader import blocks
 from tests.instance import ROOT
@@ -105,3 +109,40 @@ def test_a_setting_that_envoy_cannot_use_is_named_before_any_part_starts(
     with pytest.raises(EmbeddedError, match=f"{setting}: .*correct the setting"):
         up.run(settings)
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("RESPONSA_ENVIRONMENT", "production", "--lan is for a trial"),
+        ("RESPONSA_SESSIONS__SECURE_COOKIE", "true", "people connect over TLS"),
+        ("RESPONSA_LISTEN", "0.0.0.0", "already 0.0.0.0"),
+    ],
+)
+def test_a_trial_in_a_network_is_refused_where_tls_or_another_address_is_set(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, why: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(EmbeddedError, match=why):
+        lan_variables(load())
+
+
+def test_a_trial_in_a_network_listens_at_one_private_address_and_at_loopback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESPONSA_ALLOWED_HOSTS", "chat.example.org")
+    try:
+        variables = lan_variables(load())
+    except EmbeddedError as error:  # a machine in no private network
+        assert "network" in str(error)  # noqa: PT017  it is what such a machine prints
+        return
+    address = variables["RESPONSA_LISTEN"]
+    assert ipaddress.ip_address(address).is_private
+    for setting, text in variables.items():
+        monkeypatch.setenv(setting, text)
+    settings = load()
+    assert settings.allowed_hosts == ("chat.example.org", address)
+    config = replace(envoy_config(settings, tmp_path / "replicas"), also_loopback=True)
+    [listener] = json.loads(render(config))["static_resources"]["listeners"]
+    places = [listener, *listener["additional_addresses"]]
+    assert [one["address"]["socket_address"]["address"] for one in places] == [address, "127.0.0.1"]

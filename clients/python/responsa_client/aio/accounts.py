@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from google.protobuf import timestamp_pb2
 
@@ -60,7 +60,12 @@ class AsyncAccountCalls(AsyncAuthMethods, AsyncAdminMethods):
         return await self._calls.unary(self._stubs.auth.UpdateMe, request, repeatable=email is None)
 
     async def create_invitation(
-        self, email: str = "", *, admin: bool = False, valid_seconds: int | None = None
+        self,
+        email: str = "",
+        *,
+        admin: bool = False,
+        valid_seconds: int | None = None,
+        groups: Sequence[str] = (),
     ) -> auth_service_pb2.CreateInvitationResponse:
         """Create a code with which one person can register.
 
@@ -68,10 +73,11 @@ class AsyncAccountCalls(AsyncAuthMethods, AsyncAdminMethods):
             email: the only address that may register; "" for any.
             admin: whether the new user is an administrator.
             valid_seconds: how long the code is valid, from 60 to 2,592,000; None for seven days.
+            groups: those that the new user joins, `groups/{uuid}`.
         """
         role = user_pb2.USER_ROLE_ADMIN if admin else user_pb2.USER_ROLE_USER
         request = auth_service_pb2.CreateInvitationRequest(
-            role=role, email=email, valid_seconds=valid_seconds
+            role=role, email=email, valid_seconds=valid_seconds, groups=groups
         )
         return await self._calls.unary(self._stubs.auth.CreateInvitation, request, repeatable=False)
 

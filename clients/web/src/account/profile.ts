@@ -27,13 +27,13 @@ export interface ProfileHooks extends LeavingHooks {
 
 /** Each row is a tab. */
 export function profileView(api: Pick<Api, "admin" | "auth" | "knowledge">, user: User, hooks: ProfileHooks): TabbedView {
-  return new TabbedView("profile", t("profile"), [
+  return new TabbedView("profile", t("profile"), [["", "", [
     ["account", t("account"), accountPart(api, user, hooks)],
     ["password", t("password"), user.email === "" && user.role === UserRole.ADMIN ? firstPasswordPart(api, user, hooks) : passwordPart(api, user, hooks)],
     ["sessions", t("sessions"), sessionsPart(api, hooks.say)],
     ["keys", t("apiKeys"), ownKeysView(api, user, hooks.say)],
     ["usage", t("usage"), usagePart(api)],
-  ]);
+  ]]]);
 }
 
 /** A form that shows the server's errors next to its fields. `entries`: by their paths in the request. `explain` returns the text for an error, and may show it at a field itself. */

@@ -1,5 +1,6 @@
 /** The view of a visitor who is not signed in: sign in, register, confirm an e-mail address, or ask for a reset code and set a new password with it. */
 
+import { isInClear, reachNotes } from "../widgets/reach.js";
 import { Registration, type OidcProvider } from "@responsa/contract/responsa/auth/v1/sign_in_pb.js";
 import type { Api } from "../server/api.js";
 import { button, element, INSTALLATION, replace, WRITTEN } from "../widgets/dom.js";
@@ -60,7 +61,7 @@ export class SignInView {
       void this.#submit();
     });
     // Only a visitor on the machine where Responsa runs can run the command.
-    this.root = element("main", { class: "signed-out" }, this.#heading, this.#alert, this.#form, this.#providers, this.#others, ...(onLoopback(location.hostname) ? [this.#command] : []));
+    this.root = element("main", { class: "signed-out" }, this.#heading, this.#alert, ...(isInClear(location) ? reachNotes() : []), this.#form, this.#providers, this.#others, ...(onLoopback(location.hostname) ? [this.#command] : []));
     this.#tenant.control.addEventListener("change", () => void this.#learn());
     if (secret?.kind === "invitation") {
       this.#invitation.control.value = secret.value;

@@ -1,16 +1,18 @@
 /** Shows administrators the groups of the tenant, and makes, renames and deletes them. A dialog changes who is in a group. */
 
 import type { Group, GroupMember } from "@responsa/contract/responsa/admin/v1/group_pb.js";
+import type { Invitation } from "@responsa/contract/responsa/auth/v1/invitation_pb.js";
 import { wellFormed } from "@responsa/client/parts.js";
 import { t as personText } from "../language/account/texts.js";
 import { t } from "../language/administration/texts.js";
 import type { Api } from "../server/api.js";
+import { allItems } from "../server/pages.js";
 import { failureOf, withWait } from "../server/errors.js";
 import { oneOf, plainName, usersWith } from "../server/people.js";
 import { nameWithin } from "../text/names.js";
 import { filled, prompted, shown } from "../widgets/dialog.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
-import { Entry, placed, textEntry } from "../widgets/fields.js";
+import { Entry, placed, textEntry, type Choice } from "../widgets/fields.js";
 import { PersonField } from "../widgets/person.js";
 import { actButton, beginButton, ResourceList, tries, type Stage } from "../widgets/resourcelist.js";
 
@@ -18,7 +20,16 @@ const NAME_LENGTH = 200; // the maximum number of a name's bytes
 const MEMBERS = 200; // the maximum number of members that the dialog lists
 const ADDED = 15; // the maximum number of addresses in a filter
 
-export function groupsList(api: Pick<Api, "admin">, say: (text: string) => void) {
+/** The groups with their names. Raises ConnectError. */
+export async function groupChoices(api: Pick<Api, "admin">): Promise<Choice[]> {
+  const groups = await allItems(async (pageToken) => {
+    const found = await api.admin.listGroups({ pageSize: 200, pageToken, orderBy: "display_name" });
+    return { items: found.groups, next: found.nextPageToken };
+  });
+  return groups.map(({ name, displayName }) => [name, nameWithin(displayName)]);
+}
+
+export function groupsList(api: Pick<Api, "admin" | "auth">, say: (text: string) => void) {
   return new ResourceList({
     label: t("groups"),
     heading: "h3",
@@ -78,15 +89,16 @@ async function edit(api: Pick<Api, "admin">, stage: Stage, { name, displayName, 
   stage.home.focus();
 }
 
-async function changeMembers(api: Pick<Api, "admin">, stage: Stage, { name, displayName }: Group): Promise<void> {
+async function changeMembers(api: Pick<Api, "admin" | "auth">, stage: Stage, { name, displayName }: Group): Promise<void> {
   const person = new PersonField(t("addMember"), usersWith(api, "state = ACTIVE"), t("addMemberNote"));
   person.control.maxLength = 4000; // of a list of addresses
   const list = element("ul", { class: "documents people", "aria-label": t("members") });
   const problem = element("p", { class: "problem", role: "alert" });
   const paint = async () => {
-    const { groupMembers, nextPageToken } = await api.admin.listGroupMembers({ parent: name, pageSize: MEMBERS });
-    replace(list, ...groupMembers.map(row), ...(nextPageToken ? [element("li", { class: "note" }, t("moreMembers", { count: MEMBERS }))] : []));
-    list.hidden = groupMembers.length === 0;
+    const [{ groupMembers, nextPageToken }, { invitations }] = await Promise.all([api.admin.listGroupMembers({ parent: name, pageSize: MEMBERS }), api.auth.listInvitations({ pageSize: MEMBERS })]);
+    const invited = invitations.filter(({ groups }) => groups.includes(name));
+    replace(list, ...groupMembers.map(row), ...invited.map(invitedRow), ...(nextPageToken ? [element("li", { class: "note" }, t("moreMembers", { count: MEMBERS }))] : []));
+    list.hidden = groupMembers.length + invited.length === 0;
   };
   const perform = async (act: () => Promise<unknown>) => {
     problem.textContent = "";
@@ -104,12 +116,17 @@ async function changeMembers(api: Pick<Api, "admin">, stage: Stage, { name, disp
     const remove = button(t("remove"), () => void perform(() => api.admin.removeGroupMembers({ name, users: [user] })), { class: "plain danger", "aria-label": t("removeName", { name: label }) });
     return element("li", {}, element("span", { class: "about", title: email, ...WRITTEN }, label), ...(issuers.length > 0 ? [element("span", { class: "note" }, t("byProvider"))] : []), remove);
   };
+  const invitedRow = ({ name: invitation, email }: Invitation) => {
+    const label = email || t("anyAddress");
+    const remove = button(t("remove"), () => void perform(() => api.admin.removeGroupMembers({ name, invitations: [invitation] })), { class: "plain danger", "aria-label": t("removeName", { name: label }) });
+    return element("li", {}, element("span", { class: "about", ...WRITTEN }, label), element("span", { class: "note" }, t("invited")), remove);
+  };
   const form = element("form", { class: "adding", novalidate: true }, person.root, element("button", { type: "submit", class: "quiet" }, t("add")));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     void perform(async () => {
       const emails = addressesIn(person.text);
-      if (emails.length > 1 && emails.every((email) => email.includes("@"))) {
+      if (emails.length > 0 && emails.every((email) => email.includes("@"))) {
         const left = await addAll(api, name, emails);
         person.control.value = left.join(", ");
         if (left.length > 0) person.refuse(personText("nobodyMatches"));
@@ -127,14 +144,15 @@ async function changeMembers(api: Pick<Api, "admin">, stage: Stage, { name, disp
   stage.home.focus();
 }
 
-/** Add the active users with these addresses to a group. Returns the addresses of nobody. */
-async function addAll(api: Pick<Api, "admin">, name: string, emails: readonly string[]): Promise<string[]> {
+/** Add the active users with these addresses, and whoever was invited at one of them, to a group. Returns the addresses of nobody. */
+async function addAll(api: Pick<Api, "admin" | "auth">, name: string, emails: readonly string[]): Promise<string[]> {
   const left: string[] = [];
   for (let first = 0; first < emails.length; first += ADDED) {
     const some = emails.slice(first, first + ADDED).map((email) => email.toLowerCase());
-    const { users } = await api.admin.listUsers({ filter: `state = ACTIVE AND ${oneOf("email", some)}`, pageSize: ADDED });
-    if (users.length > 0) await api.admin.addGroupMembers({ name, users: users.map((user) => user.name) });
-    left.push(...some.filter((email) => users.every((user) => user.email !== email)));
+    const [{ users }, { invitations }] = await Promise.all([api.admin.listUsers({ filter: `state = ACTIVE AND ${oneOf("email", some)}`, pageSize: ADDED }), api.auth.listInvitations({ filter: oneOf("email", some), pageSize: 4 * ADDED })]);
+    const people = [...users, ...invitations];
+    if (people.length > 0) await api.admin.addGroupMembers({ name, users: users.map((user) => user.name), invitations: invitations.map((one) => one.name) });
+    left.push(...some.filter((email) => people.every((one) => one.email !== email)));
   }
   return left;
 }

@@ -73,6 +73,8 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
       await does();
     } catch (error) {
       const failure = failureOf(error);
+      const told = () => form.querySelector("details:has([aria-invalid])")?.setAttribute("open", "");
+      setTimeout(told); // a closed field cannot be seen
       if (failure.reason === "PRICE_UNKNOWN") all.input_usd_micros.control.focus();
       tell(placed(Object.fromEntries(Object.entries(all).map(([name, entry]) => [`default_model.${name}`, entry])), failure), "problem");
     } finally {
@@ -131,7 +133,6 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
     key.control.value = now.apiKey ?? "";
     const named = textEntry(t("nameOfKey"), { maxlength: "64", placeholder: own, ...PLAIN }, t("keyNameNote"));
     named.control.value = now.keyName ?? "";
-    const elsewhere = element("details", { open: Boolean(now.keyName) }, element("summary", {}, t("keyElsewhere")), named.root);
     const url = textEntry(t("address"), { required: true, inputmode: "url", maxlength: "2048", placeholder: "http://127.0.0.1:11434/v1", ...PLAIN }, t("baseUrlNote"));
     url.control.value = now.baseUrl ?? "";
     const priced = (chosen?.embeddings ?? []).map(({ model: name, usdMicrosPerMillionTokens: price }) => [name, price > 0n ? t("pricedEmbedding", { model: name, price: money(price) }) : name] as const);
@@ -149,7 +150,10 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
     url.control.addEventListener("input", tellHost);
     tellHost();
     const buttons = [element("button", { type: "submit" }, t("save")), ...(chosen ? [button(t("test"), () => void act(t("askingModel"), test), { class: "quiet" })] : [])];
-    replace(form, ...fields.map((one) => one.root), ...(chosen?.takesKeyName ? [elsewhere] : []), host, element("div", { class: "row wrap" }, ...buttons), result, tested);
+    const first: readonly Entry[] = [provider, url, key, model];
+    const rare = [...fields.filter((one) => !first.includes(one)), ...(chosen?.takesKeyName ? [named] : [])];
+    const more = element("details", { class: "stack", open: rare.some(({ control }) => control.value !== "") }, element("summary", {}, t("modelMore")), ...rare.map((one) => one.root));
+    replace(form, ...fields.filter((one) => first.includes(one)).map((one) => one.root), ...(rare.length > 0 ? [more] : []), host, element("div", { class: "row wrap" }, ...buttons), result, tested);
   };
   const draw = (found: ModelSettings) => {
     const { models, fixedBy, problem, warning, updateTime, keyInUse } = found;

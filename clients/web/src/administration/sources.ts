@@ -2,6 +2,7 @@
 
 import type { ListSourcesResponse } from "@responsa/contract/responsa/admin/v1/admin_service_pb.js";
 import type { Source } from "@responsa/contract/responsa/admin/v1/source_pb.js";
+import { Labels } from "../documents/library.js";
 import { t } from "../language/administration/texts.js";
 import { element } from "../widgets/dom.js";
 import { ResourceList } from "../widgets/resourcelist.js";
@@ -24,22 +25,26 @@ export class SourcesView implements Part {
   readonly #all: HTMLElement;
 
   constructor(api: SourcesApi, say: (text: string) => void) {
+    const [labels, names] = [new Labels(api), new Map<string, string>()];
     this.#list = new ResourceList({
       label: t("sources"),
       about: [t("sourcesAbout")],
       add: () => [element("a", { class: "button", href: placeOf(FOLDER) }, t("connectFolder")), element("a", { class: "button quiet", href: placeOf(NEW) }, t("newSource"))],
       list: (asked) => api.admin.listSources(asked),
-      items: ({ sources }) => sources,
+      items: async ({ sources }) => {
+        await Promise.all(sources.map(async ({ collection }) => names.set(collection, await labels.of(collection))));
+        return sources;
+      },
       row: (source: Source) => {
         const { name, displayName, connection, collection, folder, problem } = source;
         const id = sourceId(name);
-        return { name: displayName.trim() || id, href: placeOf(id), problem, facts: [stateText(source), folder ? folder.address : t("connectionOf", { connection }), collection] };
+        return { name: displayName.trim() || id, href: placeOf(id), problem, facts: [stateText(source), folder ? folder.address : t("connectionOf", { connection }), names.get(collection)] };
       },
       empty: t("noSources"),
       say,
     });
     this.#deliveries = deliveriesPart(api, say);
-    this.#all = element("div", { class: "stack" }, this.#list.root, this.#deliveries.root);
+    this.#all = element("div", { class: "stack" }, this.#list.root, element("details", { class: "raw" }, element("summary", {}, t("notifications")), this.#deliveries.root));
     this.#page = new SourcePage(api, say, placeOf);
     this.root = element("div", {}, this.#all, this.#page.root);
   }

@@ -11,12 +11,12 @@ import { peopleFilter, plainName, roleOf, roles, type People } from "../server/p
 import { moment } from "../text/facts.js";
 import { filled } from "../widgets/dialog.js";
 import { element, WRITTEN } from "../widgets/dom.js";
-import { choiceEntry, Entry, sentence, textEntry } from "../widgets/fields.js";
+import { checklist, choiceEntry, Entry, sentence, textEntry } from "../widgets/fields.js";
 import { beginButton, ResourceList, tries, type Stage } from "../widgets/resourcelist.js";
-import type { Part } from "../widgets/tabbed.js";
+import { noted, type Part } from "../widgets/tabbed.js";
 import { viewFragment } from "../widgets/views.js";
 import { ruled } from "../language/language.js";
-import { addressesIn, groupsList } from "./groups.js";
+import { addressesIn, groupChoices, groupsList } from "./groups.js";
 import { invitationsList } from "./invitations.js";
 import { codeLink, lastSignIn, until, UserActs, UserFields, type UsersHooks } from "./useracts.js";
 import { UserPage } from "./userpage.js";
@@ -46,7 +46,7 @@ export class UsersView implements Part {
     this.#acts = new UserActs(api, people, hooks);
     this.#list = new ResourceList({
       label: t("users"),
-      add: (stage) => [beginButton(t("invite"), () => this.#invite()), beginButton(t("newUser"), () => this.#create(stage))],
+      add: (stage) => [beginButton(t("invite"), () => this.#invite(), "filled"), beginButton(t("newUser"), () => this.#create(stage))],
       tab: "users",
       filters: {
         search: textEntry(t("nameOrEmailLabel"), { type: "search", maxlength: "200" }),
@@ -86,6 +86,9 @@ export class UsersView implements Part {
     this.#page.root.hidden = user === "";
     if (user) return this.#page.show(user);
     await Promise.all([this.#list.show(query), this.#invitations.again(), this.#groups.again()]);
+    if (!query["invite"]) return;
+    noted(this.#list.place); // a reload shows the list
+    await this.#invite();
   }
 
   async #create(stage: Stage): Promise<void> {
@@ -107,6 +110,7 @@ export class UsersView implements Part {
     const role = choiceEntry(t("role"), roles().slice(0, 2));
     const term = choiceEntry(t("validFor"), TERMS);
     term.control.value = "604800";
+    const groups = checklist(t("groups"), t("invitedGroups"), await groupChoices(this.#api).catch(() => []), []);
     const made: { readonly email: string; readonly code: string; readonly until: string }[] = [];
     const act = async () => {
       const left = addressesIn(emails.control.value);
@@ -116,7 +120,7 @@ export class UsersView implements Part {
       try {
         while (left.length > 0) {
           const email = left[0]!;
-          const wanted = { email, role: roleOf(role.control.value), validSeconds: Number(term.control.value) };
+          const wanted = { email, role: roleOf(role.control.value), validSeconds: Number(term.control.value), groups: groups.chosen() };
           try {
             const { code, expireTime } = await recently(this.#api, this.#hooks.me, () => this.#api.auth.createInvitation(wanted));
             made.push({ email, code, until: until(expireTime) });
@@ -135,14 +139,14 @@ export class UsersView implements Part {
       if (refused.length > 0) emails.control.focus();
       return refused.length > 0 ? false : undefined;
     };
-    await filled({ title: t("invite"), action: t("makeInvitation"), fields: [emails.root, role.root, term.root], first: emails.control, act, explain: (failure) => Promise.resolve(withWait(failure)) });
+    await filled({ title: t("invite"), action: t("makeInvitation"), fields: [emails.root, role.root, term.root, ...(groups.root.querySelector("input") ? [groups.root] : [])], first: emails.control, act, explain: (failure) => Promise.resolve(withWait(failure)) });
     if (made.length === 0) return;
     this.#hooks.say(t("invitationsMade", { count: made.length }));
     await this.#invitations.again();
     const links = await Promise.all(made.map(({ code, email }) => codeLink(this.#api, this.#hooks.me.tenant, "invitation", code, email)));
     const [only, ...others] = made;
     const alone = others.length === 0;
-    const lines = alone ? ([["code", only!.code], ["link", links[0]!]] as const) : made.map(({ email }, place) => ["link", links[place]!, email] as const);
+    const lines = alone ? ([["code", only!.code], ["link", links[0]!, only!.email]] as const) : made.map(({ email }, place) => ["link", links[place]!, email] as const);
     await showSecret({ title: t(alone ? "theInvitation" : "theInvitations"), text: t(alone ? "handInvitation" : "handInvitations", { until: only!.until }), lines, say: this.#hooks.say, view: this.root });
   }
 }

@@ -1,13 +1,13 @@
 /** The buttons below an answer or a refusal that export it, and that ask its question again. */
 
-import { Bot, Download, RotateCcw, type IconNode } from "lucide";
+import { Ellipsis, type IconNode } from "lucide";
 import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import { iconButton } from "../widgets/icons.js";
 import { beside } from "../widgets/tip.js";
 import { idFrom } from "../documents/library.js";
 import { labelOf } from "./agents.js";
-import { titled } from "./copy.js";
+import { copyText, titled } from "./copy.js";
 import { t } from "../language/language.js";
 
 export interface AskingHooks {
@@ -23,14 +23,15 @@ export interface AskingHooks {
   readonly others: () => readonly Agent[];
 }
 
-/** The buttons for the question of an answer. `markdown`: the answer with its sources; without it, there is nothing to export. */
-export function actionsOf(question: string, { ask, others }: AskingHooks, markdown?: () => string): readonly HTMLElement[] {
-  const rows = () => others().map(({ name, displayName }) => [displayName || labelOf([], name), () => ask(question, name)] as const);
-  return [
-    ...(markdown ? [iconButton(Download, t("exportMarkdown"), () => download(`${idFrom(question) || "answer"}.md`, titled(question, markdown())))] : []),
-    iconButton(RotateCcw, t("askAgain"), () => ask(question)),
-    ...menu(Bot, t("askAnother"), rows),
+/** The menu for the question of an answer. `markdown`: the answer with its sources; without it, there is nothing to export. `say` announces that it was copied. */
+export function actionsOf(question: string, { ask, others }: AskingHooks, markdown?: () => string, say?: (text: string) => void): readonly HTMLElement[] {
+  const rows = () => [
+    ...(markdown && say ? [[t("copySources"), () => void copyText(markdown(), say)] as const] : []),
+    ...(markdown ? [[t("exportMarkdown"), () => download(`${idFrom(question) || "answer"}.md`, titled(question, markdown()))] as const] : []),
+    [t("askAgain"), () => ask(question)] as const,
+    ...others().map(({ name, displayName }) => [t("askInstead", { agent: displayName || labelOf([], name) }), () => ask(question, name)] as const),
   ];
+  return menu(Ellipsis, t("moreActions"), rows);
 }
 
 /** The ways on if what was found does not answer the question. */
@@ -46,8 +47,7 @@ function menu(drawing: IconNode, label: string, rows: () => readonly (readonly [
   const made = iconButton(drawing, label, () => undefined);
   made.popoverTargetElement = list;
   const filled = () => {
-    const found = rows().map(([text, act]) => element("li", {}, button(text, () => (list.hidePopover(), act()), WRITTEN)));
-    replace(list, ...(found.length > 0 ? found : [element("li", { class: "note" }, t("noOther"))]));
+    replace(list, ...rows().map(([text, act]) => element("li", {}, button(text, () => (list.hidePopover(), act()), WRITTEN))));
     beside(list, made);
   };
   list.addEventListener("toggle", ({ newState }) => newState === "open" && filled());

@@ -2,6 +2,7 @@
 
 import { JudgeVerdict, QuoteOrigin, type Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import type { ByteRange } from "@responsa/contract/responsa/type/v1/byte_range_pb.js";
+import { unitsAt } from "@responsa/client/parts.js";
 import { RefusalReason } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { waysOn, type AskingHooks } from "./actions.js";
 import { codeButton, copyButton, withSources } from "./copy.js";
@@ -52,7 +53,10 @@ export class AnswerView {
     const spots = parts(this.#text, this.#citations).map((one) => {
       const citation = this.#citations[one.index]!;
       const flaws = flawsOf(this.#text, citation);
-      return { ...one, widget: { type: "widget" as const, key: `${one.index} ${citation.passage} ${citation.sourceRange?.start} ${flaws.join()}`, make: () => this.#chip(one.index, flaws) } };
+      const key = `${one.index} ${citation.passage} ${citation.sourceRange?.start} ${flaws.join()}`;
+      const differing = citation.differences.flatMap(({ answerRange }) => (answerRange ? [placeIn(this.#text, answerRange)] : []));
+      const note = flaws.length > 0 ? { type: "widget" as const, key: `note ${key}`, make: () => element("p", { class: "flaw", ...WRITTEN }, `${one.index + 1}: ${flaws.join(" ")}`) } : undefined;
+      return { ...one, differing, note, widget: { type: "widget" as const, key, make: () => this.#chip(one.index, flaws) } };
     });
     this.#prose.show(this.#text, spots, apart);
   }
@@ -68,10 +72,8 @@ export class AnswerView {
     if (!this.#text) return;
     this.root.querySelector(".bare")?.remove();
     if (this.#bare.length > 0) this.root.append(switched(t("unsourced", { count: this.#bare.length }), (on) => this.#paint(on ? this.#bare : [])));
-    const copy = copyButton(t("copyAnswer"), () => this.#text, this.#say);
-    const actions = element("div", { class: "actions" }, copy);
-    if (this.#citations.length > 0) actions.append(copyButton(t("copySources"), () => this.sourced, this.#say, { sources: true }));
-    actions.append(...more);
+    const copy = copyButton(t("copyAnswer"), () => this.#text, this.#say, t("copy"));
+    const actions = element("div", { class: "actions" }, copy, ...more);
     this.root.querySelector(".actions")?.remove();
     this.root.append(actions);
   }
@@ -103,10 +105,7 @@ export class AnswerView {
     const title = cleanName([citation.title || citation.uri, placeOf(citation), datedOf(citation), fetchedBy(citation)].filter(Boolean).join(", "));
     const label = [t("sourceIs", { number: index + 1, title }), ...(flaws.length > 0 ? [t("differs"), ...flaws] : [])].join("; ");
     const chip = button(`${index + 1}`, () => this.#open(this.#citations, index, chip), { class: "chip", "aria-label": label });
-    if (flaws.length > 0) {
-      chip.classList.add("flawed");
-      chip.append(element("span", WRITTEN, flaws[0]!));
-    }
+    if (flaws.length > 0) chip.classList.add("flawed");
     tipped(chip, () => {
       const quote = plainText(citation.quote);
       const notes = [title, citation.quoteOrigin === QuoteOrigin.CHOSEN ? t("quoteChosen") : ""].filter(Boolean);
@@ -124,6 +123,12 @@ export class AnswerView {
     for (const chip of this.root.querySelectorAll<HTMLElement>(".chip")) if (chip.matches(":hover, :focus-visible, [aria-current]")) lit.add(chip.dataset["of"]);
     for (const part of this.root.querySelectorAll<HTMLElement>(".supported")) part.classList.toggle("lit", lit.has(part.dataset["citation"]));
   }
+}
+
+/** The place of a range of bytes in a text. */
+function placeIn(text: string, { start, end }: ByteRange): Place {
+  const [from = 0, to = 0] = unitsAt(text, [Number(start), Number(end)]);
+  return { from, to };
 }
 
 /** A line that is pressed, can be released, and says which. */
@@ -147,7 +152,7 @@ function addressOf(uri: string, fetched: boolean): HTMLElement {
 export function refusal(question: string, text: string, reason: RefusalReason, asking: AskingHooks): HTMLElement {
   const ways = reason === RefusalReason.NO_SUPPORT ? [waysOn(question, asking)] : [];
   const words = refusalWords(reason, text);
-  return element("div", { class: "refusal" }, ...(words.heading ? [element("strong", WRITTEN, words.heading)] : []), element("p", WRITTEN, words.text), ...ways);
+  return element("div", { class: "refusal" }, ...(words.heading ? [element("h3", WRITTEN, words.heading)] : []), element("p", WRITTEN, words.text), ...ways);
 }
 
 /** Says where an answer comes from, and names the collection as soon as its name is known. */

@@ -14,7 +14,7 @@ import type { Api } from "../server/api.js";
 import { byteLength, PATIENCE, rest, uuid, wellFormed } from "@responsa/client/parts.js";
 import type { DocumentPanel } from "../documents/document.js";
 import { Labels } from "../documents/library.js";
-import { button, composes, element, focused } from "../widgets/dom.js";
+import { button, composes, element, focused, replace } from "../widgets/dom.js";
 import { keepDraft, takeDraft } from "./draft.js";
 import { icon, iconButton } from "../widgets/icons.js";
 import { Lazy } from "../widgets/lazy.js";
@@ -31,7 +31,7 @@ import { AgentPicker } from "./picker.js";
 import { ScopeView } from "./scope.js";
 import type { SharedStreams } from "./streams.js";
 import { stoppedTurn } from "./stopped.js";
-import { askedBy, suggested, type Suggested } from "./suggest.js";
+import { answerable, askedBy, helpFor, isWeak, questionsFor, suggested, type Suggested } from "./suggest.js";
 import { TalkView } from "./talk.js";
 import { turnsOf } from "./turns.js";
 import { instead, welcome } from "./welcome.js";
@@ -69,6 +69,15 @@ export interface ChatParts {
   readonly choice: AgentChoice;
 }
 
+/** What the first screen knows of some collections, and the questions for a version of an agent. */
+interface Known {
+  readonly signal: AbortSignal;
+  readonly about: string;
+  readonly found: Promise<Suggested>;
+  version: string;
+  questions: Promise<readonly string[]>;
+}
+
 export class ChatView {
   readonly root = element("section", { class: "chat", "aria-label": t("conversation") });
   readonly scope: ScopeView;
@@ -100,6 +109,8 @@ export class ChatView {
   /** Resolves when the files that were added last have been sent. */
   #sending: Promise<boolean> | undefined;
   readonly #problem = element("p", { class: "problem", role: "alert" });
+  /** What stands below the question box while there is no conversation. */
+  readonly #below = element("div", { class: "below" });
   #conversation = "";
   #showing = new AbortController();
   readonly #asking: AskingHooks = {
@@ -127,7 +138,7 @@ export class ChatView {
   #looking = false;
   /** The tools that the user may use, once they were asked for. */
   #granted: Promise<readonly Tool[]> | undefined;
-  #suggested: { readonly signal: AbortSignal; readonly about: string; readonly found: Promise<Suggested> } | undefined;
+  #suggested: Known | undefined;
   #nextPage = "";
 
   constructor(parts: ChatParts, hooks: ChatHooks) {
@@ -171,7 +182,7 @@ export class ChatView {
       event.preventDefault();
       if (this.#question.value.trim()) form.requestSubmit(); // the browser checks the parameters first
     });
-    this.root.append(this.#head.root, this.#talk.root, this.#problem, form);
+    this.root.append(this.#head.root, this.#talk.root, this.#problem, form, this.#below);
   }
 
   get conversation(): string {
@@ -340,14 +351,18 @@ export class ChatView {
     if (last) void this.#offer(last.name, last.terminalEvent);
   }
 
-  /** Offer what to ask after the last answer: headings of its documents that ask. */
+  /** Offer what to ask after the last answer: headings of its documents that ask; and Responsa's own help, if the answer says little. */
   async #offer(turn: string, end: TurnEvent | undefined): Promise<void> {
-    if (end?.event.case !== "answer") return;
+    if (!end) return;
     const { signal } = this.#showing;
-    const found = await askedBy(this.#api, end.event.value.excerpts, signal).catch(() => []); // without the documents, there is nothing to offer
+    const asksAll = this.scope.collections.length === 0;
+    const [found, help] = await Promise.all([
+      end.event.case === "answer" ? askedBy(this.#api, end.event.value.excerpts, signal).catch(() => []) : [], // without the documents, there is nothing to offer
+      asksAll && isWeak(end) ? helpFor(this.#api, this.#talk.question, signal).catch(() => undefined) : undefined,
+    ]);
     if (signal.aborted || this.#live.length > 0 || this.#talk.last !== turn) return;
     const fresh = [...new Set(found.map(cleanName))].filter((one) => one && !this.#talk.asked(one));
-    this.#talk.offer(fresh.slice(0, FOLLOW_UPS), (question) => void this.#askAgain(question));
+    this.#talk.offer(fresh.slice(0, FOLLOW_UPS), (question) => void this.#askAgain(question), help);
   }
 
   /** Show the stopped turns among these, which are the newest first. They have no messages, so their text is read from their logs. */
@@ -538,9 +553,9 @@ export class ChatView {
   /** Show a greeting while there is no message. */
   #greet(): void {
     if (this.picker.gone) return this.#talk.show([this.#agentGone()]);
-    const row = welcome(this.picker.agent, { use: (question) => this.write(question), more: () => this.#suggest(), about: (collection) => this.scope.chooseForNew([collection]), tools: () => this.#tools() });
-    if (this.picker.modelless) row.querySelector("ul")!.before(noModel(this.#parts.me.ownsInstallation));
-    this.#talk.show([row]);
+    const { greeting, below } = welcome(this.picker.agent, { use: (question) => this.write(question), more: () => this.#suggest(), about: (collection) => this.scope.chooseForNew([collection]), tools: () => this.#tools() });
+    replace(this.#below, ...(this.picker.modelless ? [noModel(this.#parts.me.ownsInstallation)] : []), ...below);
+    this.#talk.show([greeting]);
   }
 
   /** Says that there is no agent as the page's address, or this tab, names it. Any choice of another agent leads to the greeting. */
@@ -568,16 +583,27 @@ export class ChatView {
     }
   }
 
-  /** What to ask this agent, about the documents that a question would search now. */
-  #suggest(): Promise<Suggested> {
+  /** What to ask this agent, about the documents that a question would search now. Each question is searched once. */
+  async #suggest(): Promise<Suggested & { readonly questions: readonly string[] }> {
+    const { agent } = this.picker;
+    const known = this.#facts();
+    if (known.version !== agent?.version) {
+      known.version = agent?.version ?? "";
+      known.questions = known.found.then((found) => (agent ? answerable(this.#api, agent, questionsFor(agent, found), this.scope.searched, known.signal) : [])).catch(() => []);
+    }
+    const [found, questions] = await Promise.all([known.found, known.questions]);
+    return { ...found, questions };
+  }
+
+  #facts(): Known {
     const { signal } = this.#showing;
     const collections = this.scope.searched;
     const about = JSON.stringify(collections);
     // The greeting is shown again whenever the page knows more about the agent.
     if (this.#suggested?.signal !== signal || this.#suggested.about !== about) {
-      this.#suggested = { signal, about, found: suggested(this.#api, collections, signal) };
+      this.#suggested = { signal, about, found: suggested(this.#api, collections, signal), version: "", questions: Promise.resolve([]) };
     }
-    return this.#suggested.found;
+    return this.#suggested;
   }
 
   #outcome(turn: string): Outcome | undefined {

@@ -1,9 +1,9 @@
 /** Copies texts, and writes an answer as Markdown. */
 
-import { Check, Copy, Quote, X } from "lucide";
+import { Check, Copy, X } from "lucide";
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { element, replace } from "../widgets/dom.js";
-import { icon, iconButton } from "../widgets/icons.js";
+import { icon, iconButton, wordButton } from "../widgets/icons.js";
 import { cleanName } from "../text/names.js";
 import type { Part } from "./parts.js";
 import { t } from "../language/language.js";
@@ -11,19 +11,24 @@ import { t } from "../language/language.js";
 /** Milliseconds for which a button says that the text was copied. */
 const SAID = 2_000;
 
-/** A button that copies what `text` returns. `name` is its name for screen readers, and `say` announces the result. `sources`: whether the text names its sources. */
-export function copyButton(name: string, text: () => string, say: (text: string) => void, { sources = false } = {}): HTMLButtonElement {
+/** A button that copies what `text` returns. `name` is its name for screen readers, and `say` announces the result. `word`: what it shows beside its icon. */
+export function copyButton(name: string, text: () => string, say: (text: string) => void, word = ""): HTMLButtonElement {
   let back = 0;
-  const drawing = sources ? Quote : Copy;
-  const made = iconButton(drawing, name, () => void run(), { class: "plain icon copy" });
+  const made = word ? wordButton(Copy, word, name, () => void run()) : iconButton(Copy, name, () => void run(), { class: "plain icon copy" });
   const run = async () => {
-    const done = await copied(text());
+    const done = await copyText(text(), say);
     replace(made, icon(done ? Check : X), t(done ? "copied" : "notCopied"));
-    say(done ? `${t("copied")}.` : t("copyForbidden"));
     window.clearTimeout(back);
-    back = window.setTimeout(() => replace(made, icon(drawing)), SAID);
+    back = window.setTimeout(() => replace(made, icon(Copy), word), SAID);
   };
   return made;
+}
+
+/** Copy a text, and say whether the browser allowed it. */
+export async function copyText(text: string, say: (text: string) => void): Promise<boolean> {
+  const done = await copied(text);
+  say(done ? `${t("copied")}.` : t("copyForbidden"));
+  return done;
 }
 
 /** The button that copies the block of code in which it stands. */

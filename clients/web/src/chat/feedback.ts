@@ -4,7 +4,7 @@ import { MessageSquareText, Share2, ThumbsDown, ThumbsUp } from "lucide";
 import { Rating } from "@responsa/contract/responsa/chat/v1/feedback_pb.js";
 import type { Api } from "../server/api.js";
 import { element } from "../widgets/dom.js";
-import { iconButton } from "../widgets/icons.js";
+import { iconButton, wordButton } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
 import { t } from "../language/language.js";
 import type { Given } from "./commenting.js";
@@ -17,7 +17,7 @@ const CHOICES = [
 /** The controls below an answer that it shares with no other text: those that share it, if `shares`, and those for feedback. `turn` returns `turns/{uuid}`; the others are those of `FeedbackView`. */
 export function actions(api: Pick<Api, "chat">, shares: boolean, turn: () => string, message: () => string, given: Given | undefined, say: (text: string) => void): HTMLElement {
   const share = () => void import("./sharing.js").then(({ shareDialog }) => shareDialog(api, turn(), say), () => say(t("unloaded")));
-  return element("span", { class: "feedback" }, ...(shares ? [iconButton(Share2, t("share"), share)] : []), new FeedbackView(api, message, given, say).root);
+  return element("span", { class: "feedback" }, ...(shares ? [wordButton(Share2, t("shareWord"), t("share"), share)] : []), new FeedbackView(api, message, given, say).root);
 }
 
 class FeedbackView {
@@ -37,7 +37,7 @@ class FeedbackView {
     this.#message = message;
     this.#say = say;
     this.#given = given;
-    this.#rates = CHOICES.map(([rating, label, drawing]) => [rating, iconButton(drawing, t(label), () => void this.#rate(rating))]);
+    this.#rates = CHOICES.map(([rating, label, drawing]) => [rating, rating === Rating.UP ? wordButton(drawing, t(label), t(label), () => void this.#rate(rating)) : iconButton(drawing, t(label), () => void this.#rate(rating))]);
     this.root.append(...this.#rates.map(([, one]) => one), this.#comment, this.#problem);
     this.#paint();
   }

@@ -44,8 +44,8 @@ export interface Outcome {
   readonly passages?: { readonly why: string; readonly answer: TurnAnswer };
   /** The sentences of an answer that name no source. */
   readonly unsourced?: readonly ByteRange[];
-  /** The closest passages, below a refusal or an answer of which nothing is confirmed. `named`: whether the refusal says what they are. */
-  readonly closest?: { readonly excerpts: readonly Excerpt[]; readonly named: boolean };
+  /** The closest passages, below a refusal or an answer of which nothing is confirmed. `named`: whether the refusal says what they are; `folded`: whether a model has read them and declined. */
+  readonly closest?: { readonly excerpts: readonly Excerpt[]; readonly named: boolean; readonly folded?: boolean };
 }
 
 /** The cost of the model calls; "" if no model was called, or if they cost nothing. */
@@ -83,14 +83,10 @@ const CAUSES: Readonly<Record<string, Key>> = {
   "budget:cost_micros": "causeCost",
 };
 
-/** Describes a cause; "" if there is nothing to add. */
+/** Describes a cause; "" if there is nothing to add: the name of a part or of a check says nothing to the user. */
 export function because(cause: string): string {
-  if (!cause) return "";
   const known = CAUSES[cause];
-  if (known) return t(known);
-  // The user does not need the name of the part; the sentence says what the server could not do.
-  if (cause.startsWith("part_unavailable")) return "";
-  return cause.replace(/[_:]+/g, " ");
+  return known ? t(known) : "";
 }
 
 /** Describes a fallback in one sentence. */
@@ -135,7 +131,7 @@ export function outcomeOf({ event }: TurnEvent, agent: string): Outcome | undefi
       return {
         who: spent(event.value.usage),
         fallbacks: sentences(event.value.fallbacks),
-        ...(event.value.excerpts.length > 0 && { closest: { excerpts: event.value.excerpts, named: event.value.reason === RefusalReason.NO_SUPPORT } }),
+        ...(event.value.excerpts.length > 0 && { closest: { excerpts: event.value.excerpts, named: event.value.reason === RefusalReason.NO_SUPPORT, folded: (event.value.usage?.inputTokens ?? 0n) > 0n } }),
       };
     case "failed":
       return { who: spent(event.value.usage), fallbacks: sentences(event.value.fallbacks) };

@@ -43,15 +43,17 @@ export function passagesView(question: string, line: string, { text, citations, 
   const root = element("div", { class: "passages" }, element("div", {}, element("strong", {}, t("closest")), element("p", { class: "note" }, line)), cards(question, excerpts, t("passages"), hooks, citations));
   root.append(...furtherView(question, moreExcerpts, hooks));
   if (hooks.asking) root.append(waysOn(question, hooks.asking));
-  root.append(element("div", { class: "actions" }, copyButton(t("copyPassages"), () => text, hooks.say), ...(hooks.asking ? actionsOf(question, hooks.asking, () => text) : []), ...more));
+  root.append(element("div", { class: "actions" }, copyButton(t("copyPassages"), () => text, hooks.say, t("copy")), ...more, ...(hooks.asking ? actionsOf(question, hooks.asking, () => text) : [])));
   return root;
 }
 
-/** The closest passages, below a refusal or an answer. `named`: whether what stands above says what they are. */
-export function closestView(question: string, { excerpts, named }: NonNullable<Outcome["closest"]>, hooks: ShownHooks): HTMLElement {
+/** The closest passages, below a refusal or an answer. `named`: whether what stands above says what they are. `folded`: whether the reader unfolds them. */
+export function closestView(question: string, { excerpts, named, folded = false }: NonNullable<Outcome["closest"]>, hooks: ShownHooks): HTMLElement {
   const shown = excerpts.filter((one) => one.markdown);
   const left = excerpts.filter((one) => !one.markdown);
-  return element("div", { class: "passages" }, ...(named ? [] : [element("strong", {}, t("closest"))]), cards(question, shown, t("closest"), hooks), ...furtherView(question, left, hooks));
+  const all = [cards(question, shown, t("closest"), hooks), ...furtherView(question, left, hooks)];
+  if (folded) return element("details", { class: "passages" }, element("summary", {}, t("closest")), ...all);
+  return element("div", { class: "passages" }, ...(named ? [] : [element("strong", {}, t("closest"))]), ...all);
 }
 
 /** Further passages. They are read once they are unfolded. */

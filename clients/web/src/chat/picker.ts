@@ -153,6 +153,7 @@ export class AgentPicker {
       options.unshift(element("option", { value: name, selected: true }, label));
     }
     replace(this.#select, ...options);
+    this.root.hidden = known && options.length < 2; // there is nothing to choose
     this.#select.title = cleanLabel(this.agent?.description ?? "");
     this.#fill();
     this.#changed(this.agent);

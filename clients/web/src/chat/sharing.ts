@@ -8,6 +8,7 @@ import { failureOf } from "../server/errors.js";
 import { dateOf } from "../text/facts.js";
 import { shown } from "../widgets/dialog.js";
 import { button, element, field, replace } from "../widgets/dom.js";
+import { reachNotes } from "../widgets/reach.js";
 import { t } from "../language/chat/texts.js";
 
 const DAY = 86_400_000; // milliseconds
@@ -50,5 +51,5 @@ export async function shareDialog(api: Pick<Api, "chat">, turn: string, say: (te
     [share] = (await api.chat.listShares({ filter: `turn = "${turn}"` })).shares;
     if (share) ends.prepend(element("option", { value: "", selected: true, hidden: true }, t("shareAsNow")));
   });
-  await shown(t("shareTitle"), t("done"), [element("p", {}, t("shareNote")), field(t("shareTime"), ends), state, problem], ends);
+  await shown(t("shareTitle"), t("done"), [element("p", {}, t("shareNote")), ...reachNotes(), field(t("shareTime"), ends), state, problem], ends);
 }

@@ -2,18 +2,24 @@
 
 import { timestampDate, timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
-import type { Excerpt } from "@responsa/contract/responsa/chat/v1/excerpt_pb.js";
-import type { TurnAnswer } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import { ExcerptGrade, type Excerpt } from "@responsa/contract/responsa/chat/v1/excerpt_pb.js";
+import { RefusalReason, type TurnAnswer, type TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { SearchMode } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
 import type { Document } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import { CollectionKind } from "@responsa/contract/responsa/type/v1/collection_kind_pb.js";
 import type { Api } from "../server/api.js";
 import { labelOf, type Named } from "../documents/library.js";
+import { t } from "../language/language.js";
 import { cleanName } from "../text/names.js";
 import { agentOf } from "./agents.js";
+import { whyPassages } from "./excerpts.js";
 
 /** The most questions to suggest. */
-export const MOST_QUESTIONS = 4;
+const MOST_QUESTIONS = 4;
+/** The most questions that are searched, to suggest those that find an answer. */
+const MOST_TRIED = 10;
+/** The most hits of such a search. */
+const MOST_HITS = 3;
 const PAGE = 200; // collections
 const MOST_COLLECTIONS = 4;
 /** Of how many collections the documents are read. */
@@ -24,6 +30,8 @@ const MOST_CONVERSATIONS = 8;
 const MOST_PASSAGES = 48;
 const LONGEST = 100; // characters of a heading
 const LONGEST_QUESTION = 200; // characters
+/** The collection of Responsa's documentation. */
+const DOCS = "collections/responsa-docs";
 const ASKS = /[?？؟]\s*$/;
 
 export interface Suggested {
@@ -31,6 +39,8 @@ export interface Suggested {
   readonly earlier: readonly Earlier[];
   /** Questions that the owners of the collections suggest, one of each collection before the second of any. */
   readonly owners: readonly string[];
+  /** Questions of the headings of the documents that changed last. */
+  readonly headings: readonly string[];
   /** The documents that changed last. */
   readonly documents: readonly Recent[];
   /** The newest of the collections, and the number of the others. */
@@ -65,10 +75,19 @@ export interface Loaded {
   readonly changed: Date | undefined;
 }
 
-/** What to ask an agent: what the user has asked it before, then what the owners of the collections suggest, then what the agent does. */
-export function questionsFor(agent: Agent | undefined, { earlier, owners }: Pick<Suggested, "earlier" | "owners">): readonly string[] {
-  const own = earlier.filter((one) => !agent || one.agent === agent.name).map((one) => one.text);
-  return [...new Set([...own, ...owners, ...(agent?.examples ?? [])])].slice(0, MOST_QUESTIONS);
+/** What to ask an agent: what the user has asked it before, then what the agent is for, then what the owners of the collections suggest, then what headings ask. */
+export function questionsFor(agent: Agent, { earlier, owners, headings }: Pick<Suggested, "earlier" | "owners" | "headings">): readonly string[] {
+  const own = earlier.filter((one) => one.agent === agent.name).map((one) => one.text);
+  return [...new Set([...own, ...agent.examples, ...owners, ...headings])].slice(0, MOST_TRIED);
+}
+
+/** Those of the questions to which a search of these collections finds an answer now, with the user's rights, at most four; an example that comes with Responsa is for questions of any kind. Raises ConnectError. */
+export async function answerable(api: Pick<Api, "knowledge">, agent: Agent, questions: readonly string[], collections: readonly string[], signal: AbortSignal): Promise<readonly string[]> {
+  if (agent.isExample || questions.length === 0) return questions.slice(0, MOST_QUESTIONS);
+  const requests = questions.map((question) => ({ terms: [question], topK: MOST_HITS, rerank: false, scope: { collections: [...collections] } }));
+  const { responses } = await api.knowledge.batchSearch({ requests }, { signal });
+  const finds = (place: number) => responses[place]?.hits.some(({ excerpt }) => excerpt?.grade === ExcerptGrade.ANSWERS);
+  return questions.filter((_, place) => finds(place)).slice(0, MOST_QUESTIONS);
 }
 
 /** What the first screen shows for these collections, `collections/{id}`, or for the newest collections if the list is empty. Raises ConnectError. */
@@ -90,11 +109,14 @@ export async function suggested(api: Pick<Api, "chat" | "knowledge">, collection
     const { updateTime } = pages[index]?.documents[0] ?? {};
     return { label: labelOf(one), documents: Number(one.documentCount), changed: updateTime && timestampDate(updateTime) };
   });
-  const documents = pages.flatMap((page) => page.documents);
+  const documents = pages.flatMap((page) => page.documents).sort((a, b) => changedAt(b) - changedAt(a)).slice(0, MOST_DOCUMENTS);
+  const titled = documents.filter(({ title }) => title);
+  const headings = await questionsIn(api, titled, read.map(({ name }) => name), MOST_TRIED, signal, (subject) => t("askAbout", { subject })).catch(() => []);
   return {
+    headings,
     earlier: asked.filter(({ answer }) => (anything ? kindOf(answer) !== CollectionKind.DOCS : isFrom(answer, collections))),
     owners: turnwise(filled.map((one) => one.suggestedQuestions.map(cleanName).filter(Boolean))),
-    documents: documents.sort((a, b) => changedAt(b) - changedAt(a)).slice(0, MOST_DOCUMENTS).map(({ name, title, sourceKey }) => ({ name, title: cleanName(title || sourceKey) })),
+    documents: documents.map(({ name, title, sourceKey }) => ({ name, title: cleanName(title || sourceKey) })),
     collections: loaded,
     others: filled.length - first.length,
     manual: manual && { name: manual.name, label: labelOf(manual) },
@@ -127,6 +149,18 @@ function changedAt({ updateTime }: Document): number {
   return updateTime ? timestampMs(updateTime) : 0;
 }
 
+/** Whether an outcome says little: nothing was found that supports an answer, or the passages shown are only near. */
+export function isWeak({ event }: TurnEvent): boolean {
+  if (event.case === "refused") return event.value.reason === RefusalReason.NO_SUPPORT && event.value.excerpts.every(({ collectionKind }) => collectionKind !== CollectionKind.DOCS);
+  return event.case === "answer" && whyPassages(event.value) !== undefined && event.value.excerpts.every(({ grade, collectionKind }) => grade !== ExcerptGrade.ANSWERS && collectionKind !== CollectionKind.DOCS);
+}
+
+/** The document of Responsa's documentation, `documents/{uuid}`, in which a search finds an answer to the question; undefined if there is none. Raises ConnectError. */
+export async function helpFor(api: Pick<Api, "knowledge">, question: string, signal: AbortSignal): Promise<string | undefined> {
+  const { hits } = await api.knowledge.search({ terms: [question], topK: MOST_HITS, rerank: false, scope: { collections: [DOCS] } }, { signal });
+  return hits.find(({ excerpt }) => excerpt?.grade === ExcerptGrade.ANSWERS)?.passage?.document;
+}
+
 /** The questions that headings ask in the document of the first excerpt. Raises ConnectError. */
 export async function askedBy(api: Pick<Api, "knowledge">, excerpts: readonly Excerpt[], signal: AbortSignal): Promise<readonly string[]> {
   const best = excerpts.slice(0, 1);
@@ -136,14 +170,14 @@ export async function askedBy(api: Pick<Api, "knowledge">, excerpts: readonly Ex
 }
 
 /** The search is by words alone: it needs no vectors, and finds the passages of the documents with these titles. */
-async function questionsIn(api: Pick<Api, "knowledge">, documents: readonly { readonly name: string; readonly title: string }[], collections: readonly string[], most: number, signal: AbortSignal): Promise<string[]> {
+async function questionsIn(api: Pick<Api, "knowledge">, documents: readonly { readonly name: string; readonly title: string }[], collections: readonly string[], most: number, signal: AbortSignal, about?: (heading: string) => string): Promise<string[]> {
   if (documents.length === 0) return [];
   const terms = documents.map((one) => one.title);
   const { hits } = await api.knowledge.search({ terms, topK: MOST_PASSAGES, mode: SearchMode.TEXT, scope: { collections: [...collections] } }, { signal });
   const passages = hits.flatMap(({ passage }) =>
     passage ? [{ document: passage.document, headings: [...passage.headings.slice(-1), ...headingsIn(passage.text)] }] : [],
   );
-  return questionsOf(documents.map((one) => one.name), passages, most);
+  return questionsOf(documents.map((one) => one.name), passages, most, about);
 }
 
 export interface Headed {
@@ -157,11 +191,12 @@ function headingsIn(text: string): string[] {
   return [...text.replace(/^ {0,3}```[^]*?(?:^ {0,3}```|$(?![^]))/gm, "").matchAll(/^ {0,3}#{1,6}[ \t]+(.+?)[ \t]*#*$/gm)].map(([, heading]) => heading!);
 }
 
-/** At most `most` questions of headings: each document is used once before any is used again. */
-export function questionsOf(documents: readonly string[], passages: readonly Headed[], most: number): string[] {
+/** At most `most` questions of headings: each document is used once before any is used again. `about` makes a question of a heading that asks nothing. */
+export function questionsOf(documents: readonly string[], passages: readonly Headed[], most: number, about?: (heading: string) => string): string[] {
   const of = documents.map((name) => {
-    const headings = passages.filter((one) => one.document === name).flatMap((one) => one.headings.map(plain));
-    return [...new Set(headings.filter((one) => ASKS.test(one) && usable(one)))];
+    const headings = [...new Set(passages.filter((one) => one.document === name).flatMap((one) => one.headings.map(plain)).filter(usable))];
+    const asking = headings.filter((one) => ASKS.test(one));
+    return about ? [...asking, ...headings.filter((one) => !ASKS.test(one)).map(about)] : asking;
   });
   return turnwise(of).filter((one, index, all) => all.indexOf(one) === index).slice(0, most);
 }

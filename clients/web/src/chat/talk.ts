@@ -6,6 +6,7 @@ import { actionsOf } from "./actions.js";
 import { AnswerView, outcomeNote, refusal } from "./answer.js";
 import { passagesView, type CardHooks, type OpenSource } from "./passages.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
+import { fragmentOf } from "../documents/place.js";
 import type { Outcome } from "./outcome.js";
 import { questionRow, type TurnView } from "./turnview.js";
 import { t } from "../language/language.js";
@@ -57,14 +58,20 @@ export class TalkView {
     return [...this.#messages.querySelectorAll(".user > p")].some((one) => one.lastChild?.textContent === question);
   }
 
-  /** Offer questions below the last answer, until a message follows. Whoever sees the last question still sees it afterwards. */
-  offer(questions: readonly string[], ask: (question: string) => void): void {
+  /** The last question that is shown, or "". */
+  get question(): string {
+    return this.#lastQuestion()?.querySelector("p")?.textContent ?? "";
+  }
+
+  /** Offer questions below the last answer, until a message follows, and a document of Responsa's help. Whoever sees the last question still sees it afterwards. */
+  offer(questions: readonly string[], ask: (question: string) => void, help?: string): void {
     const atEnd = this.root.scrollTop + MARGIN > this.#end(undefined);
     const chosen = (question: string) => {
       this.root.focus({ preventScroll: true }); // the button goes; a focus on the question box would open a phone's keyboard
       ask(question);
     };
     replace(this.#next, ...questions.map((one) => element("li", {}, button(one, () => chosen(one), { class: "quiet", ...WRITTEN }))));
+    if (help) this.#next.append(element("li", {}, element("a", { href: fragmentOf({ name: help, tab: undefined, page: 0 }) }, t("helpHas"))));
     const last = this.#lastQuestion();
     if (atEnd) this.toEnd(last && last.offsetTop >= this.root.scrollTop ? last : undefined);
   }
@@ -174,12 +181,12 @@ export class TalkView {
     } else {
       const view = new AnswerView(this.#opener(message.name), this.#hooks.say);
       view.show(message.text, message.citations, outcome?.unsourced);
-      view.finish(...actionsOf(question, hooks.asking, () => view.sourced), this.#feedback(message));
+      view.finish(this.#feedback(message), ...actionsOf(question, hooks.asking, () => view.sourced, hooks.say));
       body.append(view.root);
     }
     const note = outcome && outcomeNote(question, outcome, hooks);
     if (note) body.append(note);
-    if (message.refusalReason) body.append(element("div", { class: "actions" }, ...actionsOf(question, hooks.asking), this.#feedback(message)));
+    if (message.refusalReason) body.append(element("div", { class: "actions" }, this.#feedback(message), ...actionsOf(question, hooks.asking)));
     return element("li", { class: "message assistant", "data-turn": message.turn, "data-message": message.name }, body);
   }
 }

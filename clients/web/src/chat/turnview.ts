@@ -159,7 +159,7 @@ export class TurnView {
           break;
         }
         this.#show(text, citations, unsourced);
-        this.#answer.finish(...actionsOf(this.#asked, this.#hooks.asking, () => this.#answer.sourced), ...feedback);
+        this.#answer.finish(...feedback, ...actionsOf(this.#asked, this.#hooks.asking, () => this.#answer.sourced, this.#hooks.say));
         this.#tell(outcome);
         this.#end(`${this.#in(t("answered"), at)}${passagesUsed > 0 ? ` ${t("fromPassages", { count: passagesUsed })}` : ""}`, at);
         this.#hooks.say([spoken(text, citations.length), ...(outcome?.fallbacks ?? [])].join(" "));
@@ -170,7 +170,7 @@ export class TurnView {
         const { heading, text, did, end } = refusalWords(reason, message);
         this.#replace(refusal(this.#asked, message, reason, this.#hooks.asking));
         this.#tell(outcome);
-        this.#body.append(element("div", { class: "actions" }, ...actionsOf(this.#asked, this.#hooks.asking), ...this.#feedback(false)));
+        this.#body.append(element("div", { class: "actions" }, ...this.#feedback(false), ...actionsOf(this.#asked, this.#hooks.asking)));
         this.#end([this.#in(did, at), end].filter(Boolean).join(" "), at);
         this.#hooks.say([heading, text].filter(Boolean).join(". "));
         break;

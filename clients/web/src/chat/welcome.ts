@@ -8,45 +8,45 @@ import { locale, t } from "../language/language.js";
 import { button, element, WRITTEN } from "../widgets/dom.js";
 import { dateOf } from "../text/facts.js";
 import { icon } from "../widgets/icons.js";
-import { questionsFor, type Loaded, type Recent, type Suggested } from "./suggest.js";
+import type { Loaded, Recent, Suggested } from "./suggest.js";
 
 export interface WelcomeHooks {
   /** Put a question into the question box. */
   readonly use: (question: string) => void;
-  /** Finds questions, documents and collections, which are shown when they are known. */
-  readonly more: () => Promise<Suggested>;
+  /** Finds questions that are answered, documents and collections, which are shown when they are known. */
+  readonly more: () => Promise<Suggested & { readonly questions: readonly string[] }>;
   /** Ask about this collection. */
   readonly about: (collection: Named) => void;
   /** Reads what people call the agent's tools. */
   readonly tools: () => Promise<string>;
 }
 
-/** The greeting before the first message: the agent's purpose, what to ask, and what it knows. */
-export function welcome(agent: Agent | undefined, { use, more, about, tools }: WelcomeHooks): HTMLElement {
+/** The greeting before the first message, and what stands below the question box meanwhile: the agent's purpose, what to ask, and what the agent knows. */
+export function welcome(agent: Agent | undefined, { use, more, about, tools }: WelcomeHooks): { readonly greeting: HTMLElement; readonly below: readonly HTMLElement[] } {
   const row = element("li", { class: "empty" }, element("p", { class: "greeting", ...WRITTEN }, agent?.greeting || t("greeting")));
-  if (agent?.description) row.append(element("p", { class: "note", ...WRITTEN }, agent.description));
+  // Below the box, because the greeting must not move when the agent is known.
+  const purpose = agent?.description ? [element("p", { class: "note", ...WRITTEN }, agent.description)] : [];
   const newest = element("ul", { class: "known", "aria-label": t("newestDocuments") });
   const known = element("ul", { class: "known", "aria-label": t("askedAbout") });
   const note = element("p", { class: "note" });
   const missing = agent?.missingTools ?? [];
   const list = element("ul", { class: "examples", "aria-label": t("toTry") });
   const offer = (questions: readonly string[]) => list.append(...questions.map((one) => element("li", {}, button(one, () => use(one), { class: "quiet", ...WRITTEN }))));
-  row.append(list, newest, known, note);
   const offered = more().then((found) => {
-    const { documents, collections, others, empty, manual } = found;
+    const { questions, documents, collections, others, empty, manual } = found;
     if (empty) list.replaceWith(element("div", { class: "first" }, element("p", {}, t("noDocuments")), element("a", { href: "#/documents", class: "button" }, t("addDocuments"))));
-    else offer(questionsFor(agent, found));
+    else offer(questions);
     newest.append(...documents.map(recent));
     known.append(...collections.map(loaded), ...(others > 0 ? [element("li", {}, element("a", { href: "#/documents" }, t("more", { count: others })))] : []));
     return manual;
-  }, () => void offer(questionsFor(agent, { earlier: [], owners: [] }))); // nothing is known of the documents
+  }, () => undefined); // nothing is known of the documents
   // The note comes last, because what comes later would move it. Without the tools, it says nothing about them.
   void Promise.all([offered, tools().catch(() => "")]).then(([manual, names]) => {
     if (names) note.append(" ", element("span", WRITTEN, t("canUse", { names })));
     if (missing.length > 0) note.append(" ", element("span", WRITTEN, t("worksWithout", { names: new Intl.ListFormat(locale()).format(missing) })));
     if (manual) note.append(" ", button(t("help"), () => about(manual), { class: "plain" }));
   });
-  return row;
+  return { greeting: row, below: [...purpose, list, newest, known, note] };
 }
 
 function recent({ name, title }: Recent): HTMLElement {

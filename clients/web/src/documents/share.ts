@@ -65,8 +65,9 @@ class Sharing {
       event.preventDefault();
       void this.#add();
     });
-    const sets = [this.#everyone, ...this.#roles, ...this.#groups].map((one) => one.root);
-    const fieldset = element("fieldset", { class: "plain-set" }, element("legend", {}, t("groups")), ...sets);
+    const sets = [this.#everyone, ...this.#groups].map((one) => one.root);
+    const roles = element("details", { class: "raw", open: this.#collection.readers.some(({ who }) => who.case === "role") }, element("summary", {}, t("byRole")), ...this.#roles.map((one) => one.root));
+    const fieldset = element("fieldset", { class: "plain-set" }, element("legend", {}, t("groups")), ...sets, roles);
     const shared = this.#collection.sharedName === this.#collection.name ? "" : t("foundUnder", { id: collectionId(this.#collection.sharedName) });
     const note = element("p", { class: "note" }, `${t("sharingNote")}${shared}`);
     this.first = this.#person.control;

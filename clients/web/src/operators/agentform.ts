@@ -14,11 +14,10 @@ import { loadMarkdown } from "../text/markdown.js";
 import { Prose } from "../text/prose.js";
 import { modelName } from "../text/names.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
-import { choiceEntry, Entry, lacking, placed, textEntry } from "../widgets/fields.js";
+import { checklist, choiceEntry, Entry, lacking, placed, textEntry, type Choice } from "../widgets/fields.js";
 import { numberOf } from "./content.js";
 
 type FormApi = Pick<Api, "admin" | "chat" | "knowledge">;
-type Choice = readonly [value: string, label: string];
 
 const CONFIG = "agent_version.content.config.";
 /** The longest time of an answer in milliseconds. */
@@ -48,6 +47,8 @@ export async function agentForm(api: FormApi, of: Agent | undefined, { agents, t
   for (const one of ["start", "nodes", "graph"]) delete before[one]; // they are the server's own, and another release has others
   const chain = JSON.stringify(within(before, "model")["chain"] ?? ["default"]);
   const name = textEntry(t("name"), { required: true, maxlength: "200", value: textOf(before["name"]) });
+  const description = textEntry(t("agentDescription"), { maxlength: "300", value: textOf(before["description"]) }, t("agentDescriptionNote"));
+  const questions = areaEntry(t("agentQuestions"), "4", "1000", namesOf(before["questions"]).join("\n"), t("agentQuestionsNote"));
   const greeting = areaEntry(t("agentGreeting"), "2", "1000", textOf(before["greeting"]), t("agentGreetingNote"));
   const instructions = areaEntry(t("instructions"), "6", "20000", textOf(before["instructions"]), t("instructionsNote"));
   const model = choiceEntry(t("languageModel"), models.some(([value]) => value === chain) ? models : [...models, [chain, namesOf(JSON.parse(chain) as JsonValue).join(", ")]]);
@@ -56,10 +57,10 @@ export async function agentForm(api: FormApi, of: Agent | undefined, { agents, t
   // Files may name a collection by the id that its owner chose; the shared name is everybody's.
   const idOf = ({ name: own, sharedName, chosenId }: Listed) => [own, chosenId].map(collectionId).find((one) => sought.includes(one)) ?? collectionId(sharedName || own);
   const searched = checklist(t("searches"), t("searchesNote"), collections.map((one) => [idOf(one), one.label]), sought);
-  const called = checklist(t("tools"), t("toolsNote"), tools.filter(({ problems }) => problems.length === 0).map((one) => [one.name.replace("tools/", ""), sentenceCase(titleOf(one.name))]), namesOf(within(before, "tools")["use"]));
+  const called = checklist(t("tools"), t("toolsNote"), tools.filter(({ problems }) => problems.length === 0).map((one) => [one.name.replace("tools/", ""), sentenceCase(titleOf(one.name))]), namesOf(within(before, "tools")["use"]), (gone) => (gone === EVERY_TOOL ? t("everyTool") : gone));
   const offered = element("input", { type: "checkbox", checked: of?.listed ?? true });
   const question = textEntry(t("tryQuestion"), { maxlength: "2000" });
-  const entries: Readonly<Record<string, Entry>> = { name, greeting, instructions, "model.chain": model };
+  const entries: Readonly<Record<string, Entry>> = { name, description, greeting, questions, instructions, "model.chain": model };
   const problem = element("p", { class: "problem", role: "alert" });
   const answers = element("div", { class: "beside", "aria-live": "polite" });
 
@@ -70,7 +71,9 @@ export async function agentForm(api: FormApi, of: Agent | undefined, { agents, t
     const config: JsonObject = {
       ...before,
       name: name.control.value.trim(),
+      description: description.control.value.trim(),
       greeting: greeting.control.value.trim(),
+      questions: questions.control.value.split("\n").map((line) => line.trim()).filter(Boolean),
       instructions: instructions.control.value.trim(),
       listed: offered.checked,
       model: { ...within(before, "model"), chain: JSON.parse(model.control.value) as JsonValue },
@@ -114,7 +117,7 @@ export async function agentForm(api: FormApi, of: Agent | undefined, { agents, t
   const form = element(
     "form",
     { class: "sheet agent-form", novalidate: true, "aria-label": title },
-    ...[name, greeting, instructions, model].map(({ root }) => root),
+    ...[name, description, greeting, questions, instructions, model].map(({ root }) => root),
     searched.root,
     called.root,
     element("label", { class: "inline" }, offered, t("offerAgent")),
@@ -163,15 +166,6 @@ async function modelsOf(api: FormApi, agents: readonly Agent[]): Promise<readonl
   const named = new Set([...models, ...agents.flatMap((one) => one.models), ...usable.flatMap((one) => one.models.map((model) => `${one.name}:${model}`))]);
   const usual = t("defaultModelOf", { model: models.map(modelName).join(", ") || t("noModel") });
   return [[JSON.stringify(["default"]), usual], [JSON.stringify(["passages"]), t("passagesAlone")], ...[...named].sort().map((one): Choice => [JSON.stringify([one]), one])];
-}
-
-/** Boxes for these choices, and for what was chosen before and is no longer there. */
-function checklist(legend: string, note: string, choices: readonly Choice[], chosen: readonly string[]) {
-  const gone = chosen.filter((one) => choices.every(([value]) => value !== one)).map((one): Choice => [one, one === EVERY_TOOL ? t("everyTool") : one]);
-  const boxes = [...choices, ...gone].map(([value, label]) => ({ label, box: element("input", { type: "checkbox", value, checked: chosen.includes(value) }) }));
-  const rows = boxes.map(({ label, box }) => element("label", { class: "inline" }, box, element("span", WRITTEN, label)));
-  const root = element("fieldset", { class: "plain-set" }, element("legend", {}, legend), element("div", { class: "checks" }, ...rows), element("p", { class: "note" }, note));
-  return { root, chosen: () => boxes.filter(({ box }) => box.checked).map(({ box }) => box.value) };
 }
 
 function areaEntry(label: string, rows: string, maxlength: string, value: string, note: string): Entry<HTMLTextAreaElement> {

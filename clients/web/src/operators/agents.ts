@@ -16,6 +16,8 @@ import { actButton, badge, ResourceList, rowOf, type Row, type Stage } from "../
 import { noted, type Part } from "../widgets/tabbed.js";
 import { agentForm } from "./agentform.js";
 import { AgentsPart } from "./agentspart.js";
+import { programDialog } from "./program.js";
+import type { Administrator } from "../server/people.js";
 import { contentText, numberOf } from "./content.js";
 import { experimentsList, outranked, versionActs } from "./experiments.js";
 
@@ -24,26 +26,29 @@ const EFFECTS: Partial<Record<ToolEffect, string>> = { [ToolEffect.NONE]: t("eff
 export class AgentsView implements Part, Stage {
   readonly root: HTMLElement;
   readonly say: (text: string) => void;
-  readonly #api: Pick<Api, "admin" | "chat" | "knowledge">;
-  /** Whether the user owns the installation, so that the user may read what versions contain, and change which one answers. */
-  readonly #owns: boolean;
+  readonly #api: Pick<Api, "admin" | "auth" | "chat" | "knowledge">;
+  /** Owners of the installation may read what versions contain, and change which one answers. */
+  readonly #me: Administrator;
   readonly #files: AgentsPart;
   readonly #experiments: Stage;
   readonly #problem = element("p", { class: "problem", role: "alert" });
   readonly home = element("ul", { class: "documents", "aria-label": t("agents"), tabindex: "-1" }, element("li", { class: "note" }, t("loading")));
+  readonly #examples = element("ul", { class: "documents", "aria-label": t("examples") });
+  readonly #folded = element("details", { class: "raw", hidden: true }, element("summary", {}, t("examples")), element("p", { class: "note" }, t("examplesAbout")), this.#examples);
   readonly #tools = element("ul", { class: "documents", "aria-label": t("tools") });
   readonly #lists: HTMLElement;
   #agents: readonly Agent[] = [];
   #known: readonly Tool[] = [];
 
-  constructor(api: Pick<Api, "admin" | "chat" | "knowledge">, owns: boolean, say: (text: string) => void) {
+  constructor(api: Pick<Api, "admin" | "auth" | "chat" | "knowledge">, me: Administrator, say: (text: string) => void) {
     this.#api = api;
-    this.#owns = owns;
+    this.#me = me;
+    const owns = me.ownsInstallation;
     this.say = say;
     this.#files = new AgentsPart(api, say, owns);
     this.#experiments = experimentsList(api, this, () => this.#agents);
     const add = owns ? [element("div", { class: "row" }, button(t("newAgent"), () => void this.#edit("new"), { class: "quiet" }))] : [];
-    this.#lists = element("div", { class: "stack" }, this.#files.root, ...add, this.home, ...(owns ? [this.#experiments.root] : []), element("h3", {}, t("tools")), this.#tools);
+    this.#lists = element("div", { class: "stack" }, this.#files.root, ...add, this.home, this.#folded, element("details", { class: "raw" }, element("summary", {}, t(owns ? "toolsAndExperiments" : "tools")), ...(owns ? [this.#experiments.root] : []), element("h3", {}, t("tools")), this.#tools));
     this.root = element("div", { class: "stack" }, this.#problem, this.#lists);
   }
 
@@ -59,11 +64,14 @@ export class AgentsView implements Part, Stage {
       const [agents, tools] = await Promise.all([allAgents(this.#api), allTools(this.#api)]);
       this.#agents = agents;
       this.#known = tools;
-      if (this.#owns) void this.#experiments.again();
-      replace(this.home, ...agents.map((one) => this.#agentRow(one, tools)));
+      if (this.#me.ownsInstallation) void this.#experiments.again();
+      const examples = agents.filter((one) => one.isExample);
+      replace(this.home, ...agents.filter((one) => !one.isExample).map((one) => this.#agentRow(one, tools)));
+      replace(this.#examples, ...examples.map((one) => this.#agentRow(one, tools)));
+      this.#folded.hidden = examples.length === 0;
       replace(this.#tools, ...(tools.length > 0 ? tools.map((one) => toolRow(one, agents)) : [element("li", { class: "note" }, t("noTools"))]));
       this.refuse("");
-      if (edit && this.#owns) await this.#edit(edit);
+      if (edit && this.#me.ownsInstallation) await this.#edit(edit);
     } catch (error) {
       this.refuse(failureOf(error).message);
     }
@@ -87,12 +95,14 @@ export class AgentsView implements Part, Stage {
     }
   }
 
-  /** What owners do with an agent. */
+  /** What can be done with an agent: most of it by owners of the installation. */
   #acts(agent: Agent): readonly HTMLElement[] {
+    const program = button(t("useFromProgram"), () => void programDialog(this.#api, agent, this.#me, this.say).then(() => program.focus()), { "aria-label": t("useFromProgramOf", { agent: agent.displayName }) });
+    if (!this.#me.ownsInstallation) return [program];
     const { name, displayName, fileVersion, listed, etag } = agent;
     const files = { label: t("useFiles"), name: t("useFilesOf", { agent: displayName }), ask: { title: t("useFilesOf", { agent: displayName }), text: t("useFilesWhat") }, danger: false, does: () => this.#api.admin.publishAgentVersion({ name: fileVersion, etag }), said: t("filesUsed", { agent: displayName }) };
     const list = { label: t(listed ? "unlist" : "list"), name: t(listed ? "unlistAgent" : "listAgent", { agent: displayName }), does: () => this.#api.admin.updateAgent({ agent: { name, listed: !listed, etag }, updateMask: { paths: ["listed"] } }), said: t(listed ? "unlisted" : "listed", { agent: displayName }), next: t(listed ? "listAgent" : "unlistAgent", { agent: displayName }) };
-    return [button(t("edit"), () => void this.#edit(name), { "aria-label": t("editAgent", { agent: displayName }) }), actButton(this, list), ...(outranked(agent) ? [actButton(this, files)] : [])];
+    return [button(t("edit"), () => void this.#edit(name), { "aria-label": t("editAgent", { agent: displayName }) }), actButton(this, list), ...(outranked(agent) ? [actButton(this, files)] : []), program];
   }
 
   #agentRow(agent: Agent, tools: readonly Tool[]): HTMLElement {
@@ -122,7 +132,7 @@ export class AgentsView implements Part, Stage {
         element("p", { class: "note whole" }, facts.filter(Boolean).join(" · ")),
         ...(missingTools.length > 0 ? [element("p", { class: "warning whole" }, t("lacksTools", { count: missingTools.length, tools: missingTools.join(", ") }))] : []),
       ),
-      ...(this.#owns ? [element("div", { class: "row wrap acts" }, ...this.#acts(agent))] : []),
+      element("div", { class: "row wrap acts" }, ...this.#acts(agent)),
       details,
     );
   }
@@ -141,7 +151,7 @@ export class AgentsView implements Part, Stage {
       badges: isCurrent ? [badge(t("inUse"), "good")] : [],
       facts: [createTime && t("since", { time: moment(createTime) }), sha256.slice(0, 8)],
       tip: sha256,
-      acts: this.#owns ? content() : [],
+      acts: this.#me.ownsInstallation ? content() : [],
     };
   }
 

@@ -12,6 +12,10 @@ export interface Spot extends Place {
   readonly index: number;
   /** Stands at the end of the part. */
   readonly widget: Widget;
+  /** Stands below the block in which the part ends. */
+  readonly note?: Widget | undefined;
+  /** What is underlined because the source says something else. */
+  readonly differing?: readonly Place[];
 }
 
 interface Kept {
@@ -61,8 +65,9 @@ export class Cited {
       covered = Math.max(covered, one.to);
     }
     for (const one of off) views = wrapped(views, one, "span", { className: "unsourced" });
+    for (const one of near.flatMap(({ differing = [] }) => differing)) views = wrapped(views, one, "span", { className: "differs" });
     for (const one of here) views = placed(views, one.to, one.widget) ?? [...views, alone(one.widget, one.to)];
-    return framed(views, this.#copy);
+    return [...framed(views, this.#copy), ...here.flatMap(({ note }) => note ?? [])];
   }
 }
 

@@ -57,7 +57,18 @@ export function passwordEntry(label: string, autocomplete: "current-password" | 
   return new Entry(label, control, note, look);
 }
 
-export function choiceEntry(label: string, choices: readonly (readonly [value: string, label: string])[], note = ""): Entry<HTMLSelectElement> {
+export type Choice = readonly [value: string, label: string];
+
+/** Boxes for these choices, and for what was chosen before and is no longer there, with the label that `gone` gives it. */
+export function checklist(legend: string, note: string, choices: readonly Choice[], chosen: readonly string[], gone = (value: string) => value) {
+  const lost = chosen.filter((value) => choices.every(([known]) => known !== value)).map((value): Choice => [value, gone(value)]);
+  const boxes = [...choices, ...lost].map(([value, label]) => ({ label, box: element("input", { type: "checkbox", value, checked: chosen.includes(value) }) }));
+  const rows = boxes.map(({ label, box }) => element("label", { class: "inline" }, box, element("span", WRITTEN, label)));
+  const root = element("fieldset", { class: "plain-set" }, element("legend", {}, legend), element("div", { class: "checks" }, ...rows), element("p", { class: "note" }, note));
+  return { root, chosen: () => boxes.filter(({ box }) => box.checked).map(({ box }) => box.value) };
+}
+
+export function choiceEntry(label: string, choices: readonly Choice[], note = ""): Entry<HTMLSelectElement> {
   return new Entry(label, element("select", {}, ...choices.map(([value, text]) => element("option", { value }, text))), note);
 }
 

@@ -12,6 +12,13 @@ export function icon(drawing: IconNode): SVGSVGElement {
   return made;
 }
 
+/** A button with an icon and a word. `label`, which contains the word, is its name for screen readers. */
+export function wordButton(drawing: IconNode, word: string, label: string, click: () => void, attributes: Parameters<typeof button>[2] = {}): HTMLButtonElement {
+  const made = button("", click, { class: "plain worded", "aria-label": label, ...attributes });
+  made.append(icon(drawing), word);
+  return made;
+}
+
 /** A button that shows only an icon. `label` is its name for screen readers, and its tip. */
 export function iconButton(drawing: IconNode, label: string, click: () => void, attributes: Parameters<typeof button>[2] = {}): HTMLButtonElement {
   const made = button("", click, { class: "plain icon", "aria-label": label, title: label, ...attributes });

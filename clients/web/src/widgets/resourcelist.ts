@@ -92,8 +92,8 @@ export function actButton<Done>(stage: Stage, { label, name, ask, danger = ask !
 }
 
 /** A button that begins something, such as a dialog that makes a resource. Afterwards, it gets the focus back. */
-export function beginButton(label: string, begin: () => Promise<void>): HTMLButtonElement {
-  const made: HTMLButtonElement = button(label, () => void begin().finally(() => made.focus()), { class: "quiet" });
+export function beginButton(label: string, begin: () => Promise<void>, kind = "quiet"): HTMLButtonElement {
+  const made: HTMLButtonElement = button(label, () => void begin().finally(() => made.focus()), { class: kind });
   return made;
 }
 
@@ -225,7 +225,7 @@ export class ResourceList<T, Page extends { readonly nextPageToken: string }> im
       void this.again();
     };
     for (const [, { entry }] of this.#filters) if (entry.control instanceof HTMLSelectElement) entry.control.addEventListener("change", find);
-    return [element("form", { class: "search-form", role: "search", "aria-label": label, submit: find }, ...this.#filters.map(([, one]) => one.entry.root), element("button", { type: "submit" }, t("find")))];
+    return [element("form", { class: "search-form", role: "search", "aria-label": label, submit: find }, ...this.#filters.map(([, one]) => one.entry.root), element("button", { type: "submit", class: "quiet" }, t("find")))];
   }
 
   #take(): void {

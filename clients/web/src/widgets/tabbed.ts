@@ -28,6 +28,9 @@ export function lazily(load: () => Promise<Part>): Part {
 /** A tab: its name in the address, its label and its content. */
 export type PartRow = readonly [id: string, label: string, part: Part];
 
+/** Tabs under one heading. The address of the group shows the first of them. */
+export type PartGroup = readonly [id: string, label: string, rows: readonly [PartRow, ...PartRow[]]];
+
 export class TabbedView {
   readonly root: HTMLElement;
   readonly title: string;
@@ -36,18 +39,30 @@ export class TabbedView {
   readonly #area: Area;
   readonly #heading: HTMLElement;
   readonly #parts: ReadonlyMap<string, Part>;
-  readonly #tabs: TabList<string>;
+  readonly #tabs: readonly TabList<string>[];
+  readonly #groups: TabList<string> | undefined;
+  /** By the names of parts and of groups: the group, the place of its tabs, and the part. */
+  readonly #places: ReadonlyMap<string, readonly [group: string, place: number, part: string]>;
   readonly #first: string;
+  readonly #lead: Part | undefined;
 
-  constructor(area: Area, title: string, rows: readonly [PartRow, ...PartRow[]]) {
+  /** A single group has no heading. `lead`: what stands above the tabs while the address names none of them. */
+  constructor(area: Area, title: string, groups: readonly [PartGroup, ...PartGroup[]], lead?: Part) {
     this.#area = area;
     this.title = title;
     this.#heading = element("h2", { id: `${area}-title`, tabindex: "-1" }, title);
-    this.#parts = new Map(rows.map(([id, , part]) => [id, part]));
-    this.#first = rows[0][0];
-    const [first, ...others] = rows.map(([id, label, part]) => [id, label, part.root] as const);
-    this.#tabs = new TabList(area, title, [first!, ...others], (id) => void this.#go(id), { again: true });
-    this.root = element("section", { class: "collections tabbed", "aria-labelledby": this.#heading.id }, this.#heading, this.notice, this.#tabs.root, ...this.#tabs.panels);
+    this.#lead = lead;
+    this.#parts = new Map(groups.flatMap(([, , rows]) => rows.map(([id, , part]) => [id, part])));
+    this.#places = new Map(groups.flatMap(([group, , rows], place) => [group, ...rows.map(([id]) => id)].map((id) => [id, [group, place, this.#parts.has(id) ? id : rows[0][0]]])));
+    this.#first = groups[0][2][0][0];
+    this.#tabs = groups.map(([, label, rows]) => {
+      const [first, ...others] = rows.map(([id, name, part]) => [id, name, part.root] as const);
+      return new TabList(area, label || title, [first!, ...others], (id) => void this.#go(id), { again: true });
+    });
+    const [first, ...others] = groups.map(([id, label], place) => [id, label, element("div", { class: "grouped" }, this.#tabs[place]!.root, ...this.#tabs[place]!.panels)] as const);
+    this.#groups = others.length > 0 ? new TabList(area, title, [first!, ...others], (id) => void this.#go(id), { again: true }) : undefined;
+    const tabs = this.#groups ? [this.#groups.root, ...this.#groups.panels] : [...first![2].childNodes];
+    this.root = element("section", { class: "collections tabbed", "aria-labelledby": this.#heading.id }, this.#heading, this.notice, ...(lead ? [lead.root] : []), ...tabs);
   }
 
   focus(): void {
@@ -56,12 +71,18 @@ export class TabbedView {
 
   /** Show the tab that the place names, or the first one. */
   async show({ tab, query }: ViewPlace): Promise<void> {
-    const id = this.#parts.has(tab) ? tab : this.#first;
-    this.#tabs.show(id);
+    if (this.#lead) this.#lead.root.hidden = tab !== "";
+    if (!tab) await this.#lead?.show(query); // it moves what stands below
+    const [group, place, id] = this.#places.get(tab) ?? this.#places.get(this.#first)!;
+    this.#groups?.show(group);
+    this.#tabs[place]!.show(id);
     await this.#parts.get(id)!.show(query);
   }
 
-  async #go(id: string): Promise<void> {
+  async #go(chosen: string): Promise<void> {
+    const [, place, id] = this.#places.get(chosen)!;
+    if (this.#lead) this.#lead.root.hidden = true;
+    this.#tabs[place]!.show(id);
     // Going back leads to the tab before. `pushState` does not fire `hashchange`, so the focus stays on the tab.
     const fragment = viewFragment({ area: this.#area, tab: id, query: {} });
     if (location.hash !== fragment) history.pushState(null, "", fragment);

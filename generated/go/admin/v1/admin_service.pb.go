@@ -6707,8 +6707,10 @@ type AddGroupMembersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `groups/{uuid}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The users to add, `users/{uuid}`: 1 to 64.
-	Users         []string `protobuf:"bytes,2,rep,name=users,proto3" json:"users,omitempty"`
+	// The users to add, `users/{uuid}`: at most 64.
+	Users []string `protobuf:"bytes,2,rep,name=users,proto3" json:"users,omitempty"`
+	// The invitations to add: whoever registers with one becomes a member. One that is no longer open is left out, `invitations/{uuid}`: at most 64.
+	Invitations   []string `protobuf:"bytes,3,rep,name=invitations,proto3" json:"invitations,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6757,13 +6759,22 @@ func (x *AddGroupMembersRequest) GetUsers() []string {
 	return nil
 }
 
+func (x *AddGroupMembersRequest) GetInvitations() []string {
+	if x != nil {
+		return x.Invitations
+	}
+	return nil
+}
+
 // RemoveGroupMembersRequest names a group and the users to remove.
 type RemoveGroupMembersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `groups/{uuid}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The users to remove, `users/{uuid}`: 1 to 64.
-	Users         []string `protobuf:"bytes,2,rep,name=users,proto3" json:"users,omitempty"`
+	// The users to remove, `users/{uuid}`: at most 64.
+	Users []string `protobuf:"bytes,2,rep,name=users,proto3" json:"users,omitempty"`
+	// The invitations to remove, `invitations/{uuid}`: at most 64.
+	Invitations   []string `protobuf:"bytes,3,rep,name=invitations,proto3" json:"invitations,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6808,6 +6819,13 @@ func (x *RemoveGroupMembersRequest) GetName() string {
 func (x *RemoveGroupMembersRequest) GetUsers() []string {
 	if x != nil {
 		return x.Users
+	}
+	return nil
+}
+
+func (x *RemoveGroupMembersRequest) GetInvitations() []string {
+	if x != nil {
+		return x.Invitations
 	}
 	return nil
 }
@@ -7488,17 +7506,21 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x12DeleteGroupRequest\x12\x83\x01\n" +
 	"\x04name\x18\x01 \x01(\tBo\xe2A\x01\x02\xfaA\x1c\n" +
 	"\x1aresponsa.example.org/Group\xbaHIrG2E^groups/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x1f\n" +
-	"\x04etag\x18\x02 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\"\xad\x02\n" +
+	"\x04etag\x18\x02 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\"\xd1\x03\n" +
 	"\x16AddGroupMembersRequest\x12\x83\x01\n" +
 	"\x04name\x18\x01 \x01(\tBo\xe2A\x01\x02\xfaA\x1c\n" +
-	"\x1aresponsa.example.org/Group\xbaHIrG2E^groups/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x8c\x01\n" +
-	"\x05users\x18\x02 \x03(\tBv\xe2A\x01\x02\xfaA\x1b\n" +
-	"\x19responsa.example.org/User\xbaHQ\x92\x01N\b\x01\x10@\"HrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x05users\"\xb0\x02\n" +
+	"\x1aresponsa.example.org/Group\xbaHIrG2E^groups/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x8a\x01\n" +
+	"\x05users\x18\x02 \x03(\tBt\xe2A\x01\x01\xfaA\x1b\n" +
+	"\x19responsa.example.org/User\xbaHO\x92\x01L\x10@\"HrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x05users\x12\xa3\x01\n" +
+	"\vinvitations\x18\x03 \x03(\tB\x80\x01\xe2A\x01\x01\xfaA!\n" +
+	"\x1fresponsa.example.org/Invitation\xbaHU\x92\x01R\x10@\"NrL2J^invitations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\vinvitations\"\xd4\x03\n" +
 	"\x19RemoveGroupMembersRequest\x12\x83\x01\n" +
 	"\x04name\x18\x01 \x01(\tBo\xe2A\x01\x02\xfaA\x1c\n" +
-	"\x1aresponsa.example.org/Group\xbaHIrG2E^groups/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x8c\x01\n" +
-	"\x05users\x18\x02 \x03(\tBv\xe2A\x01\x02\xfaA\x1b\n" +
-	"\x19responsa.example.org/User\xbaHQ\x92\x01N\b\x01\x10@\"HrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x05users\"\xdc\x02\n" +
+	"\x1aresponsa.example.org/Group\xbaHIrG2E^groups/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x8a\x01\n" +
+	"\x05users\x18\x02 \x03(\tBt\xe2A\x01\x01\xfaA\x1b\n" +
+	"\x19responsa.example.org/User\xbaHO\x92\x01L\x10@\"HrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x05users\x12\xa3\x01\n" +
+	"\vinvitations\x18\x03 \x03(\tB\x80\x01\xe2A\x01\x01\xfaA!\n" +
+	"\x1fresponsa.example.org/Invitation\xbaHU\x92\x01R\x10@\"NrL2J^invitations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\vinvitations\"\xdc\x02\n" +
 	"\x17ListGroupMembersRequest\x12\x87\x01\n" +
 	"\x06parent\x18\x01 \x01(\tBo\xe2A\x01\x02\xfaA\x1c\n" +
 	"\x1aresponsa.example.org/Group\xbaHIrG2E^groups/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x06parent\x12-\n" +

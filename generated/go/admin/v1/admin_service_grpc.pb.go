@@ -400,7 +400,7 @@ type AdminServiceClient interface {
 	// DeleteGroup deletes a group. From the next call on, its members can no longer read the collections that were shared with them by this group alone. Errors:
 	// RESOURCE_NOT_FOUND, ETAG_MISMATCH.
 	DeleteGroup(ctx context.Context, in *DeleteGroupRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// AddGroupMembers adds users to a group. From the next call on, they can read the collections that are shared with the group. A user who is a member already
+	// AddGroupMembers adds users, and whoever registers with some open invitations, to a group. From the next call on, they can read the collections that are shared with the group. A user who is a member already
 	// stays one. If the call fails, it adds nobody. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (one of the users does not exist).
 	AddGroupMembers(ctx context.Context, in *AddGroupMembersRequest, opts ...grpc.CallOption) (*Group, error)
 	// RemoveGroupMembers removes users from a group. From the next call on, they can no longer read the collections that were shared with them by this group alone;
@@ -1577,7 +1577,7 @@ type AdminServiceServer interface {
 	// DeleteGroup deletes a group. From the next call on, its members can no longer read the collections that were shared with them by this group alone. Errors:
 	// RESOURCE_NOT_FOUND, ETAG_MISMATCH.
 	DeleteGroup(context.Context, *DeleteGroupRequest) (*emptypb.Empty, error)
-	// AddGroupMembers adds users to a group. From the next call on, they can read the collections that are shared with the group. A user who is a member already
+	// AddGroupMembers adds users, and whoever registers with some open invitations, to a group. From the next call on, they can read the collections that are shared with the group. A user who is a member already
 	// stays one. If the call fails, it adds nobody. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (one of the users does not exist).
 	AddGroupMembers(context.Context, *AddGroupMembersRequest) (*Group, error)
 	// RemoveGroupMembers removes users from a group. From the next call on, they can no longer read the collections that were shared with them by this group alone;

@@ -1601,7 +1601,9 @@ type CreateInvitationRequest struct {
 	// The e-mail address of the account; empty if the person may choose one.
 	Email string `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
 	// How long the invitation is valid, in seconds, from 60 to 2,592,000 (30 days); 604,800 (7 days) if unset.
-	ValidSeconds  *int32 `protobuf:"varint,3,opt,name=valid_seconds,json=validSeconds,proto3,oneof" json:"valid_seconds,omitempty"`
+	ValidSeconds *int32 `protobuf:"varint,3,opt,name=valid_seconds,json=validSeconds,proto3,oneof" json:"valid_seconds,omitempty"`
+	// The groups of which the new user becomes a member at the registration, `groups/{uuid}`: at most 64. AddGroupMembers and RemoveGroupMembers change them later.
+	Groups        []string `protobuf:"bytes,4,rep,name=groups,proto3" json:"groups,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1655,6 +1657,13 @@ func (x *CreateInvitationRequest) GetValidSeconds() int32 {
 		return *x.ValidSeconds
 	}
 	return 0
+}
+
+func (x *CreateInvitationRequest) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
 }
 
 // CreateInvitationResponse holds the code.
@@ -2346,11 +2355,13 @@ const file_responsa_auth_v1_auth_service_proto_rawDesc = "" +
 	"identities\"\xa4\x01\n" +
 	"\x15UnlinkIdentityRequest\x12\x8a\x01\n" +
 	"\x04name\x18\x01 \x01(\tBv\xe2A\x01\x02\xfaA\x1f\n" +
-	"\x1dresponsa.example.org/Identity\xbaHMrK2I^identities/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xcb\x01\n" +
+	"\x1dresponsa.example.org/Identity\xbaHMrK2I^identities/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xdc\x02\n" +
 	"\x17CreateInvitationRequest\x12>\n" +
 	"\x04role\x18\x01 \x01(\x0e2\x1a.responsa.auth.v1.UserRoleB\x0e\xe2A\x01\x01\xbaH\a\x82\x01\x04\x10\x01 \x03R\x04role\x12\"\n" +
 	"\x05email\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\xfe\x01R\x05email\x12:\n" +
-	"\rvalid_seconds\x18\x03 \x01(\x05B\x10\xe2A\x01\x01\xbaH\t\x1a\a\x18\x80\x9a\x9e\x01(<H\x00R\fvalidSeconds\x88\x01\x01B\x10\n" +
+	"\rvalid_seconds\x18\x03 \x01(\x05B\x10\xe2A\x01\x01\xbaH\t\x1a\a\x18\x80\x9a\x9e\x01(<H\x00R\fvalidSeconds\x88\x01\x01\x12\x8e\x01\n" +
+	"\x06groups\x18\x04 \x03(\tBv\xe2A\x01\x01\xfaA\x1c\n" +
+	"\x1aresponsa.example.org/Group\xbaHP\x92\x01M\x10@\"IrG2E^groups/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x06groupsB\x10\n" +
 	"\x0e_valid_seconds\"k\n" +
 	"\x18CreateInvitationResponse\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12;\n" +

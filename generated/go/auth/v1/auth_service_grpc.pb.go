@@ -106,7 +106,8 @@ type AuthServiceClient interface {
 	UnlinkIdentity(ctx context.Context, in *UnlinkIdentityRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may make this call. The server keeps no copy
 	// of the code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. If the caller invites an administrator and
-	// uses a session, the sign-in of this session must be at most ten minutes old. Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
+	// uses a session, the sign-in of this session must be at most ten minutes old. Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND (a
+	// group).
 	CreateInvitation(ctx context.Context, in *CreateInvitationRequest, opts ...grpc.CallOption) (*CreateInvitationResponse, error)
 	// ListInvitations lists the tenant's invitations that are neither used nor expired, newest first by default. Only administrators may make this call. Errors:
 	// PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
@@ -496,7 +497,8 @@ type AuthServiceServer interface {
 	UnlinkIdentity(context.Context, *UnlinkIdentityRequest) (*emptypb.Empty, error)
 	// CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may make this call. The server keeps no copy
 	// of the code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. If the caller invites an administrator and
-	// uses a session, the sign-in of this session must be at most ten minutes old. Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
+	// uses a session, the sign-in of this session must be at most ten minutes old. Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND (a
+	// group).
 	CreateInvitation(context.Context, *CreateInvitationRequest) (*CreateInvitationResponse, error)
 	// ListInvitations lists the tenant's invitations that are neither used nor expired, newest first by default. Only administrators may make this call. Errors:
 	// PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.

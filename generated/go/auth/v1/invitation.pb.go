@@ -38,7 +38,9 @@ type Invitation struct {
 	// When the invitation was made.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When the code expires.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// The groups of which the new user becomes a member, `groups/{uuid}`. Some may have been deleted since; these are left out at the registration.
+	Groups        []string `protobuf:"bytes,7,rep,name=groups,proto3" json:"groups,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -115,11 +117,18 @@ func (x *Invitation) GetExpireTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Invitation) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
 var File_responsa_auth_v1_invitation_proto protoreflect.FileDescriptor
 
 const file_responsa_auth_v1_invitation_proto_rawDesc = "" +
 	"\n" +
-	"!responsa/auth/v1/invitation.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bresponsa/auth/v1/user.proto\"\x95\x03\n" +
+	"!responsa/auth/v1/invitation.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bresponsa/auth/v1/user.proto\"\xd2\x03\n" +
 	"\n" +
 	"Invitation\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x124\n" +
@@ -130,7 +139,9 @@ const file_responsa_auth_v1_invitation_proto_rawDesc = "" +
 	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12A\n" +
 	"\vexpire_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
-	"expireTime:W\xeaAT\n" +
+	"expireTime\x12;\n" +
+	"\x06groups\x18\a \x03(\tB#\xe2A\x01\x03\xfaA\x1c\n" +
+	"\x1aresponsa.example.org/GroupR\x06groups:W\xeaAT\n" +
 	"\x1fresponsa.example.org/Invitation\x12\x18invitations/{invitation}*\vinvitations2\n" +
 	"invitationb\x06proto3"
 

@@ -61,7 +61,9 @@ type Agent struct {
 	// What to show before the first question; empty if the agent has no text of its own for this.
 	Greeting string `protobuf:"bytes,15,opt,name=greeting,proto3" json:"greeting,omitempty"`
 	// Changes when the agent changes that answers, and with `listed`.
-	Etag          string `protobuf:"bytes,16,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,16,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Whether the agent is one of the examples that come with Responsa, as it came: not the default agent, nor one whose published version outranks its files.
+	IsExample     bool `protobuf:"varint,17,opt,name=is_example,json=isExample,proto3" json:"is_example,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -208,6 +210,13 @@ func (x *Agent) GetEtag() string {
 	return ""
 }
 
+func (x *Agent) GetIsExample() bool {
+	if x != nil {
+		return x.IsExample
+	}
+	return false
+}
+
 // AgentVersion is one state of an agent, which never changes: of its files, or made by CreateAgentVersion. Each turn names the version that answered it.
 type AgentVersion struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -304,7 +313,7 @@ var File_responsa_chat_v1_agent_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_agent_proto_rawDesc = "" +
 	"\n" +
-	"\x1cresponsa/chat/v1/agent.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\x06\n" +
+	"\x1cresponsa/chat/v1/agent.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc6\x06\n" +
 	"\x05Agent\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12'\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\vdisplayName\x12&\n" +
@@ -327,7 +336,9 @@ const file_responsa_chat_v1_agent_proto_rawDesc = "" +
 	"writesJson\x12\x1c\n" +
 	"\x06listed\x18\x0e \x01(\bB\x04\xe2A\x01\x01R\x06listed\x12 \n" +
 	"\bgreeting\x18\x0f \x01(\tB\x04\xe2A\x01\x03R\bgreeting\x12\x18\n" +
-	"\x04etag\x18\x10 \x01(\tB\x04\xe2A\x01\x01R\x04etag:>\xeaA;\n" +
+	"\x04etag\x18\x10 \x01(\tB\x04\xe2A\x01\x01R\x04etag\x12#\n" +
+	"\n" +
+	"is_example\x18\x11 \x01(\bB\x04\xe2A\x01\x03R\tisExample:>\xeaA;\n" +
 	"\x1aresponsa.example.org/Agent\x12\x0eagents/{agent}*\x06agents2\x05agent\"\x82\x03\n" +
 	"\fAgentVersion\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12A\n" +

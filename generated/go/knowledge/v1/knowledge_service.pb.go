@@ -2524,8 +2524,8 @@ type SearchHit struct {
 	Score float64 `protobuf:"fixed64,2,opt,name=score,proto3" json:"score,omitempty"`
 	// The parts of the score.
 	Parts *ScoreParts `protobuf:"bytes,3,opt,name=parts,proto3" json:"parts,omitempty"`
-	// What to show of the passage: its best piece with the neighbours, as an answer without a language model shows it; `collection_kind` and `grade` say nothing here. Unset
-	// if the passage is not among the ten that the search ranks first, or has nothing to show.
+	// What to show of the passage: its best piece with the neighbours, as an answer without a language model shows it; `collection_kind` says nothing here. Its `grade`
+	// is that of the term in `parts.term`. Unset if the passage is not among the ten that the search ranks first, or has nothing to show.
 	Excerpt *v11.Excerpt `protobuf:"bytes,4,opt,name=excerpt,proto3" json:"excerpt,omitempty"`
 	// The versions of other documents whose passages have the same text, as far as the search finds them and the caller may read them, `documents/{uuid}/versions/{n}`.
 	// They are no hits of their own.

@@ -314,7 +314,8 @@ class LiveAgents:
         etag = f"{card.version.rpartition('/')[2]}-{last.ordinal if last is not None else 0}-{int(listed)}"
         known = {*self._options.tools.names, EVERY_TOOL} if self._options.tools is not None else card.tools
         lacking = tuple(tool for tool in card.tools if tool not in known)
-        return replace(card, listed=listed, etag=etag, missing_tools=lacking)
+        example = card.id in self._shipped and not card.is_default and card.version == card.file_version
+        return replace(card, listed=listed, etag=etag, missing_tools=lacking, is_example=example)
 
     async def schema(self, caller: Principal, card: AgentCard) -> Mapping[str, object]:
         """The schema of an agent's parameters, with the records that the caller may choose from. Raises Unavailable."""

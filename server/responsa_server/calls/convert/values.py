@@ -47,6 +47,11 @@ def request_id(text: str) -> UUID | None:
     return UUID(text) if text else None
 
 
+def uuids_of(field: str, listed: Sequence[str]) -> Sequence[UUID]:
+    """The UUIDs of resource names whose prefix is the field's name. Raises InvalidRequest for any other form."""
+    return [uuid_of(f"{field}[{index}]", field, name) for index, name in enumerate(listed)]
+
+
 def uuid_of(field: str, prefix: str, name: str) -> UUID:
     """Return the UUID of a resource name. Raises InvalidRequest for any other form."""
     try:

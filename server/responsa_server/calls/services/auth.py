@@ -21,7 +21,7 @@ from responsa_server.calls.call import caller, current
 from responsa_server.calls.convert import insight, people
 from responsa_server.calls.convert.enums import REGISTRATION, ROLE
 from responsa_server.calls.convert.messages import message
-from responsa_server.calls.convert.values import request_id, timestamp, unmask, uuid_of
+from responsa_server.calls.convert.values import request_id, timestamp, unmask, uuid_of, uuids_of
 from responsa_server.calls.interceptors.access import bearer_of
 from responsa_server.calls.listing import Listing
 from responsa_server.calls.services.parts import Services
@@ -152,7 +152,10 @@ class AuthService:
         if role is Role.ADMIN:
             await self._accounts.require_recent_session(caller())
         seconds = request.valid_seconds if request.HasField("valid_seconds") else INVITATION_SECONDS
-        code, expire_time = await self._accounts.create_invitation(caller(), role, request.email, seconds)
+        groups = uuids_of("groups", request.groups)
+        code, expire_time = await self._accounts.create_invitation(
+            caller(), role, request.email, seconds, groups
+        )
         return pb.CreateInvitationResponse(code=code, expire_time=timestamp(expire_time))
 
     async def ListInvitations(self, request: pb.ListInvitationsRequest) -> pb.ListInvitationsResponse:

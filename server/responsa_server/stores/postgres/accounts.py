@@ -26,6 +26,7 @@ from responsa_server.domain.accounts import (
     StartedSession,
     UnconfirmedAddress,
 )
+from responsa_server.domain.errors import NotFound
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import INVITATIONS, SESSIONS, TENANT_SESSIONS
 from responsa_server.domain.notifications import Mail, MailKind
@@ -39,6 +40,7 @@ from responsa_server.stores.postgres.database import (
     shielded,
     uuid_array,
 )
+from responsa_server.stores.postgres.groups import join_invited
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.rows import build, one_row, to_row
@@ -348,7 +350,8 @@ class PostgresAccountStore:
         seconds: float,
         audit: AuditEvent,
     ) -> datetime:
-        """Store an invitation that a user makes, delete the tenant's expired ones, and return the time when it expires."""
+        """Store an invitation that a user makes, delete the tenant's expired ones, and return the time when it expires.
+        Raises NotFound for a group that the tenant does not have."""
         values = {
             "id": invitation_id,
             "maker": caller.user_id,
@@ -356,13 +359,17 @@ class PostgresAccountStore:
             "code": code,
             "role": invitation.role.value,
             "email": invitation.email,
+            "groups": list(invitation.groups),
             "seconds": seconds,
         }
         async with self._database.tenant(invitation.tenant_id) as connection:
             await connection.execute(self._queries["drop_expired_invitations"], values)
             row = await self._one(connection, "add_invitation", values)
+            assert row is not None
+            for group_id in invitation.groups:
+                if group_id not in row[1]:
+                    raise NotFound.of("group", names.group(group_id))
             await self._audit.write(connection, audit)
-        assert row is not None
         return row[0]
 
     @shielded
@@ -422,6 +429,8 @@ class PostgresAccountStore:
             if await added.fetchone() is not None:
                 await connection.execute(self._queries["put_password"], values)
                 await self._audit.write(connection, audit(None))
+                if invitation is not None:
+                    await join_invited(connection, self._audit, user.id, invitation[1], audit(None))
             elif invitation is not None:
                 await self._audit.write(connection, audit(invitation[0]))
         return RegistrationOutcome.DONE
@@ -500,13 +509,16 @@ class PostgresAccountStore:
                     return None
                 changes = row["user_id"] is not None
                 done = Confirmation(tenant_id, row["user_id"] if changes else row["new_user_id"], changes)
-                await (self._move if changes else self._make)(connection, done, row)
+                groups = await (self._move if changes else self._make)(connection, done, row)
                 await self._audit.write(connection, audit(done))
+                await join_invited(connection, self._audit, done.user_id, groups, audit(done))
         except (_CodeNotGood, errors.UniqueViolation):  # the transaction was rolled back
             return None
         return done
 
-    async def _move(self, connection: Connection, done: Confirmation, row: Mapping[str, Any]) -> None:
+    async def _move(
+        self, connection: Connection, done: Confirmation, row: Mapping[str, Any]
+    ) -> Sequence[UUID]:
         values = {"tenant_id": done.tenant_id, "user_id": done.user_id, "email": row["email"]}
         before = await one_row(connection, self._mails["change_email"], values)
         if before is None:
@@ -517,8 +529,12 @@ class PostgresAccountStore:
             await self._outbox.notice(
                 connection, done.tenant_id, done.user_id, MailKind.EMAIL_CHANGED, str(before["email"])
             )
+        return ()
 
-    async def _make(self, connection: Connection, done: Confirmation, row: Mapping[str, Any]) -> None:
+    async def _make(
+        self, connection: Connection, done: Confirmation, row: Mapping[str, Any]
+    ) -> Sequence[UUID]:
+        """Returns the groups of the invitation."""
         values = {
             **row,
             "id": done.user_id,
@@ -528,12 +544,14 @@ class PostgresAccountStore:
             "code": row["invitation_sha256"],
             "first": False,
         }
-        if values["code"] is not None and await self._one(connection, "use_invitation", values) is None:
+        used = (None, ()) if values["code"] is None else await self._one(connection, "use_invitation", values)
+        if used is None:
             raise _CodeNotGood
         added = await connection.execute(self._shared["add_user"], values)
         if await added.fetchone() is None:
             raise _CodeNotGood
         await connection.execute(self._queries["put_password"], values)
+        return used[1]
 
     @property
     def _sending(self) -> Outbox:

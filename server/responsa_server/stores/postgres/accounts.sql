@@ -144,14 +144,16 @@ DELETE FROM responsa.reset_code WHERE tenant_id = %(tenant_id)s
 DELETE FROM responsa.invitation WHERE tenant_id = %(tenant_id)s AND expire_time <= now()
 
 -- name: add_invitation
-INSERT INTO responsa.invitation (id, tenant_id, maker_id, code_sha256, role, email, expire_time)
-VALUES (%(id)s, %(tenant_id)s, %(maker)s, %(code)s, %(role)s, %(email)s, now() + make_interval(secs => %(seconds)s))
-RETURNING expire_time
+INSERT INTO responsa.invitation (id, tenant_id, maker_id, code_sha256, role, email, expire_time, groups)
+VALUES (%(id)s, %(tenant_id)s, %(maker)s, %(code)s, %(role)s, %(email)s, now() + make_interval(secs => %(seconds)s),
+    ARRAY(SELECT g.id FROM responsa.user_group AS g WHERE g.tenant_id = %(tenant_id)s AND g.id = ANY (%(groups)s::uuid[])))
+RETURNING expire_time, groups
 
 -- name: list_invitations
 -- The maker is shown if it is a user of this tenant.
 SELECT i.id, i.role, i.email, (SELECT m.id FROM responsa.app_user AS m
-    WHERE m.tenant_id = i.tenant_id AND m.id = i.maker_id) AS creator_id, i.create_time, i.expire_time
+    WHERE m.tenant_id = i.tenant_id AND m.id = i.maker_id) AS creator_id, i.create_time, i.expire_time,
+    ARRAY(SELECT 'groups/' || g FROM unnest(i.groups) AS g) AS groups
 FROM responsa.invitation AS i
 WHERE i.tenant_id = %(tenant_id)s AND i.expire_time > now() AND {where}
 ORDER BY {order}
@@ -177,7 +179,7 @@ DELETE FROM responsa.invitation AS i WHERE tenant_id = %(tenant_id)s AND code_sh
         SELECT FROM responsa.app_user AS m
             WHERE m.tenant_id = i.tenant_id AND m.id = i.maker_id AND m.role = 'admin' AND m.disable_time IS NULL
     ) OR EXISTS (SELECT FROM responsa.standing_of(i.maker_id) AS m WHERE m.owner AND NOT m.suspended))
-RETURNING id
+RETURNING id, groups
 
 -- name: add_reset_code
 INSERT INTO responsa.reset_code (code_sha256, tenant_id, user_id, expire_time)

@@ -15,6 +15,7 @@ from responsa_server.domain.listing import Field, ListQuery, ListRules, Order, P
 from responsa_server.domain.lists import CREATED, NEWEST, OLDEST
 from responsa_server.domain.people import AuditEvent, Principal, User
 from responsa_server.domain.rows import Row
+from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.resources import ResourceKind, ResourceTable, resource_row
@@ -46,20 +47,25 @@ class PostgresGroups(ResourceTable):
         super().__init__(database, _KIND, new_id)
 
     @shielded
-    async def add(self, caller: Principal, group_id: UUID, users: Sequence[UUID]) -> Row:
-        """Add users to a group, and return the group. Raises NotFound, and InvalidRequest for the first user whom the
-        tenant does not have."""
-        return await self._change_members("add", caller, group_id, users)
+    async def add(
+        self, caller: Principal, group_id: UUID, users: Sequence[UUID], invitations: Sequence[UUID] = ()
+    ) -> Row:
+        """Add users, and whoever registers with these invitations, to a group, and return the group. Raises NotFound, and
+        InvalidRequest for the first user whom the tenant does not have."""
+        return await self._change_members("add", caller, group_id, users, invitations)
 
     @shielded
-    async def remove(self, caller: Principal, group_id: UUID, users: Sequence[UUID]) -> Row:
-        """Remove users from a group, and return the group. Raises NotFound."""
-        return await self._change_members("remove", caller, group_id, users)
+    async def remove(
+        self, caller: Principal, group_id: UUID, users: Sequence[UUID], invitations: Sequence[UUID] = ()
+    ) -> Row:
+        """Remove users and invitations from a group, and return the group. Raises NotFound."""
+        return await self._change_members("remove", caller, group_id, users, invitations)
 
     async def _change_members(
-        self, query: str, caller: Principal, group_id: UUID, users: Sequence[UUID]
+        self, query: str, caller: Principal, group_id: UUID, *named: Sequence[UUID]
     ) -> Row:
-        values = {"tenant": caller.tenant_id, "id": group_id, "users": list(users)}
+        users, invitations = map(list, named)
+        values = {"tenant": caller.tenant_id, "id": group_id, "users": users, "invitations": invitations}
         async with self._database.locking(caller.tenant_id) as connection:
             await self._row(connection, "lock", caller, group_id)
             if query == "add":
@@ -69,6 +75,7 @@ class PostgresGroups(ResourceTable):
                         f"users[{row[0]}]", "users.known", "is not the name of a user of this tenant"
                     )
             changed = await (await connection.execute(_QUERIES[query], values)).fetchall()
+            await connection.execute(_QUERIES[f"{query}_invited"], values)
             if changed:
                 people = [names.user(user_id) for (user_id,) in changed]
                 event = AuditEvent.of_call(caller, self.kind.name(group_id))
@@ -129,3 +136,15 @@ class PostgresGroups(ResourceTable):
             await self._row(connection, "get", caller, group_id)
             values = {"tenant": caller.tenant_id, "id": group_id}
             return await _LIST.read(connection, _QUERIES["members"], query, values, to_row)
+
+
+async def join_invited(
+    connection: Connection, audit_log: AuditLog, user_id: UUID, groups: Sequence[UUID], registered: AuditEvent
+) -> None:
+    """Make a new user a member of the groups of the invitation. registered: the event of the registration."""
+    values = {"tenant": registered.tenant_id, "user": user_id, "groups": list(groups)}
+    for (group_id,) in await (await connection.execute(_QUERIES["join"], values)).fetchall():
+        event = replace(
+            registered, action="group.add_members", resource_name=names.group(group_id), about=user_id
+        )
+        await audit_log.write(connection, replace(event, added_readers=[names.user(user_id)]))

@@ -16,6 +16,20 @@ RETURNING user_id;
 DELETE FROM responsa.group_member WHERE tenant_id = %(tenant)s AND group_id = %(id)s AND user_id = ANY (%(users)s::uuid[]) AND issuer = ''
 RETURNING user_id;
 
+-- name: add_invited
+UPDATE responsa.invitation SET groups = array_append(array_remove(groups, %(id)s), %(id)s)
+WHERE tenant_id = %(tenant)s AND id = ANY (%(invitations)s::uuid[]) AND expire_time > now();
+
+-- name: remove_invited
+UPDATE responsa.invitation SET groups = array_remove(groups, %(id)s) WHERE tenant_id = %(tenant)s AND id = ANY (%(invitations)s::uuid[]);
+
+-- name: join
+-- Groups that were deleted meanwhile are left out.
+INSERT INTO responsa.group_member (tenant_id, group_id, user_id)
+SELECT g.tenant_id, g.id, %(user)s FROM responsa.user_group AS g WHERE g.tenant_id = %(tenant)s AND g.id = ANY (%(groups)s::uuid[])
+FOR KEY SHARE OF g
+RETURNING group_id;
+
 -- name: members
 SELECT m.user_id AS id, m.user_id, u.display_name, u.email, m.create_time, m.issuers
 FROM (

@@ -18,6 +18,7 @@ from responsa_server.stores.postgres.database import (
     Queries,
     shielded,
 )
+from responsa_server.stores.postgres.groups import join_invited
 from responsa_server.stores.postgres.rows import all_rows, one_row, to_row
 from responsa_server.stores.postgres.users import user_of
 
@@ -150,14 +151,15 @@ class PostgresOpenIdStore:
             raise _address_taken(user.email)
         if not await self._add(connection, user.id, identity):
             raise _IdentityTaken
+        await self._audit.write(connection, audit)
         if code is not None:
-            used = await connection.execute(self._accounts["use_invitation"], values)
-            if await used.fetchone() is None:
+            used = await one_row(connection, self._accounts["use_invitation"], values)
+            if used is None:
                 raise Unauthenticated(
                     Reason.CODE_INVALID,
                     "This code was already used, has expired or is unknown. Ask an administrator for another code.",
                 )
-        await self._audit.write(connection, audit)
+            await join_invited(connection, self._audit, user.id, used["groups"], audit)
         return user_of(row)
 
     async def _add(self, connection: Connection, user_id: UUID, identity: ExternalIdentity) -> bool:

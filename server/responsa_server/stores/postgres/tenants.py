@@ -242,6 +242,7 @@ class PostgresTenants:
             "code": first.digest,
             "role": first.invitation.role.value,
             "email": first.invitation.email,
+            "groups": [],
             "seconds": first.seconds,
         }
         row = await one_row(connection, self._invitations["add_invitation"], values)

@@ -2,6 +2,7 @@ export const de = {
   allUsers: "alle Benutzer",
   allAdministrators: "alle Administratoren",
   allPrograms: "alle Programme",
+  byRole: "Nach Rolle",
   everyone: "alle in Ihrer Organisation",
   otherPeople: { one: "eine andere Person", other: "{count} andere Personen" },
   anotherPerson: "einer anderen Person",

@@ -3,6 +3,7 @@ export const en = {
   allUsers: "all users",
   allAdministrators: "all administrators",
   allPrograms: "all programs",
+  byRole: "By role",
   everyone: "everyone in your organisation",
   otherPeople: { one: "one other person", other: "{count} other people" },
   anotherPerson: "another person",

@@ -1300,8 +1300,8 @@ public final class AdminService {
     }
 
     /**
-     * AddGroupMembers adds users to a group. From the next call on, they can read the collections that are shared with the group. A user
-     * who is a member already stays one. If the call fails, it adds nobody.
+     * AddGroupMembers adds users, and whoever registers with some open invitations, to a group. From the next call on, they can read the
+     * collections that are shared with the group. A user who is a member already stays one. If the call fails, it adds nobody.
      *
      * <p>Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (one of the users does not exist).
      */

@@ -286,7 +286,7 @@ public final class AuthService {
      * The server keeps no copy of the code. The call has no request_id: if a code is lost, it expires, and another call creates a new
      * code. If the caller invites an administrator and uses a session, the sign-in of this session must be at most ten minutes old.
      *
-     * <p>Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
+     * <p>Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND (a group).
      */
     public CreateInvitationResponse createInvitation(CreateInvitationRequest request) {
         return calls.unary(CREATE_INVITATION, request, false, timeout);

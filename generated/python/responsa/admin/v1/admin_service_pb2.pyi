@@ -3494,21 +3494,27 @@ class AddGroupMembersRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     USERS_FIELD_NUMBER: _builtins.int
+    INVITATIONS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`groups/{uuid}`."""
     @_builtins.property
     def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The users to add, `users/{uuid}`: 1 to 64."""
+        """The users to add, `users/{uuid}`: at most 64."""
+
+    @_builtins.property
+    def invitations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The invitations to add: whoever registers with one becomes a member. One that is no longer open is left out, `invitations/{uuid}`: at most 64."""
 
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         users: _abc.Iterable[_builtins.str] | None = ...,
+        invitations: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["invitations", b"invitations", "name", b"name", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3522,21 +3528,27 @@ class RemoveGroupMembersRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     USERS_FIELD_NUMBER: _builtins.int
+    INVITATIONS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`groups/{uuid}`."""
     @_builtins.property
     def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The users to remove, `users/{uuid}`: 1 to 64."""
+        """The users to remove, `users/{uuid}`: at most 64."""
+
+    @_builtins.property
+    def invitations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The invitations to remove, `invitations/{uuid}`: at most 64."""
 
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         users: _abc.Iterable[_builtins.str] | None = ...,
+        invitations: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["invitations", b"invitations", "name", b"name", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1199,7 +1199,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AddGroupMembers(self, request, context):
-        """AddGroupMembers adds users to a group. From the next call on, they can read the collections that are shared with the group. A user who is a member already
+        """AddGroupMembers adds users, and whoever registers with some open invitations, to a group. From the next call on, they can read the collections that are shared with the group. A user who is a member already
         stays one. If the call fails, it adds nobody. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (one of the users does not exist).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -376,7 +376,7 @@ class AdminServiceStub:
     RESOURCE_NOT_FOUND, ETAG_MISMATCH.
     """
     AddGroupMembers: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.AddGroupMembersRequest, _group_pb2.Group]
-    """AddGroupMembers adds users to a group. From the next call on, they can read the collections that are shared with the group. A user who is a member already
+    """AddGroupMembers adds users, and whoever registers with some open invitations, to a group. From the next call on, they can read the collections that are shared with the group. A user who is a member already
     stays one. If the call fails, it adds nobody. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (one of the users does not exist).
     """
     RemoveGroupMembers: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RemoveGroupMembersRequest, _group_pb2.Group]
@@ -1241,7 +1241,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.AddGroupMembersRequest,
         context: _aio.ServicerContext[_admin_service_pb2.AddGroupMembersRequest, _abc.Awaitable[_group_pb2.Group]],
     ) -> _abc.Awaitable[_group_pb2.Group]:
-        """AddGroupMembers adds users to a group. From the next call on, they can read the collections that are shared with the group. A user who is a member already
+        """AddGroupMembers adds users, and whoever registers with some open invitations, to a group. From the next call on, they can read the collections that are shared with the group. A user who is a member already
         stays one. If the call fails, it adds nobody. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (one of the users does not exist).
         """
 

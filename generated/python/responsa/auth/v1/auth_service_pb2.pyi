@@ -824,22 +824,28 @@ class CreateInvitationRequest(_message.Message):
     ROLE_FIELD_NUMBER: _builtins.int
     EMAIL_FIELD_NUMBER: _builtins.int
     VALID_SECONDS_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
     role: _user_pb2.UserRole.ValueType
     """The role of the new user, USER or ADMIN; USER if unset."""
     email: _builtins.str
     """The e-mail address of the account; empty if the person may choose one."""
     valid_seconds: _builtins.int
     """How long the invitation is valid, in seconds, from 60 to 2,592,000 (30 days); 604,800 (7 days) if unset."""
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The groups of which the new user becomes a member at the registration, `groups/{uuid}`: at most 64. AddGroupMembers and RemoveGroupMembers change them later."""
+
     def __init__(
         self,
         *,
         role: _user_pb2.UserRole.ValueType = ...,
         email: _builtins.str = ...,
         valid_seconds: _builtins.int | None = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_valid_seconds", b"_valid_seconds", "valid_seconds", b"valid_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_valid_seconds", b"_valid_seconds", "email", b"email", "role", b"role", "valid_seconds", b"valid_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_valid_seconds", b"_valid_seconds", "email", b"email", "groups", b"groups", "role", b"role", "valid_seconds", b"valid_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__valid_seconds: _TypeAlias = _typing.Literal["valid_seconds"]  # noqa: Y015
     _WhichOneofArgType__valid_seconds: _TypeAlias = _typing.Literal["_valid_seconds", b"_valid_seconds"]  # noqa: Y015

@@ -294,7 +294,8 @@ class AuthServiceServicer:
     def CreateInvitation(self, request, context):
         """CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may make this call. The server keeps no copy
         of the code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. If the caller invites an administrator and
-        uses a session, the sign-in of this session must be at most ten minutes old. Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
+        uses a session, the sign-in of this session must be at most ten minutes old. Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND (a
+        group).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -85,7 +85,8 @@ class AuthServiceStub:
     CreateInvitation: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CreateInvitationRequest, _auth_service_pb2.CreateInvitationResponse]
     """CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may make this call. The server keeps no copy
     of the code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. If the caller invites an administrator and
-    uses a session, the sign-in of this session must be at most ten minutes old. Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
+    uses a session, the sign-in of this session must be at most ten minutes old. Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND (a
+    group).
     """
     ListInvitations: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListInvitationsRequest, _auth_service_pb2.ListInvitationsResponse]
     """ListInvitations lists the tenant's invitations that are neither used nor expired, newest first by default. Only administrators may make this call. Errors:
@@ -295,7 +296,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_auth_service_pb2.CreateInvitationResponse]:
         """CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may make this call. The server keeps no copy
         of the code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. If the caller invites an administrator and
-        uses a session, the sign-in of this session must be at most ten minutes old. Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
+        uses a session, the sign-in of this session must be at most ten minutes old. Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND (a
+        group).
         """
 
     @_abc_1.abstractmethod

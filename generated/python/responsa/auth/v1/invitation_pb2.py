@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from responsa.auth.v1 import user_pb2 as responsa_dot_auth_dot_v1_dot_user__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!responsa/auth/v1/invitation.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bresponsa/auth/v1/user.proto\"\xe1\x02\n\nInvitation\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12.\n\x04role\x18\x02 \x01(\x0e\x32\x1a.responsa.auth.v1.UserRoleB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x65mail\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x33\n\x07\x63reator\x18\x04 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/User\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03:W\xea\x41T\n\x1fresponsa.example.org/Invitation\x12\x18invitations/{invitation}*\x0binvitations2\ninvitationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!responsa/auth/v1/invitation.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bresponsa/auth/v1/user.proto\"\x96\x03\n\nInvitation\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12.\n\x04role\x18\x02 \x01(\x0e\x32\x1a.responsa.auth.v1.UserRoleB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x65mail\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x33\n\x07\x63reator\x18\x04 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/User\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x33\n\x06groups\x18\x07 \x03(\tB#\xe2\x41\x01\x03\xfa\x41\x1c\n\x1aresponsa.example.org/Group:W\xea\x41T\n\x1fresponsa.example.org/Invitation\x12\x18invitations/{invitation}*\x0binvitations2\ninvitationb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,8 +47,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INVITATION'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
   _globals['_INVITATION'].fields_by_name['expire_time']._loaded_options = None
   _globals['_INVITATION'].fields_by_name['expire_time']._serialized_options = b'\342A\001\003'
+  _globals['_INVITATION'].fields_by_name['groups']._loaded_options = None
+  _globals['_INVITATION'].fields_by_name['groups']._serialized_options = b'\342A\001\003\372A\034\n\032responsa.example.org/Group'
   _globals['_INVITATION']._loaded_options = None
   _globals['_INVITATION']._serialized_options = b'\352AT\n\037responsa.example.org/Invitation\022\030invitations/{invitation}*\013invitations2\ninvitation'
   _globals['_INVITATION']._serialized_start=178
-  _globals['_INVITATION']._serialized_end=531
+  _globals['_INVITATION']._serialized_end=584
 # @@protoc_insertion_point(module_scope)

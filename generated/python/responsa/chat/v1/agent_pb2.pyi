@@ -42,6 +42,7 @@ class Agent(_message.Message):
     LISTED_FIELD_NUMBER: _builtins.int
     GREETING_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    IS_EXAMPLE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`agents/{id}`."""
     display_name: _builtins.str
@@ -64,6 +65,8 @@ class Agent(_message.Message):
     """What to show before the first question; empty if the agent has no text of its own for this."""
     etag: _builtins.str
     """Changes when the agent changes that answers, and with `listed`."""
+    is_example: _builtins.bool
+    """Whether the agent is one of the examples that come with Responsa, as it came: not the default agent, nor one whose published version outranks its files."""
     @_builtins.property
     def parameters_schema(self) -> _struct_pb2.Struct:
         """The JSON Schema (2020-12) of `options.parameters`, which is one flat object. If a property has `x-resource`, the property's value names a resource, and
@@ -108,10 +111,11 @@ class Agent(_message.Message):
         listed: _builtins.bool = ...,
         greeting: _builtins.str = ...,
         etag: _builtins.str = ...,
+        is_example: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["parameters_schema", b"parameters_schema"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collections", b"collections", "description", b"description", "display_name", b"display_name", "etag", b"etag", "examples", b"examples", "file_version", b"file_version", "greeting", b"greeting", "history_messages", b"history_messages", "is_default", b"is_default", "listed", b"listed", "missing_tools", b"missing_tools", "models", b"models", "name", b"name", "parameters_schema", b"parameters_schema", "version", b"version", "writes_json", b"writes_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collections", b"collections", "description", b"description", "display_name", b"display_name", "etag", b"etag", "examples", b"examples", "file_version", b"file_version", "greeting", b"greeting", "history_messages", b"history_messages", "is_default", b"is_default", "is_example", b"is_example", "listed", b"listed", "missing_tools", b"missing_tools", "models", b"models", "name", b"name", "parameters_schema", b"parameters_schema", "version", b"version", "writes_json", b"writes_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

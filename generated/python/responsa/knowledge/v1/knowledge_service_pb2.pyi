@@ -1311,8 +1311,8 @@ class SearchHit(_message.Message):
 
     @_builtins.property
     def excerpt(self) -> _excerpt_pb2.Excerpt:
-        """What to show of the passage: its best piece with the neighbours, as an answer without a language model shows it; `collection_kind` and `grade` say nothing here. Unset
-        if the passage is not among the ten that the search ranks first, or has nothing to show.
+        """What to show of the passage: its best piece with the neighbours, as an answer without a language model shows it; `collection_kind` says nothing here. Its `grade`
+        is that of the term in `parts.term`. Unset if the passage is not among the ten that the search ranks first, or has nothing to show.
         """
 
     @_builtins.property

@@ -10,7 +10,7 @@ from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1 import group_pb2
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert.messages import message
-from responsa_server.calls.convert.values import uuid_of
+from responsa_server.calls.convert.values import uuid_of, uuids_of
 from responsa_server.calls.listing import Listing
 from responsa_server.calls.services.administration.resource import ResourceCalls
 from responsa_server.domain.people import Role
@@ -27,11 +27,11 @@ class GroupService(ResourceCalls[group_pb2.Group]):
 
     async def AddGroupMembers(self, request: pb.AddGroupMembersRequest) -> group_pb2.Group:
         group_id = uuid_of("name", "groups", request.name)
-        return self._message(await self._groups.add(caller(), group_id, _users(request.users)))
+        return self._message(await self._groups.add(caller(), group_id, *_read_members(request)))
 
     async def RemoveGroupMembers(self, request: pb.RemoveGroupMembersRequest) -> group_pb2.Group:
         group_id = uuid_of("name", "groups", request.name)
-        return self._message(await self._groups.remove(caller(), group_id, _users(request.users)))
+        return self._message(await self._groups.remove(caller(), group_id, *_read_members(request)))
 
     async def ListGroupMembers(self, request: pb.ListGroupMembersRequest) -> pb.ListGroupMembersResponse:
         listing = Listing(MEMBERS, caller(), request)
@@ -47,5 +47,7 @@ class GroupService(ResourceCalls[group_pb2.Group]):
         return group
 
 
-def _users(named: Sequence[str]) -> Sequence[UUID]:
-    return [uuid_of(f"users[{index}]", "users", name) for index, name in enumerate(named)]
+def _read_members(
+    request: pb.AddGroupMembersRequest | pb.RemoveGroupMembersRequest,
+) -> tuple[Sequence[UUID], Sequence[UUID]]:
+    return uuids_of("users", request.users), uuids_of("invitations", request.invitations)

@@ -3420,11 +3420,18 @@ export declare type AddGroupMembersRequest = Message<"responsa.admin.v1.AddGroup
   name: string;
 
   /**
-   * The users to add, `users/{uuid}`: 1 to 64.
+   * The users to add, `users/{uuid}`: at most 64.
    *
    * @generated from field: repeated string users = 2;
    */
   users: string[];
+
+  /**
+   * The invitations to add: whoever registers with one becomes a member. One that is no longer open is left out, `invitations/{uuid}`: at most 64.
+   *
+   * @generated from field: repeated string invitations = 3;
+   */
+  invitations: string[];
 };
 
 /**
@@ -3447,11 +3454,18 @@ export declare type RemoveGroupMembersRequest = Message<"responsa.admin.v1.Remov
   name: string;
 
   /**
-   * The users to remove, `users/{uuid}`: 1 to 64.
+   * The users to remove, `users/{uuid}`: at most 64.
    *
    * @generated from field: repeated string users = 2;
    */
   users: string[];
+
+  /**
+   * The invitations to remove, `invitations/{uuid}`: at most 64.
+   *
+   * @generated from field: repeated string invitations = 3;
+   */
+  invitations: string[];
 };
 
 /**
@@ -4498,7 +4512,7 @@ export declare const AdminService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * AddGroupMembers adds users to a group. From the next call on, they can read the collections that are shared with the group. A user who is a member already
+   * AddGroupMembers adds users, and whoever registers with some open invitations, to a group. From the next call on, they can read the collections that are shared with the group. A user who is a member already
    * stays one. If the call fails, it adds nobody. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (one of the users does not exist).
    *
    * @generated from rpc responsa.admin.v1.AdminService.AddGroupMembers

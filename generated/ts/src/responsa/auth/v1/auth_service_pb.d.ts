@@ -797,6 +797,13 @@ export declare type CreateInvitationRequest = Message<"responsa.auth.v1.CreateIn
    * @generated from field: optional int32 valid_seconds = 3;
    */
   validSeconds?: number | undefined;
+
+  /**
+   * The groups of which the new user becomes a member at the registration, `groups/{uuid}`: at most 64. AddGroupMembers and RemoveGroupMembers change them later.
+   *
+   * @generated from field: repeated string groups = 4;
+   */
+  groups: string[];
 };
 
 /**
@@ -1253,7 +1260,8 @@ export declare const AuthService: GenService<{
   /**
    * CreateInvitation creates a code with which one person can register in the caller's tenant. Only administrators may make this call. The server keeps no copy
    * of the code. The call has no request_id: if a code is lost, it expires, and another call creates a new code. If the caller invites an administrator and
-   * uses a session, the sign-in of this session must be at most ten minutes old. Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED.
+   * uses a session, the sign-in of this session must be at most ten minutes old. Errors: INVALID_FIELD, REGISTRATION_CLOSED, SIGN_IN_REQUIRED, RESOURCE_NOT_FOUND (a
+   * group).
    *
    * @generated from rpc responsa.auth.v1.AuthService.CreateInvitation
    */

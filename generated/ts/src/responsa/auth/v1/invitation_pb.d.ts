@@ -60,6 +60,13 @@ export declare type Invitation = Message<"responsa.auth.v1.Invitation"> & {
    * @generated from field: google.protobuf.Timestamp expire_time = 6;
    */
   expireTime?: Timestamp | undefined;
+
+  /**
+   * The groups of which the new user becomes a member, `groups/{uuid}`. Some may have been deleted since; these are left out at the registration.
+   *
+   * @generated from field: repeated string groups = 7;
+   */
+  groups: string[];
 };
 
 /**

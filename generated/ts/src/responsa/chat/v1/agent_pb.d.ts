@@ -131,6 +131,13 @@ export declare type Agent = Message<"responsa.chat.v1.Agent"> & {
    * @generated from field: string etag = 16;
    */
   etag: string;
+
+  /**
+   * Whether the agent is one of the examples that come with Responsa, as it came: not the default agent, nor one whose published version outranks its files.
+   *
+   * @generated from field: bool is_example = 17;
+   */
+  isExample: boolean;
 };
 
 /**

@@ -1294,8 +1294,8 @@ export declare type SearchHit = Message<"responsa.knowledge.v1.SearchHit"> & {
   parts?: ScoreParts | undefined;
 
   /**
-   * What to show of the passage: its best piece with the neighbours, as an answer without a language model shows it; `collection_kind` and `grade` say nothing here. Unset
-   * if the passage is not among the ten that the search ranks first, or has nothing to show.
+   * What to show of the passage: its best piece with the neighbours, as an answer without a language model shows it; `collection_kind` says nothing here. Its `grade`
+   * is that of the term in `parts.term`. Unset if the passage is not among the ten that the search ranks first, or has nothing to show.
    *
    * @generated from field: responsa.chat.v1.Excerpt excerpt = 4;
    */
