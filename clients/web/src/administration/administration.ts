@@ -9,12 +9,13 @@ import { viewFragment } from "../widgets/views.js";
 import type { MattersHooks } from "../operators/matters.js";
 import type { UsersHooks } from "./useracts.js";
 
-/** Each row is a tab. The browser loads the code of a tab when the tab is first shown. Owners of the installation alone see the model and the tenants. */
+/** Each row is a tab. The browser loads the code of a tab when the tab is first shown. Owners of the installation alone see the model, the programs and the tenants. */
 export function administrationView(api: Pick<Api, "admin" | "auth" | "chat" | "knowledge" | "operations">, hooks: UsersHooks & MattersHooks): TabbedView {
   const people = new People(api);
   const tenants: PartRow = ["tenants", t("tenants"), lazily(async () => (await import("./tenants.js")).tenantsView(api, hooks.me, hooks.say))];
   const matters = async () => new (await import("../operators/matters.js")).Matters(api, people, hooks);
   const model: PartRow = ["model", t("model"), lazily(async () => (await import("./model.js")).modelView(api, hooks.me, hooks.say))];
+  const programs: PartRow = ["programs", t("programs"), lazily(async () => (await import("./programs.js")).programsView(api, hooks.say))];
   const view = new TabbedView("administration", t("administration"), [
     ["overview", t("overview"), lazily(async () => new (await import("../operators/overview.js")).OverviewView(api, await matters()))],
     ["inbox", t("inbox"), lazily(async () => new (await import("../operators/inbox.js")).InboxView(api, await matters(), hooks.me, hooks.say))],
@@ -24,7 +25,7 @@ export function administrationView(api: Pick<Api, "admin" | "auth" | "chat" | "k
     ["sessions", t("sessions"), lazily(async () => (await import("./tenantsessions.js")).tenantSessionsView(api, people, hooks.me, hooks.say))],
     ["sources", t("sources"), lazily(async () => new (await import("./sources.js")).SourcesView(api, hooks.say))],
     ["audit", t("auditLog"), lazily(async () => new (await import("./audit.js")).AuditView(api, people))],
-    ...(hooks.me.ownsInstallation ? [model, tenants] : []),
+    ...(hooks.me.ownsInstallation ? [model, programs, tenants] : []),
   ]);
   if (!hooks.me.email) {
     const first = element("a", { href: viewFragment({ area: "profile", tab: "password", query: {} }) }, t("setEmailAndPassword"));
