@@ -188,6 +188,24 @@ CREATE TABLE responsa.program (
 CREATE INDEX program_by_creation ON responsa.program (tenant_id, create_time, id);
 GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.program TO responsa_app;
 
+-- The addresses of programs whose own registration was refused for them, as rows of the installation's own tenant: those that an owner has allowed, and the 100 that were
+-- last asked for. `ask_for_redirects` inserts them, before any tenant is known.
+CREATE TABLE responsa.asked_program (
+    id uuid PRIMARY KEY DEFAULT uuidv7(),
+    tenant_id text NOT NULL REFERENCES responsa.tenant (id),
+    redirect_uri text NOT NULL CHECK (octet_length(redirect_uri) BETWEEN 1 AND 1024),
+    display_name text NOT NULL CHECK (length(display_name) <= 200), -- what the program says of itself
+    allowed boolean NOT NULL DEFAULT false,
+    ask_time timestamptz NOT NULL DEFAULT now(), -- the last time
+    revision bigint NOT NULL DEFAULT 1, -- counts the changes; the etag is made of it
+    create_time timestamptz NOT NULL DEFAULT now(),
+    update_time timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT asked_program_once UNIQUE (tenant_id, redirect_uri)
+);
+CREATE POLICY search_asks ON responsa.asked_program TO responsa_search USING (true);
+GRANT SELECT, UPDATE, DELETE ON responsa.asked_program TO responsa_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.asked_program TO responsa_search;
+
 -- A session is a browser's (token_sha256 is of its cookie) or a program's (token_sha256 is of the newest refresh token).
 CREATE TABLE responsa.session (
     token_sha256 bytea PRIMARY KEY CHECK (length(token_sha256) = 32),
@@ -287,7 +305,7 @@ CREATE POLICY search_reads ON responsa.group_member FOR SELECT TO responsa_searc
 GRANT SELECT, INSERT, DELETE ON responsa.group_member TO responsa_app;
 GRANT SELECT ON responsa.group_member TO responsa_search;
 
-SELECT responsa.isolate_tenants('app_user', 'api_key', 'program', 'session', 'session_code', 'service_grant', 'user_group', 'group_member');
+SELECT responsa.isolate_tenants('app_user', 'api_key', 'program', 'asked_program', 'session', 'session_code', 'service_grant', 'user_group', 'group_member');
 
 -- Whose credential is this? The question comes before the tenant is known, so functions answer it that see all tenants and report only the exact match.
 -- Looking up a credential takes PostgreSQL about a third of the time that planning this takes, and calls wait for both. The rows are found by unique keys, so one
@@ -339,6 +357,21 @@ CREATE FUNCTION responsa.take_sign_in_code(wanted_sha256 bytea)
         LEFT JOIN responsa.api_key AS k ON k.id = c.api_key_id
         LEFT JOIN responsa.session AS s ON s.id = c.session_id
     $$;
+
+-- A program asks for addresses that are not allowed. name: what it says of itself.
+CREATE FUNCTION responsa.ask_for_redirects(name text, uris text[]) RETURNS void
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+        INSERT INTO responsa.asked_program AS a (tenant_id, redirect_uri, display_name)
+        SELECT t.id, uri, name FROM responsa.tenant AS t CROSS JOIN (SELECT DISTINCT unnest(uris) ORDER BY 1) AS asked (uri) WHERE t.home
+        ON CONFLICT ON CONSTRAINT asked_program_once DO UPDATE SET display_name = excluded.display_name, ask_time = now() WHERE NOT a.allowed;
+        DELETE FROM responsa.asked_program WHERE NOT allowed AND id NOT IN (
+            SELECT a.id FROM responsa.asked_program AS a WHERE NOT a.allowed ORDER BY a.ask_time DESC, a.id DESC LIMIT 100)
+    $$;
+-- Those of these addresses that an owner has allowed.
+CREATE FUNCTION responsa.allowed_redirects(uris text[]) RETURNS SETOF text
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT redirect_uri FROM responsa.asked_program WHERE allowed AND redirect_uri = ANY (uris) $$;
 
 -- Which of these users, keys and sessions may no longer make calls? A process asks this for all its open streams, of whatever tenants, at once. A session has ended if it was deleted,
 -- has expired, or began with a key that has ended.
@@ -429,9 +462,9 @@ CREATE FUNCTION responsa.suspended_tenants() RETURNS text[]
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$ SELECT coalesce(array_agg(t.id), '{}') FROM responsa.tenant AS t WHERE t.suspend_time IS NOT NULL AND t.end_time IS NULL $$;
 
-REVOKE ALL ON FUNCTION responsa.find_caller_of_key, responsa.find_signed_in, responsa.find_signed_in_as, responsa.take_sign_in_code, responsa.ended_credentials,
+REVOKE ALL ON FUNCTION responsa.find_caller_of_key, responsa.find_signed_in, responsa.find_signed_in_as, responsa.take_sign_in_code, responsa.ask_for_redirects, responsa.allowed_redirects, responsa.ended_credentials,
     responsa.changed_callers, responsa.standing, responsa.standing_of, responsa.role_of, responsa.granted, responsa.all_tenants, responsa.suspended_tenants FROM public;
-GRANT EXECUTE ON FUNCTION responsa.find_caller_of_key, responsa.find_signed_in, responsa.find_signed_in_as, responsa.take_sign_in_code, responsa.ended_credentials,
+GRANT EXECUTE ON FUNCTION responsa.find_caller_of_key, responsa.find_signed_in, responsa.find_signed_in_as, responsa.take_sign_in_code, responsa.ask_for_redirects, responsa.allowed_redirects, responsa.ended_credentials,
     responsa.changed_callers, responsa.standing, responsa.standing_of, responsa.role_of, responsa.granted, responsa.all_tenants TO responsa_app;
 GRANT EXECUTE ON FUNCTION responsa.role_of, responsa.suspended_tenants TO responsa_log;
 RESET ROLE;

@@ -67,6 +67,7 @@ SHARING: Mapping[str, Sequence[str]] = {
         "tests/system/test_nothing_calls_out.py",
         "tests/system/test_oauth.py",
         "tests/system/test_openai.py",
+        "tests/system/test_query_tools.py",
         "tests/system/test_soak.py",
     ),
 }

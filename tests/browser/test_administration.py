@@ -217,6 +217,26 @@ async def test_an_owner_administers_the_tenants(owner: Person) -> None:
     await expect(own.get_by_role("button")).to_have_text(["Invite administrator"])
 
 
+async def test_an_owner_allows_the_address_of_a_program_that_asked(owner: Person) -> None:
+    body = {"client_name": HOSTILE, "redirect_uris": ["https://ferry.example/back"]}
+    async with httpx2.AsyncClient(base_url=owner.url) as http:
+        assert (await http.post("/oauth/register", json=body)).status_code == 400
+        tab = await administer(owner, "programs", viewport={"width": 360, "height": 700})
+        page, dialog = tab.page, tab.page.get_by_role("dialog")
+        row = rows(tab, "Programs that asked").filter(has_text="https://ferry.example/back")
+        await expect(row).to_contain_text("<img src=x onerror")
+        await row.get_by_role("button", name="Allow https://ferry.example/back").click()
+        await expect(dialog).to_contain_text("under any name")
+        await dialog.get_by_role("button", name="Allow").click()
+        await expect(row.get_by_text("allowed", exact=True)).to_be_visible()
+        assert await flaws(page) == []
+        assert (await http.post("/oauth/register", json=body)).status_code == 201
+        await row.get_by_role("button", name="Delete https://ferry.example/back").click()
+        await dialog.get_by_role("button", name="Delete").click()
+        await expect(row).to_have_count(0)
+        assert (await http.post("/oauth/register", json=body)).status_code == 400
+
+
 async def test_an_owner_sets_the_model(owner: Person) -> None:
     tab = await owner.sign_in(color_scheme="dark", viewport={"width": 390, "height": 800})
     page = tab.page

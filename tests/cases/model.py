@@ -38,7 +38,7 @@ class Strict(BaseModel):
 
 
 class Step(Strict):
-    """An action before the call: exactly one of `call`, `hold`, `mail`, `identity` and `pattern`. A `call` over gRPC must succeed."""
+    """An action before the call, one of `call`, `hold`, `mail`, `identity`, `asked` and `pattern`. A `call` over gRPC must succeed."""
 
     call: str = Field(default="", description="Service/Method")
     hold: str = Field(
@@ -53,6 +53,13 @@ class Step(Strict):
         description=(
             "A user, `users/{uuid}`. The user gets an identity at an OpenID Connect provider, whose "
             "name is stored under the name `identity`."
+        ),
+    )
+    asked: str = Field(
+        default="",
+        description=(
+            "The name of a program that wanted to register itself with `https://NAME.example/back`, and was "
+            "refused. The name of what it asked for is stored under the name `asked`."
         ),
     )
     pattern: bool = Field(
@@ -79,9 +86,9 @@ class Step(Strict):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        kinds = [self.call, self.hold, self.mail, self.identity, self.pattern]
+        kinds = [self.call, self.hold, self.mail, self.identity, self.asked, self.pattern]
         assert sum(map(bool, kinds)) == 1, (
-            "a step has one of `call`, `hold`, `mail`, `identity` and `pattern`"
+            "a step has one of `call`, `hold`, `mail`, `identity`, `asked` and `pattern`"
         )
         return self
 

@@ -136,6 +136,17 @@ def linked(tenant: Tenant, user: str) -> str:
     return f"identities/{row[0]}"
 
 
+def asked_by(tenant: Tenant, program: str) -> str:
+    """Let a program ask for its address, as a refused registration does. Returns the name of what it asked for."""
+    with tenant.registry.database() as connection, connection.transaction():
+        uri = f"https://{program}.example/back"
+        connection.execute("SELECT responsa.ask_for_redirects(%s, %s)", (program, [uri]))
+        query = "SELECT id FROM responsa.asked_program WHERE redirect_uri = %s"
+        row = connection.execute(query, (uri,)).fetchone()
+    assert row is not None
+    return f"askedPrograms/{row[0]}"
+
+
 def add_pattern(tenant: Tenant) -> None:
     """Give a tenant a pattern of one unanswered question. The server would group the question within some seconds."""
     with tenant.registry.database() as connection, connection.transaction():
@@ -167,6 +178,9 @@ def prepare(
             continue
         if step.identity:
             kept["identity"] = linked(tenant, fill(step.identity, kept))
+            continue
+        if step.asked:
+            kept["asked"] = asked_by(tenant, fill(step.asked, kept))
             continue
         if step.pattern:
             add_pattern(tenant)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from responsa_etl.domain import DatabaseConnection, DatabaseKind, WebConnection
+from responsa_etl.sources.declarations import read_connections
 from responsa_etl.sources.mapping import MissingColumns, RowProblem, SourceMapping
 from responsa_etl.sources.mapping_text import DocumentTemplates, read_mapping
 
@@ -194,3 +196,9 @@ def test_a_mapping_that_does_not_fit_its_connection_says_why() -> None:
         "mapping: pages.addresses: “https://b.example/” is not at a site of the connection “staff”; its sites are “https://a.example”"
         in str(pages.find_misfit(web))
     )
+
+
+def test_another_product_is_no_misspelt_kind(tmp_path: Path) -> None:
+    (tmp_path / "staff.toml").write_text('kind = "mssql"\nhost = "staff"\ntenants = ["*"]\n')
+    (declared,) = read_connections(tmp_path)
+    assert [(problem.key, problem.suggestion) for problem in declared.problems] == [(("kind",), "")]

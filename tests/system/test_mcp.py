@@ -363,4 +363,7 @@ def test_a_host_that_began_with_a_handshake_may_name_any_version_that_is_spoken(
         session = {"mcp-session-id": begun.headers["mcp-session-id"]}
         assert "Mallaig" in http.post("/mcp", json=call, headers=session).text
         unknown = {**session, "mcp-protocol-version": "2031-01-01"}
-        assert http.post("/mcp", json=call, headers=unknown).status_code == 400
+        refused = http.post("/mcp", json=call, headers=unknown)
+        error = refused.json()["error"]
+        assert (refused.status_code, refused.json()["id"], error["code"]) == (400, 2, -32022)
+        assert "must be one of 2024-11-05" in error["message"]

@@ -356,6 +356,28 @@ def test_hosts_register_themselves_with_the_addresses_that_can_be_used(person: P
     assert (refused.status_code, refused.json()["error"]) == (400, "invalid_redirect_uri")
 
 
+def test_an_owner_allows_the_address_of_a_program_that_asked(person: Person) -> None:
+    back, other = "https://ferry.example/oauth/back", "https://ferry.example/oauth/other"
+    body = {"client_name": "Ferry\u202eman", "redirect_uris": [back, other, back, "ferry://back"]}
+    refused = person.http.post("/oauth/register", json=body)
+    assert refused.status_code == 400
+    assert "an owner of the installation can allow it" in refused.json()["error_description"]
+    with Responsa(person.instance.url, person.instance.key) as owner:
+        asked = {one.redirect_uri: one for one in owner.list_asked_programs()}
+        assert {back, other} <= set(asked)
+        assert "ferry://back" not in asked, "nobody could allow it"
+        assert (asked[back].display_name, asked[back].allowed) == ("Ferryman", False)
+        owner.update_asked_program(asked[back].name, allowed=True)
+        made = person.http.post("/oauth/register", json=body)
+        assert (made.status_code, made.json()["redirect_uris"]) == (201, [back, back])
+        wanted = request(made.json()["client_id"], redirect_uri=back)
+        assert person.consent(wanted).json()["redirectHost"] == "ferry.example"
+        assert person.consent(request(made.json()["client_id"], redirect_uri=other)).status_code == 400
+        owner.delete_asked_program(asked[back].name)
+        assert person.consent(wanted).status_code == 400
+        assert person.http.post("/oauth/register", json=body).status_code == 400
+
+
 def test_a_name_that_could_deceive_is_refused(person: Person) -> None:
     body = {"client_name": "Go\u0338ogle", "redirect_uris": [REDIRECT]}
     refused = person.http.post("/oauth/register", json=body)

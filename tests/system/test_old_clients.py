@@ -4,6 +4,7 @@ WebSocket, with the fields, the pages and the habits of that system."""
 from __future__ import annotations
 
 import json
+import shutil
 import uuid
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from responsa.knowledge.v1.reader_pb2 import Reader
 from responsa_client import Responsa
+from responsa_etl.samples import SAMPLE_DATABASES, SampleDatabase
 from tests.callers import PASSWORD, Credential, Tenant
 from tests.instance import Instance, eventually
 
@@ -77,7 +79,11 @@ def test_the_platform(
     client.sign_up(email, tenant.name, administrator.create_invitation(email=email).code)
     assert client.get("/users/me")["email"] == email
     # Nobody has uploaded anything.
-    assert client.get("/kb/documents", skip=0, limit=10) == {"documents": [], "next_page_token": None}
+    assert client.get("/kb/documents", skip=0, limit=10) == {
+        "documents": [],
+        "total": 0,
+        "next_page_token": None,
+    }
     assert client.post("/kb/search", query="tides", top_k=3, collection="default") == {"results": []}
     assert http.get("/kb/documents?collection=tides", headers=client.headers).status_code == 404
 
@@ -102,7 +108,11 @@ def test_the_platform(
     ] == whole
     assert client.get("/kb/documents", skip=1, limit=1)["documents"] == whole[1:2]
     for beyond in ({"skip": 3}, {"page": 2}, {"page": 50, "size": 200}):
-        assert client.get("/kb/documents", **beyond) == {"documents": [], "next_page_token": None}
+        assert client.get("/kb/documents", **beyond) == {
+            "documents": [],
+            "total": 3,
+            "next_page_token": None,
+        }
     (hit,) = client.post("/kb/search", query="tide gauge at Marness", top_k=1, model="x")["results"]
     assert (hit["document_id"], hit["text"]) == (first, TIDES)
     assert client.wrong("/kb/search", query="", limit="1") == ["limit"]
@@ -123,7 +133,7 @@ def test_the_platform(
     assert client.post("/feedback", turn_id=answer["id"], rating=5)["score"] == 5
     (listed,) = client.get("/agent/conversations", page=1, size=20)["conversations"]
     whole = client.get(f"/agent/conversations/{talk}")
-    assert {**listed, "messages": whole["messages"], "next_page_token": None} == whole
+    assert {**listed, "messages": whole["messages"], "total": 6, "next_page_token": None} == whole
     assert [one["role"] for one in whole["messages"]] == ["user", "assistant"] * 3
     assert client.get(f"/agent/conversations/{talk}", skip=1, limit=2)["messages"] == whole["messages"][1:3]
     shown = whole["messages"][1]
@@ -206,6 +216,42 @@ def test_the_assistant(http: httpx2.Client, tenant: Tenant, administrator: Respo
     for page, answer in ((1, answers[1]), (2, answers[0])):
         shown = http.get("/chat/history", params={"page": page, "size": 1}, headers=mine).json()["history"]
         assert shown == [answer]
+
+
+@pytest.fixture
+def aptitude(instance: Instance, tenant: Tenant) -> Iterator[SampleDatabase]:
+    """The sample database, to which this tenant may connect."""
+    sample, folder = SAMPLE_DATABASES["aptitude"], instance.home / "connections"
+    folder.mkdir()
+    sample.write(folder / f"{sample.name}.db")
+    declared = f'kind = "sqlite"\nfile = "{sample.name}.db"\ntenants = ["{tenant.name}"]\n'
+    (folder / f"{sample.name}.toml").write_text(declared, encoding="utf-8")
+    yield sample
+    shutil.rmtree(folder)
+
+
+def test_a_completed_test_becomes_documents_that_answer_its_person(
+    http: httpx2.Client, tenant: Tenant, administrator: Responsa, aptitude: SampleDatabase
+) -> None:
+    """A: from the row of a test to the answer about it, by the original paths."""
+    mine, staff = tenant.headers(Credential.USER), tenant.headers(Credential.ADMIN)
+    user = http.get("/users/me", headers=mine).json()["id"]
+    administrator.create_collection("aptitude", readers=[Reader(everyone=True)])
+    administrator.create_source("aptitude", aptitude.mapping("aptitude"))
+    question = {"question": "What is my score in spatial reasoning?"}
+    assert "133" not in http.post("/chat/question", json=question, headers=mine).json()["answer"]
+    administrator.update_user(f"users/{user}", subject="mira.holt@example.org")
+    done = http.post(f"/users/{user}/test-completed", json={"test_id": "t-1"}, headers=staff)
+    (job,) = done.json()["jobs"]
+    path = f"/jobs/{job['id']}"
+    eventually(lambda: http.get(path, headers=staff).json()["state"] == "done", path)
+    assert http.get("/users/me/documents", headers=mine).json()["document_count"] == 3
+    answer = http.post("/chat/question", json=question, headers=mine).json()
+    assert "133" in answer["answer"]
+    own = {one["id"] for one in http.get("/users/me/documents", headers=mine).json()["documents"]}
+    assert {source["document_id"] for source in answer["sources"]} <= own
+    # The administrator is another person, who reads nobody's record by asking.
+    assert "133" not in http.post("/chat/question", json=question, headers=staff).json()["answer"]
 
 
 def test_the_code_assistant(http: httpx2.Client, tenant: Tenant, administrator: Responsa) -> None:

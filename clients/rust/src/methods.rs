@@ -72,6 +72,32 @@ impl Client {
         self.call("/responsa.admin.v1.AdminService/DeleteProgram", false, &request).await
     }
 
+    /// ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default:
+    /// those that an owner has allowed, and the 100 that were last asked for. Only owners of the installation may make this
+    /// call.
+    ///
+    /// Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+    pub async fn list_asked_programs(&self, request: admin::v1::ListAskedProgramsRequest) -> Result<admin::v1::ListAskedProgramsResponse, Error> {
+        self.call("/responsa.admin.v1.AdminService/ListAskedPrograms", true, &request).await
+    }
+
+    /// UpdateAskedProgram changes whether programs that register themselves may send people back to an address (`allowed`), at
+    /// once and on all servers, while `programs.dynamic_registration` is `known`. Connected programs stay if the address is
+    /// allowed no more. Only owners of the installation may make this call.
+    ///
+    /// Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+    pub async fn update_asked_program(&self, request: admin::v1::UpdateAskedProgramRequest) -> Result<admin::v1::AskedProgram, Error> {
+        self.call("/responsa.admin.v1.AdminService/UpdateAskedProgram", request.asked_program.as_ref().is_none_or(|resource| resource.etag.is_empty()), &request).await
+    }
+
+    /// DeleteAskedProgram deletes an address, which is then allowed no more. It appears again when a program asks for it. Only
+    /// owners of the installation may make this call.
+    ///
+    /// Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+    pub async fn delete_asked_program(&self, request: admin::v1::DeleteAskedProgramRequest) -> Result<(), Error> {
+        self.call("/responsa.admin.v1.AdminService/DeleteAskedProgram", false, &request).await
+    }
+
     /// CreateSource creates a source with a mapping or a folder. Of a folder, the names of the files are read first.
     ///
     /// Errors: INVALID_FIELD (the mapping has mistakes; the error has one violation, with a line, for each of the first 16; or

@@ -928,6 +928,7 @@ PATTERNS: Final[Mapping[str, str]] = {
     "Group": "groups/{group}",
     "QuestionPattern": "questionPatterns/{question_pattern}",
     "Program": "programs/{program}",
+    "AskedProgram": "askedPrograms/{asked_program}",
     "ServiceGrant": "serviceGrants/{service_grant}",
     "Source": "sources/{source}",
     "Teacher": "teachers/{teacher}",

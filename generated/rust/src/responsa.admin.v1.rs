@@ -1328,6 +1328,41 @@ impl ::prost::Name for Program {
         "type.googleapis.com/responsa.admin.v1.Program".into()
     }
 }
+/// AskedProgram is an address to which a program that wanted to register itself would send people back, and for which it was refused, with what the program says of itself.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AskedProgram {
+    /// `askedPrograms/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// What the program called itself when it last asked, or the host of the address. Anyone can choose it.
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+    /// The address.
+    #[prost(string, tag = "3")]
+    pub redirect_uri: ::prost::alloc::string::String,
+    /// Whether programs that register themselves may send people back to it.
+    #[prost(bool, tag = "4")]
+    pub allowed: bool,
+    /// When a program last asked for it and was refused.
+    #[prost(message, optional, tag = "5")]
+    pub ask_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When a program first asked for it.
+    #[prost(message, optional, tag = "6")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// A value that changes with every change of `allowed`. A change or delete with an old etag fails with ETAG_MISMATCH.
+    #[prost(string, tag = "7")]
+    pub etag: ::prost::alloc::string::String,
+}
+impl ::prost::Name for AskedProgram {
+    const NAME: &'static str = "AskedProgram";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.AskedProgram".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.AskedProgram".into()
+    }
+}
 /// ServiceGrant lets a service act on behalf of users. The service sends `responsa-on-behalf-of: users/{uuid}` with its API key; the call then has the access and the
 /// limits of the user. The grant is checked at each call: it has no effect as long as the service or the user is disabled, or the user's role is not USER.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2351,6 +2386,93 @@ impl ::prost::Name for DeleteProgramRequest {
         "type.googleapis.com/responsa.admin.v1.DeleteProgramRequest".into()
     }
 }
+/// ListAskedProgramsRequest asks for one page of addresses that programs asked for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListAskedProgramsRequest {
+    /// The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+    #[prost(int32, optional, tag = "1")]
+    pub page_size: ::core::option::Option<i32>,
+    /// The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    /// request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+    /// A filter (AIP-160, see Scope.filter) on these fields: display_name, create_time. The call refuses any other filter with FILTER_INVALID.
+    #[prost(string, tag = "3")]
+    pub filter: ::prost::alloc::string::String,
+    /// One of these sort orders (AIP-132): create_time desc, create_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
+    #[prost(string, tag = "4")]
+    pub order_by: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListAskedProgramsRequest {
+    const NAME: &'static str = "ListAskedProgramsRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ListAskedProgramsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ListAskedProgramsRequest".into()
+    }
+}
+/// ListAskedProgramsResponse is one page of addresses that programs asked for.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListAskedProgramsResponse {
+    /// The addresses.
+    #[prost(message, repeated, tag = "1")]
+    pub asked_programs: ::prost::alloc::vec::Vec<AskedProgram>,
+    /// The token of the next page; empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListAskedProgramsResponse {
+    const NAME: &'static str = "ListAskedProgramsResponse";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ListAskedProgramsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ListAskedProgramsResponse".into()
+    }
+}
+/// UpdateAskedProgramRequest describes the changes of an address that a program asked for.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateAskedProgramRequest {
+    /// The address with its `name` and the new values. If `etag` is set, it must still have this etag.
+    #[prost(message, optional, tag = "1")]
+    pub asked_program: ::core::option::Option<AskedProgram>,
+    /// The field to change: `allowed`.
+    #[prost(message, optional, tag = "2")]
+    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
+}
+impl ::prost::Name for UpdateAskedProgramRequest {
+    const NAME: &'static str = "UpdateAskedProgramRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.UpdateAskedProgramRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.UpdateAskedProgramRequest".into()
+    }
+}
+/// DeleteAskedProgramRequest names the address to delete.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteAskedProgramRequest {
+    /// `askedPrograms/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The expected etag. If the resource has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag.
+    #[prost(string, tag = "2")]
+    pub etag: ::prost::alloc::string::String,
+}
+impl ::prost::Name for DeleteAskedProgramRequest {
+    const NAME: &'static str = "DeleteAskedProgramRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.DeleteAskedProgramRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.DeleteAskedProgramRequest".into()
+    }
+}
 /// CreateSourceRequest describes the new source.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateSourceRequest {
@@ -3161,6 +3283,9 @@ pub struct ListUsersRequest {
     /// call refuses any other value with ORDER_BY_INVALID.
     #[prost(string, tag = "4")]
     pub order_by: ::prost::alloc::string::String,
+    /// Whether the response says how many users all pages have.
+    #[prost(bool, tag = "5")]
+    pub with_total_size: bool,
 }
 impl ::prost::Name for ListUsersRequest {
     const NAME: &'static str = "ListUsersRequest";
@@ -3181,6 +3306,9 @@ pub struct ListUsersResponse {
     /// The token of the next page; empty on the last page.
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
+    /// How many users all pages have; 0 unless the request has `with_total_size`.
+    #[prost(int32, tag = "3")]
+    pub total_size: i32,
 }
 impl ::prost::Name for ListUsersResponse {
     const NAME: &'static str = "ListUsersResponse";
@@ -4025,6 +4153,9 @@ pub struct ListFeedbackRequest {
     /// One of these sort orders (AIP-132): update_time desc, update_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
     #[prost(string, tag = "4")]
     pub order_by: ::prost::alloc::string::String,
+    /// Whether the response says how many entries all pages have.
+    #[prost(bool, tag = "5")]
+    pub with_total_size: bool,
 }
 impl ::prost::Name for ListFeedbackRequest {
     const NAME: &'static str = "ListFeedbackRequest";
@@ -4045,6 +4176,9 @@ pub struct ListFeedbackResponse {
     /// The token of the next page; empty on the last page.
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
+    /// How many entries all pages have; 0 unless the request has `with_total_size`.
+    #[prost(int32, tag = "3")]
+    pub total_size: i32,
 }
 impl ::prost::Name for ListFeedbackResponse {
     const NAME: &'static str = "ListFeedbackResponse";

@@ -2458,6 +2458,9 @@ pub struct ListConversationsRequest {
     /// other value with ORDER_BY_INVALID.
     #[prost(string, tag = "4")]
     pub order_by: ::prost::alloc::string::String,
+    /// Whether the response says how many conversations all pages have.
+    #[prost(bool, tag = "5")]
+    pub with_total_size: bool,
 }
 impl ::prost::Name for ListConversationsRequest {
     const NAME: &'static str = "ListConversationsRequest";
@@ -2478,6 +2481,9 @@ pub struct ListConversationsResponse {
     /// The token of the next page; empty on the last page.
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
+    /// How many conversations all pages have; 0 unless the request has `with_total_size`.
+    #[prost(int32, tag = "3")]
+    pub total_size: i32,
 }
 impl ::prost::Name for ListConversationsResponse {
     const NAME: &'static str = "ListConversationsResponse";
@@ -2598,6 +2604,9 @@ pub struct ListMessagesRequest {
     /// One of these sort orders (AIP-132): create_time, create_time desc. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
     #[prost(string, tag = "5")]
     pub order_by: ::prost::alloc::string::String,
+    /// Whether the response says how many messages all pages have.
+    #[prost(bool, tag = "6")]
+    pub with_total_size: bool,
 }
 impl ::prost::Name for ListMessagesRequest {
     const NAME: &'static str = "ListMessagesRequest";
@@ -2618,6 +2627,9 @@ pub struct ListMessagesResponse {
     /// The token of the next page; empty on the last page.
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
+    /// How many messages all pages have; 0 unless the request has `with_total_size`.
+    #[prost(int32, tag = "3")]
+    pub total_size: i32,
 }
 impl ::prost::Name for ListMessagesResponse {
     const NAME: &'static str = "ListMessagesResponse";

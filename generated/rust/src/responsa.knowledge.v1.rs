@@ -1276,6 +1276,9 @@ pub struct ListDocumentsRequest {
     /// size_bytes, size_bytes desc. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
     #[prost(string, tag = "5")]
     pub order_by: ::prost::alloc::string::String,
+    /// Whether the response says how many documents all pages have.
+    #[prost(bool, tag = "6")]
+    pub with_total_size: bool,
 }
 impl ::prost::Name for ListDocumentsRequest {
     const NAME: &'static str = "ListDocumentsRequest";
@@ -1296,6 +1299,9 @@ pub struct ListDocumentsResponse {
     /// The token of the next page; empty on the last page.
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
+    /// How many documents all pages have; 0 unless the request has `with_total_size`.
+    #[prost(int32, tag = "3")]
+    pub total_size: i32,
 }
 impl ::prost::Name for ListDocumentsResponse {
     const NAME: &'static str = "ListDocumentsResponse";

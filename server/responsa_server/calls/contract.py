@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 from google.protobuf.message import Message
 
-from responsa.admin.v1 import admin_service_pb2, teacher_pb2
+from responsa.admin.v1 import admin_service_pb2, program_pb2, teacher_pb2
 from responsa.type.v1 import method_pb2
 from responsa_server.calls.call import caller
 from responsa_server.calls.chain import Calls, Method, methods_of
@@ -152,6 +152,11 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
                 ResourceTable(database, teachers.KIND, new_id),
             ),
             ProgramService(ResourceTable(database, programs.KIND, new_id)),
+            ResourceCalls(
+                program_pb2.AskedProgram,
+                admin_service_pb2.ListAskedProgramsResponse,
+                ResourceTable(database, programs.ASKED, new_id),
+            ),
             UserService(services, work),
             AllowanceService(services.limits, services.quotas),
             GrantService(PostgresServiceGrants(database, new_id), services.cache),

@@ -67,6 +67,7 @@ class Listing:
             order=order,
             after=self._after(rules, order, request.page_token),
             filters=parse_filter(rules, filter_text),
+            counts=getattr(request, "with_total_size", False),
         )
 
     def answer(
@@ -77,6 +78,7 @@ class Listing:
         fields = {
             items: [convert(item) for item in page.items],
             "next_page_token": self.token(page),
+            **({"total_size": page.total} if self.query.counts else {}),
             **others,
         }
         return cast("Callable[..., Response]", response)(**fields)

@@ -167,21 +167,24 @@ class ListQuery:
     """A page to fetch.
 
     limit: the maximum number of items, from 1 to 200. after: the position of the previous page's last item, or None for
-    the first page. filters: conditions that must all be true.
+    the first page. filters: conditions that must all be true. counts: whether the page says how many items all pages have.
     """
 
     limit: int
     order: Order
     after: Position | None = None
     filters: Sequence[Filter] = ()
+    counts: bool = False
 
 
 @dataclass(frozen=True)
 class Page(Generic[Item]):
-    """Items and, if more items follow, the position of the page's last item.
+    """Items and, if more items follow, the position of the page's last item. total: how many items all pages have; 0
+    unless the query counts them.
 
     The class has no slots, because `Page[X](…)` cannot create a frozen, slotted, generic dataclass before Python 3.12.
     """
 
     items: Sequence[Item]
     next_after: Position | None = None
+    total: int = 0

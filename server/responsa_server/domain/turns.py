@@ -649,10 +649,6 @@ class TurnStore(Protocol):
         """Return a page of the caller's turns. Raises InvalidRequest for an unknown field or an invalid value."""
         ...
 
-    async def count(self, caller: Principal, query: ListQuery) -> int:
-        """Return how many turns all pages of a list have. Raises the same errors."""
-        ...
-
     async def make_partitions(self, days_ahead: int) -> int:
         """Create the log's missing partitions for the next `days_ahead` days. Returns the number of new partitions."""
         ...

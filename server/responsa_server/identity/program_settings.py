@@ -24,8 +24,8 @@ class ProgramSettings(BaseModel, extra="forbid"):
         default="known",
         description=(
             "Which programs may register themselves (RFC 7591), under any name: those that send people back "
-            "to the loopback or to an address that Responsa knows, such as Cursor's (`known`), `any`, or "
-            "`none`. Connected programs stay when this changes."
+            "to the loopback or to an address that Responsa knows, such as Cursor's, or an owner has allowed on "
+            "the page (`known`), `any`, or `none`. Connected programs stay when this changes."
         ),
     )
     registration_days: int = Field(

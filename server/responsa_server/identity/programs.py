@@ -68,8 +68,8 @@ REDIRECTS: Final = (
     "scheme with a period, such as com.example.app:/back"
 )
 _KNOWN: Final = (
-    "an http address of 127.0.0.1, [::1] or localhost, or an address that this server knows; an administrator can "
-    'register the program, or set programs.dynamic_registration = "any"'
+    "an http address of 127.0.0.1, [::1] or localhost, or an address that this server knows; an owner of the "
+    "installation can allow it on the page (Administration, Programs)"
 )
 REGISTRATIONS_PER_HOUR: Final = 200
 REFUSED_PER_HOUR: Final = 20
@@ -110,6 +110,11 @@ class Metadata(BaseModel):
             return content
         fields = cast("dict[str, object]", content)
         return {name: value for name, value in fields.items() if value is not None}
+
+    def limited(self, redirect_uris: Sequence[str]) -> Metadata:
+        """The same with some of its addresses; without a name, the program is called by the host of the first."""
+        name = self.client_name or host_of(redirect_uris[0])
+        return self.model_copy(update={"client_name": name, "redirect_uris": redirect_uris})
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,13 +312,19 @@ class Programs:
 
         Raises InvalidRequest, and Exhausted (TOO_MANY_ATTEMPTS).
         """
-        now = int(self._clock())
+        now, offered = int(self._clock()), None
         try:
-            known = _KNOWN if self.settings.dynamic_registration == "known" else REDIRECTS
-            metadata = _metadata(body, self._is_registrable, known)
+            offered = _metadata(body)
+            usable = await self._registrable(offered.redirect_uris)
+            if not usable:
+                raise InvalidRequest.of_field("redirect_uris", "redirect_uri", f"must have {_KNOWN}")
         except InvalidRequest:
             await self._count("refused registration", REFUSED_PER_HOUR, origin)
+            if offered is not None:
+                asked = offered.limited(offered.redirect_uris)
+                await self._accounts.store.ask_for_redirects(asked.client_name, asked.redirect_uris)
             raise
+        metadata = offered.limited(usable)
         end = now + self.settings.registration_days * 86_400
         content = json.dumps([metadata.client_name, metadata.redirect_uris, end])
         client_id = _REGISTERED + self._secret.seal_flow(_SEALED_FOR, content.encode())
@@ -343,12 +354,12 @@ class Programs:
                     client_id, program.display_name, program.redirect_uris, vouched=True, program_id=identity
                 )
         if client_id.startswith(_REGISTERED) and self.settings.dynamic_registration != "none":
-            return self._self_registered(client_id)
+            return await self._self_registered(client_id)
         if document and self.settings.documents:
             return await self._read_document(caller, client_id)
         raise _unknown()
 
-    def _self_registered(self, client_id: str) -> Client:
+    async def _self_registered(self, client_id: str) -> Client:
         sealed = client_id.removeprefix(_REGISTERED)
         content = self._secret.unseal_flow(_SEALED_FOR, sealed) if len(client_id) <= MAX_CLIENT_ID else None
         if content is None:
@@ -358,13 +369,16 @@ class Programs:
             raise InvalidRequest.of_field(
                 "client_id", "client_id", "has expired; the program must register itself again"
             )
-        # The setting may have become narrower since.
-        return Client(client_id, name, [uri for uri in redirect_uris if self._is_registrable(uri)])
+        # What is allowed may have become narrower since.
+        return Client(client_id, name, await self._registrable(redirect_uris))
 
-    def _is_registrable(self, uri: str) -> bool:
-        """Whether a program that registers itself may send people back to this address."""
-        known = self.settings.dynamic_registration == "any" or uri in KNOWN_REDIRECTS
-        return is_redirect(uri) if known else _is_plain_loopback(uri)
+    async def _registrable(self, uris: Sequence[str]) -> Sequence[str]:
+        """Those of these addresses to which a program that registers itself may send people back."""
+        if self.settings.dynamic_registration == "any":
+            return uris
+        others = [uri for uri in uris if uri not in KNOWN_REDIRECTS and not _is_plain_loopback(uri)]
+        allowed = await self._accounts.store.allowed_redirects(others) if others else ()
+        return [uri for uri in uris if uri not in others or uri in allowed]
 
     async def documents_work(self) -> bool:
         """Whether documents of programs can be fetched: the settings name where they are, or this server reaches a
@@ -401,13 +415,14 @@ class Programs:
         if reply.status != 200 or not re.fullmatch(r"application/(.+\+)?json", reply.media_type):
             raise _unread("the address does not answer with JSON")
         try:
-            metadata = _metadata(reply.body, is_redirect)
+            metadata = _metadata(reply.body)
         except InvalidRequest as error:
             raise _unread(error.message) from error
         if metadata.client_id != client_id or metadata.token_endpoint_auth_method != "none":  # noqa: S105  no secret
             raise _unread(
                 "it must have its own address as client_id, and no secret (token_endpoint_auth_method: none)"
             )
+        metadata = metadata.limited(metadata.redirect_uris)
         client = Client(client_id, metadata.client_name, metadata.redirect_uris)
         self._documents.pop(client_id, None)
         while len(self._documents) >= _MOST_DOCUMENTS:
@@ -511,25 +526,21 @@ def _dotted(path: str) -> bool:
     return any(part in (".", "..") for part in path.lower().replace("%2e", ".").split("/"))
 
 
-def _metadata(body: bytes, is_usable: Callable[[str], bool], wanted: str = REDIRECTS) -> Metadata:
-    """Read what a program says of itself, without addresses that cannot be used. wanted: which can. Raises InvalidRequest."""
+def _metadata(body: bytes) -> Metadata:
+    """Read what a program says of itself, without addresses that cannot be used. Raises InvalidRequest."""
     try:
         metadata = Metadata.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         path = ".".join(str(part) for part in first["loc"])
         raise InvalidRequest.of_field(path or "body", first["type"], first["msg"]) from None
-    usable = [uri for uri in metadata.redirect_uris if len(uri) <= MAX_URI and is_usable(uri)]
+    usable = [uri for uri in metadata.redirect_uris if len(uri) <= MAX_URI and is_redirect(uri)]
     if not usable:
-        raise InvalidRequest.of_field(
-            "redirect_uris",
-            "redirect_uri",
-            f"must have {wanted}",
-        )
+        raise InvalidRequest.of_field("redirect_uris", "redirect_uri", f"must have {REDIRECTS}")
     name = plain_name(metadata.client_name)
     if name is None:
         raise InvalidRequest.of_field("client_name", "marks", ODD_MARKS)
-    return metadata.model_copy(update={"client_name": name or host_of(usable[0]), "redirect_uris": usable})
+    return metadata.model_copy(update={"client_name": name, "redirect_uris": usable})
 
 
 def _reply(redirect_uri: str, state: str, base: str, parameters: Mapping[str, str]) -> str:

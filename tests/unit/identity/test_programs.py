@@ -102,11 +102,18 @@ class Attempts:
     def __init__(self) -> None:
         self.store = self
         self.counts = Counter[bytes]()
+        self.asked = dict[str, list[str]]()
 
     async def count_attempt(self, subjects: Sequence[tuple[bytes, int]], _: float) -> float | None:
         ((subject, limit),) = subjects
         self.counts[subject] += 1
         return None if self.counts[subject] * 100 <= limit else 60.0
+
+    async def allowed_redirects(self, _: Sequence[str]) -> Sequence[str]:
+        return ()
+
+    async def ask_for_redirects(self, name: str, uris: Sequence[str]) -> None:
+        self.asked[name] = list(uris)
 
 
 async def test_a_registration_expires_and_few_are_made_from_one_address() -> None:
@@ -131,7 +138,7 @@ async def test_a_registration_expires_and_few_are_made_from_one_address() -> Non
             InvalidRequest, programs.ask(WHO, {**request, "client_id": written}, "https://answers.example")
         )
     other = Programs(cast("Any", None), cast("Any", None), Secret(b"y" * 32), settings)
-    for foreign in (other, Programs(cast("Any", None), cast("Any", None), secret, ProgramSettings())):
+    for foreign in (other, Programs(cast("Any", Attempts()), cast("Any", None), secret, ProgramSettings())):
         await raises(InvalidRequest, foreign.ask(WHO, request, "https://answers.example"))
     now[0] += 86_401
     await raises(InvalidRequest, programs.ask(WHO, request, "https://answers.example"), "has expired")
@@ -146,8 +153,10 @@ async def test_tries_that_are_refused_stop_no_registration() -> None:
     evil = json.dumps({"redirect_uris": ["com.evil.app:/back"]}).encode()
     refused = await raises(Exhausted, programs.register(evil, caller))
     assert "ask an administrator" in refused.message
+    assert not attempts.asked, "who tries too often fills no list"
     good = ["http://127.0.0.1/back"]
     metadata, _ = await programs.register(json.dumps({"redirect_uris": good}).encode(), caller)
     assert metadata.redirect_uris == good
     refused = await raises(InvalidRequest, programs.register(evil, Origin("")))
     assert "a scheme" not in refused.message, "what this mode refuses is not offered"
+    assert attempts.asked == {"com.evil.app:": ["com.evil.app:/back"]}

@@ -10,7 +10,7 @@ import { viewFragment } from "../widgets/views.js";
 import type { MattersHooks } from "../operators/matters.js";
 import type { UsersHooks } from "./useracts.js";
 
-/** Each row is a tab. The browser loads the code of a tab when the tab is first shown. Owners of the installation alone see the model and the tenants. */
+/** Each row is a tab. The browser loads the code of a tab when the tab is first shown. Owners of the installation alone see the model, the programs and the tenants. */
 export function administrationView(api: Pick<Api, "admin" | "auth" | "chat" | "knowledge" | "operations">, hooks: UsersHooks & MattersHooks & { readonly me: User }): TabbedView {
   const people = new People(api);
   const owns = hooks.me.ownsInstallation;
@@ -18,6 +18,7 @@ export function administrationView(api: Pick<Api, "admin" | "auth" | "chat" | "k
   const model: PartRow = ["model", t("model"), lazily(async () => (await import("./model.js")).modelView(api, hooks.me, hooks.say))];
   const agents: PartRow = ["agents", t("agents"), lazily(async () => new (await import("../operators/agents.js")).AgentsView(api, hooks.me, hooks.say))];
   const inbox: PartRow = ["inbox", t("inbox"), lazily(async () => new (await import("../operators/inbox.js")).InboxView(api, await matters(), hooks.me, hooks.say))];
+  const programs: PartRow = ["programs", t("programs"), lazily(async () => (await import("./programs.js")).programsView(api, hooks.say))];
   const tenants: PartRow = ["tenants", t("tenants"), lazily(async () => (await import("./tenants.js")).tenantsView(api, hooks.me, hooks.say))];
   const groups: readonly [PartGroup, ...PartGroup[]] = [
     ["people", t("people"), [
@@ -33,7 +34,7 @@ export function administrationView(api: Pick<Api, "admin" | "auth" | "chat" | "k
       ["overview", t("overview"), lazily(async () => new (await import("../operators/overview.js")).OverviewView(api, await matters()))],
       ["keys", t("apiKeys"), lazily(async () => (await import("../account/keys.js")).tenantKeysView(api, people, hooks.me, hooks.say))],
       ["audit", t("auditLog"), lazily(async () => new (await import("./audit.js")).AuditView(api, people))],
-      ...(owns ? [tenants] : []),
+      ...(owns ? [programs, tenants] : []),
     ]],
   ];
   const view = new TabbedView("administration", t("administration"), groups, lazily(async () => (await import("./firststeps.js")).firstSteps(api, owns)));

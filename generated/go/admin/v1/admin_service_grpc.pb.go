@@ -32,6 +32,9 @@ const (
 	AdminService_CreateProgram_FullMethodName             = "/responsa.admin.v1.AdminService/CreateProgram"
 	AdminService_ListPrograms_FullMethodName              = "/responsa.admin.v1.AdminService/ListPrograms"
 	AdminService_DeleteProgram_FullMethodName             = "/responsa.admin.v1.AdminService/DeleteProgram"
+	AdminService_ListAskedPrograms_FullMethodName         = "/responsa.admin.v1.AdminService/ListAskedPrograms"
+	AdminService_UpdateAskedProgram_FullMethodName        = "/responsa.admin.v1.AdminService/UpdateAskedProgram"
+	AdminService_DeleteAskedProgram_FullMethodName        = "/responsa.admin.v1.AdminService/DeleteAskedProgram"
 	AdminService_CreateSource_FullMethodName              = "/responsa.admin.v1.AdminService/CreateSource"
 	AdminService_GetSource_FullMethodName                 = "/responsa.admin.v1.AdminService/GetSource"
 	AdminService_ListSources_FullMethodName               = "/responsa.admin.v1.AdminService/ListSources"
@@ -140,6 +143,16 @@ type AdminServiceClient interface {
 	ListPrograms(ctx context.Context, in *ListProgramsRequest, opts ...grpc.CallOption) (*ListProgramsResponse, error)
 	// DeleteProgram deletes a registered program, and with it the sessions of all who have connected it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
 	DeleteProgram(ctx context.Context, in *DeleteProgramRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that an owner has allowed, and the 100 that
+	// were last asked for. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+	ListAskedPrograms(ctx context.Context, in *ListAskedProgramsRequest, opts ...grpc.CallOption) (*ListAskedProgramsResponse, error)
+	// UpdateAskedProgram changes whether programs that register themselves may send people back to an address (`allowed`), at once and on all servers, while
+	// `programs.dynamic_registration` is `known`. Connected programs stay if the address is allowed no more. Only owners of the installation may make this call. Errors:
+	// ROLE_REQUIRED, RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+	UpdateAskedProgram(ctx context.Context, in *UpdateAskedProgramRequest, opts ...grpc.CallOption) (*AskedProgram, error)
+	// DeleteAskedProgram deletes an address, which is then allowed no more. It appears again when a program asks for it. Only owners of the installation may make this call.
+	// Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+	DeleteAskedProgram(ctx context.Context, in *DeleteAskedProgramRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// CreateSource creates a source with a mapping or a folder. Of a folder, the names of the files are read first. Errors: INVALID_FIELD (the mapping has mistakes; the error has
 	// one violation, with a line, for each of the first 16; or the folder cannot be read, and the violation names the field of the folder to correct), RESOURCE_NOT_FOUND (the
 	// collection does not exist, or the connection does not exist or is not granted to the tenant), RESOURCE_ALREADY_EXISTS.
@@ -503,6 +516,36 @@ func (c *adminServiceClient) DeleteProgram(ctx context.Context, in *DeleteProgra
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(emptypb.Empty)
 	err := c.cc.Invoke(ctx, AdminService_DeleteProgram_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListAskedPrograms(ctx context.Context, in *ListAskedProgramsRequest, opts ...grpc.CallOption) (*ListAskedProgramsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAskedProgramsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListAskedPrograms_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UpdateAskedProgram(ctx context.Context, in *UpdateAskedProgramRequest, opts ...grpc.CallOption) (*AskedProgram, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AskedProgram)
+	err := c.cc.Invoke(ctx, AdminService_UpdateAskedProgram_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeleteAskedProgram(ctx context.Context, in *DeleteAskedProgramRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, AdminService_DeleteAskedProgram_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -1317,6 +1360,16 @@ type AdminServiceServer interface {
 	ListPrograms(context.Context, *ListProgramsRequest) (*ListProgramsResponse, error)
 	// DeleteProgram deletes a registered program, and with it the sessions of all who have connected it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
 	DeleteProgram(context.Context, *DeleteProgramRequest) (*emptypb.Empty, error)
+	// ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that an owner has allowed, and the 100 that
+	// were last asked for. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+	ListAskedPrograms(context.Context, *ListAskedProgramsRequest) (*ListAskedProgramsResponse, error)
+	// UpdateAskedProgram changes whether programs that register themselves may send people back to an address (`allowed`), at once and on all servers, while
+	// `programs.dynamic_registration` is `known`. Connected programs stay if the address is allowed no more. Only owners of the installation may make this call. Errors:
+	// ROLE_REQUIRED, RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+	UpdateAskedProgram(context.Context, *UpdateAskedProgramRequest) (*AskedProgram, error)
+	// DeleteAskedProgram deletes an address, which is then allowed no more. It appears again when a program asks for it. Only owners of the installation may make this call.
+	// Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+	DeleteAskedProgram(context.Context, *DeleteAskedProgramRequest) (*emptypb.Empty, error)
 	// CreateSource creates a source with a mapping or a folder. Of a folder, the names of the files are read first. Errors: INVALID_FIELD (the mapping has mistakes; the error has
 	// one violation, with a line, for each of the first 16; or the folder cannot be read, and the violation names the field of the folder to correct), RESOURCE_NOT_FOUND (the
 	// collection does not exist, or the connection does not exist or is not granted to the tenant), RESOURCE_ALREADY_EXISTS.
@@ -1622,6 +1675,15 @@ func (UnimplementedAdminServiceServer) ListPrograms(context.Context, *ListProgra
 }
 func (UnimplementedAdminServiceServer) DeleteProgram(context.Context, *DeleteProgramRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteProgram not implemented")
+}
+func (UnimplementedAdminServiceServer) ListAskedPrograms(context.Context, *ListAskedProgramsRequest) (*ListAskedProgramsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAskedPrograms not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdateAskedProgram(context.Context, *UpdateAskedProgramRequest) (*AskedProgram, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateAskedProgram not implemented")
+}
+func (UnimplementedAdminServiceServer) DeleteAskedProgram(context.Context, *DeleteAskedProgramRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteAskedProgram not implemented")
 }
 func (UnimplementedAdminServiceServer) CreateSource(context.Context, *CreateSourceRequest) (*Source, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateSource not implemented")
@@ -2036,6 +2098,60 @@ func _AdminService_DeleteProgram_Handler(srv interface{}, ctx context.Context, d
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).DeleteProgram(ctx, req.(*DeleteProgramRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListAskedPrograms_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAskedProgramsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListAskedPrograms(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListAskedPrograms_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListAskedPrograms(ctx, req.(*ListAskedProgramsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UpdateAskedProgram_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateAskedProgramRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdateAskedProgram(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdateAskedProgram_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdateAskedProgram(ctx, req.(*UpdateAskedProgramRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeleteAskedProgram_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteAskedProgramRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeleteAskedProgram(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeleteAskedProgram_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeleteAskedProgram(ctx, req.(*DeleteAskedProgramRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -3486,6 +3602,18 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteProgram",
 			Handler:    _AdminService_DeleteProgram_Handler,
+		},
+		{
+			MethodName: "ListAskedPrograms",
+			Handler:    _AdminService_ListAskedPrograms_Handler,
+		},
+		{
+			MethodName: "UpdateAskedProgram",
+			Handler:    _AdminService_UpdateAskedProgram_Handler,
+		},
+		{
+			MethodName: "DeleteAskedProgram",
+			Handler:    _AdminService_DeleteAskedProgram_Handler,
 		},
 		{
 			MethodName: "CreateSource",

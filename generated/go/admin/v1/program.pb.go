@@ -115,6 +115,106 @@ func (x *Program) GetDocumentUri() string {
 	return ""
 }
 
+// AskedProgram is an address to which a program that wanted to register itself would send people back, and for which it was refused, with what the program says of itself.
+type AskedProgram struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `askedPrograms/{uuid}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What the program called itself when it last asked, or the host of the address. Anyone can choose it.
+	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// The address.
+	RedirectUri string `protobuf:"bytes,3,opt,name=redirect_uri,json=redirectUri,proto3" json:"redirect_uri,omitempty"`
+	// Whether programs that register themselves may send people back to it.
+	Allowed bool `protobuf:"varint,4,opt,name=allowed,proto3" json:"allowed,omitempty"`
+	// When a program last asked for it and was refused.
+	AskTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=ask_time,json=askTime,proto3" json:"ask_time,omitempty"`
+	// When a program first asked for it.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// A value that changes with every change of `allowed`. A change or delete with an old etag fails with ETAG_MISMATCH.
+	Etag          string `protobuf:"bytes,7,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AskedProgram) Reset() {
+	*x = AskedProgram{}
+	mi := &file_responsa_admin_v1_program_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AskedProgram) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AskedProgram) ProtoMessage() {}
+
+func (x *AskedProgram) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_program_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AskedProgram.ProtoReflect.Descriptor instead.
+func (*AskedProgram) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_program_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *AskedProgram) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AskedProgram) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
+func (x *AskedProgram) GetRedirectUri() string {
+	if x != nil {
+		return x.RedirectUri
+	}
+	return ""
+}
+
+func (x *AskedProgram) GetAllowed() bool {
+	if x != nil {
+		return x.Allowed
+	}
+	return false
+}
+
+func (x *AskedProgram) GetAskTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AskTime
+	}
+	return nil
+}
+
+func (x *AskedProgram) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *AskedProgram) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
 var File_responsa_admin_v1_program_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_program_proto_rawDesc = "" +
@@ -129,7 +229,17 @@ const file_responsa_admin_v1_program_proto_rawDesc = "" +
 	"createTime\x12\x1f\n" +
 	"\x04etag\x18\x05 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\x12/\n" +
 	"\fdocument_uri\x18\x06 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\vdocumentUri:H\xeaAE\n" +
-	"\x1cresponsa.example.org/Program\x12\x12programs/{program}*\bprograms2\aprogramb\x06proto3"
+	"\x1cresponsa.example.org/Program\x12\x12programs/{program}*\bprograms2\aprogram\"\x9f\x03\n" +
+	"\fAskedProgram\x12\x18\n" +
+	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12'\n" +
+	"\fdisplay_name\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\vdisplayName\x12'\n" +
+	"\fredirect_uri\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\vredirectUri\x12\x1e\n" +
+	"\aallowed\x18\x04 \x01(\bB\x04\xe2A\x01\x01R\aallowed\x12;\n" +
+	"\bask_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\aaskTime\x12A\n" +
+	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
+	"createTime\x12\x1f\n" +
+	"\x04etag\x18\a \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag:b\xeaA_\n" +
+	"!responsa.example.org/AskedProgram\x12\x1daskedPrograms/{asked_program}*\raskedPrograms2\faskedProgramb\x06proto3"
 
 var (
 	file_responsa_admin_v1_program_proto_rawDescOnce sync.Once
@@ -143,18 +253,21 @@ func file_responsa_admin_v1_program_proto_rawDescGZIP() []byte {
 	return file_responsa_admin_v1_program_proto_rawDescData
 }
 
-var file_responsa_admin_v1_program_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_responsa_admin_v1_program_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_responsa_admin_v1_program_proto_goTypes = []any{
 	(*Program)(nil),               // 0: responsa.admin.v1.Program
-	(*timestamppb.Timestamp)(nil), // 1: google.protobuf.Timestamp
+	(*AskedProgram)(nil),          // 1: responsa.admin.v1.AskedProgram
+	(*timestamppb.Timestamp)(nil), // 2: google.protobuf.Timestamp
 }
 var file_responsa_admin_v1_program_proto_depIdxs = []int32{
-	1, // 0: responsa.admin.v1.Program.create_time:type_name -> google.protobuf.Timestamp
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	2, // 0: responsa.admin.v1.Program.create_time:type_name -> google.protobuf.Timestamp
+	2, // 1: responsa.admin.v1.AskedProgram.ask_time:type_name -> google.protobuf.Timestamp
+	2, // 2: responsa.admin.v1.AskedProgram.create_time:type_name -> google.protobuf.Timestamp
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_responsa_admin_v1_program_proto_init() }
@@ -168,7 +281,7 @@ func file_responsa_admin_v1_program_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_admin_v1_program_proto_rawDesc), len(file_responsa_admin_v1_program_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   1,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

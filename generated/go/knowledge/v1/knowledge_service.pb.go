@@ -1085,7 +1085,9 @@ type ListDocumentsRequest struct {
 	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
 	// One of these sort orders (AIP-132): source_key, source_key desc, create_time, create_time desc, update_time, update_time desc, title, title desc,
 	// size_bytes, size_bytes desc. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
-	OrderBy       string `protobuf:"bytes,5,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	OrderBy string `protobuf:"bytes,5,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	// Whether the response says how many documents all pages have.
+	WithTotalSize bool `protobuf:"varint,6,opt,name=with_total_size,json=withTotalSize,proto3" json:"with_total_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1155,6 +1157,13 @@ func (x *ListDocumentsRequest) GetOrderBy() string {
 	return ""
 }
 
+func (x *ListDocumentsRequest) GetWithTotalSize() bool {
+	if x != nil {
+		return x.WithTotalSize
+	}
+	return false
+}
+
 // ListDocumentsResponse is one page of documents.
 type ListDocumentsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1162,6 +1171,8 @@ type ListDocumentsResponse struct {
 	Documents []*Document `protobuf:"bytes,1,rep,name=documents,proto3" json:"documents,omitempty"`
 	// The token of the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// How many documents all pages have; 0 unless the request has `with_total_size`.
+	TotalSize     int32 `protobuf:"varint,3,opt,name=total_size,json=totalSize,proto3" json:"total_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1208,6 +1219,13 @@ func (x *ListDocumentsResponse) GetNextPageToken() string {
 		return x.NextPageToken
 	}
 	return ""
+}
+
+func (x *ListDocumentsResponse) GetTotalSize() int32 {
+	if x != nil {
+		return x.TotalSize
+	}
+	return 0
 }
 
 // UpdateDocumentRequest names a document and its new values.
@@ -2934,7 +2952,7 @@ const file_responsa_knowledge_v1_knowledge_service_proto_rawDesc = "" +
 	"request_id\x18\x03 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\xa0\x01\n" +
 	"\x12GetDocumentRequest\x12\x89\x01\n" +
 	"\x04name\x18\x01 \x01(\tBu\xe2A\x01\x02\xfaA\x1f\n" +
-	"\x1dresponsa.example.org/Document\xbaHLrJ2H^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xbd\x02\n" +
+	"\x1dresponsa.example.org/Document\xbaHLrJ2H^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xeb\x02\n" +
 	"\x14ListDocumentsRequest\x12l\n" +
 	"\x06parent\x18\x01 \x01(\tBT\xe2A\x01\x02\xfaA!\n" +
 	"\x1fresponsa.example.org/Collection\xbaH)r'2%^collections/[a-z0-9][a-z0-9-]{0,62}$R\x06parent\x12-\n" +
@@ -2942,12 +2960,15 @@ const file_responsa_knowledge_v1_knowledge_service_proto_rawDesc = "" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\tpageToken\x12$\n" +
 	"\x06filter\x18\x04 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80 R\x06filter\x12'\n" +
-	"\border_by\x18\x05 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x01R\aorderByB\f\n" +
+	"\border_by\x18\x05 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x01R\aorderBy\x12,\n" +
+	"\x0fwith_total_size\x18\x06 \x01(\bB\x04\xe2A\x01\x01R\rwithTotalSizeB\f\n" +
 	"\n" +
-	"_page_size\"~\n" +
+	"_page_size\"\x9d\x01\n" +
 	"\x15ListDocumentsResponse\x12=\n" +
 	"\tdocuments\x18\x01 \x03(\v2\x1f.responsa.knowledge.v1.DocumentR\tdocuments\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xca\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1d\n" +
+	"\n" +
+	"total_size\x18\x03 \x01(\x05R\ttotalSize\"\xca\x02\n" +
 	"\x15UpdateDocumentRequest\x12\xed\x01\n" +
 	"\bdocument\x18\x01 \x01(\v2\x1f.responsa.knowledge.v1.DocumentB\xaf\x01\xe2A\x01\x02\xbaH\xa7\x01\xba\x01\xa0\x01\n" +
 	"\rdocument.name\x120must be the name of a document, documents/{uuid}\x1a]this.name.matches('^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$')\xc8\x01\x01R\bdocument\x12A\n" +

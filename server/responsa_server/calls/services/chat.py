@@ -117,8 +117,7 @@ class ChatService:
     async def ListTurns(self, request: pb.ListTurnsRequest) -> pb.ListTurnsResponse:
         asked = Listing(lists.TURNS, caller(), request)
         page = await self._turns.store.list(caller(), asked.query)
-        total = await self._turns.store.count(caller(), asked.query) if request.with_total_size else 0
-        return asked.answer(pb.ListTurnsResponse, page, chat.turn, total_size=total)
+        return asked.answer(pb.ListTurnsResponse, page, chat.turn)
 
     async def CreateConversation(
         self, request: pb.CreateConversationRequest

@@ -107,6 +107,20 @@ class PostgresAccountStore:
             return refused.wait
         return None
 
+    async def ask_for_redirects(self, name: str, uris: Sequence[str]) -> None:
+        """Show owners of the installation the addresses that a program asked for, with its name."""
+        await self._ask("ask_for_redirects", {"name": name, "uris": list(uris)})
+
+    async def allowed_redirects(self, uris: Sequence[str]) -> Sequence[str]:
+        """Those of these addresses that owners of the installation have allowed."""
+        return await self._ask("allowed_redirects", {"uris": list(uris)})
+
+    @shielded
+    async def _ask(self, query: str, values: Mapping[str, object]) -> Any:
+        async with self._database.no_tenant() as connection:
+            row = await self._one(connection, query, values)
+        return row and row[0]
+
     @shielded
     async def forgive_attempt(self, cleared: bytes, reduced: Sequence[bytes]) -> None:
         """An attempt succeeded: forget the failures of one subject, and uncount this attempt for the others."""

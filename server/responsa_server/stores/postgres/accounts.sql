@@ -15,6 +15,12 @@ ON CONFLICT (subject) DO UPDATE SET
     end_time = CASE WHEN a.end_time <= now() THEN excluded.end_time ELSE a.end_time END
 RETURNING failures > %(limit)s AS exceeded, extract(epoch FROM end_time - now())::float8 AS seconds
 
+-- name: ask_for_redirects
+SELECT responsa.ask_for_redirects(%(name)s, %(uris)s)
+
+-- name: allowed_redirects
+SELECT coalesce(array_agg(uri), '{}') FROM responsa.allowed_redirects(%(uris)s) AS uri
+
 -- name: find_tenant
 SELECT 1 FROM responsa.tenant WHERE id = %(tenant_id)s
 

@@ -255,9 +255,11 @@ class PostgresConversationStore:
         async with self._database.reading(caller) as connection:
             await self._get(connection, caller, identity)
             values = {**_caller(caller), "conversation": identity}
-            rows = await _MESSAGES.rows(connection, self._queries["list_messages"], query, values)
-            messages = await self._messages(connection, caller, rows)
-        return _MESSAGES.page(messages, query)
+            text = self._queries["list_messages"]
+            messages = await self._messages(
+                connection, caller, await _MESSAGES.rows(connection, text, query, values)
+            )
+            return _MESSAGES.page(messages, query, await _MESSAGES.total(connection, text, query, values))
 
     @shielded
     async def message(self, caller: Principal, identity: UUID) -> Message:

@@ -13,6 +13,7 @@ size of the page, so that an extra row shows that more items follow.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Generic, LiteralString, NamedTuple, TypeVar, cast
 
 from psycopg import sql
@@ -84,14 +85,28 @@ class SqlList(Generic[Item]):
         item: Callable[[Mapping[str, Any]], Item],
     ) -> Page[Item]:
         """Run a named query as `rows` does, and make a page of its items. item: makes an item from a row."""
-        return self.page([item(row) for row in await self.rows(connection, text, query, values)], query)
+        items = [item(row) for row in await self.rows(connection, text, query, values)]
+        return self.page(items, query, await self.total(connection, text, query, values))
 
-    def page(self, items: Sequence[Item], query: ListQuery) -> Page[Item]:
+    async def total(
+        self, connection: Connection, text: LiteralString, query: ListQuery, values: Mapping[str, object]
+    ) -> int:
+        """How many items all pages of a named query have; 0 if the query does not count them."""
+        if not query.counts:
+            return 0
+        where, order, params = self.compile(replace(query, after=None))
+        listed = sql.SQL(text.removesuffix(";")).format(where=where, order=order)
+        counted = sql.SQL("SELECT count(*) FROM ({}) AS listed").format(listed)
+        cursor = await connection.execute(counted, {**params, **values, "limit": None})
+        (total,) = await cursor.fetchone() or (0,)
+        return total
+
+    def page(self, items: Sequence[Item], query: ListQuery, total: int = 0) -> Page[Item]:
         """Make a page from the items of a query, without the extra item."""
         if len(items) <= query.limit:
-            return Page(items)
+            return Page(items, total=total)
         shown = items[: query.limit]
-        return Page(shown, self._position(shown[-1], query.order.field))
+        return Page(shown, self._position(shown[-1], query.order.field), total)
 
     def compile(self, query: ListQuery) -> Compiled:
         """Compile a list call to the parts of a statement. Raises KeyError for a field that the list does not have."""

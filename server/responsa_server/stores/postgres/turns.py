@@ -422,18 +422,11 @@ class PostgresTurnStore(TurnLog):
     @shielded
     async def list(self, caller: Principal, query: ListQuery) -> Page[Turn]:
         async with self._database.reading(caller) as connection:
-            rows = await _LIST.rows(connection, self._queries["list_turns"], query, caller_parameters(caller))
+            text, values = self._queries["list_turns"], caller_parameters(caller)
+            rows = await _LIST.rows(connection, text, query, values)
+            total = await _LIST.total(connection, text, query, values)
             withheld = await find_withheld(connection, self._queries["withheld"], [row["id"] for row in rows])
-        return _LIST.page([turn_of(row, self._codec, withheld) for row in rows], query)
-
-    @shielded
-    async def count(self, caller: Principal, query: ListQuery) -> int:
-        async with self._database.reading(caller) as connection:
-            whole = replace(query, after=None)
-            (row,) = await _LIST.rows(
-                connection, self._queries["count_turns"], whole, caller_parameters(caller)
-            )
-        return int(row["count"])
+        return _LIST.page([turn_of(row, self._codec, withheld) for row in rows], query, total)
 
     @shielded
     async def make_partitions(self, days_ahead: int) -> int:

@@ -144,9 +144,6 @@ FROM responsa.turn AS t, LATERAL (
 ) AS s
 WHERE t.tenant_id = %(tenant)s AND (t.user_id = %(user)s OR NOT %(owner_only)s) AND t.id = %(turn)s;
 
--- name: count_turns
-SELECT count(*) FROM responsa.turn WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND {where};
-
 -- name: list_turns
 SELECT t.id, t.tenant_id, t.user_id, t.conversation_id, t.request_id, t.request, t.agent_version, t.state, t.epoch,
     t.last_seq, t.terminal, t.create_time,

@@ -132,9 +132,17 @@ class Mcp:
         async def receive() -> Message:
             return pending.pop() if pending else await request.receive()
 
-        from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+        from mcp_types.jsonrpc import UNSUPPORTED_PROTOCOL_VERSION
+        from mcp_types.version import KNOWN_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 
         version = request.headers.get(_VERSION, "")
+        params = getattr(message, "params", None) or {}
+        # The SDK names the versions only to a host that states its own in the message, too.
+        if version not in ("", *KNOWN_PROTOCOL_VERSIONS) and "_meta" not in params:
+            why = f"its mcp-protocol-version must be one of {', '.join(KNOWN_PROTOCOL_VERSIONS)}"
+            refused = refuse_unreadable(why, UNSUPPORTED_PROTOCOL_VERSION)
+            refused.request_id = getattr(message, "id", None)
+            raise refused
         if version in MODERN_PROTOCOL_VERSIONS and (session.id or method == "initialize"):
             # The host has begun with a handshake, so it speaks an earlier version, whatever its header says.
             pairs = [pair for pair in request.scope["headers"] if pair[0] != _VERSION.encode()]

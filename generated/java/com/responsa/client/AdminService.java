@@ -4,6 +4,7 @@ package com.responsa.client;
 import com.google.longrunning.Operation;
 import com.google.protobuf.Empty;
 import com.responsa.admin.v1.AddGroupMembersRequest;
+import com.responsa.admin.v1.AskedProgram;
 import com.responsa.admin.v1.CreateAgentVersionRequest;
 import com.responsa.admin.v1.CreateExperimentRequest;
 import com.responsa.admin.v1.CreateGroupRequest;
@@ -16,6 +17,7 @@ import com.responsa.admin.v1.CreateTeacherRequest;
 import com.responsa.admin.v1.CreateTenantRequest;
 import com.responsa.admin.v1.CreateTenantResponse;
 import com.responsa.admin.v1.CreateUserRequest;
+import com.responsa.admin.v1.DeleteAskedProgramRequest;
 import com.responsa.admin.v1.DeleteGroupRequest;
 import com.responsa.admin.v1.DeleteProgramRequest;
 import com.responsa.admin.v1.DeleteServiceGrantRequest;
@@ -54,6 +56,8 @@ import com.responsa.admin.v1.InviteTenantAdministratorRequest;
 import com.responsa.admin.v1.InviteTenantAdministratorResponse;
 import com.responsa.admin.v1.ListAgentVersionsRequest;
 import com.responsa.admin.v1.ListAgentVersionsResponse;
+import com.responsa.admin.v1.ListAskedProgramsRequest;
+import com.responsa.admin.v1.ListAskedProgramsResponse;
 import com.responsa.admin.v1.ListAuditEventsRequest;
 import com.responsa.admin.v1.ListAuditEventsResponse;
 import com.responsa.admin.v1.ListConnectionsRequest;
@@ -128,6 +132,7 @@ import com.responsa.admin.v1.Tenant;
 import com.responsa.admin.v1.TestModelRequest;
 import com.responsa.admin.v1.TestModelResponse;
 import com.responsa.admin.v1.UpdateAgentRequest;
+import com.responsa.admin.v1.UpdateAskedProgramRequest;
 import com.responsa.admin.v1.UpdateGroupRequest;
 import com.responsa.admin.v1.UpdateInsightSettingsRequest;
 import com.responsa.admin.v1.UpdateQuestionPatternRequest;
@@ -179,6 +184,15 @@ public final class AdminService {
     static final MethodDescriptor<DeleteProgramRequest, Empty> DELETE_PROGRAM = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/DeleteProgram",
             DeleteProgramRequest.getDefaultInstance(), Empty.getDefaultInstance());
+    static final MethodDescriptor<ListAskedProgramsRequest, ListAskedProgramsResponse> LIST_ASKED_PROGRAMS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/ListAskedPrograms",
+            ListAskedProgramsRequest.getDefaultInstance(), ListAskedProgramsResponse.getDefaultInstance());
+    static final MethodDescriptor<UpdateAskedProgramRequest, AskedProgram> UPDATE_ASKED_PROGRAM = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/UpdateAskedProgram",
+            UpdateAskedProgramRequest.getDefaultInstance(), AskedProgram.getDefaultInstance());
+    static final MethodDescriptor<DeleteAskedProgramRequest, Empty> DELETE_ASKED_PROGRAM = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/DeleteAskedProgram",
+            DeleteAskedProgramRequest.getDefaultInstance(), Empty.getDefaultInstance());
     static final MethodDescriptor<CreateSourceRequest, Source> CREATE_SOURCE = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/CreateSource",
             CreateSourceRequest.getDefaultInstance(), Source.getDefaultInstance());
@@ -506,6 +520,37 @@ public final class AdminService {
      */
     public void deleteProgram(DeleteProgramRequest request) {
         calls.unary(DELETE_PROGRAM, request, false, timeout);
+    }
+
+    /**
+     * ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that
+     * an owner has allowed, and the 100 that were last asked for. Only owners of the installation may make this call.
+     *
+     * <p>Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+     */
+    public ListAskedProgramsResponse listAskedPrograms(ListAskedProgramsRequest request) {
+        return calls.unary(LIST_ASKED_PROGRAMS, request, true, timeout);
+    }
+
+    /**
+     * UpdateAskedProgram changes whether programs that register themselves may send people back to an address ({@code allowed}), at once
+     * and on all servers, while {@code programs.dynamic_registration} is {@code known}. Connected programs stay if the address is
+     * allowed no more. Only owners of the installation may make this call.
+     *
+     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+     */
+    public AskedProgram updateAskedProgram(UpdateAskedProgramRequest request) {
+        return calls.unary(UPDATE_ASKED_PROGRAM, request, !Calls.hasEtag(request), timeout);
+    }
+
+    /**
+     * DeleteAskedProgram deletes an address, which is then allowed no more. It appears again when a program asks for it. Only owners of
+     * the installation may make this call.
+     *
+     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+     */
+    public void deleteAskedProgram(DeleteAskedProgramRequest request) {
+        calls.unary(DELETE_ASKED_PROGRAM, request, false, timeout);
     }
 
     /**

@@ -100,6 +100,21 @@ class AdminServiceStub:
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteProgramRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.ListAskedPrograms = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/ListAskedPrograms',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListAskedProgramsRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListAskedProgramsResponse.FromString,
+                _registered_method=True)
+        self.UpdateAskedProgram = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/UpdateAskedProgram',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateAskedProgramRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_program__pb2.AskedProgram.FromString,
+                _registered_method=True)
+        self.DeleteAskedProgram = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/DeleteAskedProgram',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteAskedProgramRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.CreateSource = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/CreateSource',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateSourceRequest.SerializeToString,
@@ -558,6 +573,31 @@ class AdminServiceServicer:
 
     def DeleteProgram(self, request, context):
         """DeleteProgram deletes a registered program, and with it the sessions of all who have connected it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAskedPrograms(self, request, context):
+        """ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that an owner has allowed, and the 100 that
+        were last asked for. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateAskedProgram(self, request, context):
+        """UpdateAskedProgram changes whether programs that register themselves may send people back to an address (`allowed`), at once and on all servers, while
+        `programs.dynamic_registration` is `known`. Connected programs stay if the address is allowed no more. Only owners of the installation may make this call. Errors:
+        ROLE_REQUIRED, RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteAskedProgram(self, request, context):
+        """DeleteAskedProgram deletes an address, which is then allowed no more. It appears again when a program asks for it. Only owners of the installation may make this call.
+        Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, ETAG_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1270,6 +1310,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteProgramRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
+            'ListAskedPrograms': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAskedPrograms,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListAskedProgramsRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListAskedProgramsResponse.SerializeToString,
+            ),
+            'UpdateAskedProgram': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateAskedProgram,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateAskedProgramRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_program__pb2.AskedProgram.SerializeToString,
+            ),
+            'DeleteAskedProgram': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteAskedProgram,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteAskedProgramRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
             'CreateSource': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateSource,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateSourceRequest.FromString,
@@ -1905,6 +1960,87 @@ class AdminService:
             target,
             '/responsa.admin.v1.AdminService/DeleteProgram',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteProgramRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAskedPrograms(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/ListAskedPrograms',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListAskedProgramsRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListAskedProgramsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateAskedProgram(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/UpdateAskedProgram',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateAskedProgramRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_program__pb2.AskedProgram.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteAskedProgram(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/DeleteAskedProgram',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteAskedProgramRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,

@@ -61,6 +61,19 @@ class AdminServiceStub:
     """ListPrograms lists the tenant's registered programs, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
     DeleteProgram: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteProgramRequest, _empty_pb2.Empty]
     """DeleteProgram deletes a registered program, and with it the sessions of all who have connected it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH."""
+    ListAskedPrograms: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListAskedProgramsRequest, _admin_service_pb2.ListAskedProgramsResponse]
+    """ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that an owner has allowed, and the 100 that
+    were last asked for. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+    """
+    UpdateAskedProgram: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateAskedProgramRequest, _program_pb2.AskedProgram]
+    """UpdateAskedProgram changes whether programs that register themselves may send people back to an address (`allowed`), at once and on all servers, while
+    `programs.dynamic_registration` is `known`. Connected programs stay if the address is allowed no more. Only owners of the installation may make this call. Errors:
+    ROLE_REQUIRED, RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+    """
+    DeleteAskedProgram: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteAskedProgramRequest, _empty_pb2.Empty]
+    """DeleteAskedProgram deletes an address, which is then allowed no more. It appears again when a program asks for it. Only owners of the installation may make this call.
+    Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+    """
     CreateSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateSourceRequest, _source_pb2.Source]
     """CreateSource creates a source with a mapping or a folder. Of a folder, the names of the files are read first. Errors: INVALID_FIELD (the mapping has mistakes; the error has
     one violation, with a line, for each of the first 16; or the folder cannot be read, and the violation names the field of the folder to correct), RESOURCE_NOT_FOUND (the
@@ -470,6 +483,37 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.DeleteProgramRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
         """DeleteProgram deletes a registered program, and with it the sessions of all who have connected it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH."""
+
+    @_abc_1.abstractmethod
+    def ListAskedPrograms(
+        self,
+        request: _admin_service_pb2.ListAskedProgramsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ListAskedProgramsRequest, _abc.Awaitable[_admin_service_pb2.ListAskedProgramsResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.ListAskedProgramsResponse]:
+        """ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that an owner has allowed, and the 100 that
+        were last asked for. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateAskedProgram(
+        self,
+        request: _admin_service_pb2.UpdateAskedProgramRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.UpdateAskedProgramRequest, _abc.Awaitable[_program_pb2.AskedProgram]],
+    ) -> _abc.Awaitable[_program_pb2.AskedProgram]:
+        """UpdateAskedProgram changes whether programs that register themselves may send people back to an address (`allowed`), at once and on all servers, while
+        `programs.dynamic_registration` is `known`. Connected programs stay if the address is allowed no more. Only owners of the installation may make this call. Errors:
+        ROLE_REQUIRED, RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteAskedProgram(
+        self,
+        request: _admin_service_pb2.DeleteAskedProgramRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.DeleteAskedProgramRequest, _abc.Awaitable[_empty_pb2.Empty]],
+    ) -> _abc.Awaitable[_empty_pb2.Empty]:
+        """DeleteAskedProgram deletes an address, which is then allowed no more. It appears again when a program asks for it. Only owners of the installation may make this call.
+        Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+        """
 
     @_abc_1.abstractmethod
     def CreateSource(

@@ -27,7 +27,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fresponsa/admin/v1/program.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaf\x02\n\x07Program\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\"\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03(\xc8\x01\x12,\n\rredirect_uris\x18\x03 \x03(\tB\x15\xe2\x41\x01\x02\xbaH\x0e\x92\x01\x0b\x08\x01\x10\n\"\x05r\x03(\x80\x08\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x19\n\x04\x65tag\x18\x05 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\x12\"\n\x0c\x64ocument_uri\x18\x06 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10:H\xea\x41\x45\n\x1cresponsa.example.org/Program\x12\x12programs/{program}*\x08programs2\x07programb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fresponsa/admin/v1/program.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaf\x02\n\x07Program\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\"\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03(\xc8\x01\x12,\n\rredirect_uris\x18\x03 \x03(\tB\x15\xe2\x41\x01\x02\xbaH\x0e\x92\x01\x0b\x08\x01\x10\n\"\x05r\x03(\x80\x08\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x19\n\x04\x65tag\x18\x05 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\x12\"\n\x0c\x64ocument_uri\x18\x06 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10:H\xea\x41\x45\n\x1cresponsa.example.org/Program\x12\x12programs/{program}*\x08programs2\x07program\"\xdb\x02\n\x0c\x41skedProgram\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0credirect_uri\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61llowed\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x32\n\x08\x61sk_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x19\n\x04\x65tag\x18\x07 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@:b\xea\x41_\n!responsa.example.org/AskedProgram\x12\x1d\x61skedPrograms/{asked_program}*\raskedPrograms2\x0c\x61skedProgramb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,6 +48,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROGRAM'].fields_by_name['document_uri']._serialized_options = b'\342A\001\001\272H\005r\003(\200\020'
   _globals['_PROGRAM']._loaded_options = None
   _globals['_PROGRAM']._serialized_options = b'\352AE\n\034responsa.example.org/Program\022\022programs/{program}*\010programs2\007program'
+  _globals['_ASKEDPROGRAM'].fields_by_name['name']._loaded_options = None
+  _globals['_ASKEDPROGRAM'].fields_by_name['name']._serialized_options = b'\342A\001\010'
+  _globals['_ASKEDPROGRAM'].fields_by_name['display_name']._loaded_options = None
+  _globals['_ASKEDPROGRAM'].fields_by_name['display_name']._serialized_options = b'\342A\001\003'
+  _globals['_ASKEDPROGRAM'].fields_by_name['redirect_uri']._loaded_options = None
+  _globals['_ASKEDPROGRAM'].fields_by_name['redirect_uri']._serialized_options = b'\342A\001\003'
+  _globals['_ASKEDPROGRAM'].fields_by_name['allowed']._loaded_options = None
+  _globals['_ASKEDPROGRAM'].fields_by_name['allowed']._serialized_options = b'\342A\001\001'
+  _globals['_ASKEDPROGRAM'].fields_by_name['ask_time']._loaded_options = None
+  _globals['_ASKEDPROGRAM'].fields_by_name['ask_time']._serialized_options = b'\342A\001\003'
+  _globals['_ASKEDPROGRAM'].fields_by_name['create_time']._loaded_options = None
+  _globals['_ASKEDPROGRAM'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
+  _globals['_ASKEDPROGRAM'].fields_by_name['etag']._loaded_options = None
+  _globals['_ASKEDPROGRAM'].fields_by_name['etag']._serialized_options = b'\342A\001\001\272H\004r\002(@'
+  _globals['_ASKEDPROGRAM']._loaded_options = None
+  _globals['_ASKEDPROGRAM']._serialized_options = b'\352A_\n!responsa.example.org/AskedProgram\022\035askedPrograms/{asked_program}*\raskedPrograms2\014askedProgram'
   _globals['_PROGRAM']._serialized_start=148
   _globals['_PROGRAM']._serialized_end=451
+  _globals['_ASKEDPROGRAM']._serialized_start=454
+  _globals['_ASKEDPROGRAM']._serialized_end=801
 # @@protoc_insertion_point(module_scope)

@@ -66,3 +66,53 @@ class Program(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Program: _TypeAlias = Program  # noqa: Y015
+
+@_typing.final
+class AskedProgram(_message.Message):
+    """AskedProgram is an address to which a program that wanted to register itself would send people back, and for which it was refused, with what the program says of itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    REDIRECT_URI_FIELD_NUMBER: _builtins.int
+    ALLOWED_FIELD_NUMBER: _builtins.int
+    ASK_TIME_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`askedPrograms/{uuid}`."""
+    display_name: _builtins.str
+    """What the program called itself when it last asked, or the host of the address. Anyone can choose it."""
+    redirect_uri: _builtins.str
+    """The address."""
+    allowed: _builtins.bool
+    """Whether programs that register themselves may send people back to it."""
+    etag: _builtins.str
+    """A value that changes with every change of `allowed`. A change or delete with an old etag fails with ETAG_MISMATCH."""
+    @_builtins.property
+    def ask_time(self) -> _timestamp_pb2.Timestamp:
+        """When a program last asked for it and was refused."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When a program first asked for it."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        display_name: _builtins.str = ...,
+        redirect_uri: _builtins.str = ...,
+        allowed: _builtins.bool = ...,
+        ask_time: _timestamp_pb2.Timestamp | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ask_time", b"ask_time", "create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "ask_time", b"ask_time", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "name", b"name", "redirect_uri", b"redirect_uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AskedProgram: _TypeAlias = AskedProgram  # noqa: Y015

@@ -252,8 +252,7 @@ ROWS: Final[Sequence[OriginalRow]] = (
         "turns",
         _exchange,
         where=lambda values: {
-            "filter": f"conversation = {json.dumps(_conversation(values))}" if _conversation(values) else "",
-            "with_total_size": True,
+            "filter": f"conversation = {json.dumps(_conversation(values))}" if _conversation(values) else ""
         },
         key="history",
         fields={"conversation_id": str},

@@ -166,14 +166,17 @@ def row_of_list(
         path,
         call,
         lambda values: request(
-            page_size=page_size(values), page_token=values.get("page_token", ""), **where(values)
+            page_size=page_size(values),
+            page_token=values.get("page_token", ""),
+            with_total_size=True,
+            **where(values),
         ),
         response,
         lambda reply, values: {
             **head(values),
             key or items: [shape(entry) for entry in getattr(reply, items)],
             "next_page_token": reply.next_page_token or None,
-            **({"total": reply.total_size} if hasattr(reply, "total_size") else {}),
+            "total": reply.total_size,
         },
         {**(fields or {}), **PAGED},
         renamed={"page_size": PAGE_SIZE, **(renamed or {})},

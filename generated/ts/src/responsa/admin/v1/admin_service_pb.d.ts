@@ -6,7 +6,7 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import type { Message } from "@bufbuild/protobuf";
 import type { Teacher, TeacherSchema } from "./teacher_pb.js";
 import type { Duration, EmptySchema, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
-import type { Program, ProgramSchema } from "./program_pb.js";
+import type { AskedProgram, AskedProgramSchema, Program, ProgramSchema } from "./program_pb.js";
 import type { FailedRow, PreviewedRow, Source, SourceSchema } from "./source_pb.js";
 import type { Delivery, DeliverySchema } from "./delivery_pb.js";
 import type { Operation, OperationSchema } from "../../../google/longrunning/operations_pb.js";
@@ -349,6 +349,129 @@ export declare type DeleteProgramRequest = Message<"responsa.admin.v1.DeleteProg
  * Use `create(DeleteProgramRequestSchema)` to create a new message.
  */
 export declare const DeleteProgramRequestSchema: GenMessage<DeleteProgramRequest>;
+
+/**
+ * ListAskedProgramsRequest asks for one page of addresses that programs asked for.
+ *
+ * @generated from message responsa.admin.v1.ListAskedProgramsRequest
+ */
+export declare type ListAskedProgramsRequest = Message<"responsa.admin.v1.ListAskedProgramsRequest"> & {
+  /**
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+   *
+   * @generated from field: optional int32 page_size = 1;
+   */
+  pageSize?: number | undefined;
+
+  /**
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+   * request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * A filter (AIP-160, see Scope.filter) on these fields: display_name, create_time. The call refuses any other filter with FILTER_INVALID.
+   *
+   * @generated from field: string filter = 3;
+   */
+  filter: string;
+
+  /**
+   * One of these sort orders (AIP-132): create_time desc, create_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
+   *
+   * @generated from field: string order_by = 4;
+   */
+  orderBy: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListAskedProgramsRequest.
+ * Use `create(ListAskedProgramsRequestSchema)` to create a new message.
+ */
+export declare const ListAskedProgramsRequestSchema: GenMessage<ListAskedProgramsRequest>;
+
+/**
+ * ListAskedProgramsResponse is one page of addresses that programs asked for.
+ *
+ * @generated from message responsa.admin.v1.ListAskedProgramsResponse
+ */
+export declare type ListAskedProgramsResponse = Message<"responsa.admin.v1.ListAskedProgramsResponse"> & {
+  /**
+   * The addresses.
+   *
+   * @generated from field: repeated responsa.admin.v1.AskedProgram asked_programs = 1;
+   */
+  askedPrograms: AskedProgram[];
+
+  /**
+   * The token of the next page; empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListAskedProgramsResponse.
+ * Use `create(ListAskedProgramsResponseSchema)` to create a new message.
+ */
+export declare const ListAskedProgramsResponseSchema: GenMessage<ListAskedProgramsResponse>;
+
+/**
+ * UpdateAskedProgramRequest describes the changes of an address that a program asked for.
+ *
+ * @generated from message responsa.admin.v1.UpdateAskedProgramRequest
+ */
+export declare type UpdateAskedProgramRequest = Message<"responsa.admin.v1.UpdateAskedProgramRequest"> & {
+  /**
+   * The address with its `name` and the new values. If `etag` is set, it must still have this etag.
+   *
+   * @generated from field: responsa.admin.v1.AskedProgram asked_program = 1;
+   */
+  askedProgram?: AskedProgram | undefined;
+
+  /**
+   * The field to change: `allowed`.
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 2;
+   */
+  updateMask?: FieldMask | undefined;
+};
+
+/**
+ * Describes the message responsa.admin.v1.UpdateAskedProgramRequest.
+ * Use `create(UpdateAskedProgramRequestSchema)` to create a new message.
+ */
+export declare const UpdateAskedProgramRequestSchema: GenMessage<UpdateAskedProgramRequest>;
+
+/**
+ * DeleteAskedProgramRequest names the address to delete.
+ *
+ * @generated from message responsa.admin.v1.DeleteAskedProgramRequest
+ */
+export declare type DeleteAskedProgramRequest = Message<"responsa.admin.v1.DeleteAskedProgramRequest"> & {
+  /**
+   * `askedPrograms/{uuid}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The expected etag. If the resource has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.DeleteAskedProgramRequest.
+ * Use `create(DeleteAskedProgramRequestSchema)` to create a new message.
+ */
+export declare const DeleteAskedProgramRequestSchema: GenMessage<DeleteAskedProgramRequest>;
 
 /**
  * CreateSourceRequest describes the new source.
@@ -1453,6 +1576,13 @@ export declare type ListUsersRequest = Message<"responsa.admin.v1.ListUsersReque
    * @generated from field: string order_by = 4;
    */
   orderBy: string;
+
+  /**
+   * Whether the response says how many users all pages have.
+   *
+   * @generated from field: bool with_total_size = 5;
+   */
+  withTotalSize: boolean;
 };
 
 /**
@@ -1480,6 +1610,13 @@ export declare type ListUsersResponse = Message<"responsa.admin.v1.ListUsersResp
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
+
+  /**
+   * How many users all pages have; 0 unless the request has `with_total_size`.
+   *
+   * @generated from field: int32 total_size = 3;
+   */
+  totalSize: number;
 };
 
 /**
@@ -2644,6 +2781,13 @@ export declare type ListFeedbackRequest = Message<"responsa.admin.v1.ListFeedbac
    * @generated from field: string order_by = 4;
    */
   orderBy: string;
+
+  /**
+   * Whether the response says how many entries all pages have.
+   *
+   * @generated from field: bool with_total_size = 5;
+   */
+  withTotalSize: boolean;
 };
 
 /**
@@ -2671,6 +2815,13 @@ export declare type ListFeedbackResponse = Message<"responsa.admin.v1.ListFeedba
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
+
+  /**
+   * How many entries all pages have; 0 unless the request has `with_total_size`.
+   *
+   * @generated from field: int32 total_size = 3;
+   */
+  totalSize: number;
 };
 
 /**
@@ -3649,6 +3800,40 @@ export declare const AdminService: GenService<{
   deleteProgram: {
     methodKind: "unary";
     input: typeof DeleteProgramRequestSchema;
+    output: typeof EmptySchema;
+  },
+  /**
+   * ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that an owner has allowed, and the 100 that
+   * were last asked for. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.ListAskedPrograms
+   */
+  listAskedPrograms: {
+    methodKind: "unary";
+    input: typeof ListAskedProgramsRequestSchema;
+    output: typeof ListAskedProgramsResponseSchema;
+  },
+  /**
+   * UpdateAskedProgram changes whether programs that register themselves may send people back to an address (`allowed`), at once and on all servers, while
+   * `programs.dynamic_registration` is `known`. Connected programs stay if the address is allowed no more. Only owners of the installation may make this call. Errors:
+   * ROLE_REQUIRED, RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.UpdateAskedProgram
+   */
+  updateAskedProgram: {
+    methodKind: "unary";
+    input: typeof UpdateAskedProgramRequestSchema;
+    output: typeof AskedProgramSchema;
+  },
+  /**
+   * DeleteAskedProgram deletes an address, which is then allowed no more. It appears again when a program asks for it. Only owners of the installation may make this call.
+   * Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.DeleteAskedProgram
+   */
+  deleteAskedProgram: {
+    methodKind: "unary";
+    input: typeof DeleteAskedProgramRequestSchema;
     output: typeof EmptySchema;
   },
   /**

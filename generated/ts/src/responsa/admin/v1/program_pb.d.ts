@@ -67,3 +67,65 @@ export declare type Program = Message<"responsa.admin.v1.Program"> & {
  */
 export declare const ProgramSchema: GenMessage<Program>;
 
+/**
+ * AskedProgram is an address to which a program that wanted to register itself would send people back, and for which it was refused, with what the program says of itself.
+ *
+ * @generated from message responsa.admin.v1.AskedProgram
+ */
+export declare type AskedProgram = Message<"responsa.admin.v1.AskedProgram"> & {
+  /**
+   * `askedPrograms/{uuid}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * What the program called itself when it last asked, or the host of the address. Anyone can choose it.
+   *
+   * @generated from field: string display_name = 2;
+   */
+  displayName: string;
+
+  /**
+   * The address.
+   *
+   * @generated from field: string redirect_uri = 3;
+   */
+  redirectUri: string;
+
+  /**
+   * Whether programs that register themselves may send people back to it.
+   *
+   * @generated from field: bool allowed = 4;
+   */
+  allowed: boolean;
+
+  /**
+   * When a program last asked for it and was refused.
+   *
+   * @generated from field: google.protobuf.Timestamp ask_time = 5;
+   */
+  askTime?: Timestamp | undefined;
+
+  /**
+   * When a program first asked for it.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 6;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * A value that changes with every change of `allowed`. A change or delete with an old etag fails with ETAG_MISMATCH.
+   *
+   * @generated from field: string etag = 7;
+   */
+  etag: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.AskedProgram.
+ * Use `create(AskedProgramSchema)` to create a new message.
+ */
+export declare const AskedProgramSchema: GenMessage<AskedProgram>;
+

@@ -699,6 +699,13 @@ export declare type ListConversationsRequest = Message<"responsa.chat.v1.ListCon
    * @generated from field: string order_by = 4;
    */
   orderBy: string;
+
+  /**
+   * Whether the response says how many conversations all pages have.
+   *
+   * @generated from field: bool with_total_size = 5;
+   */
+  withTotalSize: boolean;
 };
 
 /**
@@ -726,6 +733,13 @@ export declare type ListConversationsResponse = Message<"responsa.chat.v1.ListCo
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
+
+  /**
+   * How many conversations all pages have; 0 unless the request has `with_total_size`.
+   *
+   * @generated from field: int32 total_size = 3;
+   */
+  totalSize: number;
 };
 
 /**
@@ -905,6 +919,13 @@ export declare type ListMessagesRequest = Message<"responsa.chat.v1.ListMessages
    * @generated from field: string order_by = 5;
    */
   orderBy: string;
+
+  /**
+   * Whether the response says how many messages all pages have.
+   *
+   * @generated from field: bool with_total_size = 6;
+   */
+  withTotalSize: boolean;
 };
 
 /**
@@ -932,6 +953,13 @@ export declare type ListMessagesResponse = Message<"responsa.chat.v1.ListMessage
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
+
+  /**
+   * How many messages all pages have; 0 unless the request has `with_total_size`.
+   *
+   * @generated from field: int32 total_size = 3;
+   */
+  totalSize: number;
 };
 
 /**

@@ -559,6 +559,13 @@ export declare type ListDocumentsRequest = Message<"responsa.knowledge.v1.ListDo
    * @generated from field: string order_by = 5;
    */
   orderBy: string;
+
+  /**
+   * Whether the response says how many documents all pages have.
+   *
+   * @generated from field: bool with_total_size = 6;
+   */
+  withTotalSize: boolean;
 };
 
 /**
@@ -586,6 +593,13 @@ export declare type ListDocumentsResponse = Message<"responsa.knowledge.v1.ListD
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
+
+  /**
+   * How many documents all pages have; 0 unless the request has `with_total_size`.
+   *
+   * @generated from field: int32 total_size = 3;
+   */
+  totalSize: number;
 };
 
 /**
