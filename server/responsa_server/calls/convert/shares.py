@@ -6,28 +6,20 @@ from collections.abc import Collection
 from uuid import UUID
 
 from responsa.chat.v1 import citation_pb2, share_pb2, turn_pb2
-from responsa_server.calls.convert.values import timestamp
+from responsa_server.calls.convert.messages import message
 from responsa_server.domain import names
 from responsa_server.domain.events import FallbackKind
 from responsa_server.domain.people import Principal
-from responsa_server.stores.postgres.shares import Share
+from responsa_server.domain.rows import Row
 
 
-def share(value: Share, reader: Principal, *, answered: bool = True) -> share_pb2.Share:
+def share(value: Row, reader: Principal, *, answered: bool = True) -> share_pb2.Share:
     """Convert a share. answered: whether with its answer."""
-    result = share_pb2.Share(
-        name=names.share(value.id),
-        turn=names.turn(value.turn_id) if value.user_id == reader.user_id else "",
-        question=value.question,
-        sharer=value.sharer,
-        ask_time=timestamp(value.ask_time),
-        create_time=timestamp(value.create_time),
-        expire_time=timestamp(value.expire_time),
-    )
+    answer: turn_pb2.TurnAnswer | None = None
     if answered and value.terminal is not None:
-        event = turn_pb2.TurnEvent.FromString(value.terminal)
-        result.answer.CopyFrom(_readable(event.answer, value.unreadable))
-    return result
+        answer = _readable(turn_pb2.TurnEvent.FromString(value.terminal).answer, value.unreadable)
+    turn = names.turn(value.turn_id) if value.user_id == reader.user_id else ""
+    return message(share_pb2.Share, value, turn=turn, answer=answer)
 
 
 def _readable(answer: turn_pb2.TurnAnswer, unreadable: Collection[UUID]) -> turn_pb2.TurnAnswer:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -13,38 +12,21 @@ from responsa_server.domain.errors import InvalidRequest, NotFound
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import SHARES
 from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.rows import Row
 from responsa_server.domain.turns import FrameCodec
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import Database, Queries, shielded
 from responsa_server.stores.postgres.listing import SqlList
-from responsa_server.stores.postgres.rows import build, one_row
+from responsa_server.stores.postgres.rows import one_row, to_row
 from responsa_server.stores.postgres.turn_log import caller_parameters
 
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A shared answer. sharer: the display name of the user `user_id`, who shares it. terminal: the turn's terminal
-    event, encoded by the FrameCodec; None in a list. unreadable: the documents that the reader may not read, of those
-    that the turn has read or names.
-    """
-
-    id: UUID
-    turn_id: UUID
-    user_id: UUID
-    sharer: str
-    question: str
-    ask_time: datetime
-    create_time: datetime
-    expire_time: datetime
-    terminal: bytes | None = None
-    unreadable: Collection[UUID] = ()
-
-
-_LIST: Final[SqlList[Share]] = SqlList(SHARES, {"turn": "s.turn_id"}, table="s.")
+_LIST: Final[SqlList[Row]] = SqlList(SHARES, {"turn": "s.turn_id"}, table="s.")
 
 
 class PostgresShares:
-    """The shares of all users. All methods raise Unavailable if the database cannot be reached or the outcome is unknown."""
+    """The shares of all users: rows with `sharer`, the display name of the user, the question and, but for lists, the
+    turn's terminal event and the documents that the reader may not read. All methods raise Unavailable if the database
+    cannot be reached or the outcome is unknown."""
 
     def __init__(self, database: Database, codec: FrameCodec) -> None:
         self._database = database
@@ -53,7 +35,7 @@ class PostgresShares:
         self._audit = AuditLog()
 
     @shielded
-    async def share(self, principal: Principal, turn_id: UUID, expire_time: datetime) -> Share:
+    async def share(self, principal: Principal, turn_id: UUID, expire_time: datetime) -> Row:
         """Share an answer of the caller, or set when its share ends. Raises NotFound, InvalidRequest if the turn has no
         answer that the caller may read."""
         values = {**caller_parameters(principal), "id": uuid4(), "turn": turn_id, "expire": expire_time}
@@ -73,7 +55,7 @@ class PostgresShares:
         return self._share(row)
 
     @shielded
-    async def get(self, principal: Principal, identity: UUID) -> Share:
+    async def get(self, principal: Principal, identity: UUID) -> Row:
         """Return a share with what the caller may not read. Raises NotFound, also if the sharer may no longer read what
         the turn has read."""
         async with self._database.reading(principal) as connection:
@@ -88,7 +70,7 @@ class PostgresShares:
         raise NotFound.of("share", names.share(identity))
 
     @shielded
-    async def list(self, principal: Principal, query: ListQuery) -> Page[Share]:
+    async def list(self, principal: Principal, query: ListQuery) -> Page[Row]:
         """Return a page of the caller's shares that have not ended."""
         async with self._database.reading(principal) as connection:
             return await _LIST.read(
@@ -107,5 +89,5 @@ class PostgresShares:
             event = AuditEvent.of_call(principal, names.turn(row["turn_id"]))
             await self._audit.write(connection, event)
 
-    def _share(self, row: Mapping[str, Any]) -> Share:
-        return build(Share, row, question=self._codec.decode_question(row["request"]).text)
+    def _share(self, row: Mapping[str, Any]) -> Row:
+        return to_row(row, question=self._codec.decode_question(row["request"]).text)
