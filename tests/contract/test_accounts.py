@@ -488,7 +488,7 @@ async def test_recent_sessions_are_confirmed_together_and_what_another_server_ch
         administration = UserAdministration(PostgresUsers(database), uuid7, here.cache)
         chief = principal(await user_of(here, "chief@example.org", Role.ADMIN))
         await here.accounts.logout(signed[0].refresh_token)
-        await administration.set_disabled(chief, others[0].id, "", disabled=True)
+        await administration.update(chief, others[0].id, UserChange(disabled=True), "")
         await administration.update(chief, others[1].id, UserChange(role=Role.ADMIN), "")
         # The process confirms by itself, without a call.
         async with asyncio.timeout(20):
@@ -817,9 +817,9 @@ async def test_an_invitation_is_not_good_when_its_maker_is_no_administrator_any_
     await users.update(root, maker.id, UserChange(role=Role.USER), "")
     assert (await refusal(register("", code, "eve@example.org", GOOD, ""))).reason is Reason.CODE_INVALID
     await users.update(root, maker.id, UserChange(role=Role.ADMIN), "")
-    await users.set_disabled(root, maker.id, "", disabled=True)
+    await users.update(root, maker.id, UserChange(disabled=True), "")
     assert (await refusal(register("", code, "eve@example.org", GOOD, ""))).reason is Reason.CODE_INVALID
-    await users.set_disabled(root, maker.id, "", disabled=False)
+    await users.update(root, maker.id, UserChange(disabled=False), "")
     await register("", code, "eve@example.org", GOOD, "")
     await login(people, "eve@example.org")
 
@@ -917,7 +917,7 @@ async def test_a_disabled_user_cannot_sign_in_and_nobody_learns_why(
     signed, request = await login(people), uuid7()
     cookie, _ = await people.accounts.login_browser("acme", user.email, GOOD, HERE)
     users = UserAdministration(PostgresUsers(database), uuid7, people.cache)
-    await users.set_disabled(principal(admin), user.id, "", disabled=True)
+    await users.update(principal(admin), user.id, UserChange(disabled=True), "")
     error = await refusal(login(people))
     assert (error.reason, error.metadata) == (Reason.SIGN_IN_FAILED, {})
     error = await refusal(people.accounts.login_browser("acme", user.email, GOOD, HERE))
@@ -929,7 +929,7 @@ async def test_a_disabled_user_cannot_sign_in_and_nobody_learns_why(
         assert (await refusal(people.identity.authenticate(credential))).reason is Reason.USER_DISABLED
     code, _ = await people.accounts.create_reset_code(principal(admin), user.id)
     assert (await refusal(people.accounts.reset_password(code, OTHER))).reason is Reason.CODE_INVALID
-    await users.set_disabled(principal(admin), user.id, "", disabled=False)
+    await users.update(principal(admin), user.id, UserChange(disabled=False), "")
     # Nothing was lost: the sessions, the refresh token and the code work again.
     await people.identity.authenticate(Credential("session", cookie))
     refreshed = await people.accounts.refresh(signed.refresh_token, request)

@@ -132,7 +132,7 @@ async def test_a_key_of_a_service_ends_with_the_service_and_not_with_its_maker(
     maker = await signed_in(identity, secret)
 
     async def make(most: int = 10) -> tuple[ApiKey, str]:
-        return await identity.create_service_key(maker, robot.user_id, NewKey("nightly"), None, most)
+        return await identity.create_api_key(maker, NewKey("nightly"), None, most, service_id=robot.user_id)
 
     made, good = await make()
     assert (made.user_id, made.parent_id, made.expire_time) == (robot.user_id, None, None)
@@ -161,7 +161,9 @@ async def test_no_key_of_a_service_outlives_the_role(identity: Identity, databas
     for _ in range(10):
         robot, _ = await person(identity, role=Role.SERVICE)
         made = [
-            asyncio.create_task(identity.create_service_key(admin, robot.user_id, NewKey(""), None, 10))
+            asyncio.create_task(
+                identity.create_api_key(admin, NewKey(""), None, 10, service_id=robot.user_id)
+            )
             for _ in range(4)
         ]
         await users.update(admin, robot.user_id, UserChange(role=Role.ADMIN), "")

@@ -89,10 +89,12 @@ def post(database: Database, database_urls: DatabaseUrls, server: MailServer) ->
     return post_of(database, database_urls, server)
 
 
-def post_of(database: Database, urls: DatabaseUrls, server: MailServer, **more: object) -> Post:
+def post_of(
+    database: Database, urls: DatabaseUrls, server: MailServer, mails: int = 5, **more: object
+) -> Post:
     settings = settings_for(server, **more)
     queue = JobQueue(urls.log, concurrency=1, pace=PACE)
-    people = people_of(database, registration=Registration.OPEN, mail=settings, queue=queue)
+    people = people_of(database, registration=Registration.OPEN, mail=settings, queue=queue, mails=mails)
     mailing = Mailing(
         PostgresMailStore(database),
         SmtpMailer(settings),
@@ -270,7 +272,7 @@ async def test_a_reset_for_nobody_gets_the_same_reply_and_sends_nothing(
 async def test_mails_to_an_address_are_limited_whether_or_not_it_has_an_account(
     database: Database, database_urls: DatabaseUrls, server: MailServer
 ) -> None:
-    post = post_of(database, database_urls, server, per_account=3)
+    post = post_of(database, database_urls, server, mails=3)
     people = post.people
     await user_of(people)
     for email in ("ann@example.org", "nobody@example.org"):
@@ -286,7 +288,7 @@ async def test_mails_to_an_address_are_limited_whether_or_not_it_has_an_account(
 async def test_registrations_of_an_address_keep_nobody_from_a_reset(
     database: Database, database_urls: DatabaseUrls, server: MailServer
 ) -> None:
-    people = post_of(database, database_urls, server, per_account=3).people
+    people = post_of(database, database_urls, server, mails=3).people
     user = await user_of(people)
     for _ in range(3):
         await people.accounts.register("acme", "", user.email, OTHER, "", HERE)

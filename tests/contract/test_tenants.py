@@ -327,7 +327,7 @@ async def contest(identity: Identity, database: Database, rounds: int) -> None:
     # An administrator who is not in the contest, so that the last administrator is never the reason.
     found = [await users.store.get(first.tenant_id, first.user_id), *made[:3]]
     for owner in found:
-        await users.set_owner(first, owner.id, owner=True)
+        await users.update(first, owner.id, UserChange(owner=True), "")
 
     def acting(user: User) -> Principal:
         return Principal("home", user.id, Role.ADMIN, "api_key", owner=True)
@@ -339,11 +339,11 @@ async def contest(identity: Identity, database: Database, rounds: int) -> None:
             try:
                 match (number + place) % 3:
                     case 0:
-                        await users.set_disabled(caller, user.id, "", disabled=True)
+                        await users.update(caller, user.id, UserChange(disabled=True), "")
                     case 1:
                         await users.update(caller, user.id, UserChange(role=Role.USER), "")
                     case _:
-                        await users.set_owner(caller, user.id, owner=False)
+                        await users.update(caller, user.id, UserChange(owner=False), "")
             except Precondition as error:
                 return f"{error.reason} {error.metadata['user']}"
             return ""
@@ -355,8 +355,8 @@ async def contest(identity: Identity, database: Database, rounds: int) -> None:
         assert len(left) == 1
         for user in now:
             await users.update(acting(left[0]), user.id, UserChange(role=Role.ADMIN), "")
-            await users.set_disabled(acting(left[0]), user.id, "", disabled=False)
-            await users.set_owner(acting(left[0]), user.id, owner=True)
+            await users.update(acting(left[0]), user.id, UserChange(disabled=False), "")
+            await users.update(acting(left[0]), user.id, UserChange(owner=True), "")
 
 
 async def test_one_owner_always_remains(identity: Identity, database: Database) -> None:

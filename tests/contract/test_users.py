@@ -64,7 +64,7 @@ async def test_which_callers_have_ended_is_asked_for_all_at_once(
         _, secret = await person(identity, tenant)
         callers.append(await identity.authenticate(key(secret)))
     assert await identity.recheck(callers) == [None, None, None]
-    await users.set_disabled(admin, callers[0].user_id, "", disabled=True)
+    await users.update(admin, callers[0].user_id, UserChange(disabled=True), "")
     assert callers[2].key_id is not None
     await identity.revoke_api_key(callers[2], callers[2].key_id)
     found = await identity.recheck([*callers, await _by_session(identity, callers[1])])
@@ -89,7 +89,7 @@ async def struggle(identity: Identity, users: UserAdministration, rounds: int) -
             acting = Principal("acme", found[place - 1].id, Role.ADMIN, "api_key")
             try:
                 if place % 2:
-                    await users.set_disabled(acting, user.id, "", disabled=True)
+                    await users.update(acting, user.id, UserChange(disabled=True), "")
                 else:
                     await users.update(acting, user.id, UserChange(role=Role.USER), "")
             except Precondition as error:
@@ -104,7 +104,7 @@ async def struggle(identity: Identity, users: UserAdministration, rounds: int) -
         acting = Principal("acme", left[0].id, Role.ADMIN, "api_key")
         for one in now:
             await users.update(acting, one.id, UserChange(role=Role.ADMIN), "")
-            await users.set_disabled(acting, one.id, "", disabled=False)
+            await users.update(acting, one.id, UserChange(disabled=False), "")
 
 
 async def test_one_administrator_always_remains(identity: Identity, users: UserAdministration) -> None:
@@ -116,7 +116,7 @@ async def test_other_tenants_administrators_do_not_count(
 ) -> None:
     admin, _ = await person(identity, role=Role.ADMIN)
     await person(identity, "rival", Role.ADMIN)
-    error = await refusal(users.set_disabled(admin, admin.user_id, "", disabled=True))
+    error = await refusal(users.update(admin, admin.user_id, UserChange(disabled=True), ""))
     assert error.reason is Reason.LAST_ADMINISTRATOR
 
 
@@ -125,7 +125,7 @@ async def test_a_disabled_administrator_may_be_demoted_and_does_not_count(
 ) -> None:
     first, second = await administrators(users, identity, 2)
     acting = Principal("acme", first.id, Role.ADMIN, "api_key")
-    await users.set_disabled(acting, second.id, "", disabled=True)
+    await users.update(acting, second.id, UserChange(disabled=True), "")
     error = await refusal(users.update(acting, first.id, UserChange(role=Role.SERVICE), ""))
     assert error.reason is Reason.LAST_ADMINISTRATOR
     assert (await users.update(acting, second.id, UserChange(role=Role.USER), "")).role is Role.USER

@@ -269,7 +269,7 @@ async def ensure_administrator(identity: Identity, key_file: Path) -> Principal:
         return await _owner(identity, secret)
     with contextlib.suppress(AlreadyExists):
         await identity.create_tenant(TENANT, "Default")
-    user_id = await identity.owner_with_key(TENANT, _KEY_NAME)
+    user_id = await identity.store.owner_with_key(TENANT, _KEY_NAME)
     if user_id is None:
         user_id = (await identity.create_user(TENANT, "Administrator", "", Role.ADMIN)).id
     _, secret = await identity.create_key(TENANT, user_id, _KEY_NAME)

@@ -366,13 +366,7 @@ class Accounts:
                 if not (await self._passwords.verify(account.hash, current)).good:
                     raise _sign_in_error()
         hash_text = await self._passwords.hash(new)
-        ended = await self.store.set_password(
-            caller,
-            account.hash,
-            hash_text,
-            caller.session_id,
-            AuditEvent.of_call(caller, names.user(caller.user_id)),
-        )
+        ended = await self.store.set_password(caller, account.hash, hash_text, caller.session_id)
         if ended is None:
             raise _sign_in_error()
         self._identity.forget(ended)
@@ -606,12 +600,8 @@ class Accounts:
         if user.role is Role.SERVICE or not user.email:
             raise _not_usable(user_id)
         code = new_secret(SecretKind.RESET_CODE)
-        audit = AuditEvent.of_call(caller, names.user(user_id))
         seconds = self._options.passwords.reset_code_seconds
-        expire_time = await self.store.add_reset_code(caller, user_id, digest(code), seconds, audit)
-        if expire_time is None:
-            raise NotFound.of("user", names.user(user_id))
-        return code, expire_time
+        return code, await self.store.add_reset_code(caller, user_id, digest(code), seconds)
 
     async def reset_password(self, code: str, new: str, origin: Origin = _UNKNOWN) -> None:
         """Set a password with a reset code, and end all sessions of the user.

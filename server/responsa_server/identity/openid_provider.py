@@ -24,10 +24,9 @@ from uuid import UUID
 import httpx2
 import jwt
 
-from responsa_server.domain import names
 from responsa_server.domain.accounts import SignInProvider
-from responsa_server.domain.errors import NotFound, Reason, Unauthenticated, Unavailable
-from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.errors import Reason, Unauthenticated, Unavailable
+from responsa_server.domain.people import Principal
 from responsa_server.domain.rows import Row
 from responsa_server.identity.openid_settings import OidcProviderSettings, is_loopback
 from responsa_server.identity.service import Identity
@@ -462,11 +461,8 @@ class LinkedIdentities:
 
     async def unlink(self, caller: Principal, identity_id: UUID) -> None:
         """Take an identity from the caller. Raises NotFound, Precondition (LAST_SIGN_IN)."""
-        name = names.user(caller.user_id)
-        audit = AuditEvent.of_call(caller, name)
         issuers = {provider.issuer for provider in self._of(caller)}
-        if not await self._store.unlink(caller, identity_id, sorted(issuers), audit):
-            raise NotFound.of("identity", names.external_identity(identity_id))
+        await self._store.unlink(caller, identity_id, sorted(issuers))
 
     def _of(self, caller: Principal) -> Sequence[SignInProvider]:
         return [provider for provider in self._providers if provider.tenant_id == caller.tenant_id]

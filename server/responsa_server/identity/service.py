@@ -16,7 +16,6 @@ from responsa_contract import MAX_BYTES
 from responsa_server.domain import names
 from responsa_server.domain.background import Background
 from responsa_server.domain.errors import (
-    AlreadyExists,
     FieldViolation,
     InvalidRequest,
     NotFound,
@@ -312,6 +311,8 @@ class Identity:
         new: NewKey,
         request_id: UUID | None = None,
         limit: int = 0,
+        *,
+        service_id: UUID | None = None,
     ) -> tuple[ApiKey, str]:
         """Create a key for the caller. A key that is created with a narrower key is as narrow. limit: the maximum number
         of the caller's keys that are neither revoked nor expired; 0 for no limit. Returns the key and its secret. No
@@ -321,26 +322,14 @@ class Identity:
         If an earlier call with this request_id created a key, returns that key, and "" instead of the secret, because
         the server keeps no copy of secrets. Raises InvalidRequest, AlreadyExists REQUEST_ID_REUSED, Exhausted
         LIMIT_REACHED, and Unauthenticated if the caller's key has just ended.
-        """
-        return await self._add_key(caller, caller.tenant_id, caller.user_id, new, request_id, limit)
 
-    async def create_service_key(
-        self,
-        caller: Principal,
-        service_id: UUID,
-        new: NewKey,
-        request_id: UUID | None,
-        limit: int,
-    ) -> tuple[ApiKey, str]:
-        """Create a key for a service of the caller's tenant, as `create_api_key` does for the caller. The key has no
-        parent: it ends with the service, not with the caller.
-
-        Only administrators may ask for this. Raises the errors of `create_api_key`; NotFound, InvalidRequest if the
-        user is not a service, NotPermitted (ROLE_REQUIRED) if the user is an owner of the installation and the caller
-        is not.
+        service_id: a service of the tenant whose key it is, for administrators alone. The key has no parent: it ends
+        with the service, not with the caller. Raises NotFound, InvalidRequest if the user is not a service,
+        NotPermitted (ROLE_REQUIRED) if the user is an owner of the installation and the caller is not.
         """
+        user_id, for_service = service_id or caller.user_id, service_id is not None
         return await self._add_key(
-            caller, caller.tenant_id, service_id, new, request_id, limit, for_service=True
+            caller, caller.tenant_id, user_id, new, request_id, limit, for_service=for_service
         )
 
     async def revoke_api_key(self, caller: Principal, key_id: UUID, *, of_any_user: bool = False) -> ApiKey:
@@ -357,14 +346,8 @@ class Identity:
     async def create_tenant(self, tenant_id: str, display_name: str) -> None:
         """Create a tenant, for a command on the server's machine. Raises InvalidRequest, AlreadyExists."""
         check_tenant_id("tenant", tenant_id)
-        name = names.tenant(tenant_id)
-        audit = AuditEvent(tenant_id, LOCAL, "tenant.create", name)
-        if not await self.store.add_tenant(tenant_id, check_display_name(display_name), audit):
-            raise AlreadyExists(
-                Reason.RESOURCE_ALREADY_EXISTS,
-                f"The tenant {tenant_id} already exists.",
-                {"resource_type": "tenant", "resource_name": name},
-            )
+        audit = AuditEvent(tenant_id, LOCAL, "tenant.create", names.tenant(tenant_id))
+        await self.store.add_tenant(tenant_id, check_display_name(display_name), audit)
 
     async def create_user(self, tenant_id: str, display_name: str, email: str, role: Role) -> User:
         """Create a user of a tenant, for a command on the server's machine. Raises InvalidRequest, NotFound (tenant),
@@ -372,15 +355,9 @@ class Identity:
         """
         name = check_display_name(display_name)
         user = new_user(self.new_id(), tenant_id, name, fold_email(email), role)
-        audit = AuditEvent(tenant_id, LOCAL, "user.create", names.user(user.id))
-        added = await self.store.add_user(user, audit)
-        if added is None:
-            raise AlreadyExists(
-                Reason.RESOURCE_ALREADY_EXISTS,
-                f"The tenant {tenant_id} already has a user with this e-mail address.",
-                {"resource_type": "user", "resource_name": user.email},
-            )
-        return added
+        return await self.store.add_user(
+            user, AuditEvent(tenant_id, LOCAL, "user.create", names.user(user.id))
+        )
 
     async def own(self, caller: Principal) -> bool:
         """Make the caller an owner of the installation, for a command on the server's machine. Returns False if the
@@ -389,10 +366,6 @@ class Identity:
         owner = await self.store.give_ownership(caller.tenant_id, caller.user_id, audit)
         self._cache.forget_user(caller.user_id)
         return owner is not None
-
-    async def owner_with_key(self, tenant_id: str, display_name: str) -> UUID | None:
-        """The active owner without an e-mail address who got the first key with this name, valid or not."""
-        return await self.store.owner_with_key(tenant_id, display_name)
 
     async def create_key(
         self,
@@ -406,9 +379,7 @@ class Identity:
     ) -> tuple[ApiKey, str]:
         """Create a key for any user, for a command on the server's machine. role, widget, agent: see `NewKey`. Raises
         InvalidRequest (also for a role of the key of a service), NotFound (user)."""
-        user = await self.store.user(tenant_id, user_id)
-        if user is None:
-            raise NotFound.of("user", names.user(user_id))
+        user = await self.user_of(tenant_id, user_id)
         if role is not None and user.role is Role.SERVICE:
             raise key_of_service()
         new = NewKey(display_name, role=role, widget=widget, agent=agent)
@@ -527,12 +498,6 @@ class Identity:
         key = await self.store.add_key(
             wanted, digest(secret), audit, request_id, limit, for_service_by, session_id
         )
-        if key is None:
-            raise InvalidRequest.of_field(
-                "api_key.expire_time",
-                "timestamp.gt_now",
-                "must lie in the future; leave it unset for a key that never expires",
-            )
         return key, secret if key.id == wanted.id else ""
 
 

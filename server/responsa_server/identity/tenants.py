@@ -127,7 +127,7 @@ class TenantAdministration:
                 f"must be the id of the tenant, {tenant_id}, to confirm that all its data will be erased",
             )
         try:
-            return await self.store.begin_erasure(tenant_id, self._events(caller, tenant_id))
+            return await self.store.suspend(tenant_id, self._events(caller, tenant_id), erase=True)
         finally:
             self._cache.forget_tenant(tenant_id)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -27,7 +28,6 @@ from responsa_server.identity.service import (
     check_display_name,
     fold_email,
     new_user,
-    require_email,
 )
 from responsa_server.stores.postgres.erasing import PostgresErasing
 from responsa_server.stores.postgres.users import PostgresUsers
@@ -56,26 +56,15 @@ class UserAdministration:
         folded = fold_email(email, _EMAIL)
         name = check_display_name(display_name, _NAME)
         user = new_user(self._new_id(), caller.tenant_id, name, folded, role)
-        return await self.store.add(caller, user, AuditEvent.of_call(caller, names.user(user.id)), request_id)
-
-    async def with_email(self, caller: Principal, email: str) -> User:
-        """Return the user with this e-mail address. Raises InvalidRequest, NotFound."""
-        return await self.store.with_email(caller.tenant_id, require_email(email))
+        return await self.store.add(caller, user, request_id)
 
     async def update(self, caller: Principal, user_id: UUID, change: UserChange, etag: str) -> User:
-        """Change a user; a new role takes effect at the next call. Raises InvalidRequest and the errors of `PostgresUsers.update`."""
-        return await self._update(caller, user_id, _check(change), etag)
-
-    async def set_owner(self, caller: Principal, user_id: UUID, *, owner: bool) -> User:
-        """Give or end the ownership of the installation; it takes effect at the next call. Raises NotFound,
-        InvalidRequest, Precondition (LAST_OWNER)."""
-        return await self._update(caller, user_id, UserChange(owner=owner), "")
-
-    async def _update(self, caller: Principal, user_id: UUID, change: UserChange, etag: str) -> User:
+        """Change a user; a new role or ownership takes effect at the next call. This process refuses a disabled user's
+        calls at once, and others within a second. Raises InvalidRequest and the errors of `PostgresUsers.update`."""
         event = AuditEvent.of_call(caller, names.user(user_id))
         try:
             return await self.store.update(
-                caller.tenant_id, user_id, change, etag, event, by_owner=caller.owner
+                caller.tenant_id, user_id, _check(change), etag, event, by_owner=caller.owner
             )
         finally:
             self._cache.forget_user(user_id)
@@ -85,11 +74,6 @@ class UserAdministration:
         if etag and etag != user.etag:
             raise Conflict.of_etag(names.user(user.id))
         return _check(change)
-
-    async def set_disabled(self, caller: Principal, user_id: UUID, etag: str, *, disabled: bool) -> User:
-        """Disable or enable a user. This process refuses a disabled user's calls at once, and others within a second.
-        Raises the errors of `PostgresUsers.update`."""
-        return await self._update(caller, user_id, UserChange(disabled=disabled), etag)
 
     async def revoke_credentials(self, caller: Principal, user_id: UUID) -> RevokedCredentials:
         """End all sessions and revoke all keys of a user. This process refuses them at once, and others within a
@@ -101,10 +85,10 @@ class UserAdministration:
 
 
 def _check(change: UserChange) -> UserChange:
-    return UserChange(
-        None if change.display_name is None else check_display_name(change.display_name, _NAME),
-        None if change.email is None else fold_email(change.email, _EMAIL),
-        change.role,
+    return replace(
+        change,
+        display_name=None if change.display_name is None else check_display_name(change.display_name, _NAME),
+        email=None if change.email is None else fold_email(change.email, _EMAIL),
         subject=None if change.subject is None else check_subject(change.subject),
     )
 
@@ -164,10 +148,7 @@ class Erasing:
         Raises the errors of `PostgresErasing.begin`. If anything else fails after the erasing has begun, or much is
         left after some seconds, a job goes on.
         """
-        event = AuditEvent.of_call(caller, names.user(user_id))
-        begun = await self._store.begin(
-            caller.tenant_id, user_id, heir, etag, event, by_owner=caller.owner, own=caller.user_id == user_id
-        )
+        begun = await self._store.begin(caller, user_id, heir, etag)
         if self._cache is not None:
             self._cache.forget_user(user_id)
         with suppress(Unavailable, TimeoutError):

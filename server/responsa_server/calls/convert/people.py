@@ -55,12 +55,7 @@ def user_change(user: user_pb2.User, wanted: frozenset[str]) -> UserChange:
     role = enums.ROLE.value(user.role) if "role" in wanted else None
     if "role" in wanted and role is None:
         raise _no_role("leave it out of update_mask")
-    return UserChange(
-        display_name=user.display_name if "display_name" in wanted else None,
-        email=user.email if "email" in wanted else None,
-        role=role,
-        subject=user.subject if "subject" in wanted else None,
-    )
+    return UserChange(role=role, **{name: getattr(user, name) for name in wanted - {"role"}})
 
 
 def _no_role(otherwise: str) -> InvalidRequest:

@@ -339,7 +339,7 @@ class PostgresAccountStore:
 
     @shielded
     async def set_password(
-        self, caller: Principal, old: str | None, new: str, spared: UUID | None, audit: AuditEvent
+        self, caller: Principal, old: str | None, new: str, spared: UUID | None
     ) -> Sequence[UUID] | None:
         """Store a hash, and end the user's sessions except one. old: the hash that was checked.
 
@@ -352,7 +352,8 @@ class PostgresAccountStore:
             row = await self._one(connection, "find_hash", values)
             if (None if row is None else row[0]) != old:
                 return None
-            return await self._put_password(connection, audit, caller.user_id, new, spared)
+            event = AuditEvent.of_call(caller, names.user(caller.user_id))
+            return await self._put_password(connection, event, caller.user_id, new, spared)
 
     @shielded
     async def add_invitation(
@@ -573,17 +574,15 @@ class PostgresAccountStore:
         return self._outbox
 
     @shielded
-    async def add_reset_code(
-        self, caller: Principal, user_id: UUID, code: bytes, seconds: float, audit: AuditEvent
-    ) -> datetime | None:
-        """Store a reset code in place of the user's earlier ones, and return the time when it expires. Return None for an unknown user."""
+    async def add_reset_code(self, caller: Principal, user_id: UUID, code: bytes, seconds: float) -> datetime:
+        """Store a reset code in place of the user's earlier ones, and return the time when it expires. Raises NotFound."""
         values = {"tenant_id": caller.tenant_id, "user_id": user_id, "code": code, "seconds": seconds}
         async with self._database.tenant(caller.tenant_id) as connection:
             if await self._one(connection, "lock_user", values) is None:
-                return None
+                raise NotFound.of("user", names.user(user_id))
             await connection.execute(self._queries["drop_reset_codes"], values)
             row = await self._one(connection, "add_reset_code", values)
-            await self._audit.write(connection, audit)
+            await self._audit.write(connection, AuditEvent.of_call(caller, names.user(user_id)))
         assert row is not None
         return row[0]
 

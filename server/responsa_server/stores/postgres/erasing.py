@@ -148,22 +148,11 @@ class PostgresErasing:
         self._audit = AuditLog()
 
     @shielded
-    async def begin(
-        self,
-        tenant_id: str,
-        user_id: UUID,
-        heir: UUID | str | None,
-        etag: str,
-        audit: AuditEvent,
-        *,
-        by_owner: bool,
-        own: bool,
-    ) -> Erasure:
+    async def begin(self, caller: Principal, user_id: UUID, heir: UUID | str | None, etag: str) -> Erasure:
         """Begin to erase a user, or return the erasing that has begun. From here on, no credential of the user is
         valid, and the user has neither a name nor an address. A job continues if this process is lost. heir: the user,
-        or the user's folded e-mail address. by_owner: whether an owner of the installation asks for it. own: whether
-        the user asks for it; then the heir must be an administrator, or be able to read all collections that change
-        hands.
+        or the user's folded e-mail address. If the user asks for it, the heir must be an administrator, or be able to
+        read all collections that change hands.
 
         The heir owns the collections that others can read, or that hold documents of others, when this returns.
 
@@ -172,6 +161,8 @@ class PostgresErasing:
         documents of others), and InvalidRequest (the heir is not another active user of the tenant, or may not get the
         collections).
         """
+        tenant_id, own = caller.tenant_id, caller.user_id == user_id
+        audit = AuditEvent.of_call(caller, names.user(user_id))
         values: dict[str, object] = {"tenant": tenant_id, "user": user_id, "heir": None}
         async with self._database.locking(tenant_id, _STEP_SECONDS) as connection:
             begun = await self._find(connection, values)
@@ -185,7 +176,7 @@ class PostgresErasing:
                 if begun is None:
                     raise
                 return begun
-            check_owner(user, by_owner=by_owner)
+            check_owner(user, by_owner=caller.owner)
             if heir is None:
                 await self._check_alone(connection, values)
             else:

@@ -41,22 +41,18 @@ from responsa_server.stores.postgres.database import (
 )
 from responsa_server.stores.postgres.key_families import revoke_children
 from responsa_server.stores.postgres.listing import SqlList
-from responsa_server.stores.postgres.requests import CreationRequests
+from responsa_server.stores.postgres.requests import CreationRequests, already_exists
 from responsa_server.stores.postgres.rows import (
     build,
     one_row,
 )
 from responsa_server.stores.postgres.sessions import begin_session
-from responsa_server.stores.postgres.users import check_ownership, lock_changeable, user_of
+from responsa_server.stores.postgres.users import check_ownership, email_taken, lock_changeable, user_of
 
 _KEYS: Final[SqlList[ApiKey]] = SqlList(API_KEYS, table="k.")
 _TENANT_KEYS: Final[SqlList[ApiKey]] = SqlList(TENANT_API_KEYS, {"owner": "k.user_id"}, table="k.")
 
 Row = tuple[Any, ...]
-
-
-class _EndsBefore(Exception):
-    """The expire_time of a new key is not in the future. This error rolls the transaction back."""
 
 
 class PostgresIdentityStore:
@@ -293,8 +289,8 @@ class PostgresIdentityStore:
         limit: int = NO_LIMIT,
         for_service_by: Principal | None = None,
         session_id: UUID | None = None,
-    ) -> ApiKey | None:
-        """Store a key and return it; the database sets create_time. Return None if expire_time is not in the future.
+    ) -> ApiKey:
+        """Store a key and return it; the database sets create_time. Raises InvalidRequest if expire_time is not in the future.
 
         limit: the maximum number of the user's keys that are neither revoked nor expired, the new one included; 0 for no
         limit. Raises Exhausted (LIMIT_REACHED).
@@ -315,21 +311,6 @@ class PostgresIdentityStore:
         agent, return the earlier key in its current state, and store and audit nothing. Raises AlreadyExists
         (REQUEST_ID_REUSED) if one of them differs.
         """
-        try:
-            return await self._add_key(key, digest, audit, request_id, limit, for_service_by, session_id)
-        except _EndsBefore:
-            return None
-
-    async def _add_key(
-        self,
-        key: ApiKey,
-        digest: bytes,
-        audit: AuditEvent,
-        request_id: UUID | None,
-        limit: int,
-        for_service_by: Principal | None,
-        session_id: UUID | None,
-    ) -> ApiKey:
         values = {**asdict(key), "digest": digest}
         ends = "" if key.expire_time is None else key.expire_time.isoformat()
         chosen = {field.name: getattr(key, field.name) for field in fields(NewKey)}
@@ -363,7 +344,11 @@ class PostgresIdentityStore:
             values["expire_time"] = await self._expiry_of(connection, key)
             row = await one_row(connection, self._queries["add_key"], values)
             if row is None:
-                raise _EndsBefore  # this also rolls back the claim of the request_id
+                raise InvalidRequest.of_field(  # this also rolls back the claim of the request_id
+                    "api_key.expire_time",
+                    "timestamp.gt_now",
+                    "must lie in the future; leave it unset for a key that never expires",
+                )
             await self._audit.write(connection, audit)
             await self._requests.record(connection, maker, request_id, names.api_key(key.id))
         return build(ApiKey, row)
@@ -417,20 +402,20 @@ class PostgresIdentityStore:
         return build(ApiKey, row), children
 
     @shielded
-    async def add_tenant(self, tenant_id: str, display_name: str, audit: AuditEvent) -> bool:
-        """Store a tenant. The first one of the installation becomes the home tenant. Return False if the id is taken."""
+    async def add_tenant(self, tenant_id: str, display_name: str, audit: AuditEvent) -> None:
+        """Store a tenant. The first one of the installation becomes the home tenant. Raises AlreadyExists."""
         async with self._database.tenant(tenant_id) as connection:
             row = await self._one(
                 connection, "add_tenant", {"tenant_id": tenant_id, "display_name": display_name}
             )
-            if row is not None:
-                await self._audit.write(connection, audit)
-        return row is not None
+            if row is None:
+                raise already_exists("tenant", names.tenant(tenant_id))
+            await self._audit.write(connection, audit)
 
     @shielded
-    async def add_user(self, user: User, audit: AuditEvent) -> User | None:
+    async def add_user(self, user: User, audit: AuditEvent) -> User:
         """Store a user; the database sets create_time. The first administrator of the home tenant becomes the owner of
-        the installation. Return None if another user of the tenant has the e-mail address. Raises NotFound for an
+        the installation. Raises AlreadyExists if another user of the tenant has the e-mail address, and NotFound for an
         unknown tenant.
         """
         values = {**asdict(user), "first": True}
@@ -438,9 +423,10 @@ class PostgresIdentityStore:
             if await self._one(connection, "find_tenant", values) is None:
                 raise NotFound.of("tenant", names.tenant(user.tenant_id))
             row = await one_row(connection, self._queries["add_user"], values)
-            if row is not None:
-                await self._audit.write(connection, audit)
-        return None if row is None else user_of(row)
+            if row is None:
+                raise email_taken(user.email)
+            await self._audit.write(connection, audit)
+        return user_of(row)
 
     @shielded
     async def owner_with_key(self, tenant_id: str, display_name: str) -> UUID | None:

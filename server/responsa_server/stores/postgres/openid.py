@@ -8,7 +8,7 @@ from uuid import UUID
 
 from responsa_server.domain import names
 from responsa_server.domain.accounts import ExternalIdentity
-from responsa_server.domain.errors import AlreadyExists, Precondition, Reason, Unauthenticated
+from responsa_server.domain.errors import AlreadyExists, NotFound, Precondition, Reason, Unauthenticated
 from responsa_server.domain.people import AuditEvent, Principal, User
 from responsa_server.domain.rows import Row
 from responsa_server.stores.postgres.audit import AuditLog
@@ -102,12 +102,9 @@ class PostgresOpenIdStore:
             return [to_row(row) for row in await all_rows(connection, self._queries["identities"], values)]
 
     @shielded
-    async def unlink(
-        self, caller: Principal, identity_id: UUID, issuers: Sequence[str], audit: AuditEvent
-    ) -> bool:
-        """Take an identity from the user. issuers: those whose identities can sign in. Return False if the user has no such identity.
-
-        Raises Precondition (LAST_SIGN_IN) if the user has neither a password nor another identity of these issuers.
+    async def unlink(self, caller: Principal, identity_id: UUID, issuers: Sequence[str]) -> None:
+        """Take an identity from the user. issuers: those whose identities can sign in. Raises NotFound, and Precondition
+        (LAST_SIGN_IN) if the user has neither a password nor another identity of these issuers.
         """
         values = {
             "tenant_id": caller.tenant_id,
@@ -119,7 +116,7 @@ class PostgresOpenIdStore:
             # The lock orders two calls that unlink different identities.
             await connection.execute(self._accounts["lock_user"], values)
             if await one_row(connection, self._queries["unlink"], values) is None:
-                return False
+                raise NotFound.of("identity", names.external_identity(identity_id))
             if await one_row(connection, self._queries["can_sign_in"], values) is None:
                 raise Precondition(  # the transaction is rolled back
                     Reason.LAST_SIGN_IN,
@@ -127,8 +124,7 @@ class PostgresOpenIdStore:
                     {"user": names.user(caller.user_id)},
                 )
             await connection.execute(self._groups["drop_unlinked"], values)
-            await self._audit.write(connection, audit)
-        return True
+            await self._audit.write(connection, AuditEvent.of_call(caller, names.user(caller.user_id)))
 
     async def _sign_in(self, identity: ExternalIdentity) -> User | None:
         async with self._database.tenant(identity.tenant_id) as connection:

@@ -143,15 +143,21 @@ class PostgresTenants:
             return await _LIST.read(connection, self._queries["list"], query, {}, partial(build, Tenant))
 
     @shielded
-    async def suspend(self, tenant_id: str, events: Sequence[AuditEvent]) -> Tenant:
-        """Suspend a tenant. A second call changes and audits nothing. Raises NotFound, Precondition (TENANT_STATE)."""
-        return await self._stop(tenant_id, events, erase=False)
-
-    @shielded
-    async def begin_erasure(self, tenant_id: str, events: Sequence[AuditEvent]) -> Tenant:
-        """Suspend a tenant, and mark it for erasure. A second call changes and audits nothing. Raises NotFound,
-        Precondition (TENANT_STATE)."""
-        return await self._stop(tenant_id, events, erase=True)
+    async def suspend(self, tenant_id: str, events: Sequence[AuditEvent], *, erase: bool = False) -> Tenant:
+        """Suspend a tenant. erase: whether to mark it for erasure. A second call changes and audits nothing. Raises
+        NotFound, Precondition (TENANT_STATE)."""
+        async with self._database.locking(tenant_id) as connection:
+            tenant = await self._get(connection, "lock", tenant_id)
+            if tenant.home:
+                act = "erased" if erase else "suspended"
+                raise tenant_state(tenant, f"This is the installation's own tenant, which cannot be {act}.")
+            if tenant.erase_time is not None or (tenant.suspend_time is not None and not erase):
+                return tenant
+            values = {"tenant": tenant_id, "erase": erase}
+            row = await one_row(connection, self._queries["suspend"], values)
+            assert row is not None, "the row is locked, and tenants are never deleted"
+            await self._write(connection, tenant_id, events)
+        return build(Tenant, row)
 
     @shielded
     async def resume(self, tenant_id: str, events: Sequence[AuditEvent]) -> Tenant:
@@ -217,20 +223,6 @@ class PostgresTenants:
         """Add to the receipt what was erased outside the database."""
         async with self._database.tenant(tenant_id) as connection:
             await self._count(connection, tenant_id, kind, number)
-
-    async def _stop(self, tenant_id: str, events: Sequence[AuditEvent], *, erase: bool) -> Tenant:
-        async with self._database.locking(tenant_id) as connection:
-            tenant = await self._get(connection, "lock", tenant_id)
-            if tenant.home:
-                act = "erased" if erase else "suspended"
-                raise tenant_state(tenant, f"This is the installation's own tenant, which cannot be {act}.")
-            if tenant.erase_time is not None or (tenant.suspend_time is not None and not erase):
-                return tenant
-            values = {"tenant": tenant_id, "erase": erase}
-            row = await one_row(connection, self._queries["suspend"], values)
-            assert row is not None, "the row is locked, and tenants are never deleted"
-            await self._write(connection, tenant_id, events)
-        return build(Tenant, row)
 
     async def _add_invitation(
         self, connection: Connection, tenant_id: str, first: FirstInvitation

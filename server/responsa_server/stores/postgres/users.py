@@ -69,7 +69,7 @@ class PostgresUsers:
         self._audit = AuditLog()
 
     @shielded
-    async def add(self, caller: Principal, user: User, audit: AuditEvent, request_id: UUID | None) -> User:
+    async def add(self, caller: Principal, user: User, request_id: UUID | None) -> User:
         """Store a user; the database sets the times. If the caller has already used this request_id for the same user,
         return that user in its current state. Raises AlreadyExists (RESOURCE_ALREADY_EXISTS for the e-mail address,
         REQUEST_ID_REUSED).
@@ -85,7 +85,7 @@ class PostgresUsers:
             row = await one_row(connection, _QUERIES["add"], values)
             if row is None:
                 raise email_taken(user.email)
-            await self._audit.write(connection, audit)
+            await self._audit.write(connection, AuditEvent.of_call(caller, names.user(user.id)))
             await self._requests.record(connection, caller, request_id, names.user(user.id))
         return user_of(row)
 

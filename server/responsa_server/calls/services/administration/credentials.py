@@ -26,12 +26,12 @@ class CredentialService:
         service_id = uuid_of("user", "users", request.user)
         people.no_key_role(request.api_key)
         allowed = await self._parts.limits.read(who, service_id)
-        key, secret = await self._identity.create_service_key(
+        key, secret = await self._identity.create_api_key(
             who,
-            service_id,
             people.new_key(request.api_key, self._parts.catalogue),
             request_id(request.request_id),
             allowed.limits.api_keys,
+            service_id=service_id,
         )
         return pb.CreateServiceApiKeyResponse(api_key=people.api_key(key), secret=secret)
 

@@ -12,7 +12,8 @@ from responsa_server.calls.services.parts import Services
 from responsa_server.calls.violations import check_texts
 from responsa_server.domain import lists
 from responsa_server.domain.background import Background
-from responsa_server.domain.people import Role
+from responsa_server.domain.people import Role, UserChange
+from responsa_server.identity.service import require_email
 
 
 class UserService:
@@ -39,7 +40,8 @@ class UserService:
         return people.user(await self._users.store.get(caller().tenant_id, user_id))
 
     async def LookupUser(self, request: pb.LookupUserRequest) -> user_pb2.User:
-        return people.user(await self._users.with_email(caller(), request.email))
+        email = require_email(request.email)
+        return people.user(await self._users.store.with_email(caller().tenant_id, email))
 
     async def ListUsers(self, request: pb.ListUsersRequest) -> pb.ListUsersResponse:
         asked = Listing(lists.USERS, caller(), request)
@@ -62,11 +64,15 @@ class UserService:
 
     async def DisableUser(self, request: pb.DisableUserRequest) -> user_pb2.User:
         user_id = uuid_of("name", "users", request.name)
-        return people.user(await self._users.set_disabled(caller(), user_id, request.etag, disabled=True))
+        return people.user(
+            await self._users.update(caller(), user_id, UserChange(disabled=True), request.etag)
+        )
 
     async def EnableUser(self, request: pb.EnableUserRequest) -> user_pb2.User:
         user_id = uuid_of("name", "users", request.name)
-        return people.user(await self._users.set_disabled(caller(), user_id, request.etag, disabled=False))
+        return people.user(
+            await self._users.update(caller(), user_id, UserChange(disabled=False), request.etag)
+        )
 
     async def RevokeCredentials(self, request: pb.RevokeCredentialsRequest) -> pb.RevokeCredentialsResponse:
         revoked = await self._users.revoke_credentials(caller(), uuid_of("name", "users", request.name))
@@ -76,11 +82,11 @@ class UserService:
 
     async def GrantOwnership(self, request: pb.GrantOwnershipRequest) -> user_pb2.User:
         user_id = uuid_of("name", "users", request.name)
-        return people.user(await self._users.set_owner(caller(), user_id, owner=True))
+        return people.user(await self._users.update(caller(), user_id, UserChange(owner=True), ""))
 
     async def RevokeOwnership(self, request: pb.RevokeOwnershipRequest) -> user_pb2.User:
         user_id = uuid_of("name", "users", request.name)
-        return people.user(await self._users.set_owner(caller(), user_id, owner=False))
+        return people.user(await self._users.update(caller(), user_id, UserChange(owner=False), ""))
 
     async def DeleteUser(self, request: pb.DeleteUserRequest) -> deletion_receipt_pb2.DeletionReceipt:
         user_id = uuid_of("name", "users", request.name)
