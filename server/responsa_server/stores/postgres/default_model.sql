@@ -5,8 +5,10 @@ SELECT provider, model, key_name, base_url, embedding, sealed_key, "window", inp
 FROM responsa.default_model;
 
 -- name: put
-INSERT INTO responsa.default_model (provider, model, key_name, base_url, embedding, sealed_key, "window", input_usd_micros, output_usd_micros)
-VALUES (%(provider)s, %(model)s, %(key_name)s, %(base_url)s, %(embedding)s, %(sealed_key)s, %(window)s, %(input_usd_micros)s, %(output_usd_micros)s)
+INSERT INTO responsa.default_model (provider, model, key_name, base_url, embedding, sealed_key, "window", input_usd_micros,
+    output_usd_micros)
+VALUES (%(provider)s, %(model)s, %(key_name)s, %(base_url)s, %(embedding)s, %(sealed_key)s, %(window)s, %(input_usd_micros)s,
+    %(output_usd_micros)s)
 ON CONFLICT (single) DO UPDATE SET
     provider = excluded.provider, model = excluded.model, key_name = excluded.key_name, base_url = excluded.base_url,
     embedding = excluded.embedding, sealed_key = excluded.sealed_key, "window" = excluded."window",
