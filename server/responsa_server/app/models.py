@@ -118,7 +118,7 @@ def warn_of_spending(
 
 def list_own_prices(settings: ModelSettings) -> Mapping[str, Price]:
     """The prices of providers: those of the settings, and none for what runs on this machine or in a private network."""
-    own = dict.fromkeys(_FREE, FREE)
+    own: dict[str, Price] = dict.fromkeys(_FREE, FREE)
     for name, server in settings.servers.items():
         if server.price is not None:
             own[name] = price_of(*server.price)
