@@ -370,7 +370,7 @@ class Price:
     cache_write: Decimal
     output: Decimal
     search: Decimal = Decimal(0)
-    unpriced: str = ""
+    unpriced: str = field(default="", kw_only=True)
 
 
 FREE: Final = Price(Decimal(0), Decimal(0), Decimal(0), Decimal(0))

@@ -24,7 +24,7 @@ export interface ClipHooks {
   readonly added: (collection: string) => void;
   /** No file is left of which the next question could be asked. */
   readonly emptied: () => void;
-  /** What is being read, and how far, in words; "" when nothing is. */
+  /** What is being read, and how far, in words. */
   readonly reading: (text: string) => void;
 }
 
@@ -119,15 +119,13 @@ export class ClipsView {
   async #follow(signal: AbortSignal): Promise<void> {
     let isReady = false;
     let isRefused = false;
-    let wasReading = false;
     while (!signal.aborted && this.#collection) {
       const page = await this.#api.knowledge.listDocuments({ parent: this.#collection, pageSize: MOST, orderBy: "create_time" }, { signal }).catch(() => undefined); // a later look may succeed
       if (signal.aborted) return;
       if (page) this.#documents = page.documents;
       const [first] = await Promise.all(this.#documents.filter(isRead).map((one) => this.#look(one, signal)));
       if (signal.aborted) return;
-      if (first || wasReading) this.#hooks.reading(first ?? "");
-      wasReading = first !== undefined;
+      if (first) this.#hooks.reading(first);
       for (const one of this.#told()) {
         if (whyNot(one)) isRefused = true;
         else isReady = true;

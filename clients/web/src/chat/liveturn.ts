@@ -114,9 +114,9 @@ export class LiveTurn {
     if (!this.#over && this.#reader.lastSeq <= 1n) this.view.place(place);
   }
 
-  /** Show that the question waits for files that are being read; "" when it waits no more. */
+  /** Show which file is being read, and how far, while the question waits for it. */
   reads(text: string): void {
-    if (!this.#over && this.#pending && this.#reader.lastSeq <= 1n) this.view.busy(text || t("sendingQuestion"));
+    if (!this.#over && this.#pending && !this.#reader.text) this.view.busy(text);
   }
 
   /** Follow the turn to its end. */
