@@ -263,7 +263,9 @@ async def test_an_owner_makes_an_agent_by_the_form_and_asks_it(owner: Person) ->
     await form.get_by_role("button", name="Publish").click()
     await expect(form.get_by_label("Name")).to_be_focused()
     await form.get_by_label("Name").fill("Baker")
+    await form.get_by_label("What it is for").fill("For bakers.")
     await form.get_by_label("Greeting").fill("What would you like to bake?")
+    await form.get_by_label("Questions to try").fill(f"{RYE_BREAD}\nWhat is the capital of Mongolia?")
     await form.get_by_label("Instructions").fill("Begin with the oven.")
     await form.get_by_label("Language model").select_option(label="None: show passages only")
     await form.get_by_label("My documents").check()
@@ -293,6 +295,11 @@ async def test_an_owner_makes_an_agent_by_the_form_and_asks_it(owner: Person) ->
 
     await page.goto(f"{owner.url}/?agent=baker")
     await expect(page.get_by_text("What shall we bake?")).to_be_visible()
+    await expect(page.get_by_text("For bakers.")).to_be_visible()
+    # Of its questions, the documents answer one.
+    suggested = page.get_by_role("list", name="Suggested questions")
+    await expect(suggested).to_contain_text(RYE_BREAD)
+    await expect(suggested).not_to_contain_text("Mongolia")
     await tab.ask(RYE_BREAD)
     await expect(tab.answers).to_contain_text("nineteen hours")
     await page.goto(f"{owner.url}/#/administration/agents")
