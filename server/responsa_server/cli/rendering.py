@@ -53,8 +53,9 @@ def answer_notes(answer: turn_pb2.TurnAnswer, *, verbose: bool = False) -> str:
         ]
         if bare:
             notes.append("No source\n" + "\n".join(f'    "{sentence}"' for sentence in bare))
-    notes.append(tell_unchecked(answer.citations))
-    return "\n\n".join(filter(None, notes))
+    if any(cited.quote and cited.verdict == citation_pb2.JUDGE_VERDICT_NONE for cited in answer.citations):
+        notes.append(tell_unchecked())
+    return "\n\n".join(notes)
 
 
 def _places(citations: Sequence[citation_pb2.Citation]) -> Mapping[Place, int]:

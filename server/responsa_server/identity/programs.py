@@ -111,7 +111,7 @@ class Metadata(BaseModel):
         fields = cast("dict[str, object]", content)
         return {name: value for name, value in fields.items() if value is not None}
 
-    def limited(self, redirect_uris: Sequence[str]) -> Metadata:
+    def limit_to(self, redirect_uris: Sequence[str]) -> Metadata:
         """The same with some of its addresses; without a name, the program is called by the host of the first."""
         name = self.client_name or host_of(redirect_uris[0])
         return self.model_copy(update={"client_name": name, "redirect_uris": redirect_uris})
@@ -321,10 +321,10 @@ class Programs:
         except InvalidRequest:
             await self._count("refused registration", REFUSED_PER_HOUR, origin)
             if offered is not None:
-                asked = offered.limited(offered.redirect_uris)
+                asked = offered.limit_to(offered.redirect_uris)
                 await self._accounts.store.ask_for_redirects(asked.client_name, asked.redirect_uris)
             raise
-        metadata = offered.limited(usable)
+        metadata = offered.limit_to(usable)
         end = now + self.settings.registration_days * 86_400
         content = json.dumps([metadata.client_name, metadata.redirect_uris, end])
         client_id = _REGISTERED + self._secret.seal_flow(_SEALED_FOR, content.encode())
@@ -377,7 +377,7 @@ class Programs:
         if self.settings.dynamic_registration == "any":
             return uris
         others = [uri for uri in uris if uri not in KNOWN_REDIRECTS and not _is_plain_loopback(uri)]
-        allowed = await self._accounts.store.allowed_redirects(others) if others else ()
+        allowed = await self._accounts.store.find_allowed_redirects(others) if others else ()
         return [uri for uri in uris if uri not in others or uri in allowed]
 
     async def documents_work(self) -> bool:
@@ -422,7 +422,7 @@ class Programs:
             raise _unread(
                 "it must have its own address as client_id, and no secret (token_endpoint_auth_method: none)"
             )
-        metadata = metadata.limited(metadata.redirect_uris)
+        metadata = metadata.limit_to(metadata.redirect_uris)
         client = Client(client_id, metadata.client_name, metadata.redirect_uris)
         self._documents.pop(client_id, None)
         while len(self._documents) >= _MOST_DOCUMENTS:

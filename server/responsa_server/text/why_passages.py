@@ -4,10 +4,8 @@ such a text, for readers who see only text. Pure."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
-
-from responsa.chat.v1.citation_pb2 import Citation, JudgeVerdict
 
 _TITLES: Final[Mapping[str, str]] = {
     "en": "Closest passages:",
@@ -55,10 +53,9 @@ def why_passages(causes: Sequence[str], language: str = "en") -> str:
     return f"{known or _CAUSES[language]['']}{unknown}. {_TITLES[language]}"
 
 
-def tell_unchecked(citations: Iterable[Citation], language: str = "en") -> str:
-    """The line below the sources of a model's text that no other has judged; "" if one has. language: as above."""
-    unjudged = any(cited.quote and cited.verdict == JudgeVerdict.JUDGE_VERDICT_NONE for cited in citations)
-    return _UNCHECKED.get(language, _UNCHECKED["en"]) if unjudged else ""
+def tell_unchecked(language: str = "en") -> str:
+    """The line below the sources of a model's text that no other has judged. language: as above."""
+    return _UNCHECKED.get(language, _UNCHECKED["en"])
 
 
 def without_why(text: str) -> str:

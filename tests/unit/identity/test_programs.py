@@ -109,7 +109,7 @@ class Attempts:
         self.counts[subject] += 1
         return None if self.counts[subject] * 100 <= limit else 60.0
 
-    async def allowed_redirects(self, _: Sequence[str]) -> Sequence[str]:
+    async def find_allowed_redirects(self, _: Sequence[str]) -> Sequence[str]:
         return ()
 
     async def ask_for_redirects(self, name: str, uris: Sequence[str]) -> None:

@@ -112,8 +112,10 @@ def list_sources(
         _plain(data[span.start : span.end].decode(), _TITLE) for span in unsourced if span.end <= len(data)
     ]
     lines += ["", f"{none}: {' '.join(map(quoted.format, bare))}"] if bare else []
-    if written and (unchecked := tell_unchecked(citations, language)):
-        lines += ["", f"*{unchecked}*"]
+    if written and any(
+        cited.quote and cited.verdict == JudgeVerdict.JUDGE_VERDICT_NONE for cited in citations
+    ):
+        lines += ["", f"*{tell_unchecked(language)}*"]
     return "\n".join([f"{heading}:", "", *lines])
 
 

@@ -111,7 +111,7 @@ class PostgresAccountStore:
         """Show owners of the installation the addresses that a program asked for, with its name."""
         await self._ask("ask_for_redirects", {"name": name, "uris": list(uris)})
 
-    async def allowed_redirects(self, uris: Sequence[str]) -> Sequence[str]:
+    async def find_allowed_redirects(self, uris: Sequence[str]) -> Sequence[str]:
         """Those of these addresses that owners of the installation have allowed."""
         return await self._ask("allowed_redirects", {"uris": list(uris)})
 

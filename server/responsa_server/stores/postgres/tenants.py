@@ -227,7 +227,7 @@ class PostgresTenants:
     async def _add_invitation(
         self, connection: Connection, tenant_id: str, first: FirstInvitation
     ) -> datetime:
-        values = {
+        values: dict[str, object] = {
             "id": first.id,
             "tenant_id": tenant_id,
             "maker": first.maker_id,

@@ -136,7 +136,7 @@ class Mcp:
         from mcp_types.version import KNOWN_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 
         version = request.headers.get(_VERSION, "")
-        params = getattr(message, "params", None) or {}
+        params: Any = getattr(message, "params", None) or {}
         # The SDK names the versions only to a host that states its own in the message, too.
         if version not in ("", *KNOWN_PROTOCOL_VERSIONS) and "_meta" not in params:
             why = f"its mcp-protocol-version must be one of {', '.join(KNOWN_PROTOCOL_VERSIONS)}"
