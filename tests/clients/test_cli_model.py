@@ -62,9 +62,8 @@ async def test_a_key_is_read_the_models_are_listed_and_one_is_set(
     assert (listed.code, listed.out) == (0, "openai:m-1\nopenai:m-2\n")
     refused = await responsa("model", "set", "openai", "--key", stdin=b"wrong\n")
     assert (refused.code, "Check the key." in refused.err) == (2, True)
-    done = await responsa(
-        "model", "set", "openai:m-2", "--key", "--embedding", "e-1", stdin=f"{KEY}\n".encode()
-    )
+    options = ("--embedding", "e-1", "--judge", "m-3", "--price", "0.5", "2")
+    done = await responsa("model", "set", "openai:m-2", "--key", *options, stdin=f"{KEY}\n".encode())
     assert (done.code, done.out) == (
         0,
         "openai:m-2 writes the answers.\nIts key was entered and is stored encrypted.\n"
@@ -77,7 +76,8 @@ async def test_a_key_is_read_the_models_are_listed_and_one_is_set(
         "responsa: A prompt and its answer have room for 8,192 tokens.",
         "responsa: The model has answered.",
     ]
-    wanted = pb.DefaultModel(provider="openai", model="m-2", api_key=KEY, embedding="e-1")
+    wanted = pb.DefaultModel(provider="openai", model="m-2", api_key=KEY, embedding="e-1", judge="m-3")
+    wanted.input_usd_micros, wanted.output_usd_micros = 500_000, 2_000_000
     assert requests[-2:] == [
         admin.TestModelRequest(default_model=wanted),
         admin.SetDefaultModelRequest(default_model=wanted, skip_test=True),

@@ -89,6 +89,15 @@ def set_model(
     window: Annotated[
         int, typer.Option(help="The most tokens of a prompt and its answer together; 0 if unknown.")
     ] = 0,
+    judge: Annotated[
+        str, typer.Option(help="The provider's model that checks each sentence of an answer.")
+    ] = "",
+    price: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            help="What a million tokens cost that the model reads, and that it writes, in US dollars."
+        ),
+    ] = None,
     skip_test: Annotated[bool, typer.Option("--skip-test", help="Store the model without a test.")] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print the ModelSettings, or the TestModelResponse, as proto-JSON.")
@@ -105,7 +114,10 @@ def set_model(
             key_name=key_name,
             embedding=embedding,
             window=window,
+            judge=judge,
         )
+        if price:
+            wanted.input_usd_micros, wanted.output_usd_micros = (round(usd * 1_000_000) for usd in price)
         if key:
             wanted.api_key = ask_secret("Key", "key").strip()
         if provider and not (named and skip_test):
