@@ -278,7 +278,7 @@ async def test_an_owner_pastes_a_key_and_chooses_among_the_providers_models(owne
         await page.get_by_label("Embedding model").fill("e-1")
         try:
             await button(tab, "Save").click()
-            await expect(page.get_by_text("compatible:vendor/m-2:latest writes the answers.")).to_be_visible()
+            await expect(page.get_by_text("vendor/m-2:latest writes the answers.")).to_be_visible()
             await expect(page.get_by_text("Its key was entered here.")).to_be_visible()
             await expect(page.get_by_label("Key", exact=True)).to_have_value("")
             await page.get_by_role("textbox", name="Model", exact=True).fill("m-1")
