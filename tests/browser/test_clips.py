@@ -76,7 +76,7 @@ async def test_a_file_that_is_dropped_onto_the_box_answers_in_its_conversation_a
     await expect(scope).to_have_text("Asking all collections")
     await tab.page.get_by_role("link", name=QUESTION).click()
     await expect(scope).to_have_text("Asking files of this conversation")
-    await tab.page.get_by_role("button", name="Search all collections").click()
+    await tab.page.locator(".scoped").get_by_role("button", name="Search all collections").click()
     await tab.page.reload()
     await expect(scope).to_have_text("Asking all collections")
     await clip.get_by_role("button", name="Keep in My documents").click()
