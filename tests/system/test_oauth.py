@@ -363,7 +363,7 @@ def test_an_owner_allows_the_address_of_a_program_that_asked(person: Person) -> 
     assert refused.status_code == 400
     assert "an owner of the installation can allow it" in refused.json()["error_description"]
     with Responsa(person.instance.url, person.instance.key) as owner:
-        asked = {one.redirect_uri: one for one in owner.list_asked_programs()}
+        asked = {one.redirect_uri: one for one in owner.asked_programs()}
         assert {back, other} <= set(asked)
         assert "ferry://back" not in asked, "nobody could allow it"
         assert (asked[back].display_name, asked[back].allowed) == ("Ferryman", False)

@@ -15,5 +15,5 @@ def test_a_query_returns_what_each_tool_returned(second: Instance) -> None:
         reply = http.post("/agent/query", json=query).json()
     assert reply["outcome"] == "answered", reply
     (result,) = reply["tool_results"]
-    assert (result["tool"], result["outcome"]) == ("testing-once", "ok")
+    assert (result["tool"], result["outcome"]) == ("record-once", "ok")
     assert result["content"]
