@@ -75,7 +75,10 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
       const failure = failureOf(error);
       const told = () => form.querySelector("details:has([aria-invalid])")?.setAttribute("open", "");
       setTimeout(told); // a closed field cannot be seen
-      if (failure.reason === "PRICE_UNKNOWN") all.input_usd_micros.control.focus();
+      if (failure.reason === "PRICE_UNKNOWN") {
+        all.input_usd_micros.control.closest("details")?.setAttribute("open", ""); // a closed field takes no focus
+        all.input_usd_micros.control.focus();
+      }
       tell(placed(Object.fromEntries(Object.entries(all).map(([name, entry]) => [`default_model.${name}`, entry])), failure), "problem");
     } finally {
       form.removeAttribute("aria-busy");
