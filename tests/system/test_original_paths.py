@@ -12,9 +12,8 @@ import pytest
 from responsa.knowledge.v1 import reader_pb2
 from responsa_client import Responsa
 from responsa_server.calls.authorisation import RULES
-from responsa_server.transports.http.original_path_settings import OriginalSettings
 from responsa_server.transports.http.original_paths.rows import OriginalRow
-from responsa_server.transports.http.original_paths.serving import rows
+from responsa_server.transports.http.original_paths.serving import ROWS
 from tests.callers import PASSWORD, Credential, Registry, Tenant
 from tests.instance import Instance
 
@@ -307,7 +306,7 @@ def test_another_tenants_user_is_like_one_that_does_not_exist(http: httpx2.Clien
     assert wrong(reply) == (404, "RESOURCE_NOT_FOUND")
 
 
-@pytest.mark.parametrize("row", rows(OriginalSettings()), ids=lambda one: f"{one.methods[0]} {one.path}")
+@pytest.mark.parametrize("row", ROWS, ids=lambda one: f"{one.methods[0]} {one.path}")
 def test_each_path_asks_for_the_credential_of_its_call(
     http: httpx2.Client, tenant: Tenant, row: OriginalRow
 ) -> None:

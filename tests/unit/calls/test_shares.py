@@ -9,7 +9,7 @@ from responsa.chat.v1 import citation_pb2, turn_pb2
 from responsa.type.v1 import byte_range_pb2
 from responsa_server.calls.convert import shares
 from responsa_server.domain.people import Principal, Role
-from responsa_server.stores.postgres.shares import Share
+from responsa_server.domain.rows import Row
 
 ASKER, READER, OPEN, CLOSED = (UUID(int=number) for number in range(1, 5))
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
@@ -32,11 +32,14 @@ def test_a_reader_sees_only_citations_of_what_they_may_read() -> None:
     terminal = turn_pb2.TurnEvent(answer=answer).SerializeToString()
 
     def seen(*unreadable: UUID) -> turn_pb2.TurnAnswer:
-        kept = Share(UUID(int=9), UUID(int=8), ASKER, "Ada", "How long?", NOW, NOW, NOW, terminal, unreadable)
-        read = shares.share(kept, Principal("acme", READER, Role.USER, "session"))
+        row = Row(
+            id=UUID(int=9), turn_id=UUID(int=8), user_id=ASKER, sharer="Ada", question="How long?",
+            create_time=NOW, expire_time=NOW, ask_time=NOW, terminal=terminal, unreadable=unreadable,
+        )  # fmt: skip
+        read = shares.share(row, Principal("acme", READER, Role.USER, "session"))
         assert read.turn == "", "only the sharer learns the turn"
         assert (
-            shares.share(kept, Principal("acme", ASKER, Role.USER, "session")).turn == f"turns/{UUID(int=8)}"
+            shares.share(row, Principal("acme", ASKER, Role.USER, "session")).turn == f"turns/{UUID(int=8)}"
         )
         return read.answer
 
