@@ -357,7 +357,7 @@ async def test_collections_are_made_chosen_and_deleted(person: Person) -> None:
     await tab.page.get_by_role("button", name="Ask this collection").click()
     await expect(tab.page.get_by_text("Asking Brot & Café")).to_be_visible()
     await tab.ask(WHO_BUILT)
-    await expect(tab.answers.nth(0).locator(".refusal strong")).to_have_text("Closest passages")
+    await expect(tab.answers.nth(0).locator(".refusal h3")).to_have_text("Closest passages")
     await expect(tab.chips).to_have_count(1)
     await expect(tab.live).to_have_text(
         re.compile("^Closest passages. I searched the chosen collections for ")
@@ -372,7 +372,7 @@ async def test_collections_are_made_chosen_and_deleted(person: Person) -> None:
     await tab.page.go_back()
     await tab.page.reload()
     await expect(tab.page.get_by_text("Asking Brot & Café")).to_be_visible()
-    await expect(tab.answers.nth(0).locator(".refusal strong")).to_have_text("Closest passages")
+    await expect(tab.answers.nth(0).locator(".refusal h3")).to_have_text("Closest passages")
     rated = tab.answers.nth(0).get_by_role("button", name="Helpful", exact=True)
     await expect(rated).to_have_attribute("aria-pressed", "true")
     # The ways on: the other collections, and a document that answers.

@@ -236,7 +236,7 @@ async def test_a_warm_turn_reads_no_passage_with_patterns_or_parsers(
     read: list[str] = []
     for module, name in (
         (instructing, "_instructs"),
-        (shown, "_tree"),
+        (shown, "SyntaxTreeNode"),
         (prompt_passages, "paragraph_pieces"),
         (sentences, "paragraph_pieces"),
     ):

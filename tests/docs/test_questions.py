@@ -56,6 +56,7 @@ CODE: Final = ("cairo", "scarb")
 """Their samples take minutes to load, so `make soak` asks them."""
 OTHERS: Final[Mapping[str, str]] = {
     "How do I get my expenses back?": "tests/docs/test_pages.py",
+    "When do I hand in the receipts of a trip?": "tests/docs/test_pages.py",
     "And after meiosis?": "tests/docs/test_pages.py",
     "When do the eels come?": "tests/docs/test_pages.py",
     "What was the homework in the lesson of 2026-09-14?": "tests/docs/test_pages.py",

@@ -474,6 +474,11 @@ async def test_while_a_limit_is_in_money_a_model_needs_a_price(served: Served) -
         for wanted in (priced, private):
             stored = await served.ann.SetDefaultModel(default_model=wanted, skip_test=True)
             assert stored.default_model == wanted
+        moved = pb.DefaultModel(provider="compatible", model="m", base_url="https://8.8.8.8/v1")
+        priced.judge = "strict"
+        for wanted, unpriced in ((moved, "m"), (priced, "strict")):
+            error = await failed(served.ann.SetDefaultModel(default_model=wanted, skip_test=True))
+            assert (error.reason, error.metadata) == ("PRICE_UNKNOWN", {"model": f"compatible:{unpriced}"})
     finally:
         await served.ann.UpdateInsightSettings(
             insight_settings={"cost_usd_micros_per_month": 0}, update_mask=paths

@@ -271,7 +271,7 @@ def test_a_follow_up_is_understood(bench: Bench, mode: str, agent: str) -> None:
                     dialogue["id"],
                     citations,
                 )
-            if turn.get("follow_up"):
+            if turn.get("follow_up") and mode != "none":  # without a model nothing writes the question again
                 assert end.answer.standalone_question, dialogue["id"]
 
 

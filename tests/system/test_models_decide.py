@@ -179,6 +179,8 @@ def test_a_text_alone_carries_marks_and_sources(ollama: Instance) -> None:
         assert [line.partition("(")[0] for line in sources.splitlines()] == [
             "1. [Business trips]",
             "2. [Business trips]",
+            "",
+            "*Responsa checked that the quotes are there, not that they are right.*",
         ]
 
         # The citations of a model's text are known at its end. What its stream has sent by then has no marks, and the

@@ -20,7 +20,10 @@ def lan_variables(settings: Settings) -> Mapping[str, str]:
     remedy = "start without --lan; docs/deployment.md has TLS"
     if settings.environment is Environment.PRODUCTION:
         raise EmbeddedError("--lan is for a trial, and this is production", remedy)
-    if settings.sessions.secure_cookie or settings.mail.page_url.startswith("https:"):
+    if settings.sessions.secure_cookie or "https:" in (
+        settings.mail.page_url[:6],
+        settings.oidc.public_url[:6],
+    ):
         raise EmbeddedError("--lan has no TLS, and the settings say that people connect over TLS", remedy)
     if not settings.local:
         raise EmbeddedError(f"The setting listen is already {settings.listen}", remedy)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from math import inf
 from pathlib import Path
@@ -260,14 +261,17 @@ class DefaultModels:
         self._table.learned.replace(await self._store.exchange(sent), sent)
 
     async def _check_price(self, caller: Principal, wanted: DefaultModel) -> None:
-        """Raises Precondition (PRICE_UNKNOWN) if a quota or budget is in money, and the price of the model is not known."""
-        own = self._find_prices(wanted)
-        if wanted.name in own or wanted.provider in own or self._table.price(wanted.name) is not None:
+        """Raises Precondition (PRICE_UNKNOWN) if a quota or budget is in money, and the price of the model or its judge is not known."""
+        prices = self._table.prices.replace_own({**self._own_prices, **self._find_prices(wanted)})
+        names = filter(None, (wanted.name, wanted.of_provider(wanted.judge)))
+        today = datetime.now(UTC).date()
+        unpriced = next((name for name in names if prices.price(name, today) is None), "")
+        if not unpriced:
             return
         roles = self._whole.quotas.rules.roles.values()
         limited = any(quota.limits(Metric.COST_MICROS) for quota in roles)
         if limited or await self._store.limits_money(caller.tenant_id):
-            raise error_of_unpriced(wanted.name, "Enter it")
+            raise error_of_unpriced(unpriced, "Enter it")
 
     def _find_prices(self, wanted: DefaultModel) -> Mapping[str, Price]:
         """The prices that an owner gives, or the address shows."""

@@ -113,7 +113,7 @@ class Metadata(BaseModel):
 
     def limit_to(self, redirect_uris: Sequence[str]) -> Metadata:
         """The same with some of its addresses; without a name, the program is called by the host of the first."""
-        name = self.client_name or host_of(redirect_uris[0])
+        name = (self.client_name or host_of(redirect_uris[0]))[:MAX_NAME_BYTES]
         return self.model_copy(update={"client_name": name, "redirect_uris": redirect_uris})
 
 

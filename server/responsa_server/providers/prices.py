@@ -62,6 +62,10 @@ class Prices:
         self.own = own
         self._find = lru_cache(1000)(self._look_up)
 
+    def replace_own(self, own: Mapping[str, Price]) -> Prices:
+        """The same list with other own prices."""
+        return Prices(self._known, own)
+
     def price(self, model: str, at: date) -> Price | None:
         """See `PriceTable.price`. An own price of the model has precedence, then a row for the exact name, then the row with
         the longest matching prefix. Among the rows for that name or prefix, the latest row that is valid on that day applies.

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from responsa_formats.text.languages import STOPWORDS, language_of
+from responsa_formats.text.languages import language_of
 from responsa_server.agents.engine.calling import ResultModel
 from responsa_server.agents.engine.node import NodeModel
 from responsa_server.domain.answers import CheckedClaim, CitedSentence, FoundSource, Quote
@@ -466,7 +466,7 @@ def find_unsourced(text: str, cited: Sequence[AnyCitation]) -> Sequence[ByteRang
     for span, own, following in zip(sentences, quotes, [*quotes[1:], []], strict=True):
         sentence = data[span.start : span.end].decode()
         known = {word for item in following for word in _WORD.findall(item.quote.casefold())}
-        words = {*_WORD.findall(sentence.casefold())} - STOPWORDS.get(language, frozenset())
+        words = {*_WORD.findall(sentence.casefold())}
         if not own and not words <= known and not _UNSAID.search(sentence):
             unsourced.append(span)
     return unsourced

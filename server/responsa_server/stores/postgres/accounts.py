@@ -107,10 +107,12 @@ class PostgresAccountStore:
             return refused.wait
         return None
 
+    @shielded
     async def ask_for_redirects(self, name: str, uris: Sequence[str]) -> None:
         """Show owners of the installation the addresses that a program asked for, with its name."""
         await self._ask("ask_for_redirects", {"name": name, "uris": list(uris)})
 
+    @shielded
     async def find_allowed_redirects(self, uris: Sequence[str]) -> Sequence[str]:
         """Those of these addresses that owners of the installation have allowed."""
         return await self._ask("allowed_redirects", {"uris": list(uris)})
