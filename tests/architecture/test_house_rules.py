@@ -23,6 +23,9 @@ READS_THE_ENVIRONMENT: Mapping[str, str] = {
         "imported, and reads the line that a shell completes"
     ),
     "cli/output.py": "reads the type of the user's terminal",
+    str(
+        SERVER.with_name("responsa_local") / "commands/up.py"
+    ): "hands what --lan sets to the processes of the server",
     "cli/signed_in.py": "reads where the user keeps the state of programs",
 }
 """Modules of the server that use os.environ, and the reasons. The command line's client settings read the environment through

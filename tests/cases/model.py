@@ -38,7 +38,7 @@ class Strict(BaseModel):
 
 
 class Step(Strict):
-    """An action before the call, one of `call`, `hold`, `mail`, `identity`, `asked` and `pattern`. A `call` over gRPC must succeed."""
+    """An action before the call, one of `call`, `hold`, `mail`, `identity`, `program` and `pattern`. A `call` over gRPC must succeed."""
 
     call: str = Field(default="", description="Service/Method")
     hold: str = Field(
@@ -55,7 +55,7 @@ class Step(Strict):
             "name is stored under the name `identity`."
         ),
     )
-    asked: str = Field(
+    program: str = Field(
         default="",
         description=(
             "The name of a program that wanted to register itself with `https://NAME.example/back`, and was "
@@ -86,9 +86,9 @@ class Step(Strict):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        kinds = [self.call, self.hold, self.mail, self.identity, self.asked, self.pattern]
+        kinds = [self.call, self.hold, self.mail, self.identity, self.program, self.pattern]
         assert sum(map(bool, kinds)) == 1, (
-            "a step has one of `call`, `hold`, `mail`, `identity`, `asked` and `pattern`"
+            "a step has one of `call`, `hold`, `mail`, `identity`, `program` and `pattern`"
         )
         return self
 

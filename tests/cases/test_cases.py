@@ -179,8 +179,8 @@ def prepare(
         if step.identity:
             kept["identity"] = linked(tenant, fill(step.identity, kept))
             continue
-        if step.asked:
-            kept["asked"] = asked_by(tenant, fill(step.asked, kept))
+        if step.program:
+            kept["asked"] = asked_by(tenant, fill(step.program, kept))
             continue
         if step.pattern:
             add_pattern(tenant)

@@ -363,17 +363,17 @@ def test_an_owner_allows_the_address_of_a_program_that_asked(person: Person) -> 
     assert refused.status_code == 400
     assert "an owner of the installation can allow it" in refused.json()["error_description"]
     with Responsa(person.instance.url, person.instance.key) as owner:
-        asked = {one.redirect_uri: one for one in owner.asked_programs()}
-        assert {back, other} <= set(asked)
-        assert "ferry://back" not in asked, "nobody could allow it"
-        assert (asked[back].display_name, asked[back].allowed) == ("Ferryman", False)
-        owner.update_asked_program(asked[back].name, allowed=True)
+        listed = {one.redirect_uri: one for one in owner.asked_programs()}
+        assert {back, other} <= set(listed)
+        assert "ferry://back" not in listed, "nobody could allow it"
+        assert (listed[back].display_name, listed[back].allowed) == ("Ferryman", False)
+        owner.update_asked_program(listed[back].name, allowed=True)
         made = person.http.post("/oauth/register", json=body)
         assert (made.status_code, made.json()["redirect_uris"]) == (201, [back, back])
         wanted = request(made.json()["client_id"], redirect_uri=back)
         assert person.consent(wanted).json()["redirectHost"] == "ferry.example"
         assert person.consent(request(made.json()["client_id"], redirect_uri=other)).status_code == 400
-        owner.delete_asked_program(asked[back].name)
+        owner.delete_asked_program(listed[back].name)
         assert person.consent(wanted).status_code == 400
         assert person.http.post("/oauth/register", json=body).status_code == 400
 

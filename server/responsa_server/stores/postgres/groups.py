@@ -75,7 +75,7 @@ class PostgresGroups(ResourceTable):
                         f"users[{row[0]}]", "users.known", "is not the name of a user of this tenant"
                     )
             changed = await (await connection.execute(_QUERIES[query], values)).fetchall()
-            await connection.execute(_QUERIES[f"{query}_invited"], values)
+            await connection.execute(_QUERIES["add_invited" if query == "add" else "remove_invited"], values)
             if changed:
                 people = [names.user(user_id) for (user_id,) in changed]
                 event = AuditEvent.of_call(caller, self.kind.name(group_id))
