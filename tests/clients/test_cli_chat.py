@@ -34,6 +34,7 @@ WRITTEN = (
     "Émile wrote it. [1] It was in 1898. [2]\n\nSources\n"
     '[1] Letters (letters.md)\n    "Émile wrote it."\n'
     '[2] Letters (letters.md)\n    "It was in 1898."\n'
+    "\nResponsa checked that the quotes are there, not that they are right.\n"
 )
 """The answer in a pipe."""
 

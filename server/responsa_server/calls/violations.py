@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.message import Message
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from responsa.rules import validate_pb2
 from responsa_server.calls.json_types import one_of
@@ -275,3 +278,43 @@ def _remedy(violation: Violation, descriptor: Descriptor) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= _MAX_KEY_CHARS else text[:_MAX_KEY_CHARS] + "…"
+
+
+_MAX_DEPTH = 16
+_LENGTH = 2
+"""The wire type of texts and messages."""
+MAX_PARTS = 10_000
+"""The maximum number of values of a message in which a text is searched. A request within the contract's limits has fewer."""
+
+
+def invalid_text(descriptor: Descriptor, data: bytes, depth: int = 0) -> str | None:
+    """The path of the first text field whose bytes are not UTF-8, e.g. `options.scope.collections[1]`; None if all are
+    UTF-8. It runs only after parsing has failed, so its code favours clarity over speed."""
+    try:
+        values = UnknownFieldSet(Empty.FromString(data))
+    except DecodeError:
+        return None
+    if len(values) > MAX_PARTS:
+        return None
+    seen = Counter[int]()
+    for value in values:
+        field = descriptor.fields_by_number.get(value.field_number)
+        if field is None or value.wire_type != _LENGTH:
+            continue
+        name = f"{field.name}[{seen[field.number]}]" if field.is_repeated else field.name
+        seen[field.number] += 1
+        if field.type == FieldDescriptor.TYPE_STRING and not _is_text(value.data):
+            return name
+        if field.message_type is not None and depth < _MAX_DEPTH:
+            inner = invalid_text(field.message_type, value.data, depth + 1)
+            if inner is not None:
+                return f"{name}.{inner}"
+    return None
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

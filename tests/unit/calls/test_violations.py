@@ -13,6 +13,8 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
+from hypothesis import given
+from hypothesis import strategies as st
 
 from responsa.admin.v1 import admin_service_pb2, teacher_pb2
 from responsa.auth.v1 import auth_service_pb2, user_pb2
@@ -201,12 +203,32 @@ def test_zero_bytes_in_chunks_are_no_text() -> None:
     assert Validation().on_request(call, received) == request
 
 
-@pytest.mark.parametrize("data", [b"\xff\xff", b"\x12\x7fshort", b"\x0b", b"\x80", b"\x12\x02\xff\xfe"])
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        (b"\x12\x02\xff\xfe", "text"),
+        (b"\x12\x03\xed\xa0\x80", "text"),  # an unpaired surrogate
+        (b"\x12\x02ok\x22\x09\x12\x07\x0a\x02ab\x0a\x01\xff", "options.scope.collections[1]"),
+    ],
+)
+def test_text_that_is_not_utf8_names_its_field(data: bytes, field: str) -> None:
+    error = refused(ASK, data, chat.AskRequest.FromString)
+    assert error.reason is Reason.MALFORMED_MESSAGE
+    assert error.metadata == {"message_type": "responsa.chat.v1.AskRequest"}
+    assert broken(error) == [(field, "string.utf8")]
+
+
+@pytest.mark.parametrize("data", [b"\xff\xff", b"\x12\x7fshort", b"\x0b", b"\x80"])
 def test_bytes_that_are_no_message(data: bytes) -> None:
     error = refused(ASK, data, chat.AskRequest.FromString)
     assert error.reason is Reason.MALFORMED_MESSAGE
     assert error.violations == ()
     assert "responsa.chat.v1.AskRequest" in error.message
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_break_the_search_for_the_field(data: bytes) -> None:
+    violations.invalid_text(chat.AskRequest.DESCRIPTOR, data)
 
 
 def calls_of(act: Callable[[], object]) -> int:
@@ -338,6 +360,14 @@ def _unbounded() -> type[Message]:
     pool = descriptor_pool.Default()
     pool.Add(file) if hasattr(pool, "Add") else pool.AddSerializedFile(file.SerializeToString())
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("responsa.unbounded.Unbounded"))
+
+
+def test_the_search_for_a_text_that_is_not_utf8_gives_up() -> None:
+    harmless, broken = b"\x08\x00", b"\x12\x01\xff"
+    assert violations.invalid_text(chat.AskRequest.DESCRIPTOR, harmless * 100 + broken) == "text"
+    assert (
+        violations.invalid_text(chat.AskRequest.DESCRIPTOR, harmless * violations.MAX_PARTS + broken) is None
+    )
 
 
 def patterns(descriptor: Any, seen: set[str]) -> set[str]:

@@ -71,7 +71,7 @@ class Validation(Interceptor[None]):
         try:
             parsed = message.parse(data)
         except (DecodeError, UnicodeDecodeError) as error:
-            raise _unreadable(call.method) from error
+            raise _unreadable(call.method, data) from error
         if error := self._check(parsed, data):
             raise error
         return parsed
@@ -86,14 +86,19 @@ class Validation(Interceptor[None]):
         return violations.nul_characters(message) if b"\x00" in data else None
 
 
-def _unreadable(method: str) -> InvalidRequest:
+def _unreadable(method: str, data: bytes) -> InvalidRequest:
     descriptor = input_type(method)
     name = "" if descriptor is None else descriptor.full_name
-    what = (
-        f"The request's bytes are not a valid {name or 'message'}; encode it with the published "
-        "protos, and its texts as UTF-8, or send JSON to the REST path."
-    )
-    return InvalidRequest(Reason.MALFORMED_MESSAGE, what, {"message_type": name})
+    path = None if descriptor is None else violations.invalid_text(descriptor, data)
+    metadata = {"message_type": name}
+    if path is None:
+        what = (
+            f"The request's bytes are not a valid {name or 'message'}; encode it with the published "
+            "protos, or send JSON to the REST path."
+        )
+        return InvalidRequest(Reason.MALFORMED_MESSAGE, what, metadata)
+    wrong = violations.not_utf8(path)
+    return InvalidRequest(Reason.MALFORMED_MESSAGE, f"{path}: {wrong.description}", metadata, (wrong,))
 
 
 def request_types(service_methods: Sequence[str]) -> Sequence[type[Message]]:
