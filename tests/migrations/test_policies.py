@@ -121,14 +121,14 @@ _OTHER_RIGHTS: Mapping[str, Table] = {
     "deleted_document": Table(app="SELECT INSERT DELETE UPDATE(subject)", search="SELECT", policies=(READS,)),
     "document": Table(app=ALL, search="SELECT(collection_id,id,subject,tenant_id)", policies=(READS,)),
     "email_confirmation": Table(
-        app="SELECT INSERT DELETE UPDATE(groups)", search="SELECT(code_sha256,tenant_id)", policies=(READS,)
+        app="SELECT INSERT DELETE", search="SELECT(code_sha256,tenant_id)", policies=(READS,)
     ),
     "erased_document": Table(app="SELECT INSERT DELETE"),
     "erasure": Table(app="SELECT INSERT UPDATE(end_time,receipt,sweep_time)"),
     "group_member": Table(app="SELECT INSERT DELETE", search="SELECT", policies=(READS,)),
     "generation_vector": Table(app=ALL, search="SELECT", policies=(READS,)),
     "invitation": Table(
-        app="SELECT INSERT DELETE", search="SELECT(code_sha256,tenant_id)", policies=(READS,)
+        app="SELECT INSERT DELETE UPDATE(groups)", search="SELECT(code_sha256,tenant_id)", policies=(READS,)
     ),
     "last_reader": Table(app="SELECT INSERT DELETE", search="SELECT", policies=(READS,)),
     "mail": Table(app="SELECT INSERT DELETE"),

@@ -470,7 +470,10 @@ async def test_while_a_limit_is_in_money_a_model_needs_a_price(served: Served) -
         assert (error.code, error.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "PRICE_UNKNOWN")
         assert error.metadata == {"model": "compatible:house-large"}
         error = await failed(served.ann.SetDefaultModel(default_model=lacking, skip_test=True))
-        assert error.reason == "INVALID_FIELD"
+        assert (error.reason, list(error.violations)) == (
+            "INVALID_FIELD",
+            ["default_model.output_usd_micros"],
+        )
         for wanted in (priced, private):
             stored = await served.ann.SetDefaultModel(default_model=wanted, skip_test=True)
             assert stored.default_model == wanted

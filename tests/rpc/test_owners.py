@@ -18,6 +18,7 @@ from tests.rpc.served import Caller, Served, caller, failed
 ADMIN = "/responsa.admin.v1.AdminService/"
 SOMEBODY = f"users/{uuid7()}"
 EXPERIMENT = f"experiments/{uuid7()}"
+PROGRAM = "askedPrograms/01900000-0000-7000-8000-000000000000"
 
 
 async def colleague(served: Served) -> Caller:
@@ -92,6 +93,13 @@ OF_OWNERS = {
         "defaultModel/-",
     ),
     "TestModel": (admin.TestModelRequest(default_model={}), "default_model.test", "defaultModel/-"),
+    "ListAskedPrograms": (admin.ListAskedProgramsRequest(), "asked_program.read", ""),
+    "UpdateAskedProgram": (
+        admin.UpdateAskedProgramRequest(asked_program={"name": PROGRAM, "allowed": True}),
+        "asked_program.update",
+        PROGRAM,
+    ),
+    "DeleteAskedProgram": (admin.DeleteAskedProgramRequest(name=PROGRAM), "asked_program.delete", PROGRAM),
     "EraseTenant": (admin.EraseTenantRequest(name="tenants/rival"), "tenant.erase", "tenants/rival"),
 }
 """For each method of owners: a request, and the action and the resource in the audit log."""

@@ -229,6 +229,9 @@ class DefaultModels:
             offered = await asyncio.to_thread(self._check, wanted)
             if not wanted.model:
                 raise _wrong("model", "must name a model of the provider")
+            if (wanted.input_usd_micros is None) != (wanted.output_usd_micros is None):
+                lacking = "input_usd_micros" if wanted.input_usd_micros is None else "output_usd_micros"
+                raise _wrong(lacking, "must be given, as the other price is; enter both or none")
             if wanted.embedding and self._embedding_fixed:
                 message = f"The operator of this server has fixed the embedding model with the setting {EMBEDDING_FIXED_BY}."
                 raise Precondition(Reason.MODEL_FIXED, message, {"setting": EMBEDDING_FIXED_BY})

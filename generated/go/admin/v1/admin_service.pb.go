@@ -7807,23 +7807,21 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x12DeleteGroupRequest\x12\x83\x01\n" +
 	"\x04name\x18\x01 \x01(\tBo\xe2A\x01\x02\xfaA\x1c\n" +
 	"\x1aresponsa.example.org/Group\xbaHIrG2E^groups/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x1f\n" +
-	"\x04etag\x18\x02 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\"\xd2\x04\n" +
+	"\x04etag\x18\x02 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\"\xd1\x03\n" +
 	"\x16AddGroupMembersRequest\x12\x83\x01\n" +
 	"\x04name\x18\x01 \x01(\tBo\xe2A\x01\x02\xfaA\x1c\n" +
 	"\x1aresponsa.example.org/Group\xbaHIrG2E^groups/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x8a\x01\n" +
 	"\x05users\x18\x02 \x03(\tBt\xe2A\x01\x01\xfaA\x1b\n" +
 	"\x19responsa.example.org/User\xbaHO\x92\x01L\x10@\"HrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x05users\x12\xa3\x01\n" +
 	"\vinvitations\x18\x03 \x03(\tB\x80\x01\xe2A\x01\x01\xfaA!\n" +
-	"\x1fresponsa.example.org/Invitation\xbaHU\x92\x01R\x10@\"NrL2J^invitations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\vinvitations:\x7f\xbaH|\x1az\n" +
-	"\x18add_group_members.nobody\x12/must name at least one of users and invitations\x1a-size(this.users) + size(this.invitations) > 0\"\xd9\x04\n" +
+	"\x1fresponsa.example.org/Invitation\xbaHU\x92\x01R\x10@\"NrL2J^invitations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\vinvitations\"\xd4\x03\n" +
 	"\x19RemoveGroupMembersRequest\x12\x83\x01\n" +
 	"\x04name\x18\x01 \x01(\tBo\xe2A\x01\x02\xfaA\x1c\n" +
 	"\x1aresponsa.example.org/Group\xbaHIrG2E^groups/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x8a\x01\n" +
 	"\x05users\x18\x02 \x03(\tBt\xe2A\x01\x01\xfaA\x1b\n" +
 	"\x19responsa.example.org/User\xbaHO\x92\x01L\x10@\"HrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x05users\x12\xa3\x01\n" +
 	"\vinvitations\x18\x03 \x03(\tB\x80\x01\xe2A\x01\x01\xfaA!\n" +
-	"\x1fresponsa.example.org/Invitation\xbaHU\x92\x01R\x10@\"NrL2J^invitations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\vinvitations:\x82\x01\xbaH\x7f\x1a}\n" +
-	"\x1bremove_group_members.nobody\x12/must name at least one of users and invitations\x1a-size(this.users) + size(this.invitations) > 0\"\xdc\x02\n" +
+	"\x1fresponsa.example.org/Invitation\xbaHU\x92\x01R\x10@\"NrL2J^invitations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\vinvitations\"\xdc\x02\n" +
 	"\x17ListGroupMembersRequest\x12\x87\x01\n" +
 	"\x06parent\x18\x01 \x01(\tBo\xe2A\x01\x02\xfaA\x1c\n" +
 	"\x1aresponsa.example.org/Group\xbaHIrG2E^groups/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x06parent\x12-\n" +

@@ -634,7 +634,7 @@ var File_responsa_admin_v1_model_settings_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_model_settings_proto_rawDesc = "" +
 	"\n" +
-	"&responsa/admin/v1/model_settings.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9b\x06\n" +
+	"&responsa/admin/v1/model_settings.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa5\x05\n" +
 	"\fDefaultModel\x12C\n" +
 	"\bprovider\x18\x01 \x01(\tB'\xe2A\x01\x01\xbaH r\x1b2\x19^[a-z0-9][a-z0-9-]{0,31}$\xd8\x01\x01R\bprovider\x12?\n" +
 	"\x05model\x18\x02 \x01(\tB)\xe2A\x01\x01\xbaH\"r\x1d2\x1b^[A-Za-z0-9_./@:+-]{1,200}$\xd8\x01\x01R\x05model\x12G\n" +
@@ -646,8 +646,7 @@ const file_responsa_admin_v1_model_settings_proto_rawDesc = "" +
 	"\x10input_usd_micros\x18\b \x01(\x03B\x12\xe2A\x01\x01\xbaH\v\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x00R\x0einputUsdMicros\x88\x01\x01\x12C\n" +
 	"\x11output_usd_micros\x18\t \x01(\x03B\x12\xe2A\x01\x01\xbaH\v\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00H\x01R\x0foutputUsdMicros\x88\x01\x01\x12?\n" +
 	"\x05judge\x18\n" +
-	" \x01(\tB)\xe2A\x01\x01\xbaH\"r\x1d2\x1b^[A-Za-z0-9_./@:+-]{1,200}$\xd8\x01\x01R\x05judge:t\xbaHq\x1ao\n" +
-	"\x13default_model.price\x12\x1dmust have both prices or none\x1a9has(this.input_usd_micros) == has(this.output_usd_micros)B\x13\n" +
+	" \x01(\tB)\xe2A\x01\x01\xbaH\"r\x1d2\x1b^[A-Za-z0-9_./@:+-]{1,200}$\xd8\x01\x01R\x05judgeB\x13\n" +
 	"\x11_input_usd_microsB\x14\n" +
 	"\x12_output_usd_micros\"\xa7\x03\n" +
 	"\rModelProvider\x12\x18\n" +

@@ -65,6 +65,10 @@ class PostgresGroups(ResourceTable):
         self, query: str, caller: Principal, group_id: UUID, *named: Sequence[UUID]
     ) -> Row:
         users, invitations = map(list, named)
+        if not users and not invitations:
+            raise InvalidRequest.of_field(
+                "users", "users.nobody", "must have at least one entry, or invitations must"
+            )
         values = {"tenant": caller.tenant_id, "id": group_id, "users": users, "invitations": invitations}
         async with self._database.locking(caller.tenant_id) as connection:
             await self._row(connection, "lock", caller, group_id)
