@@ -7,7 +7,9 @@ Values are as they are stored, because the library reads no formats of numbers: 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
+from functools import partial
 from io import BytesIO
 from typing import Any, Final, cast
 
@@ -27,14 +29,23 @@ _calamine = cast("Any", python_calamine)
 _DAMAGED: Final = "The workbook is damaged and cannot be read."
 
 
-def parse(original: Original) -> ParsedDocument:
-    """Extract the text. Raises Rejected if the workbook is damaged, is protected, has no text, or exceeds a limit."""
+def _read(work: Callable[[], Any]) -> Any:
+    """What calamine reads. Raises Rejected if the workbook is damaged or protected."""
     try:
-        workbook = _calamine.CalamineWorkbook.from_filelike(BytesIO(original.data))
+        return work()
     except _calamine.PasswordError:
         raise Rejected.as_encrypted() from None
     except (_calamine.CalamineError, ValueError, OSError):
         raise Rejected.as_malformed(_DAMAGED) from None
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # Rust's, which no module exports
+            raise
+        raise Rejected.as_malformed(_DAMAGED) from None
+
+
+def parse(original: Original) -> ParsedDocument:
+    """Extract the text. Raises Rejected if the workbook is damaged, is protected, has no text, or exceeds a limit."""
+    workbook = _read(lambda: _calamine.CalamineWorkbook.from_filelike(BytesIO(original.data)))
     blocks = BlockWriter()
     room = MAX_CELLS
     for number, about in enumerate(workbook.sheets_metadata, 1):
@@ -43,10 +54,7 @@ def parse(original: Original) -> ParsedDocument:
         if about.visible != _calamine.SheetVisibleEnum.Visible:
             original.left_out[LeftOutKind.HIDDEN_SHEET] += 1
             continue
-        try:
-            sheet = workbook.get_sheet_by_index(number - 1)
-        except (_calamine.CalamineError, ValueError, OSError):
-            raise Rejected.as_malformed(_DAMAGED) from None
+        sheet = _read(partial(workbook.get_sheet_by_index, number - 1))
         rows: list[GridRow] = []
         first = 1 + (sheet.start or (0, 0))[1]
         for row, values in enumerate(sheet.iter_rows(), 1):
