@@ -4702,7 +4702,7 @@ pub struct AddGroupMembersRequest {
     /// `groups/{uuid}`.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// The users to add, `users/{uuid}`: at most 64.
+    /// The users to add, `users/{uuid}`: at most 64, and at least one if there are no invitations.
     #[prost(string, repeated, tag = "2")]
     pub users: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// The invitations to add: whoever registers with one becomes a member. One that is no longer open is left out, `invitations/{uuid}`: at most 64.
@@ -4725,7 +4725,7 @@ pub struct RemoveGroupMembersRequest {
     /// `groups/{uuid}`.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// The users to remove, `users/{uuid}`: at most 64.
+    /// The users to remove, `users/{uuid}`: at most 64, and at least one if there are no invitations.
     #[prost(string, repeated, tag = "2")]
     pub users: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// The invitations to remove, `invitations/{uuid}`: at most 64.

@@ -107,7 +107,10 @@ def parse(original: Original) -> ParsedDocument:
         _directives.register_directive(name, _Silent)
     for name in {name.lower() for name in _ROLE.findall(text)} - en.roles.keys():
         _roles.register_local_role(name, _unknown_role)
-    output = _core.publish_string(text, writer=_Writer(), settings_overrides=dict(_SETTINGS))
+    # docutils calls a text without a title by its path.
+    output = _core.publish_string(
+        text, source_path="untitled", writer=_Writer(), settings_overrides=dict(_SETTINGS)
+    )
     labelled = _ORDERED.sub(lambda match: f'<ol type="{_LABELS[match.group(1)]}" class="', str(output))
     page = replace(original)
     page.text = labelled

@@ -72,7 +72,7 @@ MAX_BLOCKS = 1_000_000
 _LINE = re.compile(r"[^\r\n]+")
 # What programs write if nobody has named a document, or its file's name.
 _GENERATED_TITLE: Final = re.compile(
-    r"untitled.*|unbenannt.*|\(?anonymous\)?|unknown|<.*>|(?:word )?(?:document|dokument|presentation|book) ?\d*|"
+    r"untitled.*|unbenannt ?\d*|\(?anonymous\)?|unknown|(?:word )?(?:document|dokument|presentation|book) ?\d*|"
     r"powerpoint presentation|microsoft \w+ - .*|"
     r".*\.(?:docx?|indd|tex|dvi|pdf|html?|odt|rtf|xlsx?|pptx?)",
     re.IGNORECASE,

@@ -411,10 +411,15 @@ async def build_agents(
     )
     judge = lru_cache(maxsize=2)(partial(citation_model, models=models))
     judge(settings.citations.judge)
+
+    def judge_name() -> str:
+        return settings.citations.judge or default_model.judge
+
     parts = NodeParts(
         source=evidence,
         judge=evidence,
-        citation_model=lambda: judge(settings.citations.judge or default_model.judge),
+        citation_model=lambda: judge(judge_name()),
+        judge_name=judge_name,
         sections=evidence,
         teachers=teachers,
         summaries=PostgresSummaries(database),

@@ -73,11 +73,11 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
       await does();
     } catch (error) {
       const failure = failureOf(error);
-      const told = () => form.querySelector("details:has([aria-invalid])")?.setAttribute("open", "");
-      setTimeout(told); // a closed field cannot be seen
-      if (failure.reason === "PRICE_UNKNOWN") {
-        all.input_usd_micros.control.closest("details")?.setAttribute("open", ""); // a closed field takes no focus
-        all.input_usd_micros.control.focus();
+      const price = all.input_usd_micros;
+      if (failure.reason === "PRICE_UNKNOWN" && form.contains(price.root)) {
+        tell("");
+        price.refuse(failure.message);
+        return price.control.focus();
       }
       tell(placed(Object.fromEntries(Object.entries(all).map(([name, entry]) => [`default_model.${name}`, entry])), failure), "problem");
     } finally {
@@ -155,7 +155,7 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
     const buttons = [element("button", { type: "submit" }, t("save")), ...(chosen ? [button(t("test"), () => void act(t("askingModel"), test), { class: "quiet" })] : [])];
     const first: readonly Entry[] = [provider, url, key, model];
     const rare = [...fields.filter((one) => !first.includes(one)), ...(chosen?.takesKeyName ? [named] : [])];
-    const more = element("details", { class: "stack", open: rare.some(({ control }) => control.value !== "") }, element("summary", {}, t("modelMore")), ...rare.map((one) => one.root));
+    const more = element("details", { class: "stack", open: Boolean(now.judge) || rare.some(({ control }) => control.value !== "") }, element("summary", {}, t("modelMore")), ...rare.map((one) => one.root));
     replace(form, ...fields.filter((one) => first.includes(one)).map((one) => one.root), ...(rare.length > 0 ? [more] : []), host, element("div", { class: "row wrap" }, ...buttons), result, tested);
   };
   const draw = (found: ModelSettings) => {

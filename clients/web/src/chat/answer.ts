@@ -2,7 +2,6 @@
 
 import { JudgeVerdict, QuoteOrigin, type Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import type { ByteRange } from "@responsa/contract/responsa/type/v1/byte_range_pb.js";
-import { unitsAt } from "@responsa/client/parts.js";
 import { RefusalReason } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { waysOn, type AskingHooks } from "./actions.js";
 import { codeButton, copyButton, withSources } from "./copy.js";
@@ -54,7 +53,7 @@ export class AnswerView {
       const citation = this.#citations[one.index]!;
       const flaws = flawsOf(this.#text, citation);
       const key = `${one.index} ${citation.passage} ${citation.sourceRange?.start} ${flaws.join()}`;
-      const differing = citation.differences.flatMap(({ answerRange }) => (answerRange ? [placeIn(this.#text, answerRange)] : []));
+      const differing = placesOf(this.#text, citation.differences.flatMap(({ answerRange }) => answerRange ?? []));
       const note = flaws.length > 0 ? { type: "widget" as const, key: `note ${key}`, make: () => element("p", { class: "flaw", ...WRITTEN }, `${one.index + 1}: ${flaws.join(" ")}`) } : undefined;
       return { ...one, differing, note, widget: { type: "widget" as const, key, make: () => this.#chip(one.index, flaws) } };
     });
@@ -123,12 +122,6 @@ export class AnswerView {
     for (const chip of this.root.querySelectorAll<HTMLElement>(".chip")) if (chip.matches(":hover, :focus-visible, [aria-current]")) lit.add(chip.dataset["of"]);
     for (const part of this.root.querySelectorAll<HTMLElement>(".supported")) part.classList.toggle("lit", lit.has(part.dataset["citation"]));
   }
-}
-
-/** The place of a range of bytes in a text. */
-function placeIn(text: string, { start, end }: ByteRange): Place {
-  const [from = 0, to = 0] = unitsAt(text, [Number(start), Number(end)]);
-  return { from, to };
 }
 
 /** A line that is pressed, can be released, and says which. */

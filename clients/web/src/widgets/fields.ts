@@ -30,11 +30,13 @@ export class Entry<C extends Control = Control> {
     this.root = element("div", { class: "field" }, element("label", { for: id }, label), row, ...notes, this.#problem);
   }
 
-  /** Show a problem next to the control; "" removes it. */
+  /** Show a problem next to the control, which is unfolded if it was not visible; "" removes it. */
   refuse(why: string): void {
     this.#problem.textContent = why;
-    if (why) this.control.setAttribute("aria-invalid", "true");
-    else this.control.removeAttribute("aria-invalid");
+    if (why) {
+      this.control.setAttribute("aria-invalid", "true");
+      this.root.closest("details")?.setAttribute("open", "");
+    } else this.control.removeAttribute("aria-invalid");
   }
 }
 

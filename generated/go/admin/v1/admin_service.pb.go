@@ -6982,7 +6982,7 @@ type AddGroupMembersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `groups/{uuid}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The users to add, `users/{uuid}`: at most 64.
+	// The users to add, `users/{uuid}`: at most 64, and at least one if there are no invitations.
 	Users []string `protobuf:"bytes,2,rep,name=users,proto3" json:"users,omitempty"`
 	// The invitations to add: whoever registers with one becomes a member. One that is no longer open is left out, `invitations/{uuid}`: at most 64.
 	Invitations   []string `protobuf:"bytes,3,rep,name=invitations,proto3" json:"invitations,omitempty"`
@@ -7046,7 +7046,7 @@ type RemoveGroupMembersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `groups/{uuid}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The users to remove, `users/{uuid}`: at most 64.
+	// The users to remove, `users/{uuid}`: at most 64, and at least one if there are no invitations.
 	Users []string `protobuf:"bytes,2,rep,name=users,proto3" json:"users,omitempty"`
 	// The invitations to remove, `invitations/{uuid}`: at most 64.
 	Invitations   []string `protobuf:"bytes,3,rep,name=invitations,proto3" json:"invitations,omitempty"`

@@ -136,7 +136,7 @@ class ConfiguredAgent(PlannedAgent):
             faults=context.faults,
             counted=self._count,
             admission=admission.admit,
-            price=lambda: dearest(context.models, built.content.chain),
+            price=lambda: dearest(context.models, built.content.chain, context.parts.judge_name()),
         )
         self.config = built.config
         model, table = context.models.chain(built.content.chain), built.config.model
@@ -245,11 +245,12 @@ def pricing(models: Models, chain: Sequence[str]) -> Pricing:
     return lambda model="": models.price(model) if model else dearest(models, chain)
 
 
-def dearest(models: Models, chain: Sequence[str]) -> Price | None:
-    """For each kind of token, the highest price among a chain's models today, and the first model without one; None without models."""
-    prices = {name: models.price(name) for name in chain}
-    if not prices:
+def dearest(models: Models, chain: Sequence[str], judge: str = "") -> Price | None:
+    """For each kind of token, the highest price today among a chain's models and the one that judges what they write, and the first
+    model without one; None without models."""
+    if not chain:
         return None
+    prices = {name: models.price(name) for name in (*chain, judge) if name}
     known = [price for price in prices.values() if price is not None] or [FREE]
     return Price(
         max(price.input for price in known),

@@ -35,7 +35,8 @@ class NodeParts:
     price: the function that returns the models' prices at the time of a call. traits: values from the agent's tables;
     `plan` fills them in. small: the small models of the chain (`Models.small`). larger: the chain without its small
     models; None if no model is left. requests_tools: whether a model of the chain can request tools.
-    breakers: the circuit breakers of the tools. citation_model: what now asks the model that judges all citations.
+    breakers: the circuit breakers of the tools. citation_model: what now asks the model that judges all citations. judge_name: that model,
+    `provider:model`, or "".
     """
 
     source: EvidenceSource | None = None
@@ -55,6 +56,7 @@ class NodeParts:
     traits: Traits = field(default_factory=Traits)
     sections: SectionSource | None = None
     citation_model: Callable[[], Asker | None] = lambda: None
+    judge_name: Callable[[], str] = lambda: ""
 
     def candidates(self, caller: Principal) -> Sequence[Candidate]:
         """The tools that `list_granted` returns, with what is needed to choose among them."""

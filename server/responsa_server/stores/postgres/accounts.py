@@ -117,7 +117,6 @@ class PostgresAccountStore:
         """Those of these addresses that owners of the installation have allowed."""
         return await self._ask("allowed_redirects", {"uris": list(uris)})
 
-    @shielded
     async def _ask(self, query: str, values: Mapping[str, object]) -> Any:
         async with self._database.no_tenant() as connection:
             row = await self._one(connection, query, values)

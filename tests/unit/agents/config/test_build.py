@@ -94,6 +94,8 @@ def test_the_dearest_is_taken_field_by_field_and_asked_for_each_time() -> None:
     assert dearest(models, chain) == replace(price(9, 5), unpriced="c:m")
     models.prices["c:m"] = price(1, 70)
     assert dearest(models, chain) == price(9, 70)
+    assert dearest(models, chain, "d:judge") == replace(price(9, 70), unpriced="d:judge")
+    assert dearest(models, [], "d:judge") is None, "nothing is written that it could judge"
 
 
 def built_parts(content: Content, models: Known) -> NodeParts:

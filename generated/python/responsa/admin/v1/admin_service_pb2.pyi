@@ -3637,7 +3637,7 @@ class AddGroupMembersRequest(_message.Message):
     """`groups/{uuid}`."""
     @_builtins.property
     def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The users to add, `users/{uuid}`: at most 64."""
+        """The users to add, `users/{uuid}`: at most 64, and at least one if there are no invitations."""
 
     @_builtins.property
     def invitations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -3671,7 +3671,7 @@ class RemoveGroupMembersRequest(_message.Message):
     """`groups/{uuid}`."""
     @_builtins.property
     def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The users to remove, `users/{uuid}`: at most 64."""
+        """The users to remove, `users/{uuid}`: at most 64, and at least one if there are no invitations."""
 
     @_builtins.property
     def invitations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -3571,7 +3571,7 @@ export declare type AddGroupMembersRequest = Message<"responsa.admin.v1.AddGroup
   name: string;
 
   /**
-   * The users to add, `users/{uuid}`: at most 64.
+   * The users to add, `users/{uuid}`: at most 64, and at least one if there are no invitations.
    *
    * @generated from field: repeated string users = 2;
    */
@@ -3605,7 +3605,7 @@ export declare type RemoveGroupMembersRequest = Message<"responsa.admin.v1.Remov
   name: string;
 
   /**
-   * The users to remove, `users/{uuid}`: at most 64.
+   * The users to remove, `users/{uuid}`: at most 64, and at least one if there are no invitations.
    *
    * @generated from field: repeated string users = 2;
    */
