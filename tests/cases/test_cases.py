@@ -140,7 +140,7 @@ def asked_by(tenant: Tenant, program: str) -> str:
     """Let a program ask for its address, as a refused registration does. Returns the name of what it asked for."""
     with tenant.registry.database() as connection, connection.transaction():
         uri = f"https://{program}.example/back"
-        connection.execute("SELECT responsa.ask_for_redirects(%s, %s)", (program, [uri]))
+        connection.execute("SELECT responsa.ask_for_redirects(%s, %s, '')", (program, [uri]))
         query = "SELECT id FROM responsa.asked_program WHERE redirect_uri = %s"
         row = connection.execute(query, (uri,)).fetchone()
     assert row is not None

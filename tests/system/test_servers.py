@@ -52,7 +52,6 @@ def pair() -> Iterator[Instance]:
         "RESPONSA_TURNS__LEASE_SECONDS": "2",
         "RESPONSA_DRAIN_SECONDS": "1",
         "RESPONSA_TELEMETRY__METRICS": "true",
-        "RESPONSA_TELEMETRY__METRICS_ON_GATEWAY": "true",
     }
     try:
         with instance_in(folder, **settings) as one:
@@ -243,10 +242,18 @@ def test_prometheus_finds_each_server_and_what_it_did(pair: Instance) -> None:
     with Responsa(pair.url, pair.key) as client:
         for _ in range(2):
             assert [*client.ask(QUICK, agent="testing")]
+    user = pair.run("admin", "create-user", "default", "Asker").stdout.strip()
+    manager = pair.run("admin", "create-user", "default", "Manager", "--role", "admin").stdout.strip()
     with httpx2.Client(trust_env=False, timeout=PATIENCE) as http:
+        assert http.get(f"{pair.url}/metrics").status_code == 401
+        for name in (user, manager):
+            key = pair.run("admin", "create-key", "default", name).stdout.strip()
+            refused = http.get(f"{pair.url}/metrics", headers={"authorization": f"Bearer {key}"})
+            assert (refused.status_code, "responsa_" in refused.text) == (403, False)
+        headers = {"authorization": f"Bearer {pair.key}"}
 
         def total(start: str) -> float:
-            samples = measured(http.get(f"{pair.url}/metrics").raise_for_status().text)
+            samples = measured(http.get(f"{pair.url}/metrics", headers=headers).raise_for_status().text)
             return sum(value for name, value in samples.items() if name.startswith(start))
 
         eventually(lambda: total('responsa_turns_total{server="up-') >= 2, "both turns")

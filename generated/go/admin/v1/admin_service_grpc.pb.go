@@ -143,8 +143,8 @@ type AdminServiceClient interface {
 	ListPrograms(ctx context.Context, in *ListProgramsRequest, opts ...grpc.CallOption) (*ListProgramsResponse, error)
 	// DeleteProgram deletes a registered program, and with it the sessions of all who have connected it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
 	DeleteProgram(ctx context.Context, in *DeleteProgramRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that an owner has allowed, and the 100 that
-	// were last asked for. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+	// ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that an owner has allowed, and 100 others.
+	// Of these, the newest of each network address stay longest. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
 	ListAskedPrograms(ctx context.Context, in *ListAskedProgramsRequest, opts ...grpc.CallOption) (*ListAskedProgramsResponse, error)
 	// UpdateAskedProgram changes whether programs that register themselves may send people back to an address (`allowed`), at once and on all servers, while
 	// `programs.dynamic_registration` is `known`. Connected programs stay if the address is allowed no more. Only owners of the installation may make this call. Errors:
@@ -1360,8 +1360,8 @@ type AdminServiceServer interface {
 	ListPrograms(context.Context, *ListProgramsRequest) (*ListProgramsResponse, error)
 	// DeleteProgram deletes a registered program, and with it the sessions of all who have connected it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
 	DeleteProgram(context.Context, *DeleteProgramRequest) (*emptypb.Empty, error)
-	// ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that an owner has allowed, and the 100 that
-	// were last asked for. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+	// ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that an owner has allowed, and 100 others.
+	// Of these, the newest of each network address stay longest. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
 	ListAskedPrograms(context.Context, *ListAskedProgramsRequest) (*ListAskedProgramsResponse, error)
 	// UpdateAskedProgram changes whether programs that register themselves may send people back to an address (`allowed`), at once and on all servers, while
 	// `programs.dynamic_registration` is `known`. Connected programs stay if the address is allowed no more. Only owners of the installation may make this call. Errors:

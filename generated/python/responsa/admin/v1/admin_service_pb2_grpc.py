@@ -579,8 +579,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListAskedPrograms(self, request, context):
-        """ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that an owner has allowed, and the 100 that
-        were last asked for. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that an owner has allowed, and 100 others.
+        Of these, the newest of each network address stay longest. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

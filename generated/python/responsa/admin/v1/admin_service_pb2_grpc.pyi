@@ -62,8 +62,8 @@ class AdminServiceStub:
     DeleteProgram: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteProgramRequest, _empty_pb2.Empty]
     """DeleteProgram deletes a registered program, and with it the sessions of all who have connected it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH."""
     ListAskedPrograms: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListAskedProgramsRequest, _admin_service_pb2.ListAskedProgramsResponse]
-    """ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that an owner has allowed, and the 100 that
-    were last asked for. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+    """ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that an owner has allowed, and 100 others.
+    Of these, the newest of each network address stay longest. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
     """
     UpdateAskedProgram: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateAskedProgramRequest, _program_pb2.AskedProgram]
     """UpdateAskedProgram changes whether programs that register themselves may send people back to an address (`allowed`), at once and on all servers, while
@@ -490,8 +490,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.ListAskedProgramsRequest,
         context: _aio.ServicerContext[_admin_service_pb2.ListAskedProgramsRequest, _abc.Awaitable[_admin_service_pb2.ListAskedProgramsResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.ListAskedProgramsResponse]:
-        """ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that an owner has allowed, and the 100 that
-        were last asked for. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that an owner has allowed, and 100 others.
+        Of these, the newest of each network address stay longest. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
 
     @_abc_1.abstractmethod

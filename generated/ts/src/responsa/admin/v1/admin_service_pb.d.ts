@@ -3803,8 +3803,8 @@ export declare const AdminService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that an owner has allowed, and the 100 that
-   * were last asked for. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+   * ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that an owner has allowed, and 100 others.
+   * Of these, the newest of each network address stay longest. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
    *
    * @generated from rpc responsa.admin.v1.AdminService.ListAskedPrograms
    */
