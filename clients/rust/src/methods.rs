@@ -257,7 +257,7 @@ impl Client {
     /// every server, whatever the files are, until the version of the files is published; it uses the default model of the day.
     /// Running turns keep their versions. Only owners of the installation may make this call.
     ///
-    /// Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH.
+    /// Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH, PRICE_UNKNOWN.
     pub async fn publish_agent_version(&self, request: admin::v1::PublishAgentVersionRequest) -> Result<chat::v1::Agent, Error> {
         self.call("/responsa.admin.v1.AdminService/PublishAgentVersion", request.etag.is_empty(), &request).await
     }

@@ -91,6 +91,10 @@ export class UsersView implements Part {
     await this.#invite();
   }
 
+  readonly reread = async (): Promise<void> => {
+    if (!this.#all.hidden) await Promise.all([this.#list.reread(), this.#invitations.reread(), this.#groups.reread()]);
+  };
+
   async #create(stage: Stage): Promise<void> {
     const fields = new UserFields();
     const requestId = tries();

@@ -218,7 +218,7 @@ type AdminServiceClient interface {
 	CreateAgentVersion(ctx context.Context, in *CreateAgentVersionRequest, opts ...grpc.CallOption) (*v1.AgentVersion, error)
 	// PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. A
 	// version with `standard: true` answers on every server, whatever the files are, until the version of the files is published; it uses the default model of the day. Running turns keep their
-	// versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH.
+	// versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH, PRICE_UNKNOWN.
 	PublishAgentVersion(ctx context.Context, in *PublishAgentVersionRequest, opts ...grpc.CallOption) (*v1.Agent, error)
 	// RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published; an agent without
 	// files is out of service after its first publication was taken back, and only its name is returned. Only owners of the installation may make this call. Errors: ROLE_REQUIRED,
@@ -1435,7 +1435,7 @@ type AdminServiceServer interface {
 	CreateAgentVersion(context.Context, *CreateAgentVersionRequest) (*v1.AgentVersion, error)
 	// PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. A
 	// version with `standard: true` answers on every server, whatever the files are, until the version of the files is published; it uses the default model of the day. Running turns keep their
-	// versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH.
+	// versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH, PRICE_UNKNOWN.
 	PublishAgentVersion(context.Context, *PublishAgentVersionRequest) (*v1.Agent, error)
 	// RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published; an agent without
 	// files is out of service after its first publication was taken back, and only its name is returned. Only owners of the installation may make this call. Errors: ROLE_REQUIRED,

@@ -742,7 +742,7 @@ public final class AdminService {
      * the files are, until the version of the files is published; it uses the default model of the day. Running turns keep their
      * versions. Only owners of the installation may make this call.
      *
-     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH.
+     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH, PRICE_UNKNOWN.
      */
     public Agent publishAgentVersion(PublishAgentVersionRequest request) {
         return calls.unary(PUBLISH_AGENT_VERSION, request, !Calls.hasEtag(request), timeout);

@@ -152,7 +152,7 @@ class AdminServiceStub:
     PublishAgentVersion: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.PublishAgentVersionRequest, _agent_pb2.Agent]
     """PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. A
     version with `standard: true` answers on every server, whatever the files are, until the version of the files is published; it uses the default model of the day. Running turns keep their
-    versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH.
+    versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH, PRICE_UNKNOWN.
     """
     RollbackAgentVersion: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RollbackAgentVersionRequest, _agent_pb2.Agent]
     """RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published; an agent without
@@ -700,7 +700,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_agent_pb2.Agent]:
         """PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. A
         version with `standard: true` answers on every server, whatever the files are, until the version of the files is published; it uses the default model of the day. Running turns keep their
-        versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH.
+        versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH, PRICE_UNKNOWN.
         """
 
     @_abc_1.abstractmethod
