@@ -342,7 +342,8 @@ def scenes(
     key: str, method: MethodDescriptor, registry: Registry, ways: Ways, mails: MailServer
 ) -> Generator[Scene]:
     """What was prepared for the call over each transport. A call that fails, only reads, or asks in a new conversation
-    leaves all as it was for the next call, so the same scene serves every transport.
+    leaves all as it was for the next call, so the same scene serves every transport. Calls that fail and need nothing
+    have one tenant.
     """
     case = CASES[key]
     asks = method.name in ("Answer", "Ask") and not {"conversation", "requestId"} & set(case.request or {})
@@ -352,7 +353,8 @@ def scenes(
         for way in ways_of(key):
             if scene is None or not stays:
                 holding.close()
-                tenant = registry.new_tenant()
+                alone = case.setup or case.expect.problem is None
+                tenant = registry.new_tenant() if alone else registry.common
                 scene = Scene(way, tenant, prepare(case.setup, tenant, ways, mails, holding))
             yield replace(scene, way=way)
 
