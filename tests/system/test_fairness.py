@@ -310,7 +310,7 @@ async def town_of(
             await channel.close()
 
 
-@forms(long=20, short=3)
+@forms(long=20, short=1)
 async def test_no_callers_of_the_dearest_requests_take_the_service_from_others(
     form: Form, instance: Instance, registry: Registry, request: pytest.FixtureRequest
 ) -> None:
@@ -337,7 +337,7 @@ async def test_no_callers_of_the_dearest_requests_take_the_service_from_others(
         assert report.quantile("GetMe", 0.99) <= _MOST_GET_ME_SECONDS
 
 
-@forms(long=1, short=1)
+@forms(long=1)
 async def test_no_uploads_take_the_service_from_others(
     form: Form, instance: Instance, registry: Registry, request: pytest.FixtureRequest
 ) -> None:

@@ -168,15 +168,6 @@ def test_each_process_does_its_part(pair: Instance) -> None:
     assert {one.part: one.health for one in parts}["jobs"] == Health.HEALTH_OK, parts
 
 
-def test_one_server_is_killed(pair: Instance) -> None:
-    with streaming(pair):
-        before = servers(pair)["gateway"]
-        before.kill()
-        eventually(lambda: servers(pair).get("gateway", before) != before, "another server")
-        until_serving(pair, 2)
-    assert "Server 1 exited unexpectedly (SIGKILL); starting it again." in pair.said()
-
-
 def test_restart_replaces_all_without_a_failed_call(pair: Instance) -> None:
     before = servers(pair)
     with calling(pair) as results, streaming(pair) as streams:
