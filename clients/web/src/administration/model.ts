@@ -138,9 +138,8 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
     named.control.value = now.keyName ?? "";
     const url = textEntry(t("address"), { required: true, inputmode: "url", maxlength: "2048", placeholder: "http://127.0.0.1:11434/v1", ...PLAIN }, t("baseUrlNote"));
     url.control.value = now.baseUrl ?? "";
-    const sold = (chosen?.embeddings ?? []).map(({ model: name, usdMicrosPerMillionTokens: price }) => [name, price > 0n ? t("pricedEmbedding", { model: name, price: money(price) }) : name] as const);
-    const priced = sold.length > 0 ? sold : listed.map((name) => [name, name] as const);
-    const embedding = priced.length > 0 ? choiceEntry(t("embeddingOf"), [["", t("ownEmbedding")], ...priced], t("embeddingOfNote")) : textEntry(t("embeddingOf"), { maxlength: "200", placeholder: t("ownEmbedding"), ...PLAIN }, t("embeddingOfNote"));
+    const priced = (chosen?.embeddings ?? []).map(({ model: name, usdMicrosPerMillionTokens: price }) => [name, price > 0n ? t("pricedEmbedding", { model: name, price: money(price) }) : name] as const);
+    const embedding = priced.length > 0 ? choiceEntry(t("embeddingOf"), [["", t("ownEmbedding")], ...priced], t("embeddingOfNote")) : textEntry(t("embeddingOf"), { maxlength: "200", placeholder: t("ownEmbedding"), list: "listed-models", ...PLAIN }, t("embeddingOfNote"));
     if (now.embedding && priced.length > 0 && !priced.some(([name]) => name === now.embedding)) embedding.control.append(element("option", { value: now.embedding }, now.embedding));
     embedding.control.value = now.embedding ?? "";
     entries = { provider, base_url: url, api_key: key, key_name: named, model, judge, window, input_usd_micros: read, output_usd_micros: written, embedding };
@@ -157,7 +156,7 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
     const first: readonly Entry[] = [provider, url, key, model];
     const rare = [...fields.filter((one) => !first.includes(one)), ...(chosen?.takesKeyName ? [named] : [])];
     const more = element("details", { class: "stack", open: Boolean(now.judge) || rare.some(({ control }) => control.value !== "") }, element("summary", {}, t("modelMore")), ...rare.map((one) => one.root));
-    replace(form, ...fields.filter((one) => first.includes(one)).map((one) => one.root), ...(rare.length > 0 ? [more] : []), host, element("div", { class: "row wrap" }, ...buttons), result, tested);
+    replace(form, ...fields.filter((one) => first.includes(one)).map((one) => one.root), ...(rare.length > 0 ? [more] : []), host, element("div", { class: "row wrap" }, ...buttons), result, tested, element("datalist", { id: "listed-models" }, ...listed.map((value) => element("option", { value }))));
   };
   const tellState = ({ models, fixedBy, problem, warning, updateTime, keyInUse, learned }: ModelSettings) => {
     const since = updateTime && !fixedBy ? [" ", element("span", { class: "note" }, t("modelSince", { time: moment(updateTime) }))] : [];
