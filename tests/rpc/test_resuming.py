@@ -79,23 +79,6 @@ async def test_a_deadline_ends_the_following_and_not_the_turn(
     assert kinds(await resumed(served.bob, turn.name))[-1] == "answer"
 
 
-# Readers that do not get what the agent writes.
-
-
-async def test_a_reader_without_deltas_gets_heartbeats_while_the_agent_writes(opening: Opening) -> None:
-    async with opening(heartbeat_seconds=0.3) as served, asyncio.timeout(30):
-        asking = aiter(served.bob.Ask(text="write"))
-        first = await anext(asking)
-        resuming = aiter(served.bob.ResumeTurn(turn=first.turn))
-        of_asking, resumed = [first], list[Any]()
-        for frames, found in ((asking, of_asking), (resuming, resumed)):
-            while sum(event.HasField("heartbeat") for frame in found for event in frame.events) < 3:
-                found.append(await anext(frames))
-            assert kinds(found) == ["started", "status"]
-        served.agent.gate.set()
-        assert kinds([frame async for frame in asking], of_asking[-1].through_seq) == ["refused"]
-
-
 # Clients that go away.
 
 
