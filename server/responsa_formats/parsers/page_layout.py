@@ -454,9 +454,12 @@ def _row_grid(run: Sequence[RuledLine], lines: Sequence[Line]) -> Grid | None:
         ]
         for above, below in row_edges(run)
     ]
+    upper, lower = (sorted(row, key=lambda line: line.left) for row in rows[:2])
+    # The name of a group of columns stands over the spaces between them.
+    below = rows[bool(_find_groups(upper, lower)) :]
     xs: list[float] = []
     right = 0.0
-    for line in sorted((line for row in rows for line in row), key=lambda line: line.left):
+    for line in sorted((line for row in below for line in row), key=lambda line: line.left):
         if xs and line.left > right:
             xs.append((right + line.left) / 2)
         elif not xs:
@@ -469,6 +472,8 @@ def _row_grid(run: Sequence[RuledLine], lines: Sequence[Line]) -> Grid | None:
     ):
         return None
     areas = [[Area(row, column, 1, 1) for column in range(len(xs))] for row in range(len(rows))]
+    for columns in _find_groups(upper, lower, len(xs)):
+        areas[0][columns.start : columns.stop] = [Area(0, columns.start, 1, len(columns))] * len(columns)
     return Grid([rule.coord for rule in run], [*xs, max(right, run[0].end) + 1], areas)
 
 
@@ -1005,8 +1010,8 @@ def _table_rows(rows: Sequence[_Row], page: PageLayout, compounds: _Compounds) -
         texts.append(cells)
     above, names = header_rows(texts[:SAMPLE_ROWS]) if len(widest) > 1 else (0, 0)
     upper = above - (names == 1)
-    groups = _find_groups(rows[upper], rows[upper + 1]) if names and upper >= 0 else ()
-    if groups and len(rows[upper + 1]) == len(widest):
+    groups = _find_groups(rows[upper], rows[upper + 1], len(widest)) if names and upper >= 0 else ()
+    if groups:
         above, names = upper, 2
         named = [_text_of(cell, compounds).replace("\n", " ") for cell in rows[above]]
         texts[above] = [""] * len(widest)
@@ -1028,10 +1033,17 @@ def _table_rows(rows: Sequence[_Row], page: PageLayout, compounds: _Compounds) -
         yield PageBlock(BlockKind.PARAGRAPH, _text_of(stack, compounds), page, stack.box)
 
 
-def _find_groups(groups: _Row, names: _Row) -> Sequence[range]:
+def _find_groups(
+    groups: Sequence[Line] | _Row, names: Sequence[Line] | _Row, width: int = 0
+) -> Sequence[range]:
     """The columns of each name of a group of columns; () if one of them stands neither at the beginning nor above the
-    middle of several columns. names: those of all columns."""
+    middle of several columns. names: those of all columns, or of all but the first, whose name may stand beside those of the
+    groups. width: the number of columns; 0 if it is not known."""
     if not 1 < len(groups) < len(names):
+        return ()
+    beside = groups[0].right < names[0].left
+    shift, groups = max(width - len(names), beside), groups[beside:]
+    if len(groups) < 2 or shift > 1 or 0 < width < len(names) + shift:
         return ()
     near = 0.5 * names[0].size
     starts = [
@@ -1046,7 +1058,9 @@ def _find_groups(groups: _Row, names: _Row) -> Sequence[range]:
         middles = [(name.left + name.right) / 2 for name in names]
         places = [bisect_left(middles, edge) for edge in edges]
         columns = [range(start, end) for start, end in pairwise(places)]
-    return columns if all(len(some) > 1 for some in columns) else ()
+    if any(len(some) < 2 for some in columns):
+        return ()
+    return [*[range(1)] * beside, *(range(some.start + shift, some.stop + shift) for some in columns)]
 
 
 def _with_whole_names(names: _Row, rows: Sequence[_Row]) -> _Row:
