@@ -5,7 +5,7 @@ A term is one of these:
 - a stemmed word;
 - a date, its month or its day, in whatever form it is written (`dates.py`), or a clock time;
 - a number by its value, so that 1.200,50 in German is 1,200.50 in English, or an identifier such as DE-1234/5, as a
-  whole and its parts;
+  whole, without its signs, and its parts;
 - a pair of characters, in Chinese and Japanese, which do not separate words, and in Korean, which writes particles as
   part of the word before them;
 - three characters, in scripts such as Thai's, which do not separate words and have a letter for each sound.
@@ -77,6 +77,7 @@ _FAST_TOKEN: Final = re.compile(
 _DIGIT: Final = re.compile(r"\d")
 # Words and figures that signs join, such as DE-1234/5, but not as in 24-hour or 10-12.
 _IDENTIFIER: Final = re.compile(r"(?<![\w./-])(?=\S*\d)[^\W_]+(?:[-/_][^\W_]+)+(?![\w/-])")
+_SIGNS: Final = re.compile("[-/_]")
 _IBAN: Final = re.compile(r"(?<!\w)[A-Z]{2}\d\d(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?!\w)")
 """ISO 13616; its groups of four say nothing."""
 _NO_IDENTIFIER: Final = re.compile(r"^\D*$|^\d+-\d+$|[a-z]{4}")
@@ -167,9 +168,9 @@ def _find_stamps(text: str, language: str) -> Iterator[tuple[int, int, Sequence[
     dates = [(date.start, date.end, date.list_terms(), date.name) for date in find_dates(text, language)]
     times = [(start, end, readings, (0, 0)) for start, end, readings in find_times(text)]
     codes = [
-        (*match.span(), (match.group().lower()[:MAX_TERM_CHARS],), match.span())
+        (*match.span(), (code[:MAX_TERM_CHARS], _SIGNS.sub("", code)[:MAX_TERM_CHARS]), match.span())
         for match in _IDENTIFIER.finditer(text)
-        if not _NO_IDENTIFIER.search(match.group())
+        if not _NO_IDENTIFIER.search(match.group()) and (code := match.group().lower())
     ]
     ibans = [
         (*match.span(), (match.group().replace(" ", "").lower(),), (0, 0)) for match in _IBAN.finditer(text)

@@ -8,10 +8,10 @@ the document's blocks, so that code is never split and a heading never counts as
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, pairwise
 from typing import Final
 
 import sentencex
@@ -45,7 +45,7 @@ _NO_TEXT: Final = re.compile(
     rb"\[[^\]\n]{1,200}\]:\s|</?(?:div|span|img|p|br|a|table|t[rdh]|center|figure|details|summary|picture|source)\b|<!"
 )
 _PARAGRAPH: Final = re.compile(r"\n[ \t\r]*\n")
-_LETTER: Final = re.compile(r"(?<![^\W\d_]\.)\s[A-Z]\.\s+(?=([^\W\d_]+))")
+_LETTER: Final = re.compile(r"(?<![^\W\d_]\.)(\s[A-Z])\.(?=\s+([^\W\d_]+))")
 """A capital letter with a dot, such as that of "hall C.", which is an initial if a name follows."""
 _APOSTROPHE: Final = re.compile(r"(?<=\w)['’](?=\w)|(?<=s)['’](?=\s)")
 """What the segmenter would take for quotation marks, between which no sentence ends."""
@@ -211,25 +211,18 @@ def sentences(text: str, language: str) -> Iterator[str]:
             if end < gap:
                 end = text.rfind(" ", start, end) + 1 or end
             window = text[start:end]
-            boundaries = sentencex.get_sentence_boundaries(language, _APOSTROPHE.sub("\u02bc", window))
+            shown = _LETTER.sub(
+                lambda match: f"{match[1]}{'!' if match[2].istitle() and match[2].lower() in stop else '.'}",
+                _APOSTROPHE.sub("\u02bc", window),
+            )
+            boundaries = sentencex.get_sentence_boundaries(language, shown)
             ends = accumulate(len(boundary["text"]) for boundary in boundaries)
-            parts = (_split_letters(window[low:high], stop) for low, high in pairwise((0, *ends)))
-            segments = list(chain.from_iterable(parts)) or [window]
+            segments = [window[low:high] for low, high in pairwise((0, *ends))] or [window]
             if end < gap and len(segments) > 1:
                 del segments[-1]  # it may go on after the window
             for sentence in segments:
                 yield sentence
                 start += len(sentence)
-
-
-def _split_letters(text: str, stop: Collection[str]) -> Iterator[str]:
-    """The sentences of one that goes on with a function word (`stop`) behind a capital letter and a dot."""
-    start = 0
-    for match in _LETTER.finditer(text):
-        if match[1][0].isupper() and match[1].lower() in stop:
-            yield text[start : match.end()]
-            start = match.end()
-    yield text[start:]
 
 
 def _lines(source: bytes, start: int, end: int) -> Iterator[Piece]:
