@@ -16,7 +16,6 @@ from responsa_server.domain.events import ByteRange
 _FENCE: Final = re.compile(r"[ \t]*(?:>[ \t]?)*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?(`{3,}|~{3,})(.*)")
 # No heading has more than 1,000 characters; the time for one grows with the square of its length.
 _HEADING: Final = re.compile(r"(?=.{0,1000}$) {0,3}#{1,6}(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
-_LANGUAGE: Final = re.compile(r"[ \t]*\{?\.?([\w+#-]{1,40})")
 _UNDERLINE: Final = re.compile(r" {0,3}(?:=+|-{2,})[ \t]*$")
 _ITEM: Final = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])(?:[ \t]|$)")
 _CODE_INDENT: Final = 4
@@ -140,24 +139,11 @@ def _block(lines: Sequence[_HeadedLine], *, code: bool) -> HeadedBlock:
     return HeadedBlock(source, len(first[:blank].expandtabs(4)), code)
 
 
-@dataclass(frozen=True, slots=True)
-class FencedCode:
-    """The code of a fenced block, without its fences. language: the first word after the opening fence, in lower case;
-    '' if there is no such word."""
-
-    language: str
-    code: str
-
-
-def fenced_code(text: str) -> Sequence[FencedCode]:
+def fenced_code(text: str) -> Sequence[str]:
     """The code of each fenced block with a visible character, in order."""
-    blocks: list[FencedCode] = []
+    blocks: list[str] = []
     for lines, fenced in _blocks(text, 0, fenced=False):
-        if fenced:
-            closed = len(lines) > 1 and lines[-1].text.strip().strip("`~") == ""
-            code = "\n".join(line.text for line in lines[1 : -1 if closed else None])
-            opening = _FENCE.match(lines[0].text)
-            named = _LANGUAGE.match(opening.group(2)) if opening else None
-            if code.strip():
-                blocks.append(FencedCode(named.group(1).lower() if named else "", code))
+        closed = len(lines) > 1 and lines[-1].text.strip().strip("`~") == ""
+        code = "\n".join(line.text for line in lines[1 : -1 if closed else None])
+        blocks += [code] if fenced and code.strip() else []
     return blocks
