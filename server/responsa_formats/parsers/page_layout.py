@@ -620,16 +620,7 @@ def _with_markers(lines: Sequence[Line]) -> list[Line]:
             and _start(line) >= _start(before)
             and _start(line) - _end(before) < 4 * line.size
         ):
-            result[-1] = before = Line(
-                f"{before.text} {line.text}",
-                min(before.left, line.left),
-                min(before.top, line.top),
-                max(before.right, line.right),
-                max(before.bottom, line.bottom),
-                line.base,
-                line.size,
-                line.rtl,
-            )
+            result[-1] = before = _join_lines([before, line], [before, line], line)
         else:
             result.append(line)
             before = line
@@ -959,17 +950,20 @@ def _neighbours(row: _Row) -> Sequence[tuple[_Stack, _Stack]]:
 
 def _join_cells(row: _Row) -> _Stack:
     lines = [cell.lines[0] for cell in row]
-    return _Stack.of(
-        Line(
-            " ".join(line.text for line in lines),
-            min(cell.left for cell in row),
-            min(cell.top for cell in row),
-            max(cell.right for cell in row),
-            max(cell.bottom for cell in row),
-            lines[0].base,
-            lines[0].size,
-            lines[0].rtl,
-        )
+    return _Stack.of(_join_lines(lines, row, lines[0]))
+
+
+def _join_lines(lines: Sequence[Line], boxes: Sequence[Line] | _Row, like: Line) -> Line:
+    """Several lines as one around these boxes, with the baseline of `like`."""
+    return Line(
+        " ".join(line.text for line in lines),
+        min(box.left for box in boxes),
+        min(box.top for box in boxes),
+        max(box.right for box in boxes),
+        max(box.bottom for box in boxes),
+        like.base,
+        like.size,
+        like.rtl,
     )
 
 
