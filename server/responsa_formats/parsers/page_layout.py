@@ -1007,10 +1007,9 @@ def _table_rows(rows: Sequence[_Row], page: PageLayout, compounds: _Compounds) -
     groups = _find_groups(rows[upper], rows[upper + 1], len(widest)) if names and upper >= 0 else ()
     if groups:
         above, names = upper, 2
-        named = [_text_of(cell, compounds).replace("\n", " ") for cell in rows[above]]
-        texts[above] = [""] * len(widest)
-        for columns, text in zip(groups, named, strict=True):
-            texts[above][columns.start : columns.stop] = [text] * len(columns)
+        named = {at: cell for columns, cell in zip(groups, rows[above], strict=True) for at in columns}
+        cells = [_text_of(named[at], compounds) if at in named else "" for at in range(len(widest))]
+        texts[above] = [cell.replace("\n", " ") for cell in cells]
     misfits = _misfits(rows[above + names - 1], rows[above + names :], widest) if names else []
     filled = sum(bool(cell.strip(". ")) for row in texts for cell in row)
     ragged = not names and filled < _LEAST_FILLED * len(rows) * len(widest)
@@ -1044,17 +1043,15 @@ def _find_groups(
         next((at for at, name in enumerate(names) if abs(name.left - group.left) < near), -1)
         for group in groups
     ]
-    columns = [range(start, end) for start, end in pairwise((*starts, len(names)))]
+    places = [*starts, len(names)]
     if -1 in starts:
         inner = [(before.right + after.left) / 2 for before, after in pairwise(groups)]
         first, last = (groups[at].left + groups[at].right for at in (0, -1))
         edges = [first - inner[0], *inner, last - inner[-1]]
         middles = [(name.left + name.right) / 2 for name in names]
         places = [bisect_left(middles, edge) for edge in edges]
-        columns = [range(start, end) for start, end in pairwise(places)]
-    if any(len(some) < 2 for some in columns):
-        return ()
-    return [*[range(1)] * beside, *(range(some.start + shift, some.stop + shift) for some in columns)]
+    columns = [range(start + shift, end + shift) for start, end in pairwise(places)]
+    return () if any(len(some) < 2 for some in columns) else [*[range(1)] * beside, *columns]
 
 
 def _with_whole_names(names: _Row, rows: Sequence[_Row]) -> _Row:

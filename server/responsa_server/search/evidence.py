@@ -43,9 +43,7 @@ _NOT_READ: Final = re.compile(
 
 def readable(text: str) -> str:
     """The text without the addresses of its links and without HTML tags, but for those within code. Other marks do not count as words."""
-    if "](" in text or "<" in text:
-        return _NOT_READ.sub(r"\1 ", text)
-    return text
+    return _NOT_READ.sub(r"\1 ", text) if "](" in text or "<" in text else text
 
 
 def sequences_of_passage(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from responsa_server.domain.events import ByteRange
 
@@ -46,8 +46,7 @@ class HeadedSection:
     blocks: Sequence[HeadedBlock]
 
 
-@dataclass(frozen=True, slots=True)
-class _HeadedLine:
+class _HeadedLine(NamedTuple):
     start: int
     end: int
     text: str
@@ -62,10 +61,9 @@ def headed_sections(text: str, start: int = 0, *, fenced: bool = False) -> Seque
     listed = False
 
     def close() -> None:
-        ends = blocks[-1].source.end if blocks else 0
         if blocks:
-            first = begins if heading else blocks[0].source.start
-            sections.append(HeadedSection(ByteRange(first, ends), heading, tuple(blocks)))
+            source = ByteRange(begins if heading else blocks[0].source.start, blocks[-1].source.end)
+            sections.append(HeadedSection(source, heading, tuple(blocks)))
 
     for lines, is_code, titled in _blocks(text, start, fenced=fenced):
         if titled is None:
