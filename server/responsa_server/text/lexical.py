@@ -77,7 +77,6 @@ _FAST_TOKEN: Final = re.compile(
 _DIGIT: Final = re.compile(r"\d")
 # Words and figures that signs join, such as DE-1234/5, but not as in 24-hour or 10-12.
 _IDENTIFIER: Final = re.compile(r"(?<![\w./-])(?=\S*\d)[^\W_]+(?:[-/_][^\W_]+)+(?![\w/-])")
-_SIGNS: Final = re.compile("[-/_]")
 _IBAN: Final = re.compile(r"(?<!\w)[A-Z]{2}\d\d(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?!\w)")
 """ISO 13616; its groups of four say nothing."""
 _NO_IDENTIFIER: Final = re.compile(r"^\D*$|^\d+-\d+$|[a-z]{4}")
@@ -168,7 +167,7 @@ def _find_stamps(text: str, language: str) -> Iterator[tuple[int, int, Sequence[
     dates = [(date.start, date.end, date.list_terms(), date.name) for date in find_dates(text, language)]
     times = [(start, end, readings, (0, 0)) for start, end, readings in find_times(text)]
     codes = [
-        (*match.span(), (code[:MAX_TERM_CHARS], _SIGNS.sub("", code)[:MAX_TERM_CHARS]), match.span())
+        (*match.span(), (code[:MAX_TERM_CHARS], re.sub("[-/_]", "", code)[:MAX_TERM_CHARS]), match.span())
         for match in _IDENTIFIER.finditer(text)
         if not _NO_IDENTIFIER.search(match.group()) and (code := match.group().lower())
     ]

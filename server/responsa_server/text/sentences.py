@@ -215,9 +215,8 @@ def sentences(text: str, language: str) -> Iterator[str]:
                 lambda match: f"{match[1]}{'!' if match[2].istitle() and match[2].lower() in stop else '.'}",
                 _APOSTROPHE.sub("\u02bc", window),
             )
-            boundaries = sentencex.get_sentence_boundaries(language, shown)
-            ends = accumulate(len(boundary["text"]) for boundary in boundaries)
-            segments = [window[low:high] for low, high in pairwise((0, *ends))] or [window]
+            sizes = (len(part["text"]) for part in sentencex.get_sentence_boundaries(language, shown))
+            segments = [window[low:high] for low, high in pairwise(accumulate(sizes, initial=0))] or [window]
             if end < gap and len(segments) > 1:
                 del segments[-1]  # it may go on after the window
             for sentence in segments:
