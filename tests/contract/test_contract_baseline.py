@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import filecmp
 import os
-import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -237,65 +235,21 @@ def _tighten(files: FileDescriptorSet) -> None:
     question(files).string.max_bytes -= 1
 
 
-def _raise_the_least(files: FileDescriptorSet) -> None:
-    question(files).string.min_bytes += 1
-
-
-def _drop(files: FileDescriptorSet) -> None:
-    question(files).string.ClearField("max_bytes")
-
-
-def _change_the_pattern(files: FileDescriptorSet) -> None:
-    question(files).string.pattern = "^[A-Z]"
-
-
 def _add(files: FileDescriptorSet) -> None:
     field = field_of(files, "responsa.chat.v1.Turn", "text")
     field.options.Extensions[validate_pb2.field].string.max_len = 5
-
-
-def _require(files: FileDescriptorSet) -> None:
-    field_of(files, "responsa.chat.v1.AskRequest", "options").options.Extensions[
-        validate_pb2.field
-    ].required = True
-
-
-def _change_cel(files: FileDescriptorSet) -> None:
-    field = field_of(files, "responsa.chat.v1.UpdateConversationRequest", "conversation")
-    field.options.Extensions[validate_pb2.field].cel[0].expression = "false"
-
-
-def _free_the_oneof(files: FileDescriptorSet) -> None:
-    message = message_of(files, "responsa.knowledge.v1.UploadDocumentRequest")
-    message.oneof_decl[0].options.ClearExtension(validate_pb2.oneof)
 
 
 def _unbind(files: FileDescriptorSet) -> None:
     method_of(files, "Answer").options.ClearExtension(HTTP)
 
 
-def _move(files: FileDescriptorSet) -> None:
-    method_of(files, "Answer").options.Extensions[HTTP].post = "/v1/elsewhere"
-
-
-def _unbind_the_second(files: FileDescriptorSet) -> None:
-    method_of(files, "VerifyCitations").options.Extensions[HTTP].ClearField("additional_bindings")
-
-
 @pytest.mark.parametrize(
     "plant",
     [
         _tighten,
-        _raise_the_least,
-        _drop,
-        _change_the_pattern,
         _add,
-        _require,
-        _change_cel,
-        _free_the_oneof,
         _unbind,
-        _move,
-        _unbind_the_second,
     ],
 )
 def test_each_fault_is_caught(plant: Callable[[FileDescriptorSet], None]) -> None:
@@ -309,27 +263,6 @@ def test_what_only_widens_is_no_fault() -> None:
     question(changed).string.max_bytes += 1
     message_of(changed, "responsa.chat.v1.Turn").field.add(name="more", number=99)
     assert broken(load(CURRENT), changed) == []
-
-
-def test_buf_catches_a_field_that_is_gone(baseline: str, tmp_path: Path) -> None:
-    changed = load(CURRENT)
-    del message_of(changed, "responsa.chat.v1.Turn").field[2]
-    path = tmp_path / "changed.binpb"
-    path.write_bytes(changed.SerializeToString())
-    done = buf("breaking", image(path), "--against", baseline, home=tmp_path)
-    assert done.returncode != 0
-    assert "Turn" in done.stdout
-
-
-def test_buf_catches_what_has_no_comment(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "protos", tmp_path / "protos")
-    shutil.copy(ROOT / "buf.yaml", tmp_path)
-    teacher = tmp_path / "protos" / "responsa" / "admin" / "v1" / "teacher.proto"
-    teacher.write_text(re.sub(r"^ *//.*\n", "", teacher.read_text(encoding="utf-8"), flags=re.MULTILINE))
-    done = buf("lint", home=tmp_path, folder=tmp_path)
-    assert done.returncode != 0
-    assert "teacher.proto" in done.stdout
-    assert "comment" in done.stdout
 
 
 def differences(left: Path, right: Path) -> list[str]:

@@ -291,20 +291,6 @@ async def test_a_cancelled_operation_leaves_nothing(filled: House, people: Peopl
     assert await stored(house) == vectors_before
 
 
-async def test_a_cancelled_activation_keeps_the_generation(filled: House, people: People, lab: Lab) -> None:
-    house, ann = filled, people.ann
-    await rebuilt(house, ann)
-    await rebuilt(house, ann, EMBEDDED_MODEL)
-    assert (await house.take_in(ann, LATE, "eels.md", collection="notes")).error is None
-    lab.gate = Gate()
-    operation = await house.library.activate_generation(ann, "notes", 2)
-    async with house.working():
-        await lab.gate.reached.wait()
-        await house.library.cancel_operation(ann, operation.id)
-        lab.gate.opened.set()
-    assert await states(house, ann) == {3: ACTIVE, 2: RETIRED, 1: RETIRED}
-
-
 async def test_a_refusing_model_fails_the_operation_and_a_busy_one_delays_it(
     filled: House, people: People, lab: Lab
 ) -> None:
@@ -411,7 +397,7 @@ async def test_a_deletion_locks_passages_in_the_order_in_which_vectors_are_store
     filled: House, people: People
 ) -> None:
     house = filled
-    text = "\n\n".join(f"# Mill {number}\n\n{'The mill grinds rye. ' * 60}" for number in range(8))
+    text = "\n\n".join(f"# Mill {number}\n\n{'The mill grinds rye. ' * 60}" for number in range(4))
     document = (await house.take_in(people.ann, text, "long.md", collection="notes")).document_id
     ids = [
         one
@@ -438,7 +424,7 @@ async def test_a_deletion_locks_passages_in_the_order_in_which_vectors_are_store
 
 async def test_the_time_left_is_measured_over_all_attempts(filled: House, people: People) -> None:
     house, ann = filled, people.ann
-    for number in range(24):
+    for number in range(12):
         text = f"# Mill {number}\n\nThe mill number {number} grinds rye."
         assert (await house.take_in(ann, text, f"{number}.md", collection="notes")).error is None
     operation = await house.library.reindex_collection(ann, "notes", WORDS)

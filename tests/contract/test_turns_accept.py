@@ -16,8 +16,6 @@ from responsa_server.domain.errors import (
     Exhausted,
     NotFound,
     Reason,
-    Unauthenticated,
-    Unavailable,
 )
 from responsa_server.domain.limits import AcceptLimits
 from responsa_server.domain.people import Principal, Role
@@ -26,7 +24,6 @@ from responsa_server.stores.postgres.conversations import PostgresConversationSt
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
-from tests.contract.cut_database import CutDatabase
 from tests.contract.turn_steps import (
     STARTED,
     accepted_turn,
@@ -37,7 +34,6 @@ from tests.contract.turn_steps import (
     rows_of,
     until_somebody_waits,
 )
-from tests.plain_codec import PlainCodec
 from tests.raising import raises
 
 
@@ -278,24 +274,6 @@ async def test_a_question_about_a_collection_that_is_not_there_is_refused_and_le
     assert (await turn_store.get(people.ann, first.id)).state is TurnState.RUNNING
 
 
-async def test_an_accept_whose_commit_was_not_heard_of_is_repeated_without_doubling(
-    cut_database: CutDatabase, people: People, database_urls: DatabaseUrls
-) -> None:
-    store = PostgresTurnStore(cut_database, PlainCodec())
-    for new in (new_turn(), new_turn(request_id=uuid7())):
-        cut_database.cut = 1
-        await raises(Unavailable, store.accept(people.ann, new, cancelled))
-        accepted = await store.accept(people.ann, new, cancelled)
-        assert (accepted.turn_id, accepted.attached) == (new.id, False)
-    assert count(database_urls) == {
-        "conversation": 2,
-        "turn": 2,
-        "turn_event": 2,
-        "message": 0,
-        "citation": 0,
-    }
-
-
 async def test_a_lease_counts_from_when_the_turn_is_written_not_from_when_its_accept_began(
     turn_store: PostgresTurnStore,
     conversation_store: PostgresConversationStore,
@@ -326,28 +304,6 @@ async def test_questions_that_arrive_at_once_share_a_transaction_and_each_is_its
         assert await rows_of(turn_store, who, new) == [STARTED]
         for other in {people.ann, people.bob, people.eve} - {who}:
             await raises(NotFound, turn_store.get(other, new.id))
-
-
-async def test_a_question_that_cannot_be_accepted_keeps_no_other_from_being_accepted(
-    turn_store: PostgresTurnStore, people: People
-) -> None:
-    busy = await accepted_turn(turn_store, people.ann)
-    gone = Principal("acme", uuid7(), Role.USER, "api_key")
-    accepting = [
-        (people.ann, new_turn(conversation=busy.conversation_id)),
-        (people.bob, new_turn()),
-        (people.eve, new_turn(collections=("no-such",))),
-        (people.ann, new_turn()),
-        (gone, new_turn()),
-    ]
-    outcomes = await asyncio.gather(
-        *(turn_store.accept(who, new, cancelled) for who, new in accepting), return_exceptions=True
-    )
-    kinds = [type(outcome) for outcome in outcomes if isinstance(outcome, Exception)]
-    assert kinds == [Conflict, NotFound, Unauthenticated]
-    for place in (1, 3):
-        who, new = accepting[place]
-        assert (await turn_store.get(who, new.id)).state is TurnState.RUNNING
 
 
 async def test_a_user_for_whom_another_call_holds_a_lock_keeps_no_other_waiting(

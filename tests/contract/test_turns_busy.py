@@ -10,17 +10,15 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import Conflict, Exhausted, NotFound, Reason, Unavailable
+from responsa_server.domain.errors import Conflict, Exhausted, NotFound, Reason
 from responsa_server.domain.turns import Cursor, OnBusy, TurnState
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
-from tests.contract.cut_database import CutDatabase
 from tests.contract.turn_steps import (
     FAILED,
-    STARTED,
     accept_all,
     accepted_turn,
     append,
@@ -192,31 +190,6 @@ async def test_interrupts_that_race_leave_one_turn_at_work(
     )
 
 
-async def test_an_interrupt_and_a_finish_that_race_have_one_winner(
-    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
-) -> None:
-    """Tests both orders. The first session holds the conversation's lock and waits for the turn; the second session
-    waits for the conversation."""
-    for finish_first in (True, False):
-        first = await accepted_turn(turn_store, people.ann)
-        new = new_turn(conversation=first.conversation_id, on_busy=OnBusy.INTERRUPT)
-        async with locked(database_urls, "turn", first.id):
-            works = [
-                lambda first=first: turn_store.finish(claim_of(first), [row(2)], FAILED),
-                lambda new=new: turn_store.accept(people.ann, new, cancelled),
-            ]
-            tasks: list[asyncio.Task[object]] = []
-            for waiters, work in enumerate(works if finish_first else works[::-1], start=1):
-                tasks.append(asyncio.ensure_future(work()))
-                await until_somebody_waits(database_urls, tasks[-1], waiters)
-        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        turn = await turn_store.get(people.ann, first.id)
-        assert turn.state is (TurnState.FAILED if finish_first else TurnState.CANCELLED), outcomes
-        assert turn.last_seq == 2
-        assert len(await rows_of(turn_store, people.ann, first)) == 2
-        assert (await turn_store.get(people.ann, new.id)).state is TurnState.RUNNING
-
-
 @pytest.mark.parametrize("guarded", [True, False])
 async def test_a_question_that_queues_while_its_predecessor_ends_is_promoted_all_the_same(
     database: Database, people: People, database_urls: DatabaseUrls, guarded: bool
@@ -289,19 +262,3 @@ async def test_the_sweep_gives_way_to_a_question_that_takes_the_place_meanwhile(
     assert [one.claim.turn_id for one in await claiming] == [other.id]
     assert (await turn_store.get(people.ann, new.id)).state is TurnState.QUEUED
     assert await turn_store.finish(claim_of(taker), [row(2)], FAILED)
-
-
-@pytest.mark.parametrize("on_busy", [OnBusy.QUEUE, OnBusy.INTERRUPT])
-async def test_a_busy_accept_whose_commit_was_not_heard_of_is_repeated_without_doubling(
-    cut_database: CutDatabase, people: People, database_urls: DatabaseUrls, on_busy: OnBusy
-) -> None:
-    store = PostgresTurnStore(cut_database, PlainCodec())
-    first = await accepted_turn(store, people.ann)
-    new = new_turn(conversation=first.conversation_id, on_busy=on_busy, request_id=uuid7())
-    for cuts in (1, 2):
-        cut_database.cut = cuts
-        for _ in range(cuts):
-            await raises(Unavailable, store.accept(people.ann, new, cancelled))
-    accepted = await store.accept(people.ann, new, cancelled)
-    assert (accepted.turn_id, accepted.attached) == (new.id, False)
-    assert (count(database_urls)["turn"], await rows_of(store, people.ann, new)) == (2, [STARTED])

@@ -20,7 +20,7 @@ from responsa.admin.v1 import admin_service_pb2, teacher_pb2
 from responsa.auth.v1 import auth_service_pb2, user_pb2
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1 import conversation_pb2
-from responsa.knowledge.v1 import collection_pb2, document_pb2, reader_pb2
+from responsa.knowledge.v1 import collection_pb2, reader_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa.rules import validate_pb2
 from responsa.type.v1 import scope_pb2
@@ -31,10 +31,7 @@ from responsa_server.calls.convert import structs
 from responsa_server.calls.interceptors.validation import Validation, check_sizes, request_types
 from responsa_server.domain.errors import InvalidRequest, Reason
 
-LOADED = (admin_service_pb2, auth_service_pb2)
-"""The imports of the methods under test: the type of a method's request is known only if the method's file is imported."""
 ASK = "/responsa.chat.v1.ChatService/Ask"
-BATCH = "/responsa.knowledge.v1.KnowledgeService/BatchSearch"
 UPLOAD = "/responsa.knowledge.v1.KnowledgeService/UploadDocument"
 
 
@@ -182,20 +179,6 @@ def test_nul_characters_are_found_wherever_they_are() -> None:
     assert set(descriptions) == {"conversation.title", 'conversation.labels["b"]', "conversation.labels"}
 
 
-def test_nul_characters_in_what_is_said_of_an_upload() -> None:
-    metadata = document_pb2.DocumentMetadata(
-        collection="collections/a", source_key="a\x00.md", title="\x00", uri="u\x00"
-    )
-    request = knowledge.UploadDocumentRequest(start=knowledge.UploadStart(metadata=metadata))
-    error = refused(UPLOAD, request, knowledge.UploadDocumentRequest.FromString)
-    assert {violation.rule for violation in error.violations} == {"string.no_nul"}
-    assert set(described(error)) == {
-        "start.metadata.source_key",
-        "start.metadata.title",
-        "start.metadata.uri",
-    }
-
-
 def test_zero_bytes_in_chunks_are_no_text() -> None:
     request = knowledge.UploadDocumentRequest(chunk=b"\x00" * 10)
     call = Call(UPLOAD)
@@ -270,18 +253,6 @@ def test_the_cost_of_refusing_does_not_grow_with_the_list() -> None:
 
     refuse(65)
     assert calls_of(lambda: refuse(100_000)) == calls_of(lambda: refuse(65))
-
-
-def test_a_long_list_within_an_entry_of_a_list_costs_no_more() -> None:
-    def refuse(entries: int) -> None:
-        batch = knowledge.BatchSearchRequest(
-            requests=[knowledge.SearchRequest(terms=["why"]), knowledge.SearchRequest(terms=[""] * entries)]
-        )
-        error = refused(BATCH, batch, knowledge.BatchSearchRequest.FromString)
-        assert broken(error) == [("requests[1].terms", "repeated.max_items")]
-
-    refuse(9)
-    assert calls_of(lambda: refuse(100_000)) == calls_of(lambda: refuse(9))
 
 
 def test_at_most_sixteen_violations_are_described_and_all_are_counted() -> None:
@@ -397,9 +368,3 @@ def test_every_pattern_of_the_contract_has_words() -> None:
         assert text != violations.in_words("(no|form)"), pattern
         assert "[0-9a-f]" not in text
         assert "^" not in text
-
-
-def test_rules_of_all_methods_compile() -> None:
-    Validation().warm(request_types(tuple(RULES)))
-    pool = descriptor_pool.Default()
-    assert pool.FindMessageTypeByName("responsa.chat.v1.AskRequest") is not None
