@@ -306,6 +306,21 @@ async def test_a_password_hashed_by_bcrypt_is_upgraded_at_sign_in(
     await login(people)
 
 
+async def test_a_lost_reply_is_repeated(database: Database) -> None:
+    here, elsewhere = people_of(database), people_of(database)
+    await user_of(here)
+    signed, request = await login(here), uuid7()
+    first = await here.accounts.refresh(signed.refresh_token, request)
+    for people in (here, elsewhere):
+        # Also after a rotation: the reply names the same key.
+        await elsewhere.tokens.rotate()
+        assert await people.accounts.refresh(signed.refresh_token, request) == first
+    await here.accounts.refresh(first.refresh_token, uuid7())
+    # The successor was used, so this is no longer a lost reply.
+    error = await refusal(here.accounts.refresh(signed.refresh_token, request))
+    assert error.reason is Reason.TOKEN_INVALID
+
+
 async def test_a_lost_reply_without_a_request_id_is_repeated_for_its_address(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

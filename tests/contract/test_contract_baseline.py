@@ -235,21 +235,65 @@ def _tighten(files: FileDescriptorSet) -> None:
     question(files).string.max_bytes -= 1
 
 
+def _raise_the_least(files: FileDescriptorSet) -> None:
+    question(files).string.min_bytes += 1
+
+
+def _drop(files: FileDescriptorSet) -> None:
+    question(files).string.ClearField("max_bytes")
+
+
+def _change_the_pattern(files: FileDescriptorSet) -> None:
+    question(files).string.pattern = "^[A-Z]"
+
+
 def _add(files: FileDescriptorSet) -> None:
     field = field_of(files, "responsa.chat.v1.Turn", "text")
     field.options.Extensions[validate_pb2.field].string.max_len = 5
+
+
+def _require(files: FileDescriptorSet) -> None:
+    field_of(files, "responsa.chat.v1.AskRequest", "options").options.Extensions[
+        validate_pb2.field
+    ].required = True
+
+
+def _change_cel(files: FileDescriptorSet) -> None:
+    field = field_of(files, "responsa.chat.v1.UpdateConversationRequest", "conversation")
+    field.options.Extensions[validate_pb2.field].cel[0].expression = "false"
+
+
+def _free_the_oneof(files: FileDescriptorSet) -> None:
+    message = message_of(files, "responsa.knowledge.v1.UploadDocumentRequest")
+    message.oneof_decl[0].options.ClearExtension(validate_pb2.oneof)
 
 
 def _unbind(files: FileDescriptorSet) -> None:
     method_of(files, "Answer").options.ClearExtension(HTTP)
 
 
+def _move(files: FileDescriptorSet) -> None:
+    method_of(files, "Answer").options.Extensions[HTTP].post = "/v1/elsewhere"
+
+
+def _unbind_the_second(files: FileDescriptorSet) -> None:
+    method_of(files, "VerifyCitations").options.Extensions[HTTP].ClearField("additional_bindings")
+
+
 @pytest.mark.parametrize(
     "plant",
     [
         _tighten,
+        _raise_the_least,
+        _drop,
+        _change_the_pattern,
         _add,
+        _require,
+        _change_cel,
+        _free_the_oneof,
         _unbind,
+        _move,
+        _unbind_the_second,
     ],
 )
 def test_each_fault_is_caught(plant: Callable[[FileDescriptorSet], None]) -> None:

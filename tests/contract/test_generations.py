@@ -291,6 +291,20 @@ async def test_a_cancelled_operation_leaves_nothing(filled: House, people: Peopl
     assert await stored(house) == vectors_before
 
 
+async def test_a_cancelled_activation_keeps_the_generation(filled: House, people: People, lab: Lab) -> None:
+    house, ann = filled, people.ann
+    await rebuilt(house, ann)
+    await rebuilt(house, ann, EMBEDDED_MODEL)
+    assert (await house.take_in(ann, LATE, "eels.md", collection="notes")).error is None
+    lab.gate = Gate()
+    operation = await house.library.activate_generation(ann, "notes", 2)
+    async with house.working():
+        await lab.gate.reached.wait()
+        await house.library.cancel_operation(ann, operation.id)
+        lab.gate.opened.set()
+    assert await states(house, ann) == {3: ACTIVE, 2: RETIRED, 1: RETIRED}
+
+
 async def test_a_refusing_model_fails_the_operation_and_a_busy_one_delays_it(
     filled: House, people: People, lab: Lab
 ) -> None:

@@ -272,6 +272,25 @@ async def test_sessions_end(identity: Identity, database_urls: DatabaseUrls) -> 
     assert database_urls.value("SELECT count(*) FROM responsa.session") == 0
 
 
+async def test_what_administrators_do_is_audited(identity: Identity, database_urls: DatabaseUrls) -> None:
+    who, _ = await person(identity)
+    made, _ = await identity.create_api_key(who, NewKey("second"))
+    await identity.revoke_api_key(who, made.id)
+    await identity.revoke_api_key(who, made.id)
+    user = f"users/{who.user_id}"
+    events = [one for one in audited(database_urls) if one[2] != "tenants/home"]
+    assert [(actor, action) for actor, action, _ in events] == [
+        ("local", "tenant.create"),
+        ("local", "user.create"),
+        ("local", "api_key.create"),
+        (user, ""),
+        (user, ""),
+    ]
+    assert events[0][2] == "tenants/acme"
+    assert events[1][2] == user
+    assert events[3][2] == events[4][2] == f"apiKeys/{made.id}"
+
+
 async def test_users(identity: Identity) -> None:
     await identity.create_tenant("acme", "Acme")
     await identity.create_tenant("rival", "Rival")

@@ -118,7 +118,7 @@ async def test_a_large_text_is_stored_in_pieces(house: House, people: People) ->
     assert await house.ingestions.original(task.claim, 2, 6) == b"Rivers"
 
 
-@pytest.mark.parametrize("stage", STAGES[1::2])
+@pytest.mark.parametrize("stage", STAGES)
 async def test_a_worker_that_is_stopped_in_the_midst_is_resumed_by_the_next(
     house: House, people: People, stage: str
 ) -> None:
@@ -473,11 +473,20 @@ async def test_an_actor_of_ray_makes_the_vectors_that_a_worker_needs_and_no_othe
         VectorMaker("another/model", limits, allow_unconfined=True, ocr=False)
 
 
-async def test_a_text_of_tiny_pieces_gets_few_vectors(house: House, people: People) -> None:
+@pytest.mark.parametrize(
+    ("key", "content"),
+    [
+        ("letters.docx", docx("<w:p><w:r><w:t>a</w:t></w:r></w:p>" * 3_000)),
+        ("cries.txt", b"Aa. " * 2_000),
+        ("mixed.md", b"# a\n\n- b\n\nc\n\n" * 1_000),
+    ],
+)
+async def test_a_text_of_tiny_pieces_gets_few_vectors(
+    house: House, people: People, key: str, content: bytes
+) -> None:
     """Without the bound, a passage of 500 tokens has up to 500 pieces, each with a vector."""
     await house.library.create_collection(people.ann, "tiny", CollectionFields(""), Chunking())
-    text = b"# a\n\n- b\n\nc\n\n" * 1_000
-    assert (await house.take_in(people.ann, text, "mixed.md", collection="tiny")).error is None
+    assert (await house.take_in(people.ann, content, key, collection="tiny")).error is None
     ((passages, vectors),) = house.ask(
         "SELECT (SELECT count(*) FROM responsa.passage), (SELECT count(*) FROM responsa.passage_vector)"
     )

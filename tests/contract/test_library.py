@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import replace
 from functools import partial
@@ -79,6 +80,14 @@ async def test_canonical_text_comes_whole_and_in_order(house: House, people: Peo
     await raises(NotFound, anext(house.library.content(people.eve, operation.document_id, 1)))
 
 
+async def test_the_same_bytes_while_they_are_indexed_attach_to_that_operation(
+    house: House, people: People
+) -> None:
+    operations = await asyncio.gather(*(house.upload(people.ann, TEXT) for _ in range(5)))
+    assert len({operation.id for operation in operations}) == 1
+    assert house.rows()["document_version"] == 1
+
+
 async def test_a_title_told_anew_makes_a_version(house: House, people: People) -> None:
     await house.take_in(people.ann, TEXT, title="Streams")
     assert (await house.take_in(people.ann, TEXT)).unchanged
@@ -103,6 +112,25 @@ async def test_other_bytes_are_a_new_version_and_the_old_one_is_searched_meanwhi
     document = await house.library.documents.get(people.ann, first.document_id)
     assert (document.state, document.version) == (DocumentState.READY, 2)
     assert document.sha256 == hashlib.sha256(CHANGED.encode()).digest()
+
+
+async def test_a_version_that_cannot_be_read_leaves_the_former_one_searched(
+    house: House, people: People
+) -> None:
+    first = await house.take_in(people.ann, TEXT, "page.html", media_type="text/html")
+    broken = await house.take_in(people.ann, "<script>1</script><p></p>", "page.html", media_type="text/html")
+    assert broken.error is not None
+    assert broken.error.reason is Reason.DOCUMENT_EMPTY
+    document = await house.library.documents.get(people.ann, first.document_id)
+    assert (document.state, document.version) == (DocumentState.FAILED, 1)
+    assert document.error is not None
+    assert (document.error.reason, document.error.message) == (broken.error.reason, broken.error.message)
+    assert any("1094" in text for text in await hits_of(house, people, "length of the Elbe"))
+    assert house.rows()["document_version"] == 1
+    mended = await house.take_in(people.ann, CHANGED, "page.html")
+    assert mended.error is None
+    document = await house.library.documents.get(people.ann, first.document_id)
+    assert (document.state, document.version, document.error) == (DocumentState.READY, 3, None)
 
 
 async def test_versions_never_go_backwards(house: House, people: People) -> None:

@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_local.embedded.redis import EmbeddedRedis
 from responsa_server.domain.errors import Exhausted, NotFound, Reason, ResponsaError
-from responsa_server.domain.limits import DAY, AcceptLimits, Room, Scope
+from responsa_server.domain.limits import DAY, AcceptLimits, CountsAway, Room, Scope
 from responsa_server.domain.people import NewKey, Principal, Role
 from responsa_server.domain.quotas import QuotaRules
 from responsa_server.domain.turns import Ending, OpenTurn, Question, TurnState
@@ -467,6 +467,35 @@ async def test_one_call_alone_waits_for_a_redis_that_does_not_answer(
         assert availability.sent > before + 1
 
 
+async def test_reserved_calls_are_never_more_than_were_taken(redis: EmbeddedRedis) -> None:
+    shared = RedisRates(redis.url)
+    reserved = Reserved(shared)
+    room = Room("calls:user:x", "calls_per_minute", Scope.USER, 250)
+    try:
+        outcomes = await asyncio.gather(*(reserved.take(room, 60, 1) for _ in range(400)))
+    finally:
+        await shared.close()
+    assert outcomes.count(0.0) <= 250
+    assert outcomes.count(0.0) >= 248
+
+
+async def test_counts_that_cannot_be_reached_say_so() -> None:
+    rates, holds, messages = RedisRates(NO_REDIS), RedisHolds(NO_REDIS), RedisMessages(NO_REDIS)
+    room = Room("calls:user:x", "calls_per_minute", Scope.USER, 10)
+    caller = Principal("acme", uuid7(), Role.USER, "api_key")
+    for work in (
+        rates.take(room, 60, 1),
+        holds.take([room], "a"),
+        holds.renew({"a": ["b"]}),
+        holds.release({"a": ["b"]}),
+        messages.count(caller, uuid7(), 1, []),
+        messages.give_back(caller, uuid7()),
+    ):
+        await raises(CountsAway, work)
+    for part in (rates, holds, messages):
+        await part.close()
+
+
 async def test_many_new_keys_at_once_never_pass_the_limit_and_a_revoked_key_makes_room(
     database: Database, people: People
 ) -> None:
@@ -595,6 +624,26 @@ async def test_the_wait_of_a_refusal_is_long_enough_and_not_much_longer(
         assert await rates.take(room, 2, 101) == 2
     finally:
         await shared.close()
+
+
+async def test_a_window_in_parts_makes_room_exactly_after_the_wait(redis: EmbeddedRedis) -> None:
+    rates = RedisRates(redis.url)
+    room = Room("bytes:user:x", "upload_bytes_per_day", Scope.USER, 100)
+    try:
+        assert await rates.take_in_parts(room, 2, 100) == 0.0
+        wait = await rates.take_in_parts(room, 2, 40)
+        assert 0 < wait <= 2
+        waits = 0
+        while (wait := await rates.take_in_parts(room, 2, 40)) > 0.0:
+            waits += 1
+            await asyncio.sleep(wait + 0.01)
+        assert waits == 1
+        # The earlier events no longer count at all.
+        assert await rates.take_in_parts(room, 2, 60) == 0.0
+        assert 0 < await rates.take_in_parts(room, 2, 40) <= 2
+        assert await rates.take_in_parts(room, 2, 101) == 2
+    finally:
+        await rates.close()
 
 
 async def test_a_window_in_parts_in_memory_never_waits_longer_than_the_window() -> None:

@@ -199,6 +199,21 @@ async def test_wrong_passwords_of_a_registration_count_as_failed_sign_ins(post: 
     await people.accounts.confirm_email(code, GOOD, Origin("198.51.100.9"))
 
 
+async def test_a_code_of_a_confirmation_works_once_in_races(post: Post) -> None:
+    people = post.people
+    await people.identity.create_tenant("acme", "Acme")
+    for number in range(5):
+        await people.accounts.register(
+            "acme", "", f"ann{number}@example.org", GOOD, "", Origin(f"192.0.2.{number}")
+        )
+    for number in range(5):
+        (code,) = await post.codes(f"ann{number}@example.org")
+        results = await asyncio.gather(
+            *(people.accounts.confirm_email(code, GOOD) for _ in range(10)), return_exceptions=True
+        )
+        assert [type(result) for result in results].count(type(None)) == 1
+
+
 async def test_an_invitation_stays_good_until_the_address_is_confirmed_and_gives_the_role(post: Post) -> None:
     people = post.people
     admin = principal(await user_of(people, "boss@example.org", Role.ADMIN))
@@ -280,6 +295,23 @@ async def test_registrations_of_an_address_keep_nobody_from_a_reset(
     error = await refusal(people.accounts.register("acme", "", user.email, OTHER, "", HERE))
     assert error.reason is Reason.TOO_MANY_ATTEMPTS
     await people.accounts.request_reset("acme", user.email, HERE)
+
+
+async def test_the_mails_that_an_ipv6_network_asks_for_count_together(
+    database: Database, database_urls: DatabaseUrls, server: MailServer
+) -> None:
+    people = people_of(
+        database,
+        passwords=ATTEMPTS.model_copy(update={"attempts_per_address": 3}),
+        mail=settings_for(server),
+        queue=JobQueue(database_urls.log, concurrency=1, pace=PACE),
+    )
+    await people.identity.create_tenant("acme", "Acme")
+    for place in range(3):
+        await people.accounts.request_reset("acme", f"a{place}@example.org", Origin(f"2001:db8::{place:x}"))
+    error = await refusal(people.accounts.request_reset("acme", "b@example.org", Origin("2001:db8::ffff")))
+    assert error.reason is Reason.TOO_MANY_ATTEMPTS
+    await people.accounts.request_reset("acme", "b@example.org", Origin("2001:db8:0:1::1"))
 
 
 async def test_a_new_address_is_confirmed_there_with_the_password_and_the_earlier_one_gets_a_notice(

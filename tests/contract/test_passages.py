@@ -105,6 +105,43 @@ async def test_a_version_is_searched_from_publication_on_and_replaces_the_one_be
         assert [one.text for one in await table.get(connection, "acme", [first, second])] == [BAKERY]
 
 
+async def test_an_attempt_that_did_not_end_can_be_repeated(
+    shelf: Shelf, table: PassageTable, retriever: Retriever
+) -> None:
+    document = uuid7()
+    await shelf.write(HARBOUR, document, 1)
+    await raises(psycopg.errors.UniqueViolation, shelf.write(BAKERY, document, 1))
+    async with shelf.database.tenant("acme") as connection:
+        await table.discard(connection, "acme", document, 1)
+    await shelf.write(BAKERY, document, 1)
+    await shelf.publish(document, 1)
+    async with shelf.database.tenant("acme") as connection:
+        await table.discard(connection, "acme", document, 1)
+    assert texts(await retriever.retrieve(RetrievalQuery(Server("acme"), ["harbour bakery"]))) == [BAKERY]
+
+
+async def test_collections_and_tenants_are_kept_apart(
+    shelf: Shelf, rival: Shelf, retriever: Retriever, people: People, database_urls: DatabaseUrls
+) -> None:
+    database_urls.ask(
+        "INSERT INTO responsa.collection (tenant_id, id, slug, owner_id, max_tokens, overlap_tokens, "
+        "embedding) VALUES ('acme', 'town', 'town', %s, 500, 50, '')",
+        people.ann.user_id,
+    )
+    await shelf.put(HARBOUR, "port")
+    await shelf.put(BAKERY, "town")
+    await rival.put(LIBRARY)
+    everything = "harbour tide bakery bread library books"
+    assert set(texts(await retriever.retrieve(RetrievalQuery(Server("acme"), [everything])))) == {
+        HARBOUR,
+        BAKERY,
+    }
+    assert texts(await retriever.retrieve(RetrievalQuery(Server("acme"), [everything], ["town"]))) == [BAKERY]
+    assert texts(await retriever.retrieve(RetrievalQuery(Server("acme"), [everything], ["nowhere"]))) == []
+    assert texts(await retriever.retrieve(RetrievalQuery(Server("rival"), [everything]))) == [LIBRARY]
+    assert texts(await retriever.retrieve(RetrievalQuery(Server("nobody"), [everything]))) == []
+
+
 async def test_several_strings_find_each_passage_once_by_the_best(shelf: Shelf, retriever: Retriever) -> None:
     for text in (HARBOUR, BAKERY, LIBRARY):
         await shelf.put(text)

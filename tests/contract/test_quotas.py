@@ -207,6 +207,17 @@ async def test_cancelling_releases_and_the_stopped_worker_books(database: Databa
     assert (await usage_of(database, people.ann)).usage.day == UsedAmounts(175, 4)
 
 
+async def test_a_takeover_keeps_the_reservation(database: Database, people: People) -> None:
+    store, new = store_with(database, DAILY), asks(lease_seconds=0.0)
+    grant = (await store.accept(people.ann, new, cancelled)).grant
+    (taken,) = await claim_all(store)
+    assert taken.claim.grant == grant
+    assert (await usage_of(database, people.ann)).usage.reserved == UsedAmounts(1000, 0)
+    await store.finish(taken.claim, [row(2)], ends(600))
+    usage = (await usage_of(database, people.ann)).usage
+    assert (usage.reserved, usage.day) == (UsedAmounts(), UsedAmounts(600, 0))
+
+
 async def test_an_interrupted_turn_makes_room_for_its_successor(database: Database, people: People) -> None:
     store = store_with(database, QuotaRules({Role.USER: Quota(tokens_per_day=1000)}))
     first = asks()

@@ -242,6 +242,18 @@ async def test_what_open_turns_began_with_is_there_from_the_start(
         assert "agents/own/versions/1" not in agents.versions
 
 
+async def test_an_older_version_that_another_server_gave_a_turn_is_found(
+    town: Town, folder: Folder, turn_store: PostgresTurnStore, people: People
+) -> None:
+    folder.write("own", "One.")
+    async with town.process():
+        folder.write("own", "Two.")
+    async with town.process() as agents:
+        await accepted_turn(turn_store, people.ann, version="agents/own/versions/1", pending=True)
+        await agents.poll()
+        assert await said(agents.at("agents/own/versions/1")) == "One."
+
+
 async def test_what_serves_no_longer_is_let_go_once_no_turn_needs_it(
     town: Town,
     folder: Folder,

@@ -11,6 +11,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import (
+    AlreadyExists,
     InvalidRequest,
     NotFound,
     Reason,
@@ -59,6 +60,27 @@ async def test_what_an_agent_objects_to_is_no_turn(
         turn = await turns.wait(people.ann, accepted.turn_id)
     assert (turn.state, turn.question) == (TurnState.ANSWERED, TAUGHT)
     assert [task.question for task in script.tasks] == [TAUGHT]
+
+
+async def test_a_turn_is_attached_to_whatever_its_agent_objects_to_since(
+    services: Services, people: People
+) -> None:
+    request_id = uuid7()
+    script = Script()
+    async with services.turns(script) as turns:
+        first = await turns.accept(people.ann, TAUGHT, request_id)
+        await turns.wait(people.ann, first.turn_id)
+        for objection in (GONE, MALFORMED):
+            script.objections.append(objection)
+            again = await turns.accept(people.ann, TAUGHT, request_id)
+            assert (again.turn_id, again.attached, again.state) == (first.turn_id, True, TurnState.ANSWERED)
+        for other, difference in (
+            (replace(TAUGHT, parameters='{"teacher_id":"y"}'), "options.parameters"),
+            (replace(TAUGHT, max_cost_micros=0), "options.max_cost_usd_micros"),
+        ):
+            script.objections.append(GONE)
+            caught = await raises(AlreadyExists, turns.accept(people.ann, other, request_id))
+            assert caught.metadata["difference"] == difference
 
 
 async def test_an_agent_that_cannot_look_at_the_moment_is_asked_again(

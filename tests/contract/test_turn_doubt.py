@@ -77,6 +77,19 @@ async def test_a_turn_has_one_log_one_reply_and_one_successor(
     assert len(script.tasks) == 2
 
 
+@pytest.mark.parametrize("place", [Fault.BEFORE_CANCEL, Fault.AFTER_CANCEL])
+async def test_a_cancel_ends_a_turn_once(services: Services, people: People, place: Fault) -> None:
+    script = Script([SEARCHING, asyncio.Event()])
+    async with services.turns(script, QUICK, faults=Broken(place, 2)) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        await script.waiting.wait()
+        turn = await turns.cancel(people.ann, accepted.turn_id)
+        await script.closed.wait()
+        events = events_of(await followed(turns, people.ann, accepted.turn_id))
+        assert [event["kind"] for event in events].count("cancelled") == 1
+        assert (turn.state, turn.last_seq) == (TurnState.CANCELLED, events[-1]["seq"])
+
+
 class Meanwhile:
     """Faults that lose the response to the next accept after the test has set `work`. First, they run `work`."""
 

@@ -132,6 +132,22 @@ async def test_a_question_that_was_being_taken_is_handed_over_too(services: Serv
             assert (await new.wait(people.ann, accepted.turn_id)).state is TurnState.ANSWERED
 
 
+async def test_without_its_store_it_ends_all_the_same_and_the_lease_runs_out(
+    services: Services, people: People
+) -> None:
+    first, second = Script([SEARCHING, asyncio.Event()]), Script()
+    link = Link()
+    async with services.turns(first, QUICK, store=link.on) as old:
+        accepted = await old.accept(people.ann, RIVER, None)
+        await first.waiting.wait()
+        await link.sever()
+        await old.drain(0)
+        assert first.closed.is_set()
+    await services.expire(accepted.turn_id)
+    async with services.turns(second, QUICK) as new:
+        assert (await new.wait(people.ann, accepted.turn_id)).state is TurnState.ANSWERED
+
+
 async def test_a_store_that_does_not_answer_holds_nobody_up(services: Services, people: People) -> None:
     first, second = Script([SEARCHING, asyncio.Event()]), Script()
     link = Link()

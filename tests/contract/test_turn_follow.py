@@ -7,14 +7,14 @@ import random
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from responsa_server.domain.agents import Barrier
 from responsa_server.domain.errors import InvalidRequest, NotFound, Reason
 from responsa_server.domain.events import Delta
-from responsa_server.domain.turns import Followed, Heartbeat, LogRow, Question, Snapshot, TurnState
+from responsa_server.domain.turns import Backlog, Followed, Heartbeat, LogRow, Question, Snapshot, TurnState
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.redis_relay import RedisRelay
 from tests.conftest import DatabaseUrls
@@ -263,3 +263,51 @@ async def row_of(news: AsyncGenerator[Followed, None]) -> LogRow:
     one = await anext(news)
     assert isinstance(one, LogRow)
     return one
+
+
+async def test_of_two_readers_the_one_with_the_older_picture_reads_on(
+    services: Services, people: People
+) -> None:
+    gate, end = asyncio.Event(), asyncio.Event()
+    script = Script([SEARCHING, gate, Delta("It ", 0), end, answer("It ")])
+    link = Link()
+    async with services.turns(script, QUICK) as turns, services.turns(options=IDLE, store=link.on) as other:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        near, old, new = (place.follow(people.ann, accepted.turn_id) for place in (turns, other, other))
+        async with aclosing(near), aclosing(old), aclosing(new):
+            assert [(await row_of(near)).last_seq for _ in range(2)] == [1, 2]
+            hold = link.held = asyncio.Event()
+            begun = asyncio.create_task(row_of(old))
+            await link.reading.wait()  # the snapshot of this read ends at seq 2, and the result is held back
+            link.held = None
+            gate.set()
+            assert (await row_of(near)).last_seq == 3
+            assert [(await row_of(new)).last_seq for _ in range(3)] == [1, 2, 3]
+            hold.set()
+            assert (await begun).last_seq == 1
+            # There is no further commit that would make the follower read the log.
+            async with asyncio.timeout(60):
+                assert [(await row_of(old)).last_seq for _ in range(2)] == [2, 3]
+            end.set()
+            await turns.wait(people.ann, accepted.turn_id)
+
+
+async def test_a_stream_that_waits_holds_nothing_of_what_it_has_read(
+    services: Services, people: People
+) -> None:
+    script = Script([SEARCHING, asyncio.Event()])
+    async with services.turns(script, QUICK) as turns, services.turns(options=IDLE) as other:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        await script.waiting.wait()
+        async with aclosing(other.follow(people.ann, accepted.turn_id)) as news:
+            assert [(await row_of(news)).last_seq for _ in range(2)] == [1, 2]
+            more = asyncio.create_task(row_of(news))
+            held: dict[str, Any] = {}
+            while "subscription" not in held or held["subscription"]._waiter is None:
+                await asyncio.sleep(0)
+                held = dict(cast("Any", news).ag_frame.f_locals)
+            kinds = (LogRow, Backlog, list, tuple)
+            assert [name for name, one in held.items() if isinstance(one, kinds)] == []
+            more.cancel()
+            await asyncio.wait({more})
+        await turns.cancel(people.ann, accepted.turn_id)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -39,7 +41,7 @@ from responsa_server.domain.knowledge import Chunking, CollectionFields
 from responsa_server.domain.listing import ListQuery
 from responsa_server.domain.lists import CONVERSATIONS, TURNS
 from responsa_server.domain.people import Principal
-from responsa_server.domain.turns import Question, TurnState
+from responsa_server.domain.turns import LogRow, Question, TurnState
 from responsa_server.stores.postgres.backlog import BacklogReader
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.database import Database
@@ -49,11 +51,63 @@ from responsa_server.turns.service import Turns
 from responsa_server.turns.settings import TurnOptions
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.turn_house import SEARCHING, Cast, Script, Services, answer, followed
+from tests.contract.turn_house import SEARCHING, Cast, Line, Script, Services, answer, followed
 from tests.plain_codec import events_of
 from tests.raising import raises
 
 RIVER = Question("How long is the river?")
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_followers_see_exactly_the_log_whenever_they_come(
+    services: Services, people: People, elsewhere: bool
+) -> None:
+    gates = [asyncio.Event() for _ in range(12)]
+    steps: list[Line] = []
+    offset = 0
+    for gate in gates:
+        steps.extend([Delta("ab", offset), Delta("cd", offset + 2), SEARCHING, gate])
+        offset += 4
+    script = Script([*steps, answer()])
+    options = TurnOptions(poll_seconds=0.02)
+    async with services.turns(script, options) as turns, services.turns(Script(), options) as other:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        place = other if elsewhere else turns
+        followers: list[asyncio.Task[list[LogRow]]] = []
+        chance = random.Random(4)
+        for gate in gates:
+            followers.append(asyncio.create_task(followed(place, people.ann, accepted.turn_id)))
+            for _ in range(chance.randrange(6)):
+                await asyncio.sleep(0)
+            gate.set()
+            if chance.random() < 0.5:
+                followers.append(asyncio.create_task(followed(place, people.ann, accepted.turn_id)))
+        turn = await place.wait(people.ann, accepted.turn_id)
+        followers.append(asyncio.create_task(followed(place, people.ann, accepted.turn_id)))
+        seen = await asyncio.gather(*followers)
+        log = seen[-1]
+    assert log[-1].last_seq == turn.last_seq
+    assert all(rows == log for rows in seen)
+    text = "".join(event["text"] for event in events_of(log) if event["kind"] == "delta")
+    assert text == "abcd" * 12
+
+
+async def test_a_reader_that_leaves_everything_lying_gets_it_from_the_log(
+    services: Services, people: People
+) -> None:
+    steps: list[Line] = []
+    for _ in range(150):
+        steps.extend([SEARCHING, Delta("", 0)])
+    script = Script([*steps, answer()])
+    async with services.turns(script) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        async with aclosing(turns.follow(people.ann, accepted.turn_id)) as rows:
+            first = await anext(rows)
+            await turns.wait(people.ann, accepted.turn_id)
+            seen = [first, *[row async for row in rows]]
+    events = events_of([row for row in seen if isinstance(row, LogRow)])
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert events[-1]["kind"] == "answered"
 
 
 @dataclass

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 from structlog.testing import capture_logs
 
-from responsa_lab.testing.agent import tool_cards
+from responsa_lab.testing.agent import ScriptedAgent, ScriptedModel, tool_cards
 from responsa_server.domain.agents import AgentEvent, AnswerTask, Milestone
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import Delta, Effect, ToolOutcome, Usage
@@ -140,6 +140,28 @@ class Recorder:
 
     async def close(self) -> None:
         pass
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "again"),
+    [(Effect.ONCE, Effect.NONE, 0), (Effect.NONE, Effect.ONCE, 0), (Effect.NONE, Effect.NONE, 1)],
+    ids=["once_to_none", "none_to_once", "none"],
+)
+async def test_a_changed_declaration_does_not_repeat_a_call(
+    services: Services, people: People, then: Effect, now: Effect, again: int
+) -> None:
+    first, second, link = Recorder(then, holds=True), Recorder(now, holds=False), Link()
+    script = Question("tokens=2 pace_ms=0 tool=once seed=1")
+    async with services.turns(ScriptedAgent(ScriptedModel(), [first]), QUICK, store=link.on) as old:
+        accepted = await old.accept(people.ann, script, None)
+        await first.called.wait()
+        await link.sever()
+        await services.expire(accepted.turn_id)
+        async with services.turns(ScriptedAgent(ScriptedModel(), [second]), QUICK) as new:
+            await new.wait(people.ann, accepted.turn_id)
+    assert (first.calls, second.calls) == (1, again)
+    outcome = await services.value("SELECT outcome FROM responsa.turn_tool")
+    assert outcome == ("ok" if again else "unknown")
 
 
 async def test_what_the_lost_worker_had_spent_is_booked(services: Services, people: People) -> None:

@@ -16,6 +16,7 @@ from responsa_server.domain.errors import (
     Exhausted,
     NotFound,
     Reason,
+    Unauthenticated,
 )
 from responsa_server.domain.limits import AcceptLimits
 from responsa_server.domain.people import Principal, Role
@@ -304,6 +305,28 @@ async def test_questions_that_arrive_at_once_share_a_transaction_and_each_is_its
         assert await rows_of(turn_store, who, new) == [STARTED]
         for other in {people.ann, people.bob, people.eve} - {who}:
             await raises(NotFound, turn_store.get(other, new.id))
+
+
+async def test_a_question_that_cannot_be_accepted_keeps_no_other_from_being_accepted(
+    turn_store: PostgresTurnStore, people: People
+) -> None:
+    busy = await accepted_turn(turn_store, people.ann)
+    gone = Principal("acme", uuid7(), Role.USER, "api_key")
+    accepting = [
+        (people.ann, new_turn(conversation=busy.conversation_id)),
+        (people.bob, new_turn()),
+        (people.eve, new_turn(collections=("no-such",))),
+        (people.ann, new_turn()),
+        (gone, new_turn()),
+    ]
+    outcomes = await asyncio.gather(
+        *(turn_store.accept(who, new, cancelled) for who, new in accepting), return_exceptions=True
+    )
+    kinds = [type(outcome) for outcome in outcomes if isinstance(outcome, Exception)]
+    assert kinds == [Conflict, NotFound, Unauthenticated]
+    for place in (1, 3):
+        who, new = accepting[place]
+        assert (await turn_store.get(who, new.id)).state is TurnState.RUNNING
 
 
 async def test_a_user_for_whom_another_call_holds_a_lock_keeps_no_other_waiting(

@@ -190,6 +190,31 @@ async def test_interrupts_that_race_leave_one_turn_at_work(
     )
 
 
+async def test_an_interrupt_and_a_finish_that_race_have_one_winner(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    """Tests both orders. The first session holds the conversation's lock and waits for the turn; the second session
+    waits for the conversation."""
+    for finish_first in (True, False):
+        first = await accepted_turn(turn_store, people.ann)
+        new = new_turn(conversation=first.conversation_id, on_busy=OnBusy.INTERRUPT)
+        async with locked(database_urls, "turn", first.id):
+            works = [
+                lambda first=first: turn_store.finish(claim_of(first), [row(2)], FAILED),
+                lambda new=new: turn_store.accept(people.ann, new, cancelled),
+            ]
+            tasks: list[asyncio.Task[object]] = []
+            for waiters, work in enumerate(works if finish_first else works[::-1], start=1):
+                tasks.append(asyncio.ensure_future(work()))
+                await until_somebody_waits(database_urls, tasks[-1], waiters)
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        turn = await turn_store.get(people.ann, first.id)
+        assert turn.state is (TurnState.FAILED if finish_first else TurnState.CANCELLED), outcomes
+        assert turn.last_seq == 2
+        assert len(await rows_of(turn_store, people.ann, first)) == 2
+        assert (await turn_store.get(people.ann, new.id)).state is TurnState.RUNNING
+
+
 @pytest.mark.parametrize("guarded", [True, False])
 async def test_a_question_that_queues_while_its_predecessor_ends_is_promoted_all_the_same(
     database: Database, people: People, database_urls: DatabaseUrls, guarded: bool

@@ -21,11 +21,12 @@ from responsa_server.domain.events import (
     RefusalReason,
     Usage,
 )
-from responsa_server.domain.turns import Conclusion, NewMessage, TurnLost, TurnState
+from responsa_server.domain.turns import Conclusion, NewMessage, OnBusy, TurnLost, TurnState
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
+from tests.contract.cut_database import CutDatabase
 from tests.contract.turn_house import citation
 from tests.contract.turn_steps import (
     FAILED,
@@ -44,6 +45,7 @@ from tests.contract.turn_steps import (
     rows_of,
     until_somebody_waits,
 )
+from tests.plain_codec import PlainCodec
 from tests.raising import raises
 
 
@@ -148,6 +150,20 @@ async def test_a_finish_books_all_that_was_spent_and_clears_the_scratch(
     assert (await turn_store.get(people.ann, new.id)).usage == Usage(1, 20, 300, 4000, 50000)
     left = "SELECT array_agg(turn_id) FROM responsa.turn_checkpoint"
     assert database_urls.value(left) == [other.id]
+
+
+async def test_a_repeated_finish_tells_of_the_turn_that_the_first_one_promoted(
+    cut_database: CutDatabase, people: People, database_urls: DatabaseUrls
+) -> None:
+    store = PostgresTurnStore(cut_database, PlainCodec())
+    new = await accepted_turn(store, people.ann)
+    waits = await accepted_turn(store, people.ann, conversation=new.conversation_id, on_busy=OnBusy.QUEUE)
+    for _ in range(2):
+        cut_database.cut = 1
+        await raises(Unavailable, store.finish(claim_of(new), [row(2)], FAILED))
+    assert await store.finish(claim_of(new), [row(2)], FAILED)
+    assert (await store.get(people.ann, waits.id)).state is TurnState.PENDING
+    assert len(await rows_of(store, people.ann, new)) == 2
 
 
 async def test_two_finishes_of_one_epoch_at_once_write_one(

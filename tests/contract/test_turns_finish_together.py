@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from itertools import product
 
+import psycopg
 import pytest
 
 from responsa_server.domain.turns import OnBusy, TurnLost, TurnState
@@ -115,3 +116,21 @@ async def test_a_turn_that_has_to_wait_keeps_no_other_from_its_end(
     assert await waiting
     assert (await turn_store.get(people.ann, waits.id)).state is TurnState.PENDING
     assert [(await turn_store.get(people.ann, new.id)).state for new in news] == [TurnState.FAILED] * 3
+
+
+async def test_a_turn_whose_end_cannot_be_stored_keeps_no_other_from_its_end(
+    turn_store: PostgresTurnStore, people: People
+) -> None:
+    news = [new_turn() for _ in range(3)]
+    await accept_all(turn_store, people.ann, *news)
+    conclusions = (FAILED, answered(*[citation() for _ in range(65)]), answered(citation()))
+    outcomes = await asyncio.gather(
+        *(
+            turn_store.finish(claim_of(new), [row(2)], conclusion)
+            for new, conclusion in zip(news, conclusions, strict=True)
+        ),
+        return_exceptions=True,
+    )
+    assert [outcomes[0], type(outcomes[1]), outcomes[2]] == [False, psycopg.errors.CheckViolation, False]
+    states = [(await turn_store.get(people.ann, new.id)).state for new in news]
+    assert states == [TurnState.FAILED, TurnState.RUNNING, TurnState.ANSWERED]

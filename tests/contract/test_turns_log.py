@@ -168,6 +168,13 @@ async def test_an_older_epoch_writes_nothing_not_even_a_checkpoint(
     await append(turn_store, claim_of(new, epoch=2), row(2))
 
 
+async def test_rows_out_of_place_are_refused(turn_store: PostgresTurnStore, people: People) -> None:
+    new = await accepted_turn(turn_store, people.ann)
+    for first in (1, 3):
+        await raises(TurnLost, append(turn_store, claim_of(new), row(first), row(first + 1, 9)))
+    assert await rows_of(turn_store, people.ann, new) == [STARTED]
+
+
 async def test_nothing_follows_a_terminal_event(turn_store: PostgresTurnStore, people: People) -> None:
     new = await accepted_turn(turn_store, people.ann)
     await turn_store.finish(claim_of(new), [row(2)], FAILED)

@@ -267,6 +267,9 @@ def draw_names(count: int) -> list[str]:
     return sorted(names)
 
 
+NAMES = draw_names(60)
+
+
 async def bucket_of_a_packed_file(_: str) -> bytes:
     return bucket("fine.md", "packed.md", "zebra.md")
 
@@ -305,24 +308,38 @@ async def test_a_name_that_no_document_has_is_a_failed_row(
     assert all(key.isprintable() and problem in ODD.values() for key, problem in await office.failed("files"))
 
 
-@pytest.mark.parametrize("kind", [FolderKind.PATH, FolderKind.GIT])
+@pytest.mark.parametrize("kind", [FolderKind.WEBDAV, FolderKind.S3, FolderKind.PATH, FolderKind.GIT])
 async def test_whatever_the_names_are_a_run_ends_and_each_is_a_document_or_a_failed_row(
     office: Office, tmp_path: Path, kind: FolderKind
 ) -> None:
     office.limits, office.files = replace(office.limits, requests=1000, entries=1000), 1000
-    names = draw_names(60)
+    names = NAMES
+
+    async def list_names(path: str) -> bytes:
+        if kind is FolderKind.WEBDAV:
+            return collection(path, *map(quote_name, NAMES))
+        written = "".join(char for name in names for char in name)
+        keys = (name.replace("\r", "\ue00d") for name in names)
+        assert "\ue00d" not in written
+        return bucket(*keys).replace("\ue00d".encode(), b"&#13;")
+
     folder = office.folder / "files"
     folder.mkdir()
-    for name in names:
+    if kind is FolderKind.S3:
+        names = [name for name in NAMES if not {"\udcff", "\x01"} & {*name}]  # what XML cannot have
+    for name in NAMES:
         (folder / name).write_text("# A heron")
     if kind is FolderKind.PATH:
         run = await connect(office, kind, str(folder))
-    else:
+    elif kind is FolderKind.GIT:
         with git_server.serving(tmp_path) as server:
             for file in folder.iterdir():
                 file.rename(server.folder / "work" / file.name)
             server.commit()
             run = await connect(office, kind, server.url, git_server.PASSWORD)
+    else:
+        async with serving(list_names) as server:
+            run = await connect(office, kind, f"{server.url}/f")
     assert run.error is None
     odd = sum(bool(find_name_problem(FILE, name)) for name in names)
     assert 0 < odd < len(names)

@@ -8,7 +8,7 @@ does not fit. Such texts make a pattern that backtracks try every division of th
 every character. A separate process does this, because a pattern holds the interpreter's lock, and because the patterns
 are recorded while the modules are imported. Patterns that are given are searched instead.
 
-Without --whole, each pattern gets three of its texts, and a text whose first 4 KiB take less than 0.5 ms is done:
+Without --whole, each pattern gets six of its texts, and a text whose first 4 KiB take less than 0.5 ms is done:
 quadratic work would take 4 ms at least.
 """
 
@@ -46,7 +46,7 @@ GUARD: Final = 0.5
 """Seconds that no text may take at all."""
 MOST_WHOLE: Final = 0.05
 """Seconds at 16 KiB that no text may take with --whole."""
-MOST_ATTACKS: Final = 3
+MOST_ATTACKS: Final = 6
 
 CALLS: Final = ("compile", "search", "match", "fullmatch", "sub", "subn", "split", "findall", "finditer")
 BUILT: Final[dict[str, dict[str, object]]] = {

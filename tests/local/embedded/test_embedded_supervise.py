@@ -156,6 +156,14 @@ def test_parts_are_supervised_during_an_errand(start: Start, home: Path) -> None
     assert running.left() == []
 
 
+def test_ctrl_c_during_an_errand_leaves_nothing(start: Start) -> None:
+    running = start("--alone", "--errand")
+    eventually(lambda: {"errand": "begun"} in running.lines(), "the errand")
+    assert running.stop() == 0
+    assert running.left() == []
+    assert running.lines()[-1] == {"errand": "begun"}
+
+
 def test_a_killed_backend_does_not_end_postgres(standing: Running) -> None:
     client = psycopg.connect(EmbeddedPostgres(LocalLayout.of(standing.home)).dsn("app"))
     before = standing.said()
@@ -175,7 +183,7 @@ def test_a_killed_backend_does_not_end_postgres(standing: Running) -> None:
 
 def test_kill_9_leaves_no_process_and_the_next_start_finds_its_data(start: Start, home: Path) -> None:
     running = start().until_ready()
-    for victims in ("supervisor", "both"):
+    for victims in ("guard", "supervisor", "both"):
         write(home, victims)
         busy = psycopg.connect(EmbeddedPostgres(LocalLayout.of(home)).dsn("app"))
         busy.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 100000000000) a WHERE sqrt(a) < 0")
@@ -206,7 +214,7 @@ def test_kill_9_leaves_no_process_and_the_next_start_finds_its_data(start: Start
         if process.is_running():
             process.kill()
     last = start().until_ready()
-    assert len(read(home)) == 2
+    assert len(read(home)) == 3
     assert last.get() == "ok"
     assert last.stop() == 0
 
@@ -272,6 +280,19 @@ def test_redis_is_started_again_however_often_it_dies(standing: Running) -> None
             lambda deaths=deaths: standing.said().count("Redis runs again.") == before + deaths, "Redis"
         )
     assert standing.process.poll() is None
+    assert standing.get() == "ok"
+
+
+def test_two_instances_side_by_side(standing: Running, start: Start, home: Path) -> None:
+    second = start().until_ready()
+    write(standing.home, "first")
+    assert read(home) == []
+    before = standing.said().count("PostgreSQL runs again.")
+    standing.kill(standing.part("PostgreSQL").pid)
+    eventually(lambda: standing.said().count("PostgreSQL runs again.") == before + 1, "PostgreSQL")
+    assert second.get() == "ok"
+    assert read(home) == []
+    assert second.stop() == 0
     assert standing.get() == "ok"
 
 

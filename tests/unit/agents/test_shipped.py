@@ -78,6 +78,20 @@ class Away(Shelf):
 # Chat
 
 
+@pytest.mark.parametrize(
+    ("agent", "text", "purpose"),
+    [
+        ("chat", "Write a post about the Nile.", "post"),
+        ("tutor", "Give me an exercise on rivers.", "exercise"),
+    ],
+)
+async def test_the_kind_of_the_question_chooses_the_prompt(agent: str, text: str, purpose: str) -> None:
+    model = Remembers()
+    end = whole(await told_by(shipped(agent, parts_of(model)), task_for(agent, text)))
+    assert purpose in (end.intent, end.category)
+    assert model.prompts[-1].purpose == purpose
+
+
 @pytest.mark.parametrize("agent", ["default", "chat"])
 async def test_what_was_said_long_ago_is_summed_up_and_kept(agent: str) -> None:
     model, notes = Remembers(), Notes()

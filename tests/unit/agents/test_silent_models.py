@@ -15,10 +15,12 @@ from responsa_server.agents.engine.agent import PlannedAgent, agent_options
 from responsa_server.agents.engine.asking import patience
 from responsa_server.agents.engine.graph import plan
 from responsa_server.agents.nodes.table import KINDS
-from responsa_server.domain.events import Fallback, FallbackKind, Status, Step
+from responsa_server.domain.events import Fallback, FallbackKind, ProviderSwitched, Status, Step
 from responsa_server.domain.models import (
     ChatModel,
+    Ended,
     ModelFault,
+    TextPiece,
 )
 from responsa_server.providers.chain import ChainModel, ModelChain, ModelCircuits, Retrying, RetryPolicy
 from tests.unit.agents.shipping import SHOWN, parts_of, task_for
@@ -67,6 +69,24 @@ async def test_a_server_that_accepts_and_says_nothing_ends_in_a_quoted_answer(
     end = answer_in(told)
     assert (end.text, end.model) == (SHOWN, "passages")
     assert QUOTED in end.fallbacks
+
+
+async def test_the_second_of_four_models_goes_on_when_the_first_falls_silent_in_mid_answer() -> None:
+    begun = Staying(OpenAi().unfinished("It opens at ", "six"))
+    others = [
+        Told([TextPiece("It opens at seven."), Ended(complete=True)], name=f"{name}:m") for name in "bcd"
+    ]
+    async with speaking(OpenAi(), begun.handle, idle_seconds=3600.0) as first:
+        members = [ChainModel("a:m", "a", first), *(ChainModel(one.name, one.name[0], one) for one in others)]
+        chain = ModelChain(members, Free(), ModelCircuits(), patience_seconds=3600.0)
+        # Eight seconds are left, so the first model may be silent for half of them, divided by four.
+        task = replace(task_for("chat"), age_seconds=52.0)
+        async with asyncio.timeout(120):
+            told = await told_by(agent("chat", chain, 60.0), task)
+    assert [one.calls > 0 for one in others] == [True, False, False]
+    end = answer_in(told)
+    assert (end.text, end.model) == ("It opens at seven.", "b:m")
+    assert {one.cause for one in told if isinstance(one, ProviderSwitched)} == {ModelFault.TIMEOUT.value}
 
 
 @pytest.mark.parametrize("name", AGENTS)

@@ -264,6 +264,22 @@ def test_variables_that_are_not_settings_are_found() -> None:
     assert list(unknown_variables([*reversed(unknown), *read])) == unknown
 
 
+def test_agents_and_sockets_have_their_settings(tmp_path: Path) -> None:
+    (tmp_path / "responsa.toml").write_text(
+        '[agents]\nfolder = "/srv/agents"\ndefault = "own"\nwatch = false\n'
+    )
+    settings = load()
+    assert (settings.agents.folder, settings.agents.default, settings.agents.watch) == (
+        Path("/srv/agents"),
+        "own",
+        False,
+    )
+    assert (settings.sockets.turns, settings.sockets.message_bytes) == (16, 262_144)
+    (tmp_path / "responsa.toml").write_text('[agents]\ndefault = "Own Agent"\n')
+    with pytest.raises(SettingsError, match=r"agents\.default"):
+        load()
+
+
 OPEN = {"RESPONSA_ACCOUNTS__REGISTRATION": "open"}
 MAILS = {"RESPONSA_MAIL__HOST": "smtp.example.org", "RESPONSA_MAIL__SENDER": "responsa@example.org"}
 PAGE = {"RESPONSA_MAIL__PAGE_URL": "https://responsa.example.org/"}

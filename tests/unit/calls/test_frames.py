@@ -323,6 +323,26 @@ async def test_a_snapshot_covers_what_was_pruned(after_seq: int) -> None:
     assert event.snapshot.terminal_event.SerializeToString(deterministic=True) == TERMINAL
 
 
+async def test_a_stream_begins_where_it_was_asked_to_also_within_a_row() -> None:
+    rows = [row(1, 3, deltas=False), row(4, 9, deltas=True), row(10, 12, deltas=False)]
+    whole = await sent(rows, include_deltas=True)
+    for after_seq in range(13):
+        for include_deltas in (True, False):
+            found = await sent(rows, include_deltas=include_deltas, after_seq=after_seq)
+            at = after_seq
+            for frame in found:
+                assert frame.after_seq == at
+                at = frame.through_seq
+            assert at == 12
+            wanted = [
+                event
+                for frame in whole
+                for event in frame.events
+                if event.seq > after_seq and (include_deltas or event.WhichOneof("event") != "delta")
+            ]
+            assert [event for frame in found for event in frame.events] == wanted
+
+
 async def test_a_hole_in_the_rows_is_not_hidden() -> None:
     with pytest.raises(RuntimeError, match="continues at 5 after 3"):
         await sent([row(1, 3, deltas=False), row(5, 6, deltas=False)], include_deltas=False)

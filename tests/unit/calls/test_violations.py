@@ -31,7 +31,10 @@ from responsa_server.calls.convert import structs
 from responsa_server.calls.interceptors.validation import Validation, check_sizes, request_types
 from responsa_server.domain.errors import InvalidRequest, Reason
 
+LOADED = (admin_service_pb2, auth_service_pb2)
+"""The imports of the methods under test: the type of a method's request is known only if the method's file is imported."""
 ASK = "/responsa.chat.v1.ChatService/Ask"
+BATCH = "/responsa.knowledge.v1.KnowledgeService/BatchSearch"
 UPLOAD = "/responsa.knowledge.v1.KnowledgeService/UploadDocument"
 
 
@@ -253,6 +256,18 @@ def test_the_cost_of_refusing_does_not_grow_with_the_list() -> None:
 
     refuse(65)
     assert calls_of(lambda: refuse(100_000)) == calls_of(lambda: refuse(65))
+
+
+def test_a_long_list_within_an_entry_of_a_list_costs_no_more() -> None:
+    def refuse(entries: int) -> None:
+        batch = knowledge.BatchSearchRequest(
+            requests=[knowledge.SearchRequest(terms=["why"]), knowledge.SearchRequest(terms=[""] * entries)]
+        )
+        error = refused(BATCH, batch, knowledge.BatchSearchRequest.FromString)
+        assert broken(error) == [("requests[1].terms", "repeated.max_items")]
+
+    refuse(9)
+    assert calls_of(lambda: refuse(100_000)) == calls_of(lambda: refuse(9))
 
 
 def test_at_most_sixteen_violations_are_described_and_all_are_counted() -> None:

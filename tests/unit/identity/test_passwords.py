@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Iterator
 
+import bcrypt
 import pytest
 
 from responsa_server.domain.errors import Exhausted, InvalidRequest, Reason
@@ -79,6 +80,20 @@ async def test_only_the_password_itself_is_good(passwords: Passwords) -> None:
     assert not (await passwords.verify("no hash", GOOD)).good
     # The two ways to write an umlaut are the same password.
     assert (await passwords.verify(await passwords.hash("Murmeltier ü"), "Murmeltier u\u0308")).good
+
+
+async def test_a_hash_of_bcrypt_is_accepted_and_replaced(passwords: Passwords) -> None:
+    stored = bcrypt.hashpw(GOOD.encode(), bcrypt.gensalt(4)).decode()
+    assert not (await passwords.verify(stored, "another")).good
+    found = await passwords.verify(stored, GOOD)
+    assert found.good
+    assert found.upgraded is not None
+    again = await passwords.verify(found.upgraded, GOOD)
+    assert (again.good, again.upgraded) == (True, None)
+    # bcrypt ignores what comes after 72 bytes.
+    long = bcrypt.hashpw(b"x" * 72, bcrypt.gensalt(4)).decode()
+    assert (await passwords.verify(long, "x" * 100)).good
+    assert not (await passwords.verify(stored[:-20], GOOD)).good
 
 
 async def test_a_hash_with_other_parameters_is_replaced(passwords: Passwords) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from responsa_lab.testing.loopback import LoopbackExchange
+from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
 from responsa_server.domain.models import (
     Ended,
     TextPiece,
@@ -18,7 +18,7 @@ from responsa_server.domain.models import (
 from responsa_server.providers import http_model
 from responsa_server.providers.openai_chat import OpenAiChat
 from responsa_server.providers.settings import CompatibleSettings
-from tests.unit.providers.openai_serving import STOP, answer, served, text
+from tests.unit.providers.openai_serving import STOP, answer, served, telling, text
 from tests.unit.providers.told import PROMPT
 
 
@@ -61,6 +61,33 @@ async def test_cancelling_twice_closes_the_socket_and_the_client_goes_on(steps: 
             await server.left.wait()
             begun.clear()
             server.left.clear()
+
+
+async def test_connections_are_used_again_and_as_many_are_opened_as_are_needed() -> None:
+    gate, here = asyncio.Event(), asyncio.Event()
+    waiting = 0
+
+    async def handle(exchange: LoopbackExchange) -> None:
+        nonlocal waiting
+        waiting += 1
+        if waiting == 20:
+            here.set()
+        await gate.wait()
+        await telling(text("a"), STOP)(exchange)
+
+    server = LoopbackServer(handle)
+    await server.start()
+    model = OpenAiChat(CompatibleSettings(url=f"{server.url}/v1"), "m")
+    reading = [asyncio.create_task(answer(model)) for _ in range(20)]
+    await here.wait()
+    assert server.open_sockets == 20
+    gate.set()
+    await asyncio.gather(*reading)
+    for _ in range(5):
+        await answer(model)
+    assert server.open_sockets == 20
+    await model.close()
+    await server.close()
 
 
 async def test_a_server_may_listen_at_a_unix_socket(tmp_path: Path) -> None:

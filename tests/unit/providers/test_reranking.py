@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from responsa_lab.testing.loopback import LoopbackExchange, as_json
 from responsa_server.domain.events import Usage
@@ -170,6 +171,39 @@ async def test_vendors_prices_are_by_searches_or_by_tokens(called: str, texts: i
         assert (await one.reranker.rank(QUESTION, ["when"] * texts)).usage.cost_micros == micros
 
 
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_busy_server_is_asked_again(wire: str, status: int) -> None:
+    complaint = as_json({"message": "slow down", "error_type": "overloaded"})
+    async with served(wire, replying(status, complaint, 2, retry_after="7")) as one:
+        assert list((await one.reranker.rank(QUESTION, TEXTS)).scores) == SCORES
+        assert one.pauses == [7.0, 7.0]
+    async with served(wire, replying(status, complaint, retry_after="7")) as one:
+        error = await one.fails()
+        assert len(one.server.bodies) == 3
+    assert error.fault is (ModelFault.RATE_LIMITED if status == 429 else ModelFault.OVERLOADED)
+    assert (error.retry_after, error.status, error.tried) == (7.0, status, 3)
+
+
+@pytest.mark.parametrize(
+    ("status", "fault"),
+    [
+        (400, ModelFault.REFUSED),
+        (401, ModelFault.CREDENTIAL),
+        (413, ModelFault.REFUSED),
+        (422, ModelFault.REFUSED),
+    ],
+)
+async def test_a_refusal_is_final_and_never_shows_the_key(wire: str, status: int, fault: ModelFault) -> None:
+    with capture_logs() as logs:
+        async with served(wire, replying(status, as_json({"error": f"bad key {KEY}"}))) as one:
+            error = await one.fails()
+            assert len(one.server.bodies) == 1
+    assert error.fault is fault
+    [log] = logs
+    assert (log["event"], log["cause"], log["model"]) == ("reranking_call_failed", fault.value, "lab:m-1")
+    assert not any(secret in f"{logs}{error}" for secret in (KEY, QUESTION, *TEXTS))
+
+
 @pytest.mark.parametrize(
     "scores",
     [
@@ -192,4 +226,10 @@ async def test_an_index_that_is_repeated_or_names_no_text_is_malformed(wire: str
     rows = body if wire == "tei" else body.get("results", body.get("data"))
     rows[2]["index"] = index
     async with served(wire, replying(200, as_json(body))) as one:
+        assert (await one.fails()).fault is ModelFault.MALFORMED
+
+
+@pytest.mark.parametrize("body", [b"{", b"[1]", b'{"results": 1, "data": 1}', b"[" * 99_999])
+async def test_an_answer_in_another_form_is_malformed(wire: str, body: bytes) -> None:
+    async with served(wire, replying(200, body)) as one:
         assert (await one.fails()).fault is ModelFault.MALFORMED

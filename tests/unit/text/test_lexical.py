@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Callable, Iterator
 from typing import SupportsIndex
 
 import pytest
@@ -105,13 +104,20 @@ def compounds(count: int, length: int) -> Iterator[str]:
         yield (distinct + f"a{distinct[0]}B{distinct[-2]}cdEf" * length)[:length]
 
 
-def test_an_analyzer_keeps_a_limited_number_of_bytes() -> None:
+@pytest.mark.parametrize(
+    "texts",
+    [
+        pytest.param(lambda: compounds(120, 16 * 1024), id="words of 16 KiB"),
+        pytest.param(lambda: (f"{word}の" for word in compounds(8000, 63)), id="words that are cached"),
+        pytest.param(lambda: (f"word{number}" for number in range(20_000)), id="short words"),
+    ],
+)
+def test_an_analyzer_keeps_a_limited_number_of_bytes(texts: Callable[[], Iterator[str]]) -> None:
     languages = ("en", "de", "ru", "")
     analyzer = Analyzer()
     tracemalloc.start()
     try:
-        words = (f"{word}の" for word in compounds(8000, 63))
-        for number, text in enumerate(chain(compounds(120, 16 * 1024), words)):
+        for number, text in enumerate(texts()):
             assert analyzer.terms(text, languages[number % len(languages)])
         kept, _ = tracemalloc.get_traced_memory()
     finally:

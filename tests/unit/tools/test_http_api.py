@@ -414,6 +414,30 @@ async def test_a_tool_that_is_not_there_or_not_allowed_was_not_called(
     assert unreached.error is ToolFault.UNREACHABLE
 
 
+@pytest.mark.parametrize("steps", range(6))
+async def test_a_call_that_is_cancelled_twice_closes_its_socket(steps: int) -> None:
+    requested, left = asyncio.Event(), asyncio.Event()
+
+    async def handle(exchange: LoopbackExchange) -> None:
+        requested.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if exchange.left_at is not None:
+                left.set()
+
+    async with tool_on(handle) as tool:
+        calling = asyncio.create_task(tool.call(request()))
+        await requested.wait()
+        calling.cancel()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        calling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await calling
+        await left.wait()
+
+
 @pytest.mark.parametrize(
     ("keys", "said"),
     [

@@ -17,6 +17,7 @@ from uuid_utils.compat import uuid7
 from responsa_server.domain.agents import AgentEvent, Barrier, Meter, Milestone, Withdrawal
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
+    MAX_DELTA_BYTES,
     Delta,
     RefusalReason,
     Refused,
@@ -331,6 +332,14 @@ async def test_a_barrier_passes_when_all_before_it_is_committed() -> None:
         assert log.appends[-1][0].tools == [call]
 
 
+async def test_the_ledger_is_written_before_the_end() -> None:
+    async with writing_one() as (log, turn):
+        returned = ToolReturned("c", ToolOutcome.OK, "done")
+        turn.put(returned)
+        await turn.finish()
+    assert [append.tools for batch in log.appends for append in batch] == [[returned]]
+
+
 async def test_a_write_is_repeated_until_it_comes_through() -> None:
     log = ScriptedLog()
     log.failures = [AWAY for _ in range(3)]
@@ -396,6 +405,18 @@ async def test_silent_turns_are_renewed_together_and_hear_that_they_are_lost() -
         assert isinstance(turn.failed[0], TurnLost)
         await other.finish()
         assert not other.failed
+
+
+async def test_deltas_that_wait_for_a_commit_wait_as_few_events() -> None:
+    async with writing_one(open_=False) as (log, turn):
+        turn.put(STATUS)
+        await log.entered.wait()
+        size = 4 * MAX_DELTA_BYTES
+        for place in range(size):
+            turn.put(Delta("x", place))
+        log.gate.set()
+        events = await turn.finish()
+        assert [event["kind"] for event in events] == ["status", *["delta"] * 4, "refused"]
 
 
 async def test_another_end_can_be_written_when_the_first_could_not_be_stored() -> None:

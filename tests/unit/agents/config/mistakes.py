@@ -41,6 +41,8 @@ _TABLE: Final[dict[str, tuple[list[tuple[str, ...]], list[str]]]] = {
         "retrieval.sources.low: needs a description, because “expand” lets a model choose among the sources."]),
     "05 no number": ([("limits =", "model = { temperature = nan }\nlimits ="), ('model = { chain = ["default", "openai:gpt"] }\n', "")], [
         "model.temperature: must be a finite number, not “nan”."]),
+    "05 endless": ([("seconds = 30", "seconds = inf")], [
+        "limits.seconds: must be a finite number, not “inf”."]),
     "05 empty name": ([('name = "Test"', 'name = ""')], [
         "name: must have at least 1 character."]),
     "05 too many": ([
@@ -59,6 +61,8 @@ _TABLE: Final[dict[str, tuple[list[tuple[str, ...]], list[str]]]] = {
         'parameters.properties.level.default: does not match its schema: "hgh" is not one of "low" or "high". Did you mean “high”?']),
     "24 values of another type": ([('{ enum = ["low", "high"] }', '{ type = "integer", enum = [1, "two"] }')], [
         'parameters.properties.level.enum[1]: does not match its schema: "two" is not of type "integer".']),
+    "24 default out of bounds": ([('{ enum = ["low", "high"] }', '{ type = "integer", minimum = 3, default = 1 }')], [
+        "parameters.properties.level.default: does not match its schema: 1 is less than the minimum of 3."]),
     "24 misspelt keyword": ([('{ enum = ["low", "high"] }', '{ enum = ["low", "high"], defalt = "low" }')], [
         "parameters.properties.level.defalt: the schema of a parameter has no keyword “defalt”. Did you mean “default”?"]),
     "24 a reference within a schema": ([('{ enum = ["low", "high"] }', '{ type = "string", anyOf = [{ "$ref" = "#" }] }')], [
@@ -95,6 +99,9 @@ _TABLE: Final[dict[str, tuple[list[tuple[str, ...]], list[str]]]] = {
     "19 an empty name": ([('template = "hello"', 'template = ""')], [
         "nodes.hello.template: is empty; name a file in the folder prompts, without “.md”."]),
     "19 an empty prompt": ([("prompts/write.md", "", "\n")], ["prompts/write.md:1: is empty; write the prompt's text."]),
+    "19 prompts by a misspelt field": ([
+        ('kind = "prompt", prompt = "write"', 'kind = "prompt", prompt = { by = "categry", default = "write" }')], [
+        "nodes.write.prompt.by: no node writes a field “categry”."]),
     "20 what a variable does not have": ([("prompts/write.md", "{{ question }}", "{{ question.__class__ }}")], [
         "prompts/write.md:7: the template cannot be filled in: “question.__class__” is undefined."]),
     "22 unknown filter": ([("prompts/write.md", "{{ question }}", "{{ question | uper }}")], [
@@ -115,12 +122,15 @@ _TABLE: Final[dict[str, tuple[list[tuple[str, ...]], list[str]]]] = {
         "examples/intents.jsonl:2: txt: there is no key “txt” here. Did you mean “text”?"]),
     "01 TOML syntax": ([('start = "route"', "start = route")], [
         "3:9: is not valid TOML: string values must be quoted, expected literal string."]),
+    "01 TOML syntax, a key twice": ([('start = "route"', 'start = "route"\nstart = "grade"')], ["4:1: is not valid TOML: duplicate key."]),
     "02 unknown key": ([("description =", "descripton =")], [
         "descripton: there is no key “descripton” here. Did you mean “description”?"]),
     "03 unknown key in a table": ([("seconds = 30", "secnds = 30")], [
         "limits.secnds: there is no key “secnds” here. Did you mean “seconds”?"]),
     "04 wrong type": ([("steps = 20", 'steps = "20"')], [
         "limits.steps: must be a valid integer, not “20”."]),
+    "04 wrong type of a node's own": ([("timeout = 20", "timeout = true")], [
+        "nodes.retrieve.timeout: must be a valid number, not “true”."]),
     "05 out of range": ([("seconds = 30", "seconds = -1")], [
         "limits.seconds: must be greater than 0, not “-1”."]),
     "05 a tool twice, and one with an impossible name": ([("limits =", 'tools = { use = ["time", "time", "Uhr"] }\nlimits =')], [
@@ -136,6 +146,8 @@ _TABLE: Final[dict[str, tuple[list[tuple[str, ...]], list[str]]]] = {
         "nodes.grade.reads.evidnce: the node reads no field “evidnce”. Did you mean “evidence”?"]),
     "08 edge to an unknown node": ([('to = "refuse"', 'to = "refusal"')], [
         "graph.edges[6].to: the edge leads to “refusal”, but there is no such node. Did you mean “refuse”?"]),
+    "09 edge from an unknown node": ([('from = "grade", to = "refuse"', 'from = "grades", to = "refuse"')], [
+        "graph.edges[6].from: the edge comes from “grades”, but there is no such node. Did you mean “grade”?"]),
     "10 unreachable node": ([("refuse = { kind", 'other = { kind = "refuse" }\nrefuse = { kind')], [
         "nodes.other: no path leads to the node “other”."]),
     "11 no start": ([('start = "route"\n', "")], ["agent.toml: start: “start” is missing."]),
@@ -155,8 +167,12 @@ _TABLE: Final[dict[str, tuple[list[tuple[str, ...]], list[str]]]] = {
         "graph.edges[0].when.field: no node writes a field “intnt”. Did you mean “intent”?"]),
     "14 condition within a field": ([('"quote", when = { field = "ranking.near"', '"quote", when = { field = "ranking.nea"')], [
         "graph.edges[5].when.field: “ranking” has no field “nea”. Did you mean “near”?"]),
+    "14 condition on an unknown parameter": ([('field = "intent", is = "chat"', 'field = "parameters.leval", is = "low"')], [
+        "graph.edges[0].when.field: the agent has no parameter “leval”. Did you mean “level”?"]),
     "15 two tests": ([('field = "intent", is = "chat"', 'field = "intent", is = "chat", above = 3')], [
         "graph.edges[0].when: needs exactly one of the keys “is”, “in”, “above”, “below” and “empty” for its field."]),
+    "15 no test": ([('when = { field = "intent", is = "chat" }', 'when = { is = "chat" }')], [
+        "graph.edges[0].when: needs exactly one of the keys “field”, “model”, “all” and “any”."]),
     "16 input that no way provides": ([('to = "retrieve" }', 'to = "grade" }')], [
         "nodes.retrieve: no path leads to the node “retrieve”."]),
     "19 prompt that is not there": ([('prompt = "write"', 'prompt = "wrote"')], [
@@ -194,6 +210,8 @@ _TABLE: Final[dict[str, tuple[list[tuple[str, ...]], list[str]]]] = {
         "model.chain[0]: “passages” is never unavailable, so the models after it are never asked; move it to the end."]),
     "24 parameter of no type": ([('{ enum = ["low", "high"] }', '{ type = "strin" }')], [
         "parameters.properties.level.type: must be one of “string”, “integer”, “number”, “boolean”. Did you mean “string”?"]),
+    "24 reference to another schema": ([('{ enum = ["low", "high"] }', '{ "$ref" = "https://example.com/schema" }')], [
+        "parameters.properties.level.$ref: the schema of a parameter has no keyword “$ref”."]),
     "24 required and not there": ([('required = ["level"]', 'required = ["levels"]')], [
         "parameters.required[0]: the required parameter “levels” is not among the properties. Did you mean “level”?"]),
     "25 examples that are not there": ([("examples/intents.jsonl", "examples/intent.jsonl")], [
