@@ -20,14 +20,12 @@ def source(value: Source) -> source_pb2.Source:
         value,
         name=names.source(value.id),
         collection=names.collection(value.collection),
-        newest_run="" if value.newest_run is None else names.operation(value.newest_run),
         folder=None if value.folder is None else _folder(value.folder),
     )
 
 
 def _folder(value: ConnectedFolder) -> source_pb2.ConnectedFolder:
-    collection = names.collection(value.collection)
-    return messages.message(source_pb2.ConnectedFolder, value, collection=collection, password="")
+    return messages.message(source_pb2.ConnectedFolder, value, password="")
 
 
 def _read_folder(folder: source_pb2.ConnectedFolder) -> ConnectedFolder:

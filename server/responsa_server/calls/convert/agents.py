@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from responsa.admin.v1 import admin_service_pb2
 from responsa.chat.v1 import agent_pb2
 from responsa_server.calls.convert import messages, structs, tools
-from responsa_server.domain import names
 from responsa_server.domain.agents import AgentCard, AgentVersion, Reloaded
 from responsa_server.domain.tools import ToolProblem
 
@@ -17,9 +16,7 @@ def agent(card: AgentCard, schema: Mapping[str, object]) -> agent_pb2.Agent:
     return messages.message(
         agent_pb2.Agent,
         card,
-        name=names.agent(card.id),
         parameters_schema=structs.of(schema),
-        collections=[names.collection(collection) for collection in card.collections],
     )
 
 
@@ -46,15 +43,5 @@ def reloads(
     """Convert the results of a reload. problems: the problems of the tools."""
     return admin_service_pb2.ReloadAgentsResponse(
         tool_problems=[tools.problem(problem) for problem in problems],
-        agents=[
-            messages.message(
-                admin_service_pb2.AgentReload,
-                outcome,
-                agent=names.agent(outcome.agent),
-                problems=[
-                    messages.message(admin_service_pb2.AgentProblem, problem) for problem in outcome.problems
-                ],
-            )
-            for outcome in outcomes
-        ],
+        agents=[messages.message(admin_service_pb2.AgentReload, outcome) for outcome in outcomes],
     )

@@ -209,14 +209,7 @@ def api_key(value: ApiKey) -> api_key_pb2.ApiKey:
 
 def session(value: Row, current: UUID | None) -> session_pb2.Session:
     """Convert a session. current: the id of the session that makes the call, or None."""
-    return messages.message(
-        session_pb2.Session,
-        value,
-        current=value.id == current,
-        connection=None
-        if value.connection is None
-        else messages.message(session_pb2.Connection, value.connection),
-    )
+    return messages.message(session_pb2.Session, value, current=value.id == current)
 
 
 def oidc_provider(value: SignInProvider) -> sign_in_pb2.OidcProvider:
@@ -229,7 +222,7 @@ def identity(value: Row, provider: SignInProvider | None) -> sign_in_pb2.Identit
     return messages.message(
         sign_in_pb2.Identity,
         value,
-        provider="" if provider is None else names.oidc_provider(provider.id),
+        provider=provider and names.oidc_provider(provider.id),
     )
 
 
@@ -256,12 +249,7 @@ def system_status(
         version=installation.version,
         migration=migration.last,
         migrations_pending=migration.pending,
-        parts=[
-            messages.message(
-                system_status_pb2.PartStatus, report, part=name, health=enums.HEALTH.number(report.health)
-            )
-            for name, report in parts
-        ],
+        parts=[messages.message(system_status_pb2.PartStatus, report, part=name) for name, report in parts],
         embedding_model=installation.embedding_model,
         answer_model=answer_model,
         counters=[messages.message(system_status_pb2.Counter, count) for count in counts],

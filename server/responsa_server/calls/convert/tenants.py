@@ -31,13 +31,4 @@ def new_tenant(value: NewTenant) -> admin_service_pb2.CreateTenantResponse:
 
 
 def service_grant(value: Row) -> service_grant_pb2.ServiceGrant:
-    converted = service_grant_pb2.ServiceGrant(
-        name=names.service_grant(value.id),
-        service=names.user(value.service_id),
-        create_time=values.timestamp(value.create_time),
-    )
-    if value.user_id is None:
-        converted.all_users = True
-    else:
-        converted.user = names.user(value.user_id)
-    return converted
+    return messages.message(service_grant_pb2.ServiceGrant, value, all_users=value.user_id is None or None)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from google.protobuf.duration_pb2 import Duration
-
 from responsa.chat.v1 import tool_pb2
 from responsa_server.calls.convert import enums, messages, structs
 from responsa_server.domain import names
@@ -16,8 +14,6 @@ from responsa_server.domain.tools import ToolEntry, ToolProblem
 def tool(entry: ToolEntry, agents: Sequence[str], *, problems: bool) -> tool_pb2.Tool:
     """Convert a tool. agents: the ids of the agents through which the caller may use it. problems: whether the caller sees its problems."""
     card = entry.card
-    timeout = Duration()
-    timeout.FromTimedelta(timedelta(seconds=entry.timeout_seconds))
     return tool_pb2.Tool(
         name=names.tool(card.id),
         title=card.title or card.id,
@@ -26,7 +22,7 @@ def tool(entry: ToolEntry, agents: Sequence[str], *, problems: bool) -> tool_pb2
         effect=enums.EFFECT.number(entry.effect if entry.usable else None),
         parameters_schema=structs.of(card.parameters),
         returns_schema=None if card.returns is None else structs.of(card.returns),
-        timeout=timeout,
+        timeout=timedelta(seconds=entry.timeout_seconds),
         agents=[names.agent(agent) for agent in agents],
         problems=[problem(item) for item in entry.problems] if problems else (),
     )
