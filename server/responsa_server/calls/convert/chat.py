@@ -1,10 +1,11 @@
-"""Questions, turns with their events, conversations and messages."""
+"""Questions, turns with their events, conversations, messages, and shared answers as their reader may read them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, assert_never, cast
+from uuid import UUID
 
 from google.protobuf import json_format
 
@@ -15,6 +16,7 @@ from responsa.chat.v1 import (
     excerpt_pb2,
     found_conversation_pb2,
     message_pb2,
+    share_pb2,
     tool_pb2,
     turn_pb2,
 )
@@ -44,6 +46,7 @@ from responsa_server.domain.events import (
     Excerpt,
     Failed,
     Fallback,
+    FallbackKind,
     ModelUsed,
     NumberedEvent,
     ProviderSwitched,
@@ -59,6 +62,7 @@ from responsa_server.domain.events import (
 from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.knowledge import ExcerptPlace, SourceRef
 from responsa_server.domain.passages import SourcePlace
+from responsa_server.domain.people import Principal
 from responsa_server.domain.rows import Row
 from responsa_server.domain.turns import CitationCheck, EarlierMessage, OnBusy, Question, Turn
 
@@ -362,3 +366,39 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
         case _:
             assert_never(what)
     return result
+
+
+def share(value: Row, reader: Principal, *, answered: bool = True) -> share_pb2.Share:
+    """Convert a share. answered: whether with its answer."""
+    answer: turn_pb2.TurnAnswer | None = None
+    if answered and value.terminal is not None:
+        answer = _readable(turn_pb2.TurnEvent.FromString(value.terminal).answer, value.unreadable)
+    turn = names.turn(value.turn_id) if value.user_id == reader.user_id else ""
+    return messages.message(share_pb2.Share, value, turn=turn, answer=answer)
+
+
+def _readable(answer: turn_pb2.TurnAnswer, unreadable: Collection[UUID]) -> turn_pb2.TurnAnswer:
+    def hidden(version: str) -> bool:
+        # A tool's source may be a document, and does not say which.
+        return bool(unreadable) if not version else names.parse_document_version(version)[0] in unreadable
+
+    # Without a model, the text consists of texts of documents.
+    withheld = bool(unreadable) and answer.model == FallbackKind.PASSAGES
+    return turn_pb2.TurnAnswer(
+        text="" if withheld else answer.text,
+        citations=[
+            citation_pb2.Citation(answer_range=citation.answer_range, not_permitted=True)
+            if hidden(citation.document_version)
+            else citation
+            for citation in answer.citations
+        ],
+        outcome=answer.outcome,
+        unsourced=() if withheld else answer.unsourced,
+        model=answer.model,
+        fallbacks=[
+            turn_pb2.Fallback(kind=fallback.kind)
+            for fallback in answer.fallbacks
+            if fallback.kind == turn_pb2.FALLBACK_KIND_UNCITED
+        ],
+        excerpts=[excerpt for excerpt in answer.excerpts if not hidden(excerpt.document_version)],
+    )
