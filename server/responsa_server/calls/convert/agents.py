@@ -18,10 +18,10 @@ from responsa_server.domain.tools import ToolEntry, ToolProblem
 def tool(entry: ToolEntry, agents: Sequence[str], *, problems: bool) -> tool_pb2.Tool:
     """Convert a tool. agents: the ids of the agents through which the caller may use it. problems: whether the caller sees its problems."""
     card = entry.card
-    return tool_pb2.Tool(
-        name=names.tool(card.id),
+    return messages.message(
+        tool_pb2.Tool,
+        card,
         title=card.title or card.id,
-        description=card.description,
         kind=entry.kind,
         effect=enums.EFFECT.number(entry.effect if entry.usable else None),
         parameters_schema=structs.of(card.parameters),

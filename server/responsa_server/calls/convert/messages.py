@@ -31,7 +31,7 @@ _RESOURCE: Any = resource_pb2.resource
 _REFERENCE: Any = resource_pb2.resource_reference
 
 
-def message(kind: type[AnyMessage], value: object, **others: object) -> AnyMessage:
+def message(kind: type[AnyMessage], value: object, /, **others: object) -> AnyMessage:
     """Make a message. Each field gets the attribute of the value that has its name: a time (in JSON a text), a member of
     an enum, or the name of one in lower case, without the contract's prefix, plain JSON values, an error for its status, a
     value that such a message is made of, or what the field itself takes, and a repeated field a sequence of these; None
@@ -127,7 +127,11 @@ def _part_converter(field: FieldDescriptor) -> Callable[[Any], object] | None:
     if kind.full_name.startswith("google.") or kind.GetOptions().map_entry:
         return None
     inner = message_factory.GetMessageClass(kind)
-    return lambda value: value if isinstance(value, Message | Mapping) else message(inner, value)
+
+    def convert(value: object) -> object:
+        return value if isinstance(value, Message | Mapping) else message(inner, value)
+
+    return convert
 
 
 def _number(enum: EnumDescriptor, member: str) -> int:
