@@ -16,8 +16,7 @@ from bench.peers.alone import Alone
 from bench.peers.parts import Parts, opened
 from bench.peers.process import PeerArguments, arguments, until_told
 from responsa_etl.extension import build_folders, source_administration
-from responsa_etl.services.profiles import ProfileService
-from responsa_etl.services.sources import SourceService
+from responsa_etl.services.sources import ProfileService, SourceService
 from responsa_etl.sources.crawling import Crawler
 from responsa_etl.sources.sandbox import SourceSandboxes
 from responsa_etl.sources.service import SubjectProfiles

@@ -8,8 +8,7 @@ from typing import Final
 
 from responsa_etl.databases.reading import SqlDatabases
 from responsa_etl.domain import FolderKind
-from responsa_etl.services.profiles import ProfileService
-from responsa_etl.services.sources import SourceService
+from responsa_etl.services.sources import ProfileService, SourceService
 from responsa_etl.sources.budget import BudgetLimits
 from responsa_etl.sources.crawling import Crawler
 from responsa_etl.sources.declarations import DeclaredConnections
@@ -30,7 +29,7 @@ from responsa_server.app.extension import Extension, Jobs, Parts
 from responsa_server.app.resources import new_id
 from responsa_server.app.settings import Settings
 from responsa_server.app.tools import read_secret
-from responsa_server.calls.not_installed import NotInstalled
+from responsa_server.calls.methods import NotInstalled
 from responsa_server.domain.knowledge import JobKind, Work
 from responsa_server.domain.notifications import NotifiedEvent
 from responsa_server.domain.parts import NOT_PAUSED, Pause, ReportedPart

@@ -23,10 +23,9 @@ from responsa_server.domain.events import Answered
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import Question
 from responsa_server.providers.settings import ModelSettings
-from responsa_server.stores.postgres import teachers as stored_teachers
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.resources import ResourceTable
+from responsa_server.stores.postgres.resources import TEACHERS, ResourceTable
 from tests.default_models import build_default_models
 from tests.unit.agents.configured import DEFAULTS
 from tests.unit.agents.evidence import Shelf
@@ -75,7 +74,7 @@ class Town:
         self.folder = folder
         self.versions = PostgresAgentVersions(database)
         self.counters = Counters()
-        self.teachers = ResourceTable(database, stored_teachers.KIND, uuid7)
+        self.teachers = ResourceTable(database, TEACHERS, uuid7)
 
     @asynccontextmanager
     async def process(

@@ -43,28 +43,17 @@ def register(app: typer.Typer, name: str) -> None:
 
     @app.command(name)
     def up(  # pyright: ignore[reportUnusedFunction]  # typer keeps it
-        repair: Annotated[
-            bool,
-            typer.Option(
-                "--repair",
-                help=(
-                    "First replace what is missing although the database is intact: create new database passwords "
-                    "and a new key that signs tokens. All data stays."
-                ),
-            ),
-        ] = False,
-        lan: Annotated[
-            bool,
-            typer.Option(
-                "--lan",
-                help=(
-                    "For a trial in a network that you trust: also listen on this computer's address there, without TLS."
-                ),
-            ),
-        ] = False,
+        repair: Annotated[bool, typer.Option("--repair")] = False,
+        lan: Annotated[bool, typer.Option("--lan")] = False,
     ) -> None:
         """Start PostgreSQL, Redis, the server and Envoy, and print a URL when everything is ready. Ctrl-C stops
         everything.
+
+        Args:
+            repair: First replace what is missing although the database is intact: create new database
+                passwords and a new key that signs tokens. All data stays.
+            lan: For a trial in a network that you trust: also listen on this computer's address there,
+                without TLS.
         """
         with reporting():
             settings = load()

@@ -17,7 +17,6 @@ from responsa_server.identity.passwords import Passwords
 from responsa_server.identity.programs import Programs
 from responsa_server.identity.service import Identity
 from responsa_server.identity.tokens import Secret, Tokens
-from responsa_server.stores.postgres import programs
 from responsa_server.stores.postgres.accounts import PostgresAccountStore
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
@@ -25,7 +24,7 @@ from responsa_server.stores.postgres.groups import PostgresGroups
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.mail import Outbox, PostgresMailStore
 from responsa_server.stores.postgres.openid import PostgresOpenIdStore
-from responsa_server.stores.postgres.resources import ResourceStore
+from responsa_server.stores.postgres.resources import PROGRAMS, ResourceStore
 from responsa_server.stores.postgres.users import PostgresUsers
 
 
@@ -58,7 +57,7 @@ class AccountServices:
             providers_of(settings),
         )
         self.accounts = Accounts(store, self.identity, self._passwords, self.tokens, options)
-        registered = ResourceStore(database, programs.KIND)
+        registered = ResourceStore(database, PROGRAMS)
         self.programs = Programs(self.accounts, registered, self.tokens.secret, settings.programs)
         external = PostgresOpenIdStore(database)
         self.identities = LinkedIdentities(external, self.identity, options.providers)

@@ -81,7 +81,6 @@ from responsa_server.search.reranking import Reranking
 from responsa_server.search.resident import Residents
 from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.cached import entries_of
-from responsa_server.stores.postgres import teachers as stored_teachers
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.collections import CollectionStore
@@ -97,7 +96,7 @@ from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
 from responsa_server.stores.postgres.passages import PassageWordsStore, PostgresLexicalIndex
 from responsa_server.stores.postgres.resident import ResidentStore
-from responsa_server.stores.postgres.resources import ResourceTable
+from responsa_server.stores.postgres.resources import TEACHERS, ResourceTable
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.turn_log import NamedQueries
 from responsa_server.stores.postgres.turns import PostgresTurnStore
@@ -396,7 +395,7 @@ async def build_agents(
 
     Raises Fixable if a required agent is broken, and Unavailable if the database cannot be reached.
     """
-    teachers, counters = ResourceTable(database, stored_teachers.KIND, new_id), Counters()
+    teachers, counters = ResourceTable(database, TEACHERS, new_id), Counters()
     evidence = knowledge.evidence
     connector = Connector()
     stack.push_async_callback(connector.close)

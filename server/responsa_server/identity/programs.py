@@ -42,12 +42,24 @@ from responsa_server.domain.programs import RESOURCES
 from responsa_server.domain.rows import Row
 from responsa_server.identity.accounts import Accounts, SignedIn
 from responsa_server.identity.credentials import SecretKind
-from responsa_server.identity.known_redirects import KNOWN_REDIRECTS
 from responsa_server.identity.program_settings import ProgramSettings
 from responsa_server.identity.tokens import Secret
 from responsa_server.outbound.addresses import read_allowed
 from responsa_server.outbound.connector import Connector, Outgoing, ReachableHosts, Times
 from responsa_server.stores.postgres.resources import ResourceStore
+
+KNOWN_REDIRECTS: Final[Mapping[str, str]] = {
+    "https://claude.ai/api/mcp/auth_callback": "Claude (support.claude.com, custom connectors)",
+    "https://claude.com/api/mcp/auth_callback": "Claude (support.claude.com, custom connectors)",
+    "https://chatgpt.com/connector_platform_oauth_redirect": "ChatGPT (developers.openai.com, apps SDK)",
+    "https://vscode.dev/redirect": "VS Code (microsoft/vscode, fetchDynamicRegistration)",
+    "https://insiders.vscode.dev/redirect": "VS Code (microsoft/vscode, fetchDynamicRegistration)",
+    "https://www.cursor.com/agents/mcp/oauth/callback": "Cursor (cursor.com/docs, MCP)",
+    "cursor://anysphere.cursor-mcp/oauth/callback": "Cursor (cursor.com/docs, MCP)",
+}
+"""The addresses to which hosts of MCP send people back, of those that are not on the loopback, checked on 2026-11-29, each with
+its host and the source. Each counts as a whole. A scheme without a period departs from RFC 8252, 8.4."""
+
 
 MAX_DOCUMENT: Final = 16_384
 """The largest metadata of a client, in bytes, in a document and in a registration."""
