@@ -2,7 +2,7 @@
 
 Usage: python tools/deploy_check.py [--quick]
 
---quick leaves out helm and compose-go, whose build takes three minutes of CPU time in a clean machine's caches.
+--quick leaves out helm, compose-go and actionlint, whose build takes three minutes of CPU time in a clean machine's caches.
 Instead, it compares the files with `deploy/checked.json`, which the whole check writes. `make test` does this
 (tests/architecture/test_deploy.py).
 """
@@ -31,7 +31,8 @@ COMPOSE: Final = DEPLOY / "compose" / "compose.yaml"
 RENDERED: Final = DEPLOY / "helm" / "rendered"
 CHECKED: Final = DEPLOY / "checked.json"
 MODULES: Final = ROOT / "tools" / "deploy"
-"""The Go module that pins helm and compose-go."""
+"""The Go module that pins helm, compose-go and actionlint."""
+WORKFLOWS: Final = ROOT / ".github" / "workflows"
 KUBERNETES: Final = "1.34"
 VALUES: Final[Mapping[str, Sequence[Path]]] = {
     "default.yaml": (),
@@ -41,6 +42,7 @@ VALUES: Final[Mapping[str, Sequence[Path]]] = {
 SCHEMAS: Final[Mapping[str, str]] = {
     ".github/workflows/ci.yaml": "github-workflows",
     ".github/workflows/deploy.yaml": "github-workflows",
+    ".github/workflows/release.yaml": "github-workflows",
     ".gitlab-ci.yml": "gitlab-ci",
     "deploy/compose/compose.yaml": "compose-spec",
 }
@@ -54,7 +56,7 @@ class Wrong(Exception):
 
 
 def quick() -> None:
-    """Everything but helm and compose-go. Raises Wrong."""
+    """Everything but what Go's programs check. Raises Wrong."""
     lint_dockerfile()
     for file, schema in SCHEMAS.items():
         match_schema(ROOT / file, schema)
@@ -64,17 +66,19 @@ def quick() -> None:
     for what, digest in digests().items():
         if known.get(what) != digest:
             raise Wrong(
-                f"the files of {what} have changed since helm and compose-go read them; "
+                f"the files of {what} have changed since they were checked; "
                 "run `.venv/bin/python tools/deploy_check.py`, and commit what it writes"
             )
 
 
 def whole() -> None:
     """Everything; renders the chart's manifests anew. Raises Wrong."""
-    helm, compose = (
+    helm, compose, actionlint = (
         built("helm", "helm.sh/helm/v3/cmd/helm"),
         built("compose", "github.com/compose-spec/compose-go/v2/cmd"),
+        built("actionlint", "github.com/rhysd/actionlint/cmd/actionlint"),
     )
+    run(actionlint, "-shellcheck=", "-pyflakes=", *map(str, workflows()))
     # The environment would fill in the file's variables. The secrets need not exist.
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
     run(compose, COMPOSE.name, cwd=COMPOSE.parent, env=environment)
@@ -126,11 +130,20 @@ def manifests(file: Path) -> Iterator[dict[str, Any]]:
     )
 
 
+def workflows() -> Sequence[Path]:
+    """The workflows, which actionlint reads."""
+    return sorted(WORKFLOWS.glob("*.yaml"))
+
+
 def digests() -> Mapping[str, str]:
-    """The hashes of the files that helm and compose-go read, and of those that helm has rendered."""
+    """The hashes of the files that helm, compose-go and actionlint read, and of those that helm has rendered."""
     chart = [*CHART.rglob("*"), *RENDERED.glob("*.yaml"), DEPLOY / "helm" / "everything.yaml"]
     modules = MODULES / "go.sum"
-    return {"chart": _digest([*chart, modules]), "compose": _digest([COMPOSE, modules])}
+    return {
+        "chart": _digest([*chart, modules]),
+        "compose": _digest([COMPOSE, modules]),
+        "workflows": _digest([*workflows(), modules]),
+    }
 
 
 def _digest(paths: Sequence[Path]) -> str:
