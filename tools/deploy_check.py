@@ -31,7 +31,9 @@ COMPOSE: Final = DEPLOY / "compose" / "compose.yaml"
 RENDERED: Final = DEPLOY / "helm" / "rendered"
 CHECKED: Final = DEPLOY / "checked.json"
 MODULES: Final = ROOT / "tools" / "deploy"
-"""The Go module that pins helm, compose-go and actionlint."""
+"""The Go module that pins helm and compose-go."""
+LINTER: Final = ROOT / "tools" / "workflows"
+"""The Go module that pins actionlint. It is one of its own, so that helm's dependencies do not choose actionlint's."""
 WORKFLOWS: Final = ROOT / ".github" / "workflows"
 KUBERNETES: Final = "1.34"
 VALUES: Final[Mapping[str, Sequence[Path]]] = {
@@ -76,7 +78,7 @@ def whole() -> None:
     helm, compose, actionlint = (
         built("helm", "helm.sh/helm/v3/cmd/helm"),
         built("compose", "github.com/compose-spec/compose-go/v2/cmd"),
-        built("actionlint", "github.com/rhysd/actionlint/cmd/actionlint"),
+        built("actionlint", "github.com/rhysd/actionlint/cmd/actionlint", LINTER),
     )
     run(actionlint, "-shellcheck=", "-pyflakes=", *map(str, workflows()))
     # The environment would fill in the file's variables. The secrets need not exist.
@@ -142,7 +144,7 @@ def digests() -> Mapping[str, str]:
     return {
         "chart": _digest([*chart, modules]),
         "compose": _digest([COMPOSE, modules]),
-        "workflows": _digest([*workflows(), modules]),
+        "workflows": _digest([*workflows(), LINTER / "go.sum"]),
     }
 
 
@@ -153,10 +155,10 @@ def _digest(paths: Sequence[Path]) -> str:
     return found.hexdigest()
 
 
-def built(name: str, package: str) -> Path:
+def built(name: str, package: str, module: Path = MODULES) -> Path:
     """A Go program of the pinned release, from the user's cache. Raises Wrong without Go."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "responsa-tools"
-    program = cache / f"{name}-{hashlib.sha256((MODULES / 'go.sum').read_bytes()).hexdigest()[:16]}"
+    program = cache / f"{name}-{hashlib.sha256((module / 'go.sum').read_bytes()).hexdigest()[:16]}"
     if not program.exists():
         go = shutil.which("go")
         if go is None:
@@ -164,7 +166,7 @@ def built(name: str, package: str) -> Path:
         print(f"Building {name} (once, up to three minutes of CPU time)", flush=True)
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as folder:
-            run(Path(go), "build", "-ldflags=-s -w", "-o", f"{folder}/{name}", package, cwd=MODULES)
+            run(Path(go), "build", "-ldflags=-s -w", "-o", f"{folder}/{name}", package, cwd=module)
             Path(folder, name).replace(program)
     return program
 

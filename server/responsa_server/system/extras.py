@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sysconfig
 from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
@@ -23,6 +24,11 @@ def installed(extra: str, distribution: str = OWN) -> bool:
 def remedy(extra: str, distribution: str = OWN) -> str:
     """The command that installs an extra."""
     return f"pip install '{distribution}[{extra}]'"
+
+
+def has_musl() -> bool:
+    """Whether this Python's C library is musl, for which there are no packages of PostgreSQL, Envoy and the embedding model."""
+    return "musl" in str(sysconfig.get_config_var("SOABI"))
 
 
 def _requirements(extra: str, distribution: str) -> Iterator[str]:
