@@ -82,7 +82,15 @@ def measure_installed(wheels: Path) -> tuple[int, int]:
         environment = {**DEFAULTS, **variables, "PATH": "/usr/bin:/bin", "HOME": folder}
         run = {"env": environment, "check": True}
         subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, f"{folder}/env"], **run)
-        install = (UV, "pip", "install", "--quiet", "--python", f"{folder}/env/bin/python", "--link-mode=copy")
+        install = (
+            UV,
+            "pip",
+            "install",
+            "--quiet",
+            "--python",
+            f"{folder}/env/bin/python",
+            "--link-mode=copy",
+        )
         subprocess.run([*install, "--find-links", wheels, f"responsa[local]=={version}"], **run)
         (packages,) = Path(folder, "env", "lib").glob("python*/site-packages")
         files = [file for file in packages.rglob("*") if file.is_file() and not file.is_symlink()]
@@ -92,8 +100,12 @@ def measure_installed(wheels: Path) -> tuple[int, int]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print the rows."""
     parser = argparse.ArgumentParser(prog="python -m bench.sizes", description=__doc__)
-    parser.add_argument("--wheels", type=Path, metavar="FOLDER", help="also install the wheels of this folder")
-    parser.add_argument("--rest", type=float, default=180.0, metavar="SECONDS", help="before memory is measured")
+    parser.add_argument(
+        "--wheels", type=Path, metavar="FOLDER", help="also install the wheels of this folder"
+    )
+    parser.add_argument(
+        "--rest", type=float, default=180.0, metavar="SECONDS", help="before memory is measured"
+    )
     options = parser.parse_args(arguments)
     leave_in_order()
     if options.wheels is not None:

@@ -42,6 +42,9 @@ VALUES: Final[Mapping[str, Sequence[Path]]] = {
 }
 """The manifests that helm renders, with the files of values."""
 SCHEMAS: Final[Mapping[str, str]] = {
+    ".github/ISSUE_TEMPLATE/config.yml": "github-issue-config",
+    ".github/ISSUE_TEMPLATE/problem.yaml": "github-issue-forms",
+    ".github/ISSUE_TEMPLATE/wish.yaml": "github-issue-forms",
     ".github/workflows/ci.yaml": "github-workflows",
     ".github/workflows/deploy.yaml": "github-workflows",
     ".github/workflows/release.yaml": "github-workflows",

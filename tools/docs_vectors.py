@@ -27,7 +27,6 @@ from responsa_server.search.embedder import Embedder
 from responsa_server.system.instance import CHECKOUT
 from responsa_server.text.file_names import name_words
 
-
 RELEASED: Final = CHECKOUT / "tools" / "docs.vectors"
 """The vectors of the last release's pages."""
 

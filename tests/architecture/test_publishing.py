@@ -79,7 +79,10 @@ def test_each_package_is_published_in_order_and_only_for_an_owner(
         (".", "git push origin generated/go/v1.2.3 clients/go/v1.2.3"),
         ("generated/rust", "cargo publish"),
         ("clients/rust", "cargo publish"),
-        ("clients/java", "mvn --batch-mode deploy -DaltDeploymentRepository=maven::https://maven.example.org"),
+        (
+            "clients/java",
+            "mvn --batch-mode deploy -DaltDeploymentRepository=maven::https://maven.example.org",
+        ),
     ]
 
 

@@ -46,6 +46,8 @@ STARTING_TICK = 0.01
 LEAST_FREE = 200 << 20
 """The number of bytes that must be free for a start."""
 WATCH_INTERVAL = 5.0
+TELL_INTERVAL = 5.0
+"""How long a start says nothing."""
 ASK_INTERVAL = 1.0
 """The number of seconds between an answer of a part and the next question to it."""
 _ANSWER_SECONDS = 3600.0
@@ -299,6 +301,7 @@ class Supervisor:
         self._guard = guard
         self._disks = _DiskWatch(self._layout.disks, self._say)
         self._stops = 0
+        self._tell_at = time.monotonic() + TELL_INTERVAL
         self._in_hook = False
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         os.setsid()  # so a terminal's Ctrl-C reaches only the guard, which forwards it once
@@ -369,7 +372,13 @@ class Supervisor:
             for other in self._watched:
                 if other.started_before:
                     self._attend(other)
+            self._tell([watched.part for watched in waiting])
             self._wait(STARTING_TICK)
+
+    def _tell(self, parts: Sequence[ManagedProcess]) -> None:
+        if (now := time.monotonic()) > self._tell_at:
+            self._tell_at = now + TELL_INTERVAL
+            self._say(f"Waiting for: {', '.join(part.name for part in parts)}")
 
     def _restart(self, tell: Callable[[str], None]) -> None:
         """Replaces the parts that have twins, one after the other. Each is stopped when its twin takes calls. Raises
@@ -459,7 +468,10 @@ class Supervisor:
         for watched in self._watched:
             self._attend(watched)
         errand = self._errand
-        if errand is not None and errand.process is not None and not errand.alive():
+        if errand is not None and errand.process is not None:
+            if errand.alive():
+                self._tell([errand])
+                return
             code = errand.process.returncode
             errand.stop()
             errand.on_end(code)

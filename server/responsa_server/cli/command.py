@@ -45,8 +45,7 @@ def need(command: str, extra: str, distribution: str = extras.OWN) -> None:
     if not extras.installed(extra, distribution):
         why, remedy = "is not installed", f"Run {extras.remedy(extra, distribution)}."
         if extras.has_musl():
-            why, remedy = "has no packages for Linux with musl", "Use one with glibc, such as Debian, or the image."
+            why, remedy = "has no packages for Linux with musl", "Use one with glibc, or the image."
         with reporting():
-            raise CommandFailed(
-                f"`responsa {command}` needs the extra {extra}, which {why}.", remedy, EXIT_EXTRA
-            )
+            sentence = f"`responsa {command}` needs the extra {extra}, which {why}."
+            raise CommandFailed(sentence, remedy, EXIT_EXTRA)

@@ -18,7 +18,10 @@ _EXTRA: Final = re.compile(r"extra == ['\"]([\w.-]+)['\"]")
 @cache
 def installed(extra: str, distribution: str = OWN) -> bool:
     """Whether all packages of an extra are installed. A distribution that does not have the extra needs nothing for it."""
-    return all(map(_is_installed, _requirements(extra, distribution)))
+    try:
+        return all(metadata.distribution(name) for name in _requirements(extra, distribution))
+    except metadata.PackageNotFoundError:
+        return False
 
 
 def remedy(extra: str, distribution: str = OWN) -> str:
@@ -36,11 +39,3 @@ def _requirements(extra: str, distribution: str) -> Iterator[str]:
         name, marker = _NAME.match(requirement), _EXTRA.search(requirement)
         if name is not None and marker is not None and marker[1] == extra:
             yield name[0]
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        metadata.distribution(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
