@@ -46,8 +46,6 @@ STARTING_TICK = 0.01
 LEAST_FREE = 200 << 20
 """The number of bytes that must be free for a start."""
 WATCH_INTERVAL = 5.0
-TELL_INTERVAL = 5.0
-"""How long a start says nothing."""
 ASK_INTERVAL = 1.0
 """The number of seconds between an answer of a part and the next question to it."""
 _ANSWER_SECONDS = 3600.0
@@ -61,7 +59,8 @@ class RestartPolicy:
     The first restart comes after `first_delay` seconds. Each further delay is twice the previous one, but at most `longest_delay`
     seconds. When a part has run for `healthy_after` seconds, its count of failures starts again at 0. If the count of a needed part
     reaches `most_failures`, all parts stop. A part that was ready is killed if its main thread has run for `silence` seconds
-    without an answer, or was off the cores for as long; time in which it waits for a core does not count.
+    without an answer, or was off the cores for as long; time in which it waits for a core does not count. A start says what it
+    waits for every `telling` seconds.
     """
 
     first_delay: float = 0.1
@@ -69,6 +68,7 @@ class RestartPolicy:
     healthy_after: float = 30.0
     most_failures: int = 5
     silence: float = 15.0
+    telling: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +301,7 @@ class Supervisor:
         self._guard = guard
         self._disks = _DiskWatch(self._layout.disks, self._say)
         self._stops = 0
-        self._tell_at = time.monotonic() + TELL_INTERVAL
+        self._tell_at = time.monotonic() + self._policy.telling
         self._in_hook = False
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         os.setsid()  # so a terminal's Ctrl-C reaches only the guard, which forwards it once
@@ -377,7 +377,7 @@ class Supervisor:
 
     def _tell(self, parts: Sequence[ManagedProcess]) -> None:
         if (now := time.monotonic()) > self._tell_at:
-            self._tell_at = now + TELL_INTERVAL
+            self._tell_at = now + self._policy.telling
             self._say(f"Waiting for: {', '.join(part.name for part in parts)}")
 
     def _restart(self, tell: Callable[[str], None]) -> None:
