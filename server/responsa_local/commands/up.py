@@ -196,11 +196,7 @@ class _Envoy(EmbeddedEnvoy):
         self._values = config
 
     def preload(self) -> None:
-        _configure_envoy(self._values, self.layout)
-
-
-def _configure_envoy(config: EnvoyConfig, layout: LocalLayout) -> None:
-    try:
-        layout.envoy_config.write_text(render(config), encoding="utf-8")
-    except EnvoyConfigError as error:
-        raise EmbeddedError(str(error), "see docs/install.md") from error
+        try:
+            self.layout.envoy_config.write_text(render(self._values), encoding="utf-8")
+        except EnvoyConfigError as error:
+            raise EmbeddedError(str(error), "see docs/install.md") from error
