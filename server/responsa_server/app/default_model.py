@@ -271,8 +271,7 @@ class DefaultModels:
         unpriced = next((name for name in names if prices.price(name, today) is None), "")
         if not unpriced:
             return
-        roles = self._whole.quotas.rules.roles.values()
-        limited = any(quota.limits(Metric.COST_MICROS) for quota in roles)
+        limited = self._whole.quotas.quota.limits(Metric.COST_MICROS)
         if limited or await self._store.limits_money(caller.tenant_id):
             raise error_of_unpriced(unpriced, "Enter it")
 

@@ -99,7 +99,7 @@ def warn_of_spending(
     price and no quota limits what users spend; None if there is nothing to know. default: the default models; None for
     those of the settings. table: the prices that also know an owner's; None for those of the settings.
     """
-    if any(settings.quotas.user.quota.limits(metric) for metric in Metric):
+    if any(settings.quotas.quota.limits(metric) for metric in Metric):
         return None
     models = settings.models
     prices = table or Prices(_prices(models), list_own_prices(models))
@@ -112,7 +112,7 @@ def warn_of_spending(
         return None
     return (
         f"{' and '.join(costly)} cost{'s' if len(costly) == 1 else ''} money, and no quota limits what users spend",
-        "set quotas.user.cost_micros_per_month or quotas.user.tokens_per_month (docs/settings.md)",
+        "set quotas.cost_micros_per_month or quotas.tokens_per_month (docs/settings.md)",
     )
 
 
@@ -224,10 +224,7 @@ def _reranking_providers(
 ) -> Mapping[str, Provider]:
     """The providers that have reranking models, by name. providers: all providers of language models; their limits are shared."""
     vendors = {
-        name: Provider(
-            CompatibleSettings.model_validate({**dict(section), "rerank": name}),
-            needs_key=f"{name.upper()}_API_KEY",
-        )
+        name: Provider(section, needs_key=f"{name.upper()}_API_KEY")
         for name, section in settings.reranking_vendors.items()
     }
     own = {name: providers[name] for name, server in settings.servers.items() if server.rerank is not None}

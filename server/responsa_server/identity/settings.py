@@ -176,8 +176,8 @@ def _limit_quota(description: str) -> int | None:
     return quota
 
 
-class RoleQuotaSettings(BaseModel, extra="forbid"):
-    """The quota of each user of one role. Administrators can set other limits for single users."""
+class QuotaSettings(BaseModel, extra="forbid"):
+    """The quota of each user, of whatever role. Administrators can set other limits for single users."""
 
     tokens_per_day: int | None = _limit_quota(
         "The most tokens that models may read and write for one user's questions in a day (UTC). Empty: no limit."
@@ -193,18 +193,9 @@ class RoleQuotaSettings(BaseModel, extra="forbid"):
     def quota(self) -> Quota:
         return Quota(**self.model_dump())
 
-
-class QuotaSettings(BaseModel, extra="forbid"):
-    """Quotas of tokens and money."""
-
-    user: RoleQuotaSettings = RoleQuotaSettings()
-    admin: RoleQuotaSettings = RoleQuotaSettings()
-    service: RoleQuotaSettings = RoleQuotaSettings()
-
     @property
     def rules(self) -> QuotaRules:
-        roles = {Role.USER: self.user.quota, Role.ADMIN: self.admin.quota, Role.SERVICE: self.service.quota}
-        return QuotaRules(roles)
+        return QuotaRules(dict.fromkeys(Role, self.quota))
 
 
 def _limit(default: int, description: str) -> int:

@@ -120,10 +120,12 @@ EmbeddingName = Annotated[str, Field(pattern=EMBEDDING_NAME)]
 ServerName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$"), AfterValidator(_not_reserved)]
 
 
-class ModelServerSettings(BaseModel, extra="forbid"):
-    """The address of a server of language models, its key, and the limits for calls to it."""
+class VendorSettings(BaseModel, extra="forbid"):
+    """The server of a vendor."""
 
-    url: Web = Field(description="The address with the version, such as `http://127.0.0.1:11434/v1`.")
+    url: Annotated[str, AfterValidator(_web_or_own)] = Field(
+        default="", description="The server's address. Empty: the vendor's own."
+    )
     api_key: SecretStr = Field(
         default=SecretStr(""),
         description=(
@@ -131,35 +133,39 @@ class ModelServerSettings(BaseModel, extra="forbid"):
             "the variable or secret file with its name, such as OPENAI_API_KEY."
         ),
     )
+
+
+class CallLimitSettings(BaseModel, extra="forbid"):
+    """The limits for calls to a server of language models."""
+
     idle_seconds: float = Field(
         default=30.0,
         ge=1,
         le=600,
         description=(
-            "The longest time without data from the server, before or within an answer; for an answer to a "
-            "question, also half of the turn's remaining time, divided by the models that are left."
+            "The longest time without data from a vendor or the server, before or within an answer; for an "
+            "answer to a question, also half of the turn's remaining time, divided by the models that are left."
         ),
     )
     concurrent: int = limit(
-        64, 1, 10_000, "The most answers that one worker requests at a time. Further calls wait."
+        64,
+        1,
+        10_000,
+        "The most answers that one worker requests of each vendor, or of the server, at a time. Further calls wait.",
     )
     requests_a_minute: int = limit(
-        0, 0, 1_000_000, "The most requests that one worker sends per minute. 0: no limit."
+        0,
+        0,
+        1_000_000,
+        "The most requests that one worker sends to each vendor, or to the server, per minute. 0: no limit.",
     )
 
 
-class VendorSettings(ModelServerSettings):
-    """The server of a vendor."""
-
-    url: Annotated[str, AfterValidator(_web_or_own)] = Field(
-        default="", description="The server's address. Empty: the vendor's own."
-    )
-
-
-class CompatibleSettings(ModelServerSettings):
+class CompatibleSettings(VendorSettings, CallLimitSettings):
     """A user's own server, such as vLLM, Ollama, llama.cpp or a gateway. `continuous_usage`, `completion_limit` and
     `structured` apply only to OpenAI's protocol, and `prefill` not to Gemini's."""
 
+    url: Web = Field(description="The address with the version, such as `http://127.0.0.1:11434/v1`.")
     wait_seconds: float = Field(
         default=10.0,
         ge=0,
@@ -311,7 +317,7 @@ class EmbeddedModelSettings(BaseModel, extra="forbid"):
     window: int = limit(4096, 512, 8192, "The most tokens of a prompt and its answer together.")
 
 
-class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
+class ModelSettings(CallLimitSettings, extra="forbid", regex_engine="python-re"):
     """The language models, and the models that `default` stands for."""
 
     default: Annotated[list[str], NoDecode, BeforeValidator(_to_list), AfterValidator(_of_models)] = Field(
@@ -378,13 +384,21 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
         return self.embedded.start or any(name.startswith("embedded:") for name in self.default)
 
     @property
-    def vendors(self) -> Mapping[str, ModelServerSettings]:
-        return {name: self._find_vendor(name) for name in ADAPTERS}
+    def vendors(self) -> Mapping[str, CompatibleSettings]:
+        # OpenAI's newer models refuse `max_tokens`.
+        return {
+            name: self._find_vendor(
+                name, wire=name, completion_limit=name == "openai", documents=name == "anthropic"
+            )
+            for name in ADAPTERS
+        }
 
     @property
-    def reranking_vendors(self) -> Mapping[str, ModelServerSettings]:
-        return {name: self._find_vendor(name) for name in RERANKING_VENDORS}
+    def reranking_vendors(self) -> Mapping[str, CompatibleSettings]:
+        return {name: self._find_vendor(name, rerank=name) for name in RERANKING_VENDORS}
 
-    def _find_vendor(self, name: str) -> ModelServerSettings:
+    def _find_vendor(self, name: str, **kind: object) -> CompatibleSettings:
         section: VendorSettings = getattr(self, name)
-        return section.model_copy(update={"url": section.url or _URLS[name]})
+        limits = {field: getattr(self, field) for field in CallLimitSettings.model_fields}
+        url = section.url or _URLS[name]
+        return CompatibleSettings.model_validate({**limits, "url": url, "api_key": section.api_key, **kind})
