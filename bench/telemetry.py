@@ -39,7 +39,6 @@ def measure(*, quick: bool, say: Callable[[str], None]) -> list[Line]:
         without = {"RESPONSA_DOCS": "none"}
         settings = without | {
             "RESPONSA_TELEMETRY__METRICS": "true",
-            "RESPONSA_TELEMETRY__METRICS_ON_GATEWAY": "true",
             "RESPONSA_TELEMETRY__ENDPOINT": collector.grpc,
             "RESPONSA_TELEMETRY__SAMPLE_RATIO": _RATIO,
         }
@@ -69,7 +68,8 @@ def measure(*, quick: bool, say: Callable[[str], None]) -> list[Line]:
 
             def work() -> Outcome:
                 outcome = calling.do(job)
-                httpx2.get(f"http://{side.place.target}/metrics", trust_env=False)
+                headers = {"authorization": f"Bearer {side.place.key}"}
+                httpx2.get(f"http://{side.place.target}/metrics", headers=headers, trust_env=False)
                 return outcome
 
             return Metered.of([side.pid], work)

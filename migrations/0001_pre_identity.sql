@@ -188,8 +188,8 @@ CREATE TABLE responsa.program (
 CREATE INDEX program_by_creation ON responsa.program (tenant_id, create_time, id);
 GRANT SELECT, INSERT, UPDATE, DELETE ON responsa.program TO responsa_app;
 
--- The addresses of programs whose own registration was refused for them, as rows of the installation's own tenant: those that an owner has allowed, and the 100 that were
--- last asked for. `ask_for_redirects` inserts them, before any tenant is known.
+-- The addresses of programs whose own registration was refused for them, as rows of the installation's own tenant: those that an owner has allowed, and 100 others, of
+-- every network address its newest. `ask_for_redirects` inserts them, before any tenant is known.
 CREATE TABLE responsa.asked_program (
     id uuid PRIMARY KEY DEFAULT uuidv7(),
     tenant_id text NOT NULL REFERENCES responsa.tenant (id),
@@ -197,6 +197,7 @@ CREATE TABLE responsa.asked_program (
     display_name text NOT NULL CHECK (length(display_name) <= 200), -- what the program says of itself
     allowed boolean NOT NULL DEFAULT false,
     ask_time timestamptz NOT NULL DEFAULT now(), -- the last time
+    network bytea NOT NULL DEFAULT '', -- a digest of the network address that asked first
     revision bigint NOT NULL DEFAULT 1, -- counts the changes; the etag is made of it
     create_time timestamptz NOT NULL DEFAULT now(),
     update_time timestamptz NOT NULL DEFAULT now(),
@@ -358,15 +359,16 @@ CREATE FUNCTION responsa.take_sign_in_code(wanted_sha256 bytea)
         LEFT JOIN responsa.session AS s ON s.id = c.session_id
     $$;
 
--- A program asks for addresses that are not allowed. name: what it says of itself.
-CREATE FUNCTION responsa.ask_for_redirects(name text, uris text[]) RETURNS void
+-- A program asks for addresses that are not allowed. name: what it says of itself. network: a digest of its network address, whose own older addresses give way first.
+CREATE FUNCTION responsa.ask_for_redirects(name text, uris text[], network bytea) RETURNS void
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
-        INSERT INTO responsa.asked_program AS a (tenant_id, redirect_uri, display_name)
-        SELECT t.id, uri, name FROM responsa.tenant AS t CROSS JOIN (SELECT DISTINCT unnest(uris) ORDER BY 1) AS asked (uri) WHERE t.home
+        INSERT INTO responsa.asked_program AS a (tenant_id, redirect_uri, display_name, network)
+        SELECT t.id, uri, name, network FROM responsa.tenant AS t CROSS JOIN (SELECT DISTINCT unnest(uris) ORDER BY 1) AS asked (uri) WHERE t.home
         ON CONFLICT ON CONSTRAINT asked_program_once DO UPDATE SET display_name = excluded.display_name, ask_time = now() WHERE NOT a.allowed;
         DELETE FROM responsa.asked_program WHERE NOT allowed AND id NOT IN (
-            SELECT a.id FROM responsa.asked_program AS a WHERE NOT a.allowed ORDER BY a.ask_time DESC, a.id DESC LIMIT 100)
+            SELECT a.id FROM responsa.asked_program AS a WHERE NOT a.allowed
+            ORDER BY row_number() OVER (PARTITION BY a.network ORDER BY a.ask_time DESC, a.id DESC), a.ask_time DESC, a.id DESC LIMIT 100)
     $$;
 -- Those of these addresses that an owner has allowed.
 CREATE FUNCTION responsa.allowed_redirects(uris text[]) RETURNS SETOF text

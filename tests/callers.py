@@ -10,6 +10,7 @@ from collections.abc import Coroutine, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, TypeVar
 
 import psycopg
@@ -108,6 +109,11 @@ class Registry:
         name = f"tenant-{next(_numbers)}"
         self.wait(self._identity.create_tenant(name, name))
         return Tenant(self, name)
+
+    @cached_property
+    def common(self) -> Tenant:
+        """A tenant whose users make only calls that fail."""
+        return self.new_tenant()
 
     def close(self) -> None:
         """Close the connection, and stop the loop and its thread."""

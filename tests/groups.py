@@ -32,7 +32,6 @@ SHARING: Mapping[str, Sequence[str]] = {
         "tests/system/test_generated_clients.py",
         "tests/system/test_hostile_set.py",
         "tests/system/test_journey.py",
-        "tests/system/test_journey_of_people.py",
         "tests/system/test_limits.py",
         "tests/system/test_mixed_folder.py",
         "tests/system/test_monitoring.py",

@@ -10,15 +10,17 @@ from typing import Annotated
 import typer
 
 from responsa_etl.domain import DatabaseConnection, SourceConnection
-from responsa_etl.sources.declarations import DeclaredConnection, read_connections
+from responsa_etl.sources.declarations import read_connections
 from responsa_etl.sources.mapping_text import read_mapping
-from responsa_etl.sources.webhooks import DeclaredWebhook, key_of, read_webhooks
+from responsa_etl.sources.webhooks import key_of, read_webhooks
 from responsa_local.commands.failures import USAGE, reporting
+from responsa_server.agents.config.declarations import Declared
 from responsa_server.agents.config.files import file_text
 from responsa_server.agents.config.problems import Problem, closest, quote
 from responsa_server.app.settings import load
 from responsa_server.app.tools import read_secret
 from responsa_server.cli.output import Json, echo, print_json
+from responsa_server.domain.notifications import Webhook
 from responsa_server.domain.tools import ToolUnfit
 
 
@@ -49,7 +51,7 @@ def check(
         webhooks = load().webhooks_folder
         for webhook in read_webhooks(webhooks):
             by_file[f"webhooks/{webhook.name}.toml"] = [*webhook.problems, *_key(webhook, webhooks)]
-        known = {entry.name: entry.connection for entry in declared}
+        known = {entry.name: entry.item for entry in declared}
         for file in files or ():
             by_file[str(file)] = _mapping(file, known)
         for name, problems in by_file.items():
@@ -62,21 +64,21 @@ def check(
     raise typer.Exit(USAGE if any(by_file.values()) else 0)
 
 
-def _secret(declaration: DeclaredConnection, folder: Path) -> Sequence[Problem]:
-    if not isinstance(declaration.connection, DatabaseConnection) or declaration.connection.password is None:
+def _secret(declaration: Declared[SourceConnection], folder: Path) -> Sequence[Problem]:
+    if not isinstance(declaration.item, DatabaseConnection) or declaration.item.password is None:
         return []
     try:
-        read_secret(declaration.connection.password, folder)
+        read_secret(declaration.item.password, folder)
     except ToolUnfit as error:
         return [Problem(f"{declaration.name}.toml", str(error).rstrip("."), ("password",))]
     return []
 
 
-def _key(declaration: DeclaredWebhook, folder: Path) -> Sequence[Problem]:
-    if declaration.webhook is None:
+def _key(declaration: Declared[Webhook], folder: Path) -> Sequence[Problem]:
+    if declaration.item is None:
         return []
     try:
-        key_of(read_secret(declaration.webhook.secret, folder))
+        key_of(read_secret(declaration.item.secret, folder))
     except (ToolUnfit, ValueError) as error:
         return [Problem(f"{declaration.name}.toml", str(error).rstrip("."), ("secret",))]
     return []

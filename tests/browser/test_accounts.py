@@ -22,7 +22,6 @@ from tests.browser.person import Person
 from tests.browser.rules import flaws
 from tests.browser.texts import BAKERY, RYE_BREAD
 from tests.callers import PASSWORD
-from tests.gateway.wire import OWN
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -122,38 +121,6 @@ async def test_a_link_of_another_user_asks_before_it_ends_the_present_session(pe
     await button(other, "Continue as the other user").click()
     await expect(other.account).to_have_text("Bob")
     await expect(other.page.get_by_text(RYE_BREAD)).to_have_count(0)
-
-
-async def test_a_password_asks_before_it_replaces_the_session_that_another_tab_began(person: Person) -> None:
-    ada, bob = account(person.client, "Ada"), account(person.client, "Bob")
-    context = await person.profile()
-    form = await person.open(context, f"{person.url}/{bob.query()}")
-    untouched = await person.open(context, f"{person.url}/{bob.query()}")
-    await fill(form, bob)
-    await enter(person, ada, context)
-    # A tab whose form is empty follows the sign-in; a form that somebody fills in stays.
-    await expect(untouched.account).to_have_text("Ada")
-    await button(form, "Sign in").click()
-    dialog = form.page.get_by_role("dialog")
-    await expect(dialog).to_contain_text("This browser is signed in as Ada")
-    await dialog.get_by_role("button", name="Sign in as another user").click()
-    await expect(form.account).to_have_text("Bob")
-    await expect(untouched.page.get_by_role("alert")).to_have_text(
-        "This browser is now signed in as another user."
-    )
-
-
-async def test_a_tab_that_did_not_hear_of_another_user_notices_when_it_is_looked_at(person: Person) -> None:
-    ada, bob = account(person.client, "Ada"), account(person.client, "Bob")
-    context = await person.profile()
-    tab = await enter(person, ada, context)
-    await tab.page.wait_for_load_state("networkidle")
-    body = {"tenant": bob.tenant, "email": bob.user.email, "password": PASSWORD, "replace": True}
-    # The browser context's own request: it shares the cookies, and no tab announces it.
-    assert (await context.request.post(f"{person.url}/v1/sessions", data=body, headers=OWN)).ok
-    await tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    await expect(tab.page.get_by_role("alert")).to_have_text("This browser is now signed in as another user.")
-    await expect(tab.page.get_by_text("Ada")).to_have_count(0)
 
 
 async def test_a_cookie_from_another_port_makes_no_tab_work_in_another_session(person: Person) -> None:

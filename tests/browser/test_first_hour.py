@@ -10,11 +10,15 @@ import httpx2
 import pytest
 from playwright.async_api import expect
 
+from responsa.admin.v1 import model_settings_pb2
 from responsa.knowledge.v1 import reader_pb2
 from tests.browser.accounts import OTHER_PASSWORD, account, button, enter
 from tests.browser.person import Person
 from tests.browser.rules import NARROW, broken_words, flaws_in_all_colours
 from tests.browser.texts import BAKERY, UNANSWERABLE
+from tests.instance import Instance
+from tests.wire.keyed import KeyedServer
+from tests.wire.speaking import KEY
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 PARTS = {
@@ -147,10 +151,49 @@ async def test_the_line_for_a_program_works_as_it_stands(person: Person) -> None
     assert json.loads(answered.text)["name"].startswith("turns/")
 
 
-async def test_the_forms_rare_fields_are_folded(owner: Person) -> None:
+async def test_the_forms_rare_fields_are_folded_until_a_price_is_needed(
+    owner: Person, instance: Instance
+) -> None:
+    def limit(micros: int) -> None:
+        url = f"{instance.url}/v1/insightSettings?updateMask=costUsdMicrosPerMonth"
+        headers = {"authorization": f"Bearer {instance.key}"}
+        httpx2.patch(url, headers=headers, json={"costUsdMicrosPerMonth": str(micros)}).raise_for_status()
+
     tab = await owner.sign_in()
-    await tab.page.goto(f"{owner.url}/#/administration/model")
-    await tab.page.get_by_label("Provider").select_option(label="OpenAI-compatible server")
-    await expect(tab.page.get_by_label("Window (tokens)")).to_be_hidden()
-    await tab.page.locator("summary", has_text="More").click()
-    await expect(tab.page.get_by_label("Window (tokens)")).to_be_visible()
+    page = tab.page
+    await page.goto(f"{owner.url}/#/administration/model")
+    await page.get_by_label("Provider").select_option(label="OpenAI-compatible server")
+    read = page.get_by_label("Price of a million tokens that it reads")
+    written = page.get_by_label("Price of a million tokens that it writes")
+    await expect(read).to_be_hidden()
+    limit(20_000_000)
+    try:
+        await page.get_by_label("Address").fill("https://8.8.8.8/v1")
+        await page.get_by_role("textbox", name="Model", exact=True).fill("m-1")
+        await button(tab, "Save").click()
+        await expect(page.locator("form")).to_contain_text(
+            "The price of the model compatible:m-1 is not known"
+        )
+        await expect(read).to_be_focused()
+        await read.fill("cheap")
+        await button(tab, "Save").click()
+        await expect(page.locator("form")).to_contain_text("Enter an amount, for example 2.50.")
+        await read.fill("0.5")
+        await button(tab, "Save").click()
+        await expect(written).to_be_focused()
+        await written.fill("1.5")
+        async with KeyedServer() as url:
+            await page.get_by_label("Address").fill(url)
+            await page.get_by_label("Key", exact=True).fill(KEY)
+            await button(tab, "Save").click()
+            await expect(page.get_by_text("m-1 writes the answers.")).to_be_visible()
+        await expect(read).to_have_value("0.50 USD")
+        await expect(written).to_have_value("1.50 USD")
+        # What another owner has changed is read while the form stays open.
+        owner.client.set_default_model(model_settings_pb2.DefaultModel())
+        await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        await expect(page.get_by_text("No model is in use.")).to_be_visible()
+        await expect(read).to_have_value("0.50 USD")
+    finally:
+        limit(0)
+        owner.client.set_default_model(model_settings_pb2.DefaultModel())

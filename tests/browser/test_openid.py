@@ -28,7 +28,6 @@ from tests.browser.person import Tab
 from tests.browser.rules import flaws
 from tests.browser.test_accounts import once_sign_in_required
 from tests.callers import PASSWORD
-from tests.gateway.wire import OWN
 from tests.instance import Instance, instance_in
 from tests.wire.openid import CLIENT, SECRET, Key, Provider
 from tests.wire.smtp import MailServer, serving
@@ -165,22 +164,6 @@ async def test_a_person_signs_in_and_out(site: Site, page: Page) -> None:
     assert (await me(page))["details"][0]["reason"] == "CREDENTIAL_MISSING"
 
 
-async def test_a_second_person_at_the_browser_replaces_the_first_session(site: Site, page: Page) -> None:
-    # Who opens the link of an invitation sees the form to sign in, whoever is signed in.
-    for name in ("bob", "carl"):
-        site.provider.person = person(name)
-        await page.goto(f"{site.url}/#invitation=rsi_none")
-        await page.get_by_role("button", name="Sign in with a password").click()
-        await page.get_by_role("button", name="Sign in with Acme's login").click()
-        if name == "carl":
-            await page.get_by_role("button", name="Sign in as another user").click()
-        await page.get_by_label("Your question").wait_for()
-        assert (await me(page))["email"] == f"{name}@example.org"
-    with Responsa(site.instance.url, site.instance.key) as admin:
-        acts = [audit_event.action for audit_event in admin.audit_events(filter_by='action = "session.*"')]
-    assert acts[:2].count("session.end") == 1
-
-
 async def test_a_user_links_a_provider_in_the_profile_and_signs_in_with_it(site: Site, page: Page) -> None:
     site.provider.person = {"sub": "fay"}  # neither an invitation nor an address admits this person
     with Responsa(site.instance.url, site.instance.key) as admin:
@@ -202,41 +185,6 @@ async def test_a_user_links_a_provider_in_the_profile_and_signs_in_with_it(site:
     await page.get_by_role("button", name="Unlink Acme's login").click()
     await page.get_by_role("dialog").get_by_role("button", name="Unlink").click()
     await expect(linked).to_have_text("Your account is not linked to a provider.")
-
-
-async def test_a_planted_sign_in_links_the_visitor_to_nobody(site: Site, page: Page) -> None:
-    """The author of a page on another port of the host has begun a link, sets its cookie here, and sends the browser to
-    the provider. The author's session does not help, either."""
-    with Responsa(site.instance.url, site.instance.key) as admin:
-        author, visitor = account(admin, "Gus"), account(admin, "Hal")
-    with httpx2.Client(base_url=site.url, headers=OWN) as http:
-        body = {"tenant": author.tenant, "email": author.user.email, "password": author.password}
-        assert http.post("/v1/sessions", json=body).status_code == 200
-        session = f"responsa_session_{site.instance.port}"
-        await page.goto(f"{site.url}/#/profile")
-        await fill(Tab(page), visitor)
-        await page.get_by_role("button", name="Sign in", exact=True).click()
-        await page.get_by_role("heading", name="Profile").wait_for()
-        for planted in ({}, {session: http.cookies[session]}):
-            site.provider.person = {"sub": "hal"}
-            place = {"link": True, "returnTo": "/#/profile/password?linked=corp"}
-            begun = http.post("/v1/oidc/corp:start", json=place)
-            flow = f"responsa_oidc_{site.instance.port}"
-            cookies = [
-                (flow, http.cookies[flow], "/v1/oidc/corp/callback"),
-                *((*item, "/") for item in planted.items()),
-            ]
-            tab = await page.context.new_page()
-            for name, value, path in cookies:
-                await page.context.add_cookies(
-                    [{"name": name, "value": value, "domain": "localhost", "path": path}]
-                )
-            await tab.goto(begun.json()["authorizationUri"])
-            await expect(
-                tab.get_by_text("Nothing was linked, because the link was not started in this tab.")
-            ).to_be_visible()
-            assert "link" not in tab.url
-            assert http.get("/v1/users/me/identities").json() == {}
 
 
 async def test_a_command_signs_in_with_the_provider(site: Site, tmp_path: Path) -> None:

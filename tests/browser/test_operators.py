@@ -81,6 +81,7 @@ async def test_figures_lead_to_feedback_that_is_dealt_with(person: Person) -> No
     await expect(feedback).to_contain_text(RYE_BREAD)
     await feedback.get_by_text("Read the question and answer").click()
     await expect(feedback.get_by_role("link", name="Brunmåla bakery")).to_be_visible()
+    await expect(feedback).to_contain_text(f"“{RYE_BREAD}”")  # also if questions are hidden
     await expect(feedback.get_by_role("link", name="Correct the agent")).to_be_visible()
     await look("inbox")
     await feedback.get_by_role("button", name="Done").click()

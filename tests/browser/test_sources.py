@@ -130,20 +130,20 @@ async def test_a_source_is_made_run_and_shown_to_its_subjects(
     await expect(page.get_by_role("heading", name="people")).to_be_visible()
     assert page.url.endswith("#/administration/sources?source=people")
 
-    await button(tab, "Run now").click()
-    runs = page.get_by_role("region", name="Runs")
+    await button(tab, "Check now").click()
+    runs = page.get_by_role("region", name="Checks")
     await expect(runs).to_contain_text("3 documents created, 1 row failed, 0 unchanged.")
     await expect(rows(tab, "Failed rows")).to_contain_text("profile 4The column “role” is NULL")
 
     # Many rows are gone: nothing is deleted without a confirmation.
     with closing(sqlite3.connect(staff)) as connection, connection:
         connection.execute("DELETE FROM employee WHERE id IN (2, 3)")
-    await button(tab, "Run now").click()
+    await button(tab, "Check now").click()
     await expect(runs.get_by_role("alert").first).to_contain_text("would delete 2 of the 3 documents")
     await page.reload()  # the newest run is shown again
     await button(tab, "Delete them").click()
     await expect(dialog).to_contain_text("2 of its 3 documents")
-    await dialog.get_by_role("button", name="Run and delete").click()
+    await dialog.get_by_role("button", name="Check and delete").click()
     await expect(runs).to_contain_text("2 documents deleted, 1 row failed, 1 unchanged.")
     with closing(sqlite3.connect(staff)) as connection, connection:
         connection.execute("UPDATE employee SET role = 'joiner' WHERE id = 4")

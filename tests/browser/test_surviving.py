@@ -78,19 +78,6 @@ async def test_another_tab_shows_the_same_stream_over_the_same_connection(asker:
     assert len(list(asker.client.turns())) == 2
 
 
-async def test_the_tab_that_follows_is_closed_and_the_others_go_on(asker: Person) -> None:
-    context = await asker.profile()
-    first = await asker.sign_in(context)
-    await first.send(LONG.question)
-    await first.grown()
-    tabs = [await asker.open(context, first.page.url) for _ in range(2)]
-    for tab in tabs:
-        await tab.grown()
-    await first.page.close()
-    for tab in tabs:
-        await ends_with(tab, LONG)
-
-
 async def test_a_turn_that_a_program_asks_appears_and_can_be_stopped_here(asker: Person) -> None:
     conversation = asker.client.create_conversation(title="Shared").name
     tab = await asker.sign_in()

@@ -1,8 +1,7 @@
-"""The model of a case: typed data, read from YAML. An unknown key is an error; `case.schema.json` has the same rules for editors."""
+"""The model of a case: typed data, read from YAML. An unknown key is an error."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -14,7 +13,6 @@ from tests.callers import Credential
 from tests.transports import Way
 
 FOLDER = Path(__file__).parent
-SCHEMA = FOLDER / "case.schema.json"
 
 Code = Literal[
     "INVALID_ARGUMENT", "UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_FOUND", "ALREADY_EXISTS", "ABORTED",
@@ -193,8 +191,3 @@ def read_all() -> Mapping[str, Case]:
             assert key not in cases, f"{key} occurs twice"
             cases[key] = case
     return cases
-
-
-def schema() -> str:
-    """The JSON schema of a file, for editors."""
-    return json.dumps(CaseFile.model_json_schema(by_alias=True), indent=2, sort_keys=True) + "\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -346,13 +347,14 @@ async def test_a_certificate_that_is_not_accepted_is_named(responsa: CommandLine
     assert "responsa up" not in done.err
 
 
-async def test_without_a_server_or_a_key_it_exits_with_3(
-    server: Scripted, responsa: CommandLine, tmp_path: Path
-) -> None:
-    await server.stop()
-    done = await responsa("ask", "--json", "Who?")
+async def test_without_a_server_or_a_key_it_exits_with_3(responsa: CommandLine, tmp_path: Path) -> None:
+    # A bound port at which nobody listens stays so: no other test can get it.
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        done = await responsa("ask", "--json", "Who?", RESPONSA_URL=url)
     assert done.code == 3
-    assert f"No server answers at {server.url} (Connection refused)." in done.err
+    assert f"No server answers at {url} (Connection refused)." in done.err
     assert "`responsa up`" in done.err
     assert done.lines[0]["error"]["code"] == 14
     done = await responsa("ask", "Who?", RESPONSA_API_KEY="")

@@ -287,8 +287,8 @@ async def test_a_sample_database_is_made_and_its_sources_run(
     assert {"collections/aptitude", "collections/aptitude-catalogues"} <= library.collections
     assert sources["sources/aptitude"].mapping == SAMPLE_DATABASES["aptitude"].mapping("aptitude")
     [declared] = read_connections(folder)
-    assert declared.connection is not None, declared.problems
-    assert declared.connection.tenants == ("acme",)
+    assert declared.item is not None, declared.problems
+    assert declared.item.tenants == ("acme",)
 
     # What exists stays as it is.
     (folder / "aptitude.db").write_text("changed by somebody")

@@ -30,7 +30,6 @@ ON_EVERY_RUN: Final = frozenset(
         "README.md",
         "access.md",
         "accounts.md",
-        "agents.md",
         "api.md",
         "first-calls.md",
         "moving-from-cairo-coder.md",

@@ -290,7 +290,7 @@ def test_mistakes_of_declarations(folder: Path, text: str, said: str) -> None:
     (folder / "link.db").symlink_to(folder / "staff.db")
     (folder / "bad.toml").write_text(text)
     bad, good = read_connections(folder)
-    assert (bad.connection, good.problems) == (None, ())
+    assert (bad.item, good.problems) == (None, ())
     assert any(said in str(problem) for problem in bad.problems), [str(problem) for problem in bad.problems]
 
 

@@ -17,7 +17,7 @@ tenants = ["*"]
 def problems(folder: Path, text: str) -> str:
     (folder / "room.toml").write_text(text)
     (found,) = read_webhooks(folder)
-    assert (found.webhook is None) == bool(found.problems)
+    assert (found.item is None) == bool(found.problems)
     return " ".join(map(str, found.problems))
 
 

@@ -71,7 +71,7 @@ async def cancel_once(
 
 
 @pytest.mark.parametrize("redis", [True, False], ids=["redis", "no redis"])
-@forms(short=24, long=500)
+@forms(short=12, long=500)
 async def test_a_cancel_ends_a_turn_soon_and_once(
     cluster: Cluster, form: Form, redis: bool, request: pytest.FixtureRequest
 ) -> None:
@@ -140,6 +140,7 @@ async def test_a_cancel_survives_the_death_of_who_was_asked_for_it(cluster: Clus
     assert not caller.ledger.check()
 
 
+@pytest.mark.soak
 async def test_without_its_lock_the_campaign_finds_a_cancel_that_lost_against_a_finish(
     cluster: Cluster,
 ) -> None:

@@ -121,7 +121,7 @@ class Gates:
         return word
 
 
-@forms(short=6, long=300)
+@forms(short=3, long=300)
 async def test_no_turn_fails_whatever_happens_to_the_documents_that_it_has_found(
     cluster: Cluster, form: Form, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

@@ -33,7 +33,7 @@ def proxy_of(cluster: Cluster) -> PostgresProxy:
     return PostgresProxy(cluster.layout.run / "pg", cluster.layout.postgres_run / ".s.PGSQL.5432")
 
 
-@forms(short=16, long=400)
+@forms(short=8, long=400)
 async def test_a_commit_whose_connection_is_cut_is_neither_lost_nor_doubled(
     cluster: Cluster, form: Form, request: pytest.FixtureRequest
 ) -> None:

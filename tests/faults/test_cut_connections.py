@@ -122,7 +122,7 @@ class Readers:
             self.report.count("turns by the public client")
 
 
-@forms(short=60, long=10_000)
+@forms(short=20, long=10_000)
 async def test_a_reader_whose_connection_is_cut_sees_what_one_saw_who_kept_it(
     cluster: Cluster, form: Form, request: pytest.FixtureRequest
 ) -> None:
@@ -212,6 +212,7 @@ async def test_a_follower_from_the_beginning_and_one_that_resumes_see_the_same_a
     assert not differences(caller.ledger, [golden])
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("guard", [Guard.OVERLAP_DROPPED, Guard.SUBSCRIBE_BEFORE_READ])
 async def test_without_its_guard_the_campaign_finds_what_was_lost_or_doubled(
     cluster: Cluster, guard: Guard

@@ -63,7 +63,7 @@ def cluster_stage(cluster: Cluster) -> Iterator[ClusterStage]:
         yield stage
 
 
-@forms(short=12, long=2000)
+@forms(short=5, long=2000)
 def test_no_history_with_placed_faults_breaks_a_promise(
     house_stage: HouseStage, form: Form, request: pytest.FixtureRequest
 ) -> None:

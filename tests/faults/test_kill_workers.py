@@ -114,7 +114,7 @@ async def campaign(
     all_answered(crowd.seen, cluster.layout.logs, but)
 
 
-@forms(short=4, long=1000)
+@forms(short=3, long=1000)
 async def test_every_accepted_turn_ends_whatever_workers_are_killed(
     cluster: Cluster, form: Form, request: pytest.FixtureRequest
 ) -> None:
@@ -182,6 +182,7 @@ async def test_a_turn_that_kills_every_worker_is_ended(cluster: Cluster) -> None
     assert not caller.ledger.check()
 
 
+@pytest.mark.soak
 async def test_a_turn_that_kills_its_workers_ends_and_the_others_are_answered(cluster: Cluster) -> None:
     """The question kills each worker that answers it. All questions run together at first, and the one that is the cause is found."""
     caller = await cluster.caller()
@@ -209,6 +210,7 @@ async def test_a_turn_that_kills_its_workers_ends_and_the_others_are_answered(cl
     assert not [*caller.ledger.check(), *differences(caller.ledger, readers, script=False)]
 
 
+@pytest.mark.soak
 async def test_without_taking_over_the_campaign_finds_turns_that_never_end(cluster: Cluster) -> None:
     caller = await cluster.caller()
     cluster.admit(await cluster.soon("rpc"))

@@ -45,7 +45,7 @@ def latencies(crowd: Crowd) -> Sequence[float]:
     )
 
 
-@forms(short=10, long=100)
+@forms(short=5, long=100)
 async def test_whatever_becomes_of_redis_nothing_is_lost(
     cluster: Cluster, form: Form, request: pytest.FixtureRequest
 ) -> None:
@@ -75,7 +75,7 @@ async def test_whatever_becomes_of_redis_nothing_is_lost(
         assert report.quantile("latency", 1.0) <= MOST_LATENCY
 
 
-@forms(short=12, long=200)
+@forms(short=4, long=200)
 async def test_without_redis_from_the_start_all_is_as_ever_and_a_little_later(
     cluster: Cluster, form: Form, request: pytest.FixtureRequest
 ) -> None:
@@ -95,6 +95,7 @@ async def test_without_redis_from_the_start_all_is_as_ever_and_a_little_later(
         assert report.quantile("latency", 1.0) <= MOST_LATENCY
 
 
+@pytest.mark.soak
 async def test_without_reading_the_log_the_campaign_finds_what_redis_lost(cluster: Cluster) -> None:
     """A reader that relies only on Redis still gets heartbeats long after its turn has ended."""
     caller = await cluster.caller()

@@ -60,7 +60,7 @@ def breaches_of(turns: Mapping[UUID, Kept], spans: Sequence[Span]) -> dict[UUID,
     }
 
 
-@forms(short=12, long=2000)
+@forms(short=5, long=2000)
 async def test_the_traces_of_turns_whose_workers_are_killed_are_whole(
     cluster: Cluster, form: Form, request: pytest.FixtureRequest
 ) -> None:

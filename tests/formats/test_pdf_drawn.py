@@ -106,6 +106,60 @@ def test_cells(texts: Sequence[Text], drawn: str, text: str | None) -> None:
         assert document.canonical_text == text
 
 
+FARES = (50, 130, 190, 250, 310, 370)
+GROUPS = [("", 1), ("Adults", 2), ("Children", 2)]
+NAMES = [(name, 1) for name in ("Line", "Single", "Return", "Single", "Return")]
+PRICES = [[f"Line {n}", f"{n}.10", f"{n + 2}.40", f"{n}.20", f"{n + 1}.80"] for n in range(1, 4)]
+PAID = [["Line 1", "cash", "card", "none", "coin"], ["Line 2", "card", "cash", "coin", "none"]]
+FARE_NAMES = "Line | Adults Single | Adults Return | Children Single | Children Return\n---|---|---|---|---\n"
+
+
+def spanned(
+    header: Sequence[Sequence[tuple[str, int]]], rows: Sequence[Sequence[str]], left: int = 0
+) -> tuple[list[Text], str]:
+    """A ruled table: its texts and its rules. header: the texts of its cells, with the columns that each covers. left:
+    the column at which the rules between the rows of the header begin."""
+    texts: list[Text] = []
+    drawn: list[str] = []
+    every = [*header, *([(cell, 1) for cell in row] for row in rows)]
+    for number, row in enumerate(every):
+        y, column = 700 - 14 * number, 0
+        start = FARES[left if 0 < number < len(header) else 0]
+        drawn.append(f"{start} {y} m {FARES[-1]} {y} l S {FARES[-1]} {y} m {FARES[-1]} {y - 14} l S")
+        for text, columns in row:
+            texts += [Text(FARES[column] + 4, y - 10, text)] if text else []
+            drawn.append(f"{FARES[column]} {y} m {FARES[column]} {y - 14} l S")
+            column += columns
+    drawn.append(f"{FARES[0]} {700 - 14 * len(every)} m {FARES[-1]} {700 - 14 * len(every)} l S")
+    return texts, "\n".join(drawn)
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "left", "text"),
+    [
+        ([GROUPS, NAMES], PRICES, 0, FARE_NAMES),
+        ([GROUPS, NAMES], PAID, 0, FARE_NAMES),
+        ([[("", 1), ("Weekdays", 4)], GROUPS, NAMES], PRICES, 0, f"Weekdays\n\n{FARE_NAMES}"),
+        ([[("Line", 1), *GROUPS[1:]], [("", 1), *NAMES[1:]]], PRICES, 1, FARE_NAMES),
+        ([GROUPS, [("", 1), *NAMES[1:]]], PRICES, 0, FARE_NAMES.replace("Line", "|", 1)),
+        # Values over several columns are no names.
+        (
+            [NAMES, [("Line 0", 1), ("shut", 4)]],
+            PRICES,
+            0,
+            "Line | Single | Return | Single | Return\n---|---|---|---|---\nLine 0 | shut | shut | shut | shut\n",
+        ),
+    ],
+    ids=["two rows", "words", "three rows", "a name over two rows", "no first name", "values"],
+)
+def test_names_over_several_columns_belong_to_each_of_them(
+    header: Sequence[Sequence[tuple[str, int]]], rows: Sequence[Sequence[str]], left: int, text: str
+) -> None:
+    texts, drawn = spanned(header, rows, left)
+    document, _ = read(pdf(texts, below=drawn), "a.pdf")
+    assert document.canonical_text == text + "\n".join(map(" | ".join, rows))
+
+
 SEEN = [Text(60, 700, "The fee is 90 euros.")]
 OLD = "BT /F 10 Tf 60 680 Td (The fee is 40 euros.) Tj ET"
 PICTURE = "<</Type/XObject/Subtype/Image/Width 1/Height 1/ColorSpace/DeviceGray/BitsPerComponent 8/Length 1>>stream\n\x7f\nendstream"

@@ -287,38 +287,6 @@ def test_a_flipped_byte_never_gives_an_unsound_document(place: int, value: int) 
         data[block.byte_start : block.byte_end].decode()
 
 
-def test_the_table_is_the_one_that_versions_were_parsed_by() -> None:
-    assert [(row.name, row.media_type) for row in FORMATS] == [
-        ("MARKDOWN", "text/markdown"),
-        ("RST", "text/x-rst"),
-        ("ADOC", "text/asciidoc"),
-        ("TEX", "application/x-tex"),
-        ("TEXT", "text/plain"),
-        ("LINES", "application/yaml"),
-        ("CODE", "text/x-source"),
-        ("NOTEBOOK", "application/x-ipynb+json"),
-        ("HTML", "text/html"),
-        ("PDF", "application/pdf"),
-        ("DOCX", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
-        ("PPTX", "application/vnd.openxmlformats-officedocument.presentationml.presentation"),
-        ("XLSX", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
-        ("XLSB", "application/vnd.ms-excel.sheet.binary.macroenabled.12"),
-        ("XLS", "application/vnd.ms-excel"),
-        ("ODT", "application/vnd.oasis.opendocument.text"),
-        ("ODS", "application/vnd.oasis.opendocument.spreadsheet"),
-        ("RTF", "application/rtf"),
-        ("EPUB", "application/epub+zip"),
-        ("CSV", "text/csv"),
-        ("JSON", "application/json"),
-        ("JSON_LINES", "application/x-ndjson"),
-        ("EML", "message/rfc822"),
-        ("MSG", "application/vnd.ms-outlook"),
-        ("TNEF", "application/ms-tnef"),
-        ("ICS", "text/calendar"),
-        ("SUBTITLES", "text/vtt"),
-    ]
-
-
 def test_another_text_of_the_same_bytes_has_another_version_of_its_parser() -> None:
     """If this test fails after a change of a parser, add 1 to the format's version and write the new hash here."""
     files = {path.suffix[1:]: path for path in DOCUMENTS.iterdir()}

@@ -10,7 +10,7 @@ import pytest
 from responsa_server.transports.ws.bridge import Timing
 from tests.gateway.conftest import Place
 from tests.gateway.scripted_turns import CONVERSATION, log_of
-from tests.gateway.sockets import LIBRARIES, Client, Json, reason_of
+from tests.gateway.sockets import Client, Json, reason_of
 
 SOURCES = [
     {
@@ -258,11 +258,10 @@ TURNS: dict[str, tuple[bool, list[tuple[int, Json]]]] = {
 """For each script: whether the client asks for deltas, and every frame with its seq."""
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("script", TURNS)
-def test_every_frame_of_a_turn(place: Place, library: str, script: str) -> None:
+def test_every_frame_of_a_turn(place: Place, script: str) -> None:
     deltas, expected = TURNS[script]
-    with Client(place.target, library) as client:
+    with Client(place.target) as client:
         assert client.socket.subprotocol == "responsa.v1"
         frames = client.say(content=f"script {script}", deltas=deltas).turn()
         # Whatever happened to the turn, the socket works as before.

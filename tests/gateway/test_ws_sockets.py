@@ -109,20 +109,19 @@ def test_a_token_in_the_address_is_nowhere_afterwards(hasty: Place) -> None:
     assert "secret" not in text
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_a_cut_socket_goes_on_from_every_seq(place: Place, library: str) -> None:
+def test_a_cut_socket_goes_on_from_every_seq(place: Place) -> None:
     whole = log_of("answer")
     for cut in range(2, len(whole)):
-        with Client(place.target, library) as client:
-            client.say(content=f"script answer hang={cut}", deltas=True, request_id=f"r{cut}{library}")
+        with Client(place.target) as client:
+            client.say(content=f"script answer hang={cut}", deltas=True, request_id=f"r{cut}")
             before: list[Json] = []
             while not before or before[-1]["seq"] < min(cut, 6):
                 before.append(client.hear())
-        with Client(place.target, library) as client:
+        with Client(place.target) as client:
             turn, after_seq = before[0]["turn"], before[-1]["seq"]
             client.say(type="resume", turn=turn.removeprefix("turns/"), after_seq=after_seq, deltas=True)
             # The turn hangs until it is cancelled by another socket.
-            with Client(place.target, library) as canceller:
+            with Client(place.target) as canceller:
                 canceller.say(type="cancel", turn=turn)
                 end = canceller.hear()
             after = client.turn()
@@ -131,20 +130,19 @@ def test_a_cut_socket_goes_on_from_every_seq(place: Place, library: str) -> None
         assert [*before, *after][-1]["metadata"]["outcome"] == "cancelled"
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("cut", [0, 1])
 def test_a_question_that_was_cut_off_before_any_frame_attaches_when_asked_again(
-    place: Place, library: str, cut: int
+    place: Place, cut: int
 ) -> None:
-    question = {"content": f"script answer hang={cut} {library}", "request_id": f"again{cut}"}
+    question = {"content": f"script answer hang={cut} ", "request_id": f"again{cut}"}
     turn = name_of(f"{question['content']}{question['request_id']}")
-    with Client(place.target, library) as client:
+    with Client(place.target) as client:
         client.say(**question)
         # Cancel the turn as soon as it exists. The server has not sent an event of the turn yet.
-        with Client(place.target, library) as canceller:
+        with Client(place.target) as canceller:
             while (end := canceller.say(type="cancel", turn=turn).hear())["type"] == "error":
                 assert reason_of(end) == "RESOURCE_NOT_FOUND"
-    with Client(place.target, library) as client:
+    with Client(place.target) as client:
         again = client.say(**question).turn()
     assert again == [end]
     assert (end["turn"], end["seq"], end["metadata"]["outcome"]) == (turn, cut + 1, "cancelled")
@@ -356,20 +354,19 @@ def test_a_server_that_ends_closes_what_is_left(leaving: Place) -> None:
     assert closed.value.code in (1006, 1012)
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_sockets_that_wait_for_their_sign_in_are_limited(place: Place, library: str) -> None:
+def test_sockets_that_wait_for_their_sign_in_are_limited(place: Place) -> None:
     with ExitStack() as stack:
-        waiting = [stack.enter_context(Client(place.target, library, key=None)) for _ in range(MOST_WAITING)]
+        waiting = [stack.enter_context(Client(place.target, key=None)) for _ in range(MOST_WAITING)]
         # Each has been accepted and counted.
         for client in waiting:
             assert client.say(type="ping").hear() == {"type": "pong"}
-        with Client(place.target, library, key=None) as refused, pytest.raises(Closed) as caught:
+        with Client(place.target, key=None) as refused, pytest.raises(Closed) as caught:
             refused.hear()
         assert caught.value.code == 1013
         # A socket with a credential does not wait, and one that signs in makes room.
-        with Client(place.target, library) as signed:
+        with Client(place.target) as signed:
             assert whose(signed)["type"] == "message"
         waiting[0].say(type="auth", token=KEY)
         assert whose(waiting[0])["type"] == "message"
-        with Client(place.target, library, key=None) as next_one:
+        with Client(place.target, key=None) as next_one:
             assert next_one.say(type="ping").hear() == {"type": "pong"}

@@ -51,6 +51,7 @@ HOSTS: Final = (
 )
 """Hosts of MCP, and a provider of OpenID Connect, from the registry of npm."""
 ZITADEL: Final = "github.com/zitadel/oidc/v3/example/server@v3.52.0"
+RCLONE: Final = "github.com/rclone/rclone@v1.69.3"
 FRONT_ENDS: Final = (
     "ai@7.0.173",
     "@ai-sdk/react@4.0.177",
@@ -113,6 +114,15 @@ def zitadel() -> Path:
         _run("go", "install", ZITADEL, GOBIN=str(folder))
 
     return _kept("zitadel", ZITADEL.encode(), build) / "server"
+
+
+def rclone() -> Path:
+    """The command `rclone`, one of whose servers speaks the protocol of S3."""
+
+    def build(folder: Path) -> None:
+        _run("go", "install", RCLONE, GOBIN=str(folder))
+
+    return _kept("rclone", RCLONE.encode(), build) / "rclone"
 
 
 def kubernetes() -> Path:

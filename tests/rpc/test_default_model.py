@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Final
 
 import grpc
 import pytest
@@ -70,33 +72,33 @@ async def test_an_owner_stores_a_model_that_works_and_the_log_says_so(served: Se
     ]
 
 
-@pytest.mark.parametrize(
-    ("field", "wanted"),
-    [
-        ("provider", pb.DefaultModel(provider="unheard", model="m")),
-        ("embedding", pb.DefaultModel(provider="anthropic", model="m", embedding="e")),
-        ("provider", pb.DefaultModel(model="m")),
-        ("judge", pb.DefaultModel(provider="scripted", model="strong", judge="unheard")),
-        ("model", pb.DefaultModel(provider="scripted", model="unheard")),
-        # No other secret of the server can be sent to an address that somebody enters.
-        ("key_name", pb.DefaultModel(provider="openai", model="m", key_name="WEATHER_API_KEY")),
-        ("key_name", pb.DefaultModel(provider="compatible", model="m", key_name="OPENAI_API_KEY", base_url="https://a.example/v1")),
-        ("key_name", pb.DefaultModel(provider="scripted", model="strong", key_name="MODEL_API_KEY")),
-        ("api_key", pb.DefaultModel(provider="scripted", model="strong", api_key=KEY)),
-        ("api_key", pb.DefaultModel(provider="openai", model="m", key_name="MODEL_API_KEY", api_key=KEY)),
-        ("api_key", pb.DefaultModel(provider="openai", model="m", api_key="two words")),
-        ("base_url", pb.DefaultModel(provider="compatible", model="m", base_url="http://a.example/v1", api_key=KEY)),
-        ("base_url", pb.DefaultModel(provider="openai", model="m", base_url="https://a.example/v1")),
-        ("base_url", pb.DefaultModel(provider="compatible", model="m")),
-        ("base_url", pb.DefaultModel(provider="compatible", model="m", base_url="http://u:p@a.example/v1")),
-    ],
+WRONG: Final[Sequence[tuple[str, pb.DefaultModel]]] = (
+    ("provider", pb.DefaultModel(provider="unheard", model="m")),
+    ("embedding", pb.DefaultModel(provider="anthropic", model="m", embedding="e")),
+    ("provider", pb.DefaultModel(model="m")),
+    ("judge", pb.DefaultModel(provider="scripted", model="strong", judge="unheard")),
+    ("model", pb.DefaultModel(provider="scripted", model="unheard")),
+    # No other secret of the server can be sent to an address that somebody enters.
+    ("key_name", pb.DefaultModel(provider="openai", model="m", key_name="WEATHER_API_KEY")),
+    ("key_name", pb.DefaultModel(provider="compatible", model="m", key_name="OPENAI_API_KEY", base_url="https://a.example/v1")),
+    ("key_name", pb.DefaultModel(provider="scripted", model="strong", key_name="MODEL_API_KEY")),
+    ("api_key", pb.DefaultModel(provider="scripted", model="strong", api_key=KEY)),
+    ("api_key", pb.DefaultModel(provider="openai", model="m", key_name="MODEL_API_KEY", api_key=KEY)),
+    ("api_key", pb.DefaultModel(provider="openai", model="m", api_key="two words")),
+    ("base_url", pb.DefaultModel(provider="compatible", model="m", base_url="http://a.example/v1", api_key=KEY)),
+    ("base_url", pb.DefaultModel(provider="openai", model="m", base_url="https://a.example/v1")),
+    ("base_url", pb.DefaultModel(provider="compatible", model="m")),
+    ("base_url", pb.DefaultModel(provider="compatible", model="m", base_url="http://u:p@a.example/v1")),
 )  # fmt: skip
-async def test_what_no_provider_takes_is_refused_by_its_field(
-    served: Served, field: str, wanted: pb.DefaultModel
-) -> None:
-    for method in (served.ann.SetDefaultModel, served.ann.TestModel):
-        error = await failed(method(default_model=wanted))
-        assert (error.reason, list(error.violations)) == ("INVALID_FIELD", [f"default_model.{field}"])
+
+
+async def test_what_no_provider_takes_is_refused_by_its_field(served: Served) -> None:
+    for field, wanted in WRONG:
+        for method in (served.ann.SetDefaultModel, served.ann.TestModel):
+            error = await failed(method(default_model=wanted))
+            assert (error.reason, list(error.violations)) == ("INVALID_FIELD", [f"default_model.{field}"]), (
+                wanted
+            )
 
 
 async def test_a_test_says_what_is_wrong_and_never_the_key(
@@ -142,13 +144,18 @@ async def test_a_test_says_what_is_wrong_and_never_the_key(
     assert KEY not in str(log) + str(served.lines.kept)
 
 
-@pytest.mark.parametrize("name", [*REFUSALS, "nameless"])
 async def test_a_test_that_says_yes_has_learned_what_agents_do_without(
-    served: Served, database: Database, name: str
+    served: Served, database: Database
 ) -> None:
-    refusal = REFUSALS.get(name) or Refusal(
+    nameless = Refusal(
         lambda body: "temperature" in body or "tools" in body, NAMELESS, {"temperature": 0, "tools": 0}
     )
+    for refusal in (*REFUSALS.values(), nameless):
+        await check_learned(served, database, refusal)
+
+
+async def check_learned(served: Served, database: Database, refusal: Refusal) -> None:
+    """The test of a model on a server that refuses something has learned it, and so has another process."""
     tested = RefusingServer(refusal, asks="look_up", reasons=True)
     server = LoopbackServer(tested.handle)
     await server.start()

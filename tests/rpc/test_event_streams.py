@@ -237,18 +237,6 @@ async def test_a_drain_sends_readers_to_another_replica(
         assert left.empty()
 
 
-async def test_a_question_during_a_drain_gets_the_reason(quick: Replica) -> None:
-    call = asyncio.create_task(asking(quick.served.bob, "wait"))
-    await quick.served.agent.begun.wait()
-    draining = asyncio.create_task(quick.served.server.drain(30.0))
-    await asyncio.sleep(0)
-    async with quick.asking("Why?") as reading:
-        assert reading.response.status_code == 503
-        assert "DRAINING" in (await reading.response.aread()).decode()
-    quick.served.agent.gate.set()
-    await asyncio.gather(draining, call)
-
-
 # Turns without new events.
 
 

@@ -87,69 +87,6 @@ async def test_an_address_is_limited_whatever_its_credentials(
         assert (lines[identity]["method"], lines[identity]["reason"]) == ("POST /v1/sessions", reason)
 
 
-async def test_streams_of_all_servers_count_together(pair: tuple[Served, Served]) -> None:
-    first, second = pair
-    streams = [one.sending(first.bob.metadata).Ask(text="wait") for one in (first, second, first)]
-    for stream in streams:
-        await anext(aiter(stream))
-    error = await failed(second.sending(first.bob.metadata).Ask(text="wait"))
-    assert (error.reason, error.metadata) == (
-        "LIMIT_REACHED",
-        {"limit": "streams", "scope": "user", "value": "3"},
-    )
-    # Calls that do not last go on, and so do other users.
-    await second.sending(first.bob.metadata).GetMe()
-    other = second.sending(first.ann.metadata).Ask(text="wait")
-    await anext(aiter(other))
-    for stream in (*streams, other):
-        stream.cancel()
-
-
-async def test_redis_that_dies_makes_the_limit_stricter_and_never_opens_it(
-    pair: tuple[Served, Served], redis: EmbeddedRedis
-) -> None:
-    first, second = pair
-    reasons: list[str] = []
-
-    async def start(place: int) -> None:
-        request = chat.StartTurnRequest(text=f"question {place}")
-        try:
-            await pair[place % 2].chat.StartTurn(request, metadata=first.bob.metadata)
-            reasons.append("")
-        except grpc.aio.AioRpcError:
-            reasons.append("refused")
-
-    for place in range(3):
-        await start(place)
-    redis.stop()
-    for place in range(3, 20):
-        await start(place)
-    # Without Redis, PostgreSQL allows half of ten, and knows the three of before.
-    assert reasons == [""] * 5 + ["refused"] * 15
-    turns = await second.sending(first.bob.metadata).ListTurns(page_size=100)
-    assert len(turns.turns) == 5
-
-
-async def test_parallel_uploads_share_the_limit_of_stored_bytes(
-    serve: Serve, database: Database, redis: EmbeddedRedis
-) -> None:
-    text = "The Nile is long. " * 5_500
-    async with (
-        limiter(database, redis.url, limits(storage_bytes=len(text) + 11_000)) as one,
-        serve(limiter=one) as served,
-    ):
-
-        async def upload(place: int) -> str:
-            try:
-                await served.bob.CreateDocument(metadata={"source_key": f"{place}.md"}, text=text)
-            except grpc.aio.AioRpcError:
-                return "refused"
-            return "accepted"
-
-        outcomes = await asyncio.gather(*(upload(place) for place in range(10)))
-        assert sorted(outcomes) == ["accepted"] + ["refused"] * 9
-
-
 async def test_copies_of_versions_count_as_stored(
     serve: Serve, house: House, database: Database, redis: EmbeddedRedis
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa.chat.v1 import turn_pb2
 from responsa_server.turns.settings import TurnOptions
-from tests.rpc.served import ANSWER, Sender, Serve, Served, failed, spied
+from tests.rpc.served import Sender, Serve, Served, failed, spied
 from tests.rpc.streams import asking, events, kinds, resumed
 
 # The intervals are short, because these tests do not check times, and longer intervals would only slow them down.
@@ -31,13 +31,6 @@ def opening(serve: Serve) -> Opening:
         return serve(replica=replica, turn_options=replace(QUICK, **options))
 
     return open_replica
-
-
-@pytest.fixture
-async def quick(opening: Opening) -> AsyncGenerator[Served]:
-    """A server that checks turns at short intervals."""
-    async with opening() as made:
-        yield made
 
 
 async def started(sender: Sender, text: str = "wait", **fields: object) -> turn_pb2.Turn:
@@ -68,27 +61,6 @@ async def test_whoever_resumes_sees_what_the_first_saw(served: Served, deltas: b
     assert await resumed(served.bob, whole[0].turn, end, include_deltas=deltas) == []
 
 
-async def test_a_stream_is_taken_up_while_the_turn_runs_and_on_another_replica(opening: Opening) -> None:
-    async with opening() as first, opening("t") as other:
-        turn = await started(first.bob)
-        places = [(replica, after_seq) for replica in (first, other) for after_seq in (0, 1)]
-        following = [
-            asyncio.create_task(
-                resumed(replica.sending(first.bob.metadata), turn.name, after_seq, include_deltas=True)
-            )
-            for replica, after_seq in places
-        ]
-        await first.agent.begun.wait()
-        first.agent.gate.set()
-        streams = await asyncio.gather(*following)
-        whole, less, there, there_less = (
-            events(found, after_seq) for found, (_, after_seq) in zip(streams, places, strict=True)
-        )
-        assert whole == there
-        assert less == there_less == whole[1:]
-        assert "".join(event.delta.text for event in whole) == ANSWER == whole[-1].answer.text
-
-
 async def test_a_deadline_ends_the_following_and_not_the_turn(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,66 +79,7 @@ async def test_a_deadline_ends_the_following_and_not_the_turn(
     assert kinds(await resumed(served.bob, turn.name))[-1] == "answer"
 
 
-# Cancelling.
-
-
-async def test_a_cancel_ends_the_turn_its_work_and_its_streams(quick: Served) -> None:
-    following = asyncio.create_task(asking(quick.bob, "wait", request_id=(request_id := str(uuid4()))))
-    await quick.agent.begun.wait()
-    turn = await started(quick.bob, request_id=request_id)
-    done = await cancelled(quick.bob, turn.name)
-    assert (done.name, done.state) == (turn.name, turn_pb2.TURN_STATE_CANCELLED)
-    assert done.terminal_event.cancelled.by == turn_pb2.CANCEL_CAUSE_OWNER
-    assert events(await following)[-1] == done.terminal_event
-    await quick.agent.ended.wait()
-    # A repeated cancel, also by another caller, does not change the outcome.
-    assert (await cancelled(quick.bob, turn.name)).terminal_event == done.terminal_event
-    assert (await cancelled(quick.ann, turn.name)).terminal_event == done.terminal_event
-    assert not (await quick.bob.ListMessages(parent=turn.conversation)).messages
-
-
-# Readers that do not get what the agent writes.
-
-
-async def test_a_reader_without_deltas_gets_heartbeats_while_the_agent_writes(opening: Opening) -> None:
-    async with opening(heartbeat_seconds=0.3) as served, asyncio.timeout(30):
-        asking = aiter(served.bob.Ask(text="write"))
-        first = await anext(asking)
-        resuming = aiter(served.bob.ResumeTurn(turn=first.turn))
-        of_asking, resumed = [first], list[Any]()
-        for frames, found in ((asking, of_asking), (resuming, resumed)):
-            while sum(event.HasField("heartbeat") for frame in found for event in frame.events) < 3:
-                found.append(await anext(frames))
-            assert kinds(found) == ["started", "status"]
-        served.agent.gate.set()
-        assert kinds([frame async for frame in asking], of_asking[-1].through_seq) == ["refused"]
-
-
-# A busy conversation.
-
-
-async def test_a_newer_question_takes_the_place(quick: Served) -> None:
-    first = await started(quick.bob)
-    following = asyncio.create_task(resumed(quick.bob, first.name))
-    await quick.agent.begun.wait()
-    interrupt = pb.AskOptions(on_busy=pb.ON_BUSY_INTERRUPT)
-    found = await asking(quick.bob, "How long is it?", conversation=first.conversation, options=interrupt)
-    assert kinds(found)[-1] == "answer"
-    last = events(await following)[-1]
-    assert last.cancelled.by == turn_pb2.CANCEL_CAUSE_INTERRUPT
-
-
 # Clients that go away.
-
-
-async def test_a_turn_ends_when_its_only_client_has_left_for_good(quick: Served) -> None:
-    call = quick.bob.Ask(text="wait", cancel_on_disconnect=True)
-    frame = await call.read()
-    assert isinstance(frame, pb.AskResponse)
-    call.cancel()
-    await quick.agent.ended.wait()
-    turn = await got(quick.bob, frame.turn)
-    assert turn.terminal_event.cancelled.by == turn_pb2.CANCEL_CAUSE_DISCONNECT
 
 
 @pytest.mark.parametrize("method", ["Ask", "ResumeTurn"])

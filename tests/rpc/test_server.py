@@ -21,7 +21,6 @@ from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.turns import TurnState
 from responsa_server.transports.grpc.health import Health
 from responsa_server.transports.grpc.server import OPTIONS, RpcServer
-from responsa_server.turns.settings import TurnOptions
 from tests.raising import raises
 from tests.rpc.served import Failure, Serve, Served, failed
 
@@ -125,20 +124,6 @@ async def test_a_drain_ends_health_watches_with_a_reason(served: Served) -> None
         await served.server.drain(60.0)
     error = await ending
     assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
-
-
-async def test_silence_is_filled_with_heartbeats(serve: Serve) -> None:
-    options = TurnOptions(heartbeat_seconds=0.05)
-    async with serve(turn_options=options) as served:
-        call = served.chat.Ask(chat.AskRequest(text="wait"), metadata=served.bob.metadata)
-        at = beats = 0
-        async for frame in call:
-            assert frame.after_seq == at
-            at = frame.through_seq
-            beats += frame.after_seq == frame.through_seq
-            if beats == 3:
-                served.agent.gate.set()
-        assert beats >= 3
 
 
 def test_grpc_knows_each_option_of_the_server() -> None:

@@ -57,7 +57,7 @@ from responsa_server.transports.ws.html import of_markdown
 from responsa_server.transports.ws.incoming import parse
 from tests.security.parsers import PARSERS, RunsIn
 
-CPU_SECONDS = 1.0
+CPU_SECONDS = 3.0
 MEMORY_BYTES = 50 << 20
 
 Shapes = Mapping[str, Callable[[int], str]]

@@ -212,6 +212,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
             request.config.option.markexpr == "soak" and no_language_model() is None
         ).lower(),
         "RESPONSA_MODELS__SERVERS__LAB__URL": echo.url,
+        "RESPONSA_MODELS__SERVERS__PAID__URL": "https://8.8.8.8/v1",  # nothing asks it
         "RESPONSA_TURNS__LEASE_SECONDS": "2",
         # Tests take the search apart, and ask the same questions again.
         "RESPONSA_CACHE__SEARCHES_SECONDS": "0",

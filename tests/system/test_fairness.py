@@ -45,6 +45,7 @@ _UPDATE_LIMITS: Final = "/responsa.admin.v1.AdminService/UpdateUserLimits"
 _CHAT: Final = "/responsa.chat.v1.ChatService/"
 _OPERATIONS: Final = "/google.longrunning.Operations/"
 _AT_A_TIME: Final = 32
+_FEW_AT_A_TIME: Final = 8
 _PASSAGES: Final = 1_500
 _FEW_PASSAGES: Final = 300
 _MOST_SEARCH_SECONDS: Final = 1.0
@@ -237,7 +238,8 @@ class Town:
                     await asyncio.sleep(0.1)
 
         async with asyncio.TaskGroup() as group:
-            calling = [group.create_task(call_again()) for _ in range(_AT_A_TIME)]
+            at_a_time = _AT_A_TIME if form.limits else _FEW_AT_A_TIME
+            calling = [group.create_task(call_again()) for _ in range(at_a_time)]
             rounds, until = 0, time.monotonic() + form.count
             while time.monotonic() < until if form.limits else rounds < form.count:
                 await self.other.look(report)
@@ -310,7 +312,7 @@ async def town_of(
             await channel.close()
 
 
-@forms(long=20, short=3)
+@forms(long=20, short=1)
 async def test_no_callers_of_the_dearest_requests_take_the_service_from_others(
     form: Form, instance: Instance, registry: Registry, request: pytest.FixtureRequest
 ) -> None:
@@ -337,7 +339,7 @@ async def test_no_callers_of_the_dearest_requests_take_the_service_from_others(
         assert report.quantile("GetMe", 0.99) <= _MOST_GET_ME_SECONDS
 
 
-@forms(long=1, short=1)
+@forms(long=1)
 async def test_no_uploads_take_the_service_from_others(
     form: Form, instance: Instance, registry: Registry, request: pytest.FixtureRequest
 ) -> None:

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 import pytest
@@ -316,67 +316,6 @@ def test_without_the_documents_a_model_answers_and_says_so(house: House, way: Wa
     _, turn = tutored(house, way)
     assert turn["terminalEvent"]["answer"]["citations"]
     assert [one for one in turn.get("fallbacks", ()) if one["kind"] != "FALLBACK_KIND_TEXT_ONLY"] == []
-
-
-def test_documents_that_are_held_up_are_not_waited_for(house: House) -> None:
-    with superuser(house.bench) as connection, connection.transaction():
-        connection.execute("LOCK TABLE responsa.passage IN ACCESS EXCLUSIVE MODE")
-        _, turn = tutored(house, agent="tutor-impatient")
-    assert turn["terminalEvent"]["answer"]["text"].startswith(f"{LEAD}\n\n")
-    assert [one["cause"] for one in turn["fallbacks"]] == ["part_unavailable:retrieve"]
-
-
-@pytest.mark.parametrize(
-    ("tables", "kind", "cause"),
-    [
-        ("responsa.passage_vector", "TEXT_ONLY", "vectors"),
-        ("responsa.passage_vector, responsa.passage", "WITHOUT_RETRIEVAL", "text index"),
-    ],
-)
-def test_a_search_that_hangs_is_given_up_in_time(
-    house: House, tables: LiteralString, kind: str, cause: str
-) -> None:
-    with superuser(house.bench) as connection, connection.transaction():
-        connection.execute(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")
-        _, turn = tutored(house)
-    assert turn["terminalEvent"]["answer"]["text"]
-    (fell,) = turn["fallbacks"]
-    assert (fell["kind"], fell["cause"]) == (f"FALLBACK_KIND_{kind}", f"part_unavailable:{cause}")
-
-
-def test_without_the_function_that_searches_vectors_words_decide(house: House) -> None:
-    with superuser(house.bench) as connection:
-        connection.execute("ALTER FUNCTION responsa.search_nearest_within RENAME TO search_gone")
-        try:
-            _, turn = tutored(house)
-        finally:
-            connection.execute("ALTER FUNCTION responsa.search_gone RENAME TO search_nearest_within")
-    assert turn["terminalEvent"]["answer"]["citations"]
-    assert [one["kind"] for one in turn["fallbacks"]] == ["FALLBACK_KIND_TEXT_ONLY"]
-
-
-def test_what_the_database_does_not_permit_counts_as_away(house: House) -> None:
-    with superuser(house.bench) as connection:
-        connection.execute("REVOKE SELECT ON responsa.passage FROM responsa_search")
-        try:
-            _, turn = tutored(house)
-            _, other = house.ask("default")
-        finally:
-            connection.execute("GRANT SELECT ON responsa.passage TO responsa_search")
-    assert [one["kind"] for one in turn["fallbacks"]] == ["FALLBACK_KIND_WITHOUT_RETRIEVAL"]
-    failed = other["terminalEvent"]["failed"]
-    assert failed["retriable"]
-    assert detail(failed["status"], "ErrorInfo")["reason"] == "PART_UNAVAILABLE"
-
-
-def test_without_vectors_words_decide(house: House) -> None:
-    before = house.counted("tutor-strong", "text_only")
-    with broken(house.bench, "search_nearest_within"):
-        _, turn = tutored(house)
-    assert turn["terminalEvent"]["answer"]["citations"]
-    assert [one["kind"] for one in turn["fallbacks"]] == ["FALLBACK_KIND_TEXT_ONLY"]
-    assert turn["fallbacks"][0]["cause"] == "part_unavailable:vectors"
-    assert house.counted("tutor-strong", "text_only") == before + 1
 
 
 def test_with_neither_documents_nor_a_model_the_turn_fails(house: House) -> None:

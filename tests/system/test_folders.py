@@ -261,8 +261,9 @@ def test_a_bucket_is_read_with_signed_requests(desk: Desk) -> None:
         )
 
 
-@pytest.mark.parametrize("kind", ["FOLDER_KIND_S3", "FOLDER_KIND_WEBDAV", "FOLDER_KIND_GIT"])
-@pytest.mark.parametrize("deleted", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "deleted"), [("FOLDER_KIND_S3", False), ("FOLDER_KIND_WEBDAV", True), ("FOLDER_KIND_GIT", False)]
+)
 def test_a_run_that_is_cancelled_or_whose_source_is_deleted_leaves_its_server(
     desk: Desk, tmp_path: Path, kind: str, deleted: bool
 ) -> None:
@@ -298,6 +299,5 @@ def test_a_run_that_is_cancelled_or_whose_source_is_deleted_leaves_its_server(
         )
         assert (endless.requests, len(repository.requests)) == requests
         ended = desk.call("Operations/GetOperation", {"name": run}).message
-        print("ENDED", ended)
         reason = "RESOURCE_NOT_FOUND" if deleted else "OPERATION_CANCELLED"
         assert ended["error"]["details"][0]["reason"] == reason

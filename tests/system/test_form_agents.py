@@ -104,6 +104,28 @@ def test_an_agent_without_a_file_is_made_changed_and_rolled_back(bench: Bench, o
     ]
 
 
+def test_while_a_budget_is_in_money_a_published_model_needs_a_price(bench: Bench, owner: Responsa) -> None:
+    paid = owner.create_agent_version("paid", form(model={"chain": ["paid:house-large"]}))
+    free = owner.create_agent_version("paid", form())
+
+    def limit(micros: int) -> None:
+        url = f"{bench.instance.url}/v1/insightSettings?updateMask=costUsdMicrosPerMonth"
+        headers = {"authorization": f"Bearer {bench.instance.key}"}
+        httpx2.patch(url, headers=headers, json={"costUsdMicrosPerMonth": str(micros)}).raise_for_status()
+
+    limit(20_000_000)
+    try:
+        with pytest.raises(FailedPrecondition) as raised:
+            owner.publish_agent_version(paid.name)
+        assert (raised.value.reason, raised.value.metadata["model"]) == ("PRICE_UNKNOWN", "paid:house-large")
+        assert owner.publish_agent_version(free.name).version == free.name
+    finally:
+        limit(0)
+    assert owner.publish_agent_version(paid.name).version == paid.name
+    owner.rollback_agent_version(paid.name)
+    owner.rollback_agent_version(free.name)
+
+
 def test_the_model_of_chores_is_listed_beside_a_default_agent_that_is_not(
     bench: Bench, owner: Responsa
 ) -> None:

@@ -167,23 +167,6 @@ def test_the_same_request_id_is_the_same_turn_byte_for_byte(
     assert registry.rows(tenant.name) == before, "a replay made something"
 
 
-def test_two_callers_follow_one_turn(instance: Instance, tenant: Tenant, registry: Registry) -> None:
-    headers = tenant.headers(Credential.USER)
-    metadata = [*headers.items()]
-    request = chat.AskRequest(text="What burns?", request_id="6e1a3f0e-6b1b-4a58-8d6d-9a3f7f0e2b12")
-    with Ways(instance.target) as one, Ways(instance.target) as two:
-        with registry.holding("passage"):
-            calls = [
-                stub_of(each.channel, "ChatService").Ask(request, metadata=metadata, timeout=60)
-                for each in (one, two)
-            ]
-            first = [next(call) for call in calls]
-        frames = [[begun, *call] for begun, call in zip(first, calls, strict=True)]
-    assert frames[0][0].turn == frames[1][0].turn
-    events = [[event for frame in each for event in frame.events] for each in frames]
-    assert events[0] == events[1]
-
-
 def test_what_was_deleted_answers_no_more(ways: Ways, tenant: Tenant) -> None:
     headers = tenant.headers(Credential.USER)
     document = ingest(ways, headers, "islands.md", ISLANDS)

@@ -19,7 +19,7 @@ from a2a.client.errors import A2AClientError
 from a2a.types import TaskState
 from uuid_utils.compat import uuid7
 
-from responsa_client import AsyncResponsa, Notice, OnBusy, Reconnecting, Responsa, Waiting, turn_error
+from responsa_client import AsyncResponsa, Notice, Reconnecting, Responsa, turn_error
 from tests.forked import responsa
 from tests.instance import Instance, eventually, plain_environment
 from tests.raising import raises
@@ -31,7 +31,6 @@ SLOWER = "tokens=200 pace_ms=50 tool=once"
 """The same, but the text goes on while two other clients ask on a busy machine."""
 ENDLESS = "tokens=2000 pace_ms=50 tool=once"
 """The same tool call, then so much text that the turn ends only if it is cancelled."""
-QUICK = "tokens=10 pace_ms=5"
 
 
 def elsewhere(second: Instance) -> dict[str, str]:
@@ -118,55 +117,6 @@ def test_cancel_from_elsewhere_ends_the_turn_and_its_stream(second: Instance) ->
         assert process.returncode == 4
     assert events[-1]["cancelled"]["by"] == "CANCEL_CAUSE_OWNER"
     assert [int(event["seq"]) for event in events] == list(range(1, len(events) + 1))
-
-
-def test_ctrl_c_leaves_the_turn_running(second: Instance) -> None:
-    request_id = str(uuid7())
-    arguments = ("ask", ENDLESS, "--agent", "testing", "--request-id", request_id, "--json")
-    with command(second, *arguments, program=second.command()) as process:
-        events = until_first(process, "delta")
-        process.send_signal(signal.SIGINT)
-        events += the_rest(process)
-        assert process.returncode == 130
-    with Responsa(second.url, second.key) as client:
-        (turn,) = [one for one in client.turns() if one.request_id == request_id]
-        last = int(events[-1]["seq"])
-        going_on = client.resume(turn.name, last, include_deltas=True)
-        assert next(going_on).seq == last + 1
-        client.cancel(turn.name)
-        assert list(going_on)[-1].WhichOneof("event") == "cancelled"
-
-
-def test_stop_before_the_turn_is_known(second: Instance) -> None:
-    with Responsa(second.url, second.key) as client:
-        stream = client.ask(ENDLESS, agent="testing")
-        ended = stream.stop()
-        assert ended.terminal_event.WhichOneof("event") == "cancelled"
-        assert list(stream)[-1] == ended.terminal_event
-
-
-async def test_questions_wait_in_line_and_are_told_their_place(second: Instance) -> None:
-    notices: list[Notice] = []
-    waits = asyncio.Event()
-
-    def take(notice: Notice) -> None:
-        notices.append(notice)
-        waits.set()
-
-    async with AsyncResponsa(second.url, second.key) as client:
-        conversation = (await client.create_conversation()).name
-        first = client.ask(ENDLESS, conversation, agent="testing")
-        await anext(first)
-        waiting = client.ask(
-            QUICK, conversation, agent="testing", on_busy=OnBusy.ON_BUSY_QUEUE, on_notice=take
-        )
-        assert (await anext(waiting)).HasField("started")
-        reading = asyncio.create_task(collected(waiting))
-        await waits.wait()
-        await first.stop()
-        assert [event async for event in first][-1].HasField("cancelled")
-        assert (await reading)[-1].HasField("answer")
-        assert notices == [Waiting(1), Waiting(0)]
 
 
 async def collected(stream: Any) -> list[Any]:

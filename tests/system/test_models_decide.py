@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,11 +13,13 @@ import pytest
 from openai import BadRequestError, InternalServerError, OpenAI, RateLimitError
 
 from responsa_client import Responsa
+from responsa_server.app.models import model_table
+from responsa_server.app.settings import load
 from responsa_server.domain.models import Stop
 from tests.docs.reader import block_with, blocks, fits, settings_in
 from tests.instance import ROOT, Instance, instance_in
 from tests.system.echo import Echo
-from tests.wire.speaking import KEY, Scene
+from tests.wire.speaking import Scene
 
 QUESTION = "How do I get my expenses back?"
 UNKNOWN = "Who may fly first class?"
@@ -84,12 +85,18 @@ def echo() -> Iterator[Echo]:
     made.close()
 
 
-@contextmanager
-def taught(tmp_path_factory: pytest.TempPathFactory, **settings: str) -> Generator[Instance]:
-    """An instance with README's document."""
+@pytest.fixture(scope="module")
+def ollama(echo: Echo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    """An instance with README's document, and its settings for Ollama, which is our own server."""
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     notes = next(block for block in blocks(page) if block.path == "notes/trips.md")
-    settings |= {"RESPONSA_DOCS": "none", "RESPONSA_MODELS__RETRIES": "0"}
+    settings = {
+        "RESPONSA_DOCS": "none",
+        "RESPONSA_MODELS__RETRIES": "0",
+        **settings_in(block_with(ROOT / "README.md", "ollama pull")),
+        "RESPONSA_MODELS__SERVERS__OLLAMA__URL": echo.url,
+        "RESPONSA_LIMITS__GENERATIONS_PER_MINUTE": str(GENERATIONS),
+    }
     with instance_in(tmp_path_factory.mktemp("home"), **settings) as made:
         folder = tmp_path_factory.mktemp("notes") / "notes"
         folder.mkdir()
@@ -98,42 +105,19 @@ def taught(tmp_path_factory: pytest.TempPathFactory, **settings: str) -> Generat
         yield made
 
 
-@pytest.fixture(scope="module")
-def ollama(echo: Echo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
-    """An instance with README's settings for Ollama, which is our own server."""
-    settings = {
-        **settings_in(block_with(ROOT / "README.md", "ollama pull")),
-        "RESPONSA_MODELS__SERVERS__OLLAMA__URL": echo.url,
-        "RESPONSA_LIMITS__GENERATIONS_PER_MINUTE": str(GENERATIONS),
-    }
-    with taught(tmp_path_factory, **settings) as made:
-        yield made
-
-
-def test_the_vendor_answers_and_the_server_behind_it_if_the_vendor_fails(
-    tmp_path_factory: pytest.TempPathFactory,
+def test_the_settings_of_the_pages_name_a_vendor_and_the_server_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The settings of README and of the page about models, whose vendor and server are our own."""
+    """tests/system/test_fallbacks.py unplugs models of such a chain."""
     alone = settings_in(block_with(ROOT / "README.md", "OPENAI_API_KEY"))
     both = settings_in(block_with(ROOT / "docs" / "providers.md", "OPENAI_API_KEY"))
     first, _, second = both["RESPONSA_MODELS__DEFAULT"].partition(",")
     assert alone == {**dict.fromkeys(alone, first), "OPENAI_API_KEY": both["OPENAI_API_KEY"]}
-    vendor, lab = Echo(_reply), Echo(_reply)
-    served = {
-        "OPENAI_API_KEY": KEY,
-        "RESPONSA_MODELS__OPENAI__URL": vendor.url,
-        "RESPONSA_MODELS__SERVERS__LAB__URL": lab.url,
-    }
-    assert served.keys() - both.keys() == {"RESPONSA_MODELS__OPENAI__URL"}
-    try:
-        with taught(tmp_path_factory, **{**both, **served}) as made, Responsa(made.url, made.key) as client:
-            assert client.answer(QUESTION).terminal_event.answer.model == first
-            vendor.close()
-            answer = client.answer(QUESTION).terminal_event.answer
-        assert (answer.model, len(answer.citations)) == (second, 2)
-        assert [one.source for one in answer.fallbacks] == [first]
-    finally:
-        lab.close()
+    for name, value in both.items():
+        monkeypatch.setenv(name, value)
+    settings = load()
+    assert tuple(settings.models.default) == (first, second)
+    assert model_table(settings.models).chain(["default"]) is not None
 
 
 def test_readme_shows_what_a_model_answers(ollama: Instance) -> None:

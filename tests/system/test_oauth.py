@@ -378,6 +378,22 @@ def test_an_owner_allows_the_address_of_a_program_that_asked(person: Person) -> 
         assert person.http.post("/oauth/register", json=body).status_code == 400
 
 
+def test_programs_that_asked_from_one_address_displace_only_their_own(person: Person) -> None:
+    quiet = {"redirect_uris": ["https://quiet.example/back"]}
+    assert person.http.post("/oauth/register", json=quiet).status_code == 400
+    for address in ("127.0.0.2", "127.0.0.3"):
+        with httpx2.Client(transport=httpx2.HTTPTransport(local_address=address)) as http:
+            for number in range(11):
+                back = [f"https://flood.example/{address}/{number}/{each}" for each in range(10)]
+                asked = http.post(f"{person.instance.url}/oauth/register", json={"redirect_uris": back})
+                assert asked.status_code == 400
+    with Responsa(person.instance.url, person.instance.key) as owner:
+        listed = [program.redirect_uri for program in owner.asked_programs() if not program.allowed]
+    assert "https://quiet.example/back" in listed
+    assert len(listed) == 100
+    assert sum("/127.0.0.3/" in uri for uri in listed) <= 50
+
+
 def test_a_name_that_could_deceive_is_refused(person: Person) -> None:
     body = {"client_name": "Go\u0338ogle", "redirect_uris": [REDIRECT]}
     refused = person.http.post("/oauth/register", json=body)

@@ -23,9 +23,9 @@ from tests.callers import Credential, Registry
 from tests.instance import Instance
 from tools.openapi import PAGE
 
-SHORT: Final = 1
 LONG: Final = int(os.environ.get("RESPONSA_SOAK_COUNT") or 50)
-"""How many valid requests each operation gets, and how many invalid ones."""
+"""How many valid requests each operation gets, and how many invalid ones. `make test` makes one of each to the first
+operation of each service, and of each HTTP method."""
 STREAMS: Final = frozenset(
     f"{method.containing_service.name}.{method.name}"
     for method in METHODS.values()
@@ -34,7 +34,7 @@ STREAMS: Final = frozenset(
 
 
 @pytest.mark.parametrize(
-    "count", [SHORT, pytest.param(LONG, marks=[pytest.mark.soak, pytest.mark.timeout(7200)])]
+    "count", [1, pytest.param(LONG, marks=[pytest.mark.soak, pytest.mark.timeout(7200)])]
 )
 def test_every_operation_does_what_its_description_says(
     instance: Instance, registry: Registry, count: int
@@ -43,9 +43,13 @@ def test_every_operation_does_what_its_description_says(
     # Its caller is gone after the first call.
     keys = {"AuthService.DeleteMe": registry.new_tenant().key(Credential.ADMIN)}
     differences: list[str] = []
+    seen = set[str]()
     for operation in operations():
         # A further path of the same method has a third part in its name.
         service, method, *_ = operation.definition.raw["operationId"].split(".")
+        if count == 1 and {service, operation.method} <= seen:
+            continue
+        seen |= {service, operation.method}
         name = f"{service}.{method}"
         differences += mistakes(operation, count, instance.url, keys.get(name, key), lines=name in STREAMS)
     assert not differences, "\n".join(differences)

@@ -15,10 +15,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx2
-import psycopg
 import pytest
 
-from responsa_local.embedded import EmbeddedPostgres, LocalLayout, purge
+from responsa_local.embedded import LocalLayout, purge
 from tests.instance import PATIENCE, START_PATIENCE, Instance, eventually, free_port, running
 from tests.system.test_journey import answer, ingest
 from tests.transports import Json, Ways
@@ -173,25 +172,6 @@ def test_a_restored_instance_does_nothing_outside_until_it_is_activated(
         eventually(lambda: health(new)["paused"] is False, "the end of the pause in the health")
         assert health(new)["parts"]["restore"] == "ok"
         assert "is not paused" in new.run("activate").stdout
-
-        # Another copy is not started, and its turns are ended.
-        third = Instance(folder / "third", free_port(), settings(outside))
-        third.run("restore", archive)
-        assert "1 turn ended" in third.run("activate", "--yes", "--cancel-turns").stdout
-        postgres = EmbeddedPostgres(LocalLayout.of(third.home))
-        postgres.start()
-        try:
-            with psycopg.connect(postgres.dsn("superuser")) as connection:
-                row = connection.execute(
-                    (
-                        "SELECT state, (SELECT count(*) FROM responsa.pause), (SELECT count(*) FROM "
-                        "responsa.audit_event WHERE action = 'turn.cancel') FROM responsa.turn WHERE id = %s"
-                    ),
-                    [turn.partition("/")[2]],
-                ).fetchone()
-            assert row == ("cancelled", 0, 1)
-        finally:
-            postgres.stop()
 
 
 def test_lost_passwords_lose_nothing(old: Instance, folder: Path) -> None:

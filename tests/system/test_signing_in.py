@@ -137,11 +137,6 @@ def test_the_address_is_not_the_clients_to_choose(http: httpx2.Client, tenant: T
         ({"email": "nobody@example.org"}, (401, "SIGN_IN_FAILED")),
         ({"tenant": "nowhere"}, (401, "SIGN_IN_FAILED")),
         ({"password": ""}, (400, "INVALID_FIELD")),
-        ({"password": 7}, (400, "INVALID_FIELD")),
-        ({"password": "x" * 257}, (400, "INVALID_FIELD")),
-        ({"email": "x" * 255}, (400, "INVALID_FIELD")),
-        ({"email": "a\u0000b"}, (400, "INVALID_FIELD")),
-        ({"tenant": ["x"]}, (400, "INVALID_FIELD")),
     ],
     ids=str,
 )

@@ -73,8 +73,8 @@ impl Client {
     }
 
     /// ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default:
-    /// those that an owner has allowed, and the 100 that were last asked for. Only owners of the installation may make this
-    /// call.
+    /// those that an owner has allowed, and 100 others. Of these, the newest of each network address stay longest. Only owners
+    /// of the installation may make this call.
     ///
     /// Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
     pub async fn list_asked_programs(&self, request: admin::v1::ListAskedProgramsRequest) -> Result<admin::v1::ListAskedProgramsResponse, Error> {
@@ -257,7 +257,7 @@ impl Client {
     /// every server, whatever the files are, until the version of the files is published; it uses the default model of the day.
     /// Running turns keep their versions. Only owners of the installation may make this call.
     ///
-    /// Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH.
+    /// Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH, PRICE_UNKNOWN.
     pub async fn publish_agent_version(&self, request: admin::v1::PublishAgentVersionRequest) -> Result<chat::v1::Agent, Error> {
         self.call("/responsa.admin.v1.AdminService/PublishAgentVersion", request.etag.is_empty(), &request).await
     }

@@ -20,7 +20,7 @@ import { installWorker } from "./widgets/offline.js";
 import { pauseBanner } from "./widgets/pause.js";
 import { PendingQuestions } from "./chat/pending.js";
 import type { Named } from "./documents/library.js";
-import { watchCollections } from "./documents/watch.js";
+import { watch, watchCollections } from "./documents/watch.js";
 import { fragmentOf, isSearch, keysAt, placeAt, shareAt } from "./documents/place.js";
 import { requestAt } from "./account/request.js";
 import { claim, comesBack, hasSecret, isOthers, me, signIn, signOut, takeSecret, type Secret } from "./account/session.js";
@@ -378,6 +378,7 @@ class App {
       void collections.view?.soon();
       if (lost) void withdraw().catch(() => undefined); // without a connection, the page shows nothing new either
     }, signal);
+    void watch(async () => document.querySelector("dialog[open]") ?? tabbed()?.view?.reread(), signal);
     void loadMarkdown().catch(() => undefined); // so that the first answer need not wait
   }
 

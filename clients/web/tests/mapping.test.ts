@@ -35,7 +35,7 @@ describe("placesOf", () => {
 
 describe("runs in words", () => {
   it("say what is done", () => {
-    expect(progressText({ stage: SyncStage.READING, documentsDone: 0, documentsTotal: 0 })).toBe("The run is reading the source.");
+    expect(progressText({ stage: SyncStage.READING, documentsDone: 0, documentsTotal: 0 })).toBe("The source is being read.");
     expect(progressText({ stage: SyncStage.INDEXING, documentsDone: 3, documentsTotal: 1200 })).toBe("3 of 1,200 documents done.");
     expect(resultText({ created: 0, updated: 0, deleted: 0, unchanged: 1, failed: 1, skipped: 2 }, true)).toBe("1 file failed, 2 files skipped, which Responsa can’t read, 1 unchanged.");
     expect(resultText({ created: 1, updated: 0, deleted: 2, unchanged: 0, failed: 3 }, false)).toBe("1 document created, 2 documents deleted, 3 rows failed, 0 unchanged.");

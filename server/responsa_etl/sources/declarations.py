@@ -5,28 +5,26 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
 
-import rtoml
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from responsa_etl.domain import DatabaseConnection, DatabaseKind, DatabaseTls, SourceConnection, WebConnection
-from responsa_server.agents.config.declarations import SecretTable
-from responsa_server.agents.config.files import file_text
-from responsa_server.agents.config.problems import Problem, from_validation, syntax_problem
+from responsa_server.agents.config.declarations import Declared, SecretTable, read_declarations, read_raw
+from responsa_server.agents.config.problems import Problem, from_validation
 from responsa_server.agents.engine.config import Table, Texts
+from responsa_server.domain.notifications import Webhook
 from responsa_server.domain.tools import SecretPlace
 from responsa_server.outbound.addresses import OutboundError, origin_of, read_allowed
 
-_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-_SUFFIX: Final = ".toml"
 _HOST: Final = r"^([A-Za-z0-9]([A-Za-z0-9.:-]{0,252})|/[A-Za-z0-9_./-]{1,100})$"
 _SERVER_KEYS: Final = ("host", "port", "database", "user", "password")
 WEB: Final = "web"
 _WEBSITE_KEYS: Final = ("sites", "allow_private", "delay", "pages", "page_bytes")
 _Keys = TypeVar("_Keys", bound=Table)
+_Granted = TypeVar("_Granted", SourceConnection, Webhook)
 
 
 def _private_hosts(value: Texts) -> Texts:
@@ -155,55 +153,45 @@ class ConnectionTable(Table):
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class DeclaredConnection:
-    """A file of the connections' folder: its connection, or its problems."""
-
-    name: str
-    connection: SourceConnection | None
-    problems: Sequence[Problem] = ()
-
-
-def read_connections(folder: Path) -> Sequence[DeclaredConnection]:
-    """The declarations in a folder, by name. Empty if the folder is missing. Blocks. Raises OSError."""
-    return [_read(path) for path in declarations_in(folder)]
-
-
-def declarations_in(folder: Path) -> Sequence[Path]:
-    """The files with declarations, in the order of their names. Empty if the folder is missing. Blocks. Raises OSError."""
-    return [path for path in sorted(folder.glob(f"*{_SUFFIX}")) if path.is_file()]
+def read_connections(folder: Path) -> Sequence[Declared[SourceConnection]]:
+    """The declared connections in a folder, as `read_declarations` reads them."""
+    return read_declarations(folder, _read)
 
 
 def read_table(
-    path: Path, model: type[_Keys], declared: str, find_problem: Callable[[_Keys], Problem | None]
+    path: Path, model: type[_Keys], noun: str, find_problem: Callable[[_Keys], Problem | None]
 ) -> tuple[_Keys | None, Sequence[Problem]]:
-    """The keys of a declaration, or None and its problems. declared: what the file declares, such as "connection".
+    """The keys of a declaration, or None and its problems. noun: what the file declares, such as "connection".
     find_problem: finds a problem that `model` does not find. Blocks. Raises OSError."""
-    file, problems = path.name, list[Problem]()
-    if not _NAME.fullmatch(path.stem):
-        message = (
-            f"the name “{path.stem}” is not a valid name of a {declared}: use at most 63 lower-case "
-            "letters, digits, “-” and “_”, with a letter first"
-        )
-        return None, [Problem(file, message)]
-    text = file_text(path, file, problems)
-    if text is None:
+    problems = list[Problem]()
+    raw, _ = read_raw(path, noun, problems)
+    if raw is None or problems:
         return None, problems
     try:
-        table = model.model_validate(rtoml.loads(text))
-    except rtoml.TomlParsingError as error:
-        return None, [syntax_problem(file, error, 1)]
+        table = model.model_validate(raw)
     except ValidationError as error:
-        problems = from_validation(error, model, file=file)
         # A kind that is not there is another product, however similar its name.
         return None, [
-            replace(problem, suggestion="") if problem.key == ("kind",) else problem for problem in problems
+            replace(problem, suggestion="") if problem.key == ("kind",) else problem
+            for problem in from_validation(error, model, file=path.name)
         ]
     problem = find_problem(table)
     return (table, []) if problem is None else (None, [problem])
 
 
-def _read(path: Path) -> DeclaredConnection:
+async def list_granted(
+    read: Callable[[Path], Sequence[Declared[_Granted]]], folder: Path, tenant_id: str
+) -> Sequence[_Granted]:
+    """What a folder declares without mistakes and grants to a tenant."""
+    try:
+        declarations = await asyncio.to_thread(read, folder)
+    except OSError:
+        return []
+    items = (declaration.item for declaration in declarations)
+    return [item for item in items if item is not None and item.granted(tenant_id)]
+
+
+def _read(path: Path) -> Declared[SourceConnection]:
     def find_problem(table: ConnectionTable) -> Problem | None:
         problem = _find_file_problem(path.parent, table.file) if table.file else ""
         return Problem(path.name, problem, ("file",)) if problem else None
@@ -211,9 +199,9 @@ def _read(path: Path) -> DeclaredConnection:
     name = path.stem
     table, problems = read_table(path, ConnectionTable, "connection", find_problem)
     if table is None:
-        return DeclaredConnection(name, None, problems)
+        return Declared(name, None, problems)
     if table.kind == WEB:
-        return DeclaredConnection(
+        return Declared(
             name,
             WebConnection(
                 name,
@@ -227,7 +215,7 @@ def _read(path: Path) -> DeclaredConnection:
             ),
         )
     secret = None if table.password is None else SecretPlace(table.password.env, table.password.file)
-    return DeclaredConnection(
+    return Declared(
         name,
         DatabaseConnection(
             name,
@@ -269,12 +257,4 @@ class DeclaredConnections:
         return [connection.name for connection in await self._usable(tenant_id)]
 
     async def _usable(self, tenant_id: str) -> Sequence[SourceConnection]:
-        try:
-            declarations = await asyncio.to_thread(read_connections, self._folder)
-        except OSError:
-            return []
-        return [
-            declaration.connection
-            for declaration in declarations
-            if declaration.connection is not None and declaration.connection.granted(tenant_id)
-        ]
+        return await list_granted(read_connections, self._folder, tenant_id)

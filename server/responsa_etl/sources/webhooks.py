@@ -5,20 +5,18 @@ The signature is that of Standard Webhooks (https://www.standardwebhooks.com, ve
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, Literal
 
 from pydantic import Field, field_validator
 
-from responsa_etl.sources.declarations import PrivateHosts, declarations_in, read_table
-from responsa_server.agents.config.declarations import SecretTable
+from responsa_etl.sources.declarations import PrivateHosts, list_granted, read_table
+from responsa_server.agents.config.declarations import Declared, SecretTable, read_declarations
 from responsa_server.agents.config.problems import Problem
 from responsa_server.agents.engine.config import Table, Texts
 from responsa_server.domain.notifications import NotifiedEvent, Webhook
@@ -68,21 +66,12 @@ class WebhookTable(Table):
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class DeclaredWebhook:
-    """A file of the webhooks' folder: its webhook, or its problems."""
-
-    name: str
-    webhook: Webhook | None
-    problems: Sequence[Problem] = ()
+def read_webhooks(folder: Path) -> Sequence[Declared[Webhook]]:
+    """The declared webhooks in a folder, as `read_declarations` reads them."""
+    return read_declarations(folder, _read)
 
 
-def read_webhooks(folder: Path) -> Sequence[DeclaredWebhook]:
-    """The declarations in a folder, by name. Empty if the folder is missing. Blocks. Raises OSError."""
-    return [_read(path) for path in declarations_in(folder)]
-
-
-def _read(path: Path) -> DeclaredWebhook:
+def _read(path: Path) -> Declared[Webhook]:
     def unfit(table: WebhookTable) -> Problem | None:
         origin = origin_of(table.url)
         if origin.scheme == "https" or _is_allowed_private(origin.host, table.allow_private):
@@ -92,8 +81,8 @@ def _read(path: Path) -> DeclaredWebhook:
     name = path.stem
     table, problems = read_table(path, WebhookTable, "webhook", unfit)
     if table is None:
-        return DeclaredWebhook(name, None, problems)
-    return DeclaredWebhook(
+        return Declared(name, None, problems)
+    return Declared(
         name,
         Webhook(
             name,
@@ -125,11 +114,7 @@ class DeclaredWebhooks:
 
     async def of(self, tenant_id: str) -> Sequence[Webhook]:
         """The webhooks that receive events of the tenant."""
-        try:
-            read = await asyncio.to_thread(read_webhooks, self._folder)
-        except OSError:
-            return []
-        return [hook.webhook for hook in read if hook.webhook is not None and hook.webhook.granted(tenant_id)]
+        return await list_granted(read_webhooks, self._folder, tenant_id)
 
 
 def key_of(secret: str) -> bytes:

@@ -160,7 +160,7 @@ def _write(blocks: BlockWriter, rows: Sequence[GridRow], place_of: Callable[[Gri
     aligned = empty <= blocks.empty_cells_left
     if aligned:
         blocks.empty_cells_left -= empty
-    above, names = _names(rows, used) if aligned else (0, 0)
+    above, names = find_names(rows, used) if aligned else (0, 0)
     for row in rows[:above]:
         blocks.write(" | ".join(row.cells.values()), BlockKind.PARAGRAPH, place=place_of(row))
     if names:
@@ -183,7 +183,8 @@ def _is_vertical(rows: Sequence[GridRow]) -> bool:
     return all(full) and any(row.named for row in rows)
 
 
-def _names(rows: Sequence[GridRow], used: Sequence[int]) -> tuple[int, int]:
+def find_names(rows: Sequence[GridRow], used: Sequence[int]) -> tuple[int, int]:
+    """How many rows stand above the header of a table, and how many rows the header has. used: the columns with a text."""
     above = next((index for index, row in enumerate(rows[:SAMPLE_ROWS]) if row.header), -1)
     if above >= 0:
         names = next((n for n, row in enumerate(rows[above:]) if not row.header), len(rows) - above)

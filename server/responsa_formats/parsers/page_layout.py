@@ -18,6 +18,7 @@ from itertools import chain, islice, pairwise, zip_longest
 from typing import cast
 
 from responsa_formats.parsers.blocks import line_of_cells
+from responsa_formats.parsers.grid import GridRow, find_names
 from responsa_formats.parsers.ruled_tables import Area, Grid, RuledLine, bands, grids, row_edges
 from responsa_formats.text.canonical import BlockKind
 from responsa_formats.text.contents import contents_lines
@@ -509,6 +510,7 @@ def _rows_of_grid(
         texts[area] = text.replace(HYPHEN, "-").replace("\n", " ")
     used = sorted({column for area in texts for column in range(area.column, area.column + area.columns)})
     rows: list[list[str]] = []
+    numbered: list[GridRow] = []
     boxes: list[Box] = []
     for number, areas in enumerate(grid.areas):
         some = {area: texts[area] for area in areas if area in texts}
@@ -527,7 +529,9 @@ def _rows_of_grid(
             row.append(texts.get(area, "") if begins or repeated else "")
         rows.append(row)
         boxes.append(box)
-    yield from _write_rows(rows, boxes, *(header_rows(rows[:SAMPLE_ROWS]) if len(used) > 1 else (0, 0)), page)
+        grouped = len(some) > 1 and any(area.columns > 1 for area in some)
+        numbered.append(GridRow({at: text for at, text in enumerate(row) if text}, number, grouped=grouped))
+    yield from _write_rows(rows, boxes, *find_names(numbered, range(len(used))), page)
 
 
 def _write_rows(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
 from typing import Final
@@ -114,7 +114,7 @@ class Block:
 
     `level` is 1 to 6 for headings, the nesting depth (from 1) for list items and quotes, and 0 for all other kinds.
     `title` is a heading's text without markup, and '' for all other kinds. `place` is None if the format keeps no places.
-    `quotes` is the number of quotations that it is within, if a parser says so.
+    `quotes` is the number of quotations that it is within, if a parser says so to the one around it; no frame carries it.
     """
 
     kind: BlockKind
@@ -123,7 +123,7 @@ class Block:
     level: int = 0
     title: str = ""
     place: Place | None = None
-    quotes: int = 0
+    quotes: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

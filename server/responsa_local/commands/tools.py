@@ -87,7 +87,7 @@ def trust(
     """
     with reporting():
         path = Path(folder) if folder else load().tools_folder
-        declaration = next((tool.declaration for tool in read_tools(path, KINDS) if tool.name == name), None)
+        declaration = next((tool.item for tool in read_tools(path, KINDS) if tool.name == name), None)
         if declaration is None or declaration.kind != "mcp":
             typer.echo(f"{path / name}.toml is not a valid declaration of the kind mcp.", err=True)
             raise typer.Exit(USAGE)

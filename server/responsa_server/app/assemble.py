@@ -450,6 +450,7 @@ async def build_agents(
             runs_turns=settings.role.runs_turns,
             tools=tools,
             models=default_model.refresh,
+            check_prices=default_model.check_prices,
             experiments=PostgresExperiments(database),
         ),
     )

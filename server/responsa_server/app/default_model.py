@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -44,6 +44,7 @@ from responsa_server.domain.models import (
     ModelFault,
     ModelPrompt,
     Price,
+    PriceTable,
     PromptMessage,
     Provenance,
     Role,
@@ -160,19 +161,11 @@ class DefaultModels:
         self._table = table
         self._store = store
         self._fixed = tuple(settings.models.default)
-        self._in_use: Sequence[str] = self._fixed
+        self.in_use: Sequence[str] = self._fixed
         self.judge = ""
         """The model that checks answers, `provider:model`; "" if the owner has chosen none."""
-        self._problem: str = ""
+        self.problem: str = ""
         self._log = structlog.get_logger("models")
-
-    @property
-    def in_use(self) -> Sequence[str]:
-        return self._in_use
-
-    @property
-    def problem(self) -> str:
-        return self._problem
 
     async def refresh(self) -> Sequence[str]:
         """Let the table use the stored model. A model that cannot be used counts as none. Returns the models that
@@ -181,26 +174,26 @@ class DefaultModels:
         if not self._fixed:
             stored, _ = await self._store.get()
             provider, problem = await asyncio.to_thread(self._provider, stored)
-            if problem and problem != self._problem:
+            if problem and problem != self.problem:
                 self._log.warning("default_model_not_usable", model=stored.name, problem=problem)
             if provider is not None:
                 self._table.use_provider(stored.provider, provider)
             self._table.prices.own = {**self._own_prices, **self._find_prices(stored)}
-            self._problem = problem
-            self._in_use = (stored.name,) if stored.provider and not problem else ()
-            self._table.use_default(self._in_use)
-            self.judge = stored.of_provider(stored.judge) if self._in_use else ""
-            usable = self._in_use and not self._embedding_fixed
+            self.problem = problem
+            self.in_use = (stored.name,) if stored.provider and not problem else ()
+            self._table.use_default(self.in_use)
+            self.judge = stored.of_provider(stored.judge) if self.in_use else ""
+            usable = self.in_use and not self._embedding_fixed
             chosen = stored.of_provider(stored.embedding) if usable else ""
             self.embedders.chosen = "" if self.embedders.problem(chosen) else chosen
-        return self._in_use
+        return self.in_use
 
     async def read(self) -> InstalledModels:
         stored, update_time = await self._store.get()
         offered = await asyncio.to_thread(self._list_providers)
-        refused = "" if self._fixed or self._problem else await self._refusal_of(stored)
-        failing = " ".join(sentence for name, sentence in tell_failing(self._table) if name in self._in_use)
-        in_use = () if refused else self._in_use
+        refused = "" if self._fixed or self.problem else await self._refusal_of(stored)
+        failing = " ".join(sentence for name, sentence in tell_failing(self._table) if name in self.in_use)
+        in_use = () if refused else self.in_use
         spending = warn_of_spending(self._whole, in_use, self._table.prices)
         _, key_in_use = await asyncio.to_thread(self._find_key, stored)
         return InstalledModels(
@@ -208,7 +201,7 @@ class DefaultModels:
             FIXED_BY if self._fixed else "",
             stored,
             update_time,
-            self._problem or refused or failing,
+            self.problem or refused or failing,
             f"{spending[0]}: {spending[1]}." if spending else "",
             list(offered.values()),
             key_in_use,
@@ -235,7 +228,9 @@ class DefaultModels:
             if wanted.embedding and self._embedding_fixed:
                 message = f"The operator of this server has fixed the embedding model with the setting {EMBEDDING_FIXED_BY}."
                 raise Precondition(Reason.MODEL_FIXED, message, {"setting": EMBEDDING_FIXED_BY})
-            await self._check_price(caller, wanted)
+            prices = self._table.prices.replace_own({**self._own_prices, **self._find_prices(wanted)})
+            names = filter(None, (wanted.name, wanted.of_provider(wanted.judge)))
+            await self.check_prices(caller.tenant_id, names, prices)
             wanted = await self._take_stored_key(wanted)
             if (
                 not skip_test
@@ -263,16 +258,15 @@ class DefaultModels:
         sent = self._table.learned.take_new()
         self._table.learned.replace(await self._store.exchange(sent), sent)
 
-    async def _check_price(self, caller: Principal, wanted: DefaultModel) -> None:
-        """Raises Precondition (PRICE_UNKNOWN) if a quota or budget is in money, and the price of the model or its judge is not known."""
-        prices = self._table.prices.replace_own({**self._own_prices, **self._find_prices(wanted)})
-        names = filter(None, (wanted.name, wanted.of_provider(wanted.judge)))
-        today = datetime.now(UTC).date()
-        unpriced = next((name for name in names if prices.price(name, today) is None), "")
-        if not unpriced:
-            return
+    async def check_prices(
+        self, tenant_id: str, names: Iterable[str], prices: PriceTable | None = None
+    ) -> None:
+        """Raises Precondition (PRICE_UNKNOWN) if a quota or budget of the tenant is in money, and the price of one of the models is
+        not known. prices: None for those of the models in use."""
+        price, today = (prices or self._table.prices).price, datetime.now(UTC).date()
+        unpriced = next((name for name in names if price(name, today) is None), "")
         limited = self._whole.quotas.quota.limits(Metric.COST_MICROS)
-        if limited or await self._store.limits_money(caller.tenant_id):
+        if unpriced and (limited or await self._store.limits_money(tenant_id)):
             raise error_of_unpriced(unpriced, "Enter it")
 
     def _find_prices(self, wanted: DefaultModel) -> Mapping[str, Price]:

@@ -237,7 +237,7 @@ class CallFront:
                 oauth=OAuthGateway(self._people.programs, identity, settings.oidc.public_url),
                 health=health,
                 metrics=partial(of_all_servers, Targets(targets_folder(settings, layout)))
-                if settings.telemetry.metrics_on_gateway
+                if settings.telemetry.metrics
                 else None,
                 bridge=self._bridge,
             )

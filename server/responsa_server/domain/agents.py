@@ -121,8 +121,8 @@ class Catalogue(Protocol):
 
     async def publish(self, identity: str, number: int, event: AuditEvent, etag: str = "") -> None:
         """Let a version answer in place of the agent's files, here and on the other servers: a `standard` version whatever the files
-        are, another one until they change. The version of the files ends that. Raises NotFound, Precondition (AGENT_VERSION_UNFIT),
-        Conflict (ETAG_MISMATCH), Unavailable.
+        are, another one until they change. The version of the files ends that. Raises NotFound, Precondition (AGENT_VERSION_UNFIT,
+        PRICE_UNKNOWN), Conflict (ETAG_MISMATCH), Unavailable.
         """
         ...
 

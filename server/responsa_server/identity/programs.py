@@ -74,8 +74,6 @@ _KNOWN: Final = (
 REGISTRATIONS_PER_HOUR: Final = 200
 REFUSED_PER_HOUR: Final = 20
 """How many programs may register themselves from one network address, and how many tries of others are answered with a reason."""
-_MOST_LISTED: Final = 4
-"""How many addresses of such a try owners see, so that the tries of one network within an hour never fill their list of 100."""
 
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _VERIFIER: Final = re.compile(r"[A-Za-z0-9._~-]{43,128}")
@@ -324,9 +322,8 @@ class Programs:
             await self._count("refused registration", REFUSED_PER_HOUR, origin)
             if offered is not None:
                 asked = offered.limit_to(offered.redirect_uris)
-                await self._accounts.store.ask_for_redirects(
-                    asked.client_name, asked.redirect_uris[:_MOST_LISTED]
-                )
+                network = self._secret.name("refused registration", network_of(origin.address))
+                await self._accounts.store.ask_for_redirects(asked.client_name, asked.redirect_uris, network)
             raise
         metadata = offered.limit_to(usable)
         end = now + self.settings.registration_days * 86_400

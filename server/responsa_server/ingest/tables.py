@@ -37,7 +37,12 @@ class Header:
     def lines(self) -> str:
         """Its names with the ruler, as lines."""
         names = " | ".join(name.replace("|", "\\|") for name in self.names)
-        return f"{names}\n{'|'.join(['---'] * len(self.names))}|\n" if names else ""
+        # Without the bar before an empty first name, the other names would lose their columns.
+        return (
+            f"{'|' * names.startswith(' |')}{names}\n{'|'.join(['---'] * len(self.names))}|\n"
+            if names
+            else ""
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,8 @@ class TelemetrySettings(BaseModel, extra="forbid"):
     metrics: bool = Field(
         default=False,
         description=(
-            "Whether each server serves its metrics to Prometheus. A collector gets them without this."
+            "Whether each server serves its metrics to Prometheus, and the public port those of all servers "
+            "of the data folder to owners. A collector gets them without this."
         ),
     )
     metrics_listen: str = Field(
@@ -73,13 +74,6 @@ class TelemetrySettings(BaseModel, extra="forbid"):
         description=(
             "The folder of the files that tell Prometheus all servers' addresses. Empty: `metrics` in "
             "the data folder."
-        ),
-    )
-    metrics_on_gateway: bool = Field(
-        default=False,
-        description=(
-            "Whether `/metrics` on the public port shows the metrics of all servers of this data "
-            "folder, to everyone who can reach it."
         ),
     )
     server: str = Field(

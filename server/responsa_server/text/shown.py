@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -566,23 +566,22 @@ _BETWEEN_WIDE: Final = re.compile(rf"(?<={_WIDE}) ?{_SOFT_BREAK} ?(?={_WIDE})")
 def _inline(tokens: Sequence[Token], *, begins: bool = True) -> str:
     """Inline tokens as Markdown. begins: whether the result begins a line.
 
-    A parser checks that the result says the same as the tokens. If not, emphasis and links are left out, and at last everything is escaped.
+    A parser checks that the result says the same as the tokens. If not, only the text is written, and everything in it is escaped.
     """
     children = [child for token in tokens for child in (token.children or ())]
-    wanted = _read(children)
-    out = ""
-    for wraps, escape in ((True, escaped), (False, escaped), (False, _all_escaped)):
-        text = _BETWEEN_WIDE.sub("", _write(children, wraps=wraps, escape=escape)).replace(_SOFT_BREAK, " ")
-        text = text.replace(_CODE_EDGE * 2, " ").replace(_CODE_EDGE, "")
-        out = re.sub(r"[ \t]?\n[ \t]?", "  \n", re.sub(r"[ \t]{2,}", " ", text)).strip()
-        if _MARKUP.search(out) is None and "".join(out.split()) == wanted.words:
-            break  # a parser would find nothing but text
-        read = _read(
-            [child for token in _RENDERED.parseInline(out) for child in (token.children or ())], raw=_RAW
-        )
-        if read.words == wanted.words and read.addresses <= wanted.addresses:
-            break
+    out = _write(children, wraps=True)
+    if not _has_words(out, _read(children)):
+        out = _write(children, wraps=False)
     return _begin(out) if begins else out
+
+
+def _has_words(markdown: str, wanted: _Said) -> bool:
+    """Whether a reader of the Markdown gets these words, and no other addresses."""
+    if _MARKUP.search(markdown) is None and "".join(markdown.split()) == wanted.words:
+        return True  # a parser would find nothing but text
+    tokens = [child for token in _RENDERED.parseInline(markdown) for child in (token.children or ())]
+    read = _read(tokens, raw=_RAW)
+    return read.words == wanted.words and read.addresses <= wanted.addresses
 
 
 def _all_escaped(text: str) -> str:
@@ -679,8 +678,9 @@ class _Open:
         return f"{before}{whole}{after}"
 
 
-def _write(children: Sequence[Token], *, wraps: bool, escape: Callable[[str], str]) -> str:
-    """The tokens as Markdown, with soft line breaks as _SOFT_BREAK. wraps: whether emphasis and links are kept."""
+def _write(children: Sequence[Token], *, wraps: bool) -> str:
+    """The tokens as Markdown. wraps: whether emphasis and links are kept; otherwise, everything is escaped."""
+    escape = escaped if wraps else _all_escaped
     stack = [_Open("", "", [])]
     for child in _visible_tokens(children):
         out = stack[-1].parts
@@ -717,7 +717,9 @@ def _write(children: Sequence[Token], *, wraps: bool, escape: Callable[[str], st
     while len(stack) > 1:
         closed = stack.pop().close()
         stack[-1].parts.append(closed)
-    return "".join(stack[0].parts)
+    text = _BETWEEN_WIDE.sub("", "".join(stack[0].parts)).replace(_SOFT_BREAK, " ")
+    text = text.replace(_CODE_EDGE * 2, " ").replace(_CODE_EDGE, "")
+    return re.sub(r"[ \t]?\n[ \t]?", "  \n", re.sub(r"[ \t]{2,}", " ", text)).strip()
 
 
 def _address(link: Token) -> str:

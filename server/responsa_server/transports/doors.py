@@ -88,7 +88,7 @@ def build_app(
 
     accounts: signs browsers in with passwords; None: the gateway exchanges only codes. openid: signs browsers in with
     OpenID Connect; None serves no such paths. oauth: connects programs; None serves no such paths. health: what
-    `/health` tells; None: that all is well. metrics: the metrics of all servers, for `/metrics`; None: there is no such
+    `/health` tells; None: that all is well. metrics: the metrics of all servers, for owners at `/metrics`; None: there is no such
     page. bridge: the bridge that serves WebSockets over the same calls; None creates a new bridge. A caller passes its
     own bridge if it must later send the open WebSockets to other replicas.
     """
@@ -115,7 +115,7 @@ def build_app(
         Route(JWKS_PATH, Jwks(calls).get, methods=["GET"]),
         openapi_route(locate_generated("openapi.json")),
         *health_routes(health or ServerHealth(lambda: True)),
-        *([] if metrics is None else [metrics_route(metrics)]),
+        *([] if metrics is None else [metrics_route(metrics, owners=calls)]),
         Route(
             "/{path:path}", StaticPage(settings.web_root, settings.name, settings.mark).get, methods=["GET"]
         ),

@@ -30,7 +30,7 @@ TRUSTED = {
     "sources": [],
     "no_answer": NO_ANSWER,
     "instructions": "",
-    "today": "Sunday, 2026-11-29",
+    "today": "Sun 2026-11-29",
     "tool": "time: Tells the time.",
     "tools": [{"name": "time", "description": "Tells the time."}],
 }

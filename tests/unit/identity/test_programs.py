@@ -112,7 +112,7 @@ class Attempts:
     async def find_allowed_redirects(self, _: Sequence[str]) -> Sequence[str]:
         return ()
 
-    async def ask_for_redirects(self, name: str, uris: Sequence[str]) -> None:
+    async def ask_for_redirects(self, name: str, uris: Sequence[str], _: bytes) -> None:
         self.asked[name] = list(uris)
 
 

@@ -29,6 +29,7 @@ from responsa_server.ingest.indexing import CutDocument, OpenSection, lexical_fo
 from responsa_server.ingest.tables import MAX_HEADER_BYTES, Header, section_headers
 from responsa_server.text.lexical import Analyzer
 from responsa_server.text.sentences import MAX_PIECE_BYTES
+from responsa_server.text.shown import header_of
 from tests.formats.originals import rejected, unpacked
 
 
@@ -132,6 +133,13 @@ def test_a_place_within_a_table_has_the_tables_header(text: str, name: str, line
     assert later is not None
     assert canonical.encode()[later.start : later.end].decode() == line
     assert (later.names, outside) == (("Lamp", "Voltage"), None)
+
+
+def test_a_header_whose_first_column_has_no_name_keeps_its_columns() -> None:
+    text = "<table><tr><th><th>Adults | Single<th>Adults Return" + "<tr><td>Line 1<td>3.10<td>5.40" * 3
+    _, (header,) = headers_of(text, "fares.html", "Line 1")
+    assert header is not None
+    assert (*header_of(header.lines),) == header.names == ("", "Adults | Single", "Adults Return")
 
 
 def test_each_table_has_its_own_header() -> None:

@@ -65,6 +65,7 @@ export class SignInView {
     this.#tenant.control.addEventListener("change", () => void this.#learn());
     if (secret?.kind === "invitation") {
       this.#invitation.control.value = secret.value;
+      this.#invitation.root.hidden = true; // the link has it
       this.#email.control.value = secret.email;
     }
     if (secret?.kind === "reset") this.#code.control.value = secret.value;
@@ -234,6 +235,7 @@ export class SignInView {
       await this.#api.auth.register({ tenant, invitation: this.#invitation.control.value.trim(), email, password, displayName: this.#name.control.value.trim() });
     } catch (error) {
       const failure = failureOf(error);
+      this.#invitation.root.hidden = false;
       if (failure.reason === "CODE_INVALID") return this.#refuseAt(this.#invitation, failure);
       return this.#refuse(failure, { tenant: this.#tenant, invitation: this.#invitation, display_name: this.#name, email: this.#email, password: this.#newPassword });
     }
@@ -326,5 +328,6 @@ export class SignInView {
   /** Forget the secrets. */
   #forget(): void {
     for (const one of [this.#password, this.#newPassword, this.#invitation, this.#code, this.#confirmation, this.#known]) one.control.value = "";
+    this.#invitation.root.hidden = false;
   }
 }

@@ -92,5 +92,5 @@ export function deliveriesPart(api: Pick<Api, "admin">, say: (text: string) => v
     showing = new AbortController();
     return list.again();
   };
-  return { root: list.root, show, leave };
+  return { root: list.root, show, reread: list.reread, leave };
 }

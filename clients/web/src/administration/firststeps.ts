@@ -9,7 +9,7 @@ import { t } from "../language/administration/texts.js";
 import type { Api } from "../server/api.js";
 import { keep } from "../server/kept.js";
 import { shown } from "../widgets/dialog.js";
-import { button, element, replace, WRITTEN } from "../widgets/dom.js";
+import { button, element, renew, WRITTEN } from "../widgets/dom.js";
 import { icon } from "../widgets/icons.js";
 import { isInClear, reachNotes } from "../widgets/reach.js";
 import type { Part } from "../widgets/tabbed.js";
@@ -56,9 +56,9 @@ export function firstSteps(api: Pick<Api, "admin" | "auth" | "knowledge">, owns:
       const acts = open ? [way, button(t("skipStep"), () => skip(id), { "aria-label": t("skipStepNamed", { title }) })] : [];
       return element("li", done ? { class: "taken" } : {}, icon(done ? Check : Circle), element("div", { class: "about" }, element("strong", {}, title), element("p", { class: "note", ...WRITTEN }, state)), ...(acts.length > 0 ? [element("div", { class: "row acts" }, ...acts)] : []));
     });
-    replace(root, element("h3", {}, t("firstSteps")), element("ol", {}, ...rows));
+    renew(root, element("h3", {}, t("firstSteps")), element("ol", {}, ...rows));
   };
-  return { root, show };
+  return { root, show, reread: show };
 }
 
 function link(href: string, label: string): HTMLElement {

@@ -29,7 +29,8 @@ export async function groupChoices(api: Pick<Api, "admin">): Promise<Choice[]> {
   return groups.map(({ name, displayName }) => [name, nameWithin(displayName)]);
 }
 
-export function groupsList(api: Pick<Api, "admin" | "auth">, say: (text: string) => void) {
+/** `deleted`: a group is gone, which invitations may name. */
+export function groupsList(api: Pick<Api, "admin" | "auth">, say: (text: string) => void, deleted: () => void) {
   return new ResourceList({
     label: t("groups"),
     heading: "h3",
@@ -46,7 +47,7 @@ export function groupsList(api: Pick<Api, "admin" | "auth">, say: (text: string)
         acts: [
           button(t("members"), () => void changeMembers(api, stage, group), { class: "plain", "aria-label": t("membersOf", { name: called }) }),
           button(t("edit"), () => void edit(api, stage, group), { class: "plain", "aria-label": t("editName", { name: displayName }) }),
-          actButton(stage, { label: t("delete"), name: t("deleteName", { name: displayName }), ask: { title: t("deleteGroupTitle"), text: t("deleteGroupText", { name: called }) }, does: () => api.admin.deleteGroup({ name, etag }), said: t("groupDeleted") }),
+          actButton(stage, { label: t("delete"), name: t("deleteName", { name: displayName }), ask: { title: t("deleteGroupTitle"), text: t("deleteGroupText", { name: called }) }, does: () => api.admin.deleteGroup({ name, etag }), said: t("groupDeleted"), after: deleted }),
         ],
       };
     },

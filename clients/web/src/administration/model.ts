@@ -8,7 +8,7 @@ import type { Administrator } from "../server/people.js";
 import { t, type Key } from "../language/administration/texts.js";
 import { moment, money } from "../text/facts.js";
 import { modelName } from "../text/names.js";
-import { button, element, mixed, replace, WRITTEN } from "../widgets/dom.js";
+import { button, element, mixed, renew, replace, WRITTEN } from "../widgets/dom.js";
 import { boxEntry, choiceEntry, Entry, lacking, placed, textEntry } from "../widgets/fields.js";
 import type { Part } from "../widgets/tabbed.js";
 import { MONEY } from "./amounts.js";
@@ -139,7 +139,7 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
     const url = textEntry(t("address"), { required: true, inputmode: "url", maxlength: "2048", placeholder: "http://127.0.0.1:11434/v1", ...PLAIN }, t("baseUrlNote"));
     url.control.value = now.baseUrl ?? "";
     const priced = (chosen?.embeddings ?? []).map(({ model: name, usdMicrosPerMillionTokens: price }) => [name, price > 0n ? t("pricedEmbedding", { model: name, price: money(price) }) : name] as const);
-    const embedding = priced.length > 0 ? choiceEntry(t("embeddingOf"), [["", t("ownEmbedding")], ...priced], t("embeddingOfNote")) : textEntry(t("embeddingOf"), { maxlength: "200", placeholder: t("ownEmbedding"), ...PLAIN }, t("embeddingOfNote"));
+    const embedding = priced.length > 0 ? choiceEntry(t("embeddingOf"), [["", t("ownEmbedding")], ...priced], t("embeddingOfNote")) : textEntry(t("embeddingOf"), { maxlength: "200", placeholder: t("ownEmbedding"), list: "listed-models", ...PLAIN }, t("embeddingOfNote"));
     if (now.embedding && priced.length > 0 && !priced.some(([name]) => name === now.embedding)) embedding.control.append(element("option", { value: now.embedding }, now.embedding));
     embedding.control.value = now.embedding ?? "";
     entries = { provider, base_url: url, api_key: key, key_name: named, model, judge, window, input_usd_micros: read, output_usd_micros: written, embedding };
@@ -156,19 +156,21 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
     const first: readonly Entry[] = [provider, url, key, model];
     const rare = [...fields.filter((one) => !first.includes(one)), ...(chosen?.takesKeyName ? [named] : [])];
     const more = element("details", { class: "stack", open: Boolean(now.judge) || rare.some(({ control }) => control.value !== "") }, element("summary", {}, t("modelMore")), ...rare.map((one) => one.root));
-    replace(form, ...fields.filter((one) => first.includes(one)).map((one) => one.root), ...(rare.length > 0 ? [more] : []), host, element("div", { class: "row wrap" }, ...buttons), result, tested);
+    replace(form, ...fields.filter((one) => first.includes(one)).map((one) => one.root), ...(rare.length > 0 ? [more] : []), host, element("div", { class: "row wrap" }, ...buttons), result, tested, element("datalist", { id: "listed-models" }, ...listed.map((value) => element("option", { value }))));
   };
-  const draw = (found: ModelSettings) => {
-    const { models, fixedBy, problem, warning, updateTime, keyInUse } = found;
-    stored = found;
+  const tellState = ({ models, fixedBy, problem, warning, updateTime, keyInUse, learned }: ModelSettings) => {
     const since = updateTime && !fixedBy ? [" ", element("span", { class: "note" }, t("modelSince", { time: moment(updateTime) }))] : [];
     const inUse = models.length > 0
       ? element("p", {}, ...mixed(t("modelInUse", { model: "\0" }), element("strong", WRITTEN, models.map(modelName).join(t("thenModel")))), ...since)
       : element("p", {}, t("noModelInUse"));
     const from = models.length > 0 && keyInUse ? [element("p", { class: "note" }, keyInUse === "stored" ? t("keyStored") : t("keyNamed", { key: keyInUse }))] : [];
     const fixed = element("p", { class: "access" }, ...mixed(t("modelFixed", { setting: "\0" }), element("code", {}, fixedBy)));
-    replace(state, inUse, ...from, ...factsOf(found.learned), ...[problem, warning].filter(Boolean).map((one) => element("p", { class: "warning", ...WRITTEN }, one)), ...(fixedBy ? [fixed] : []));
-    form.hidden = fixedBy !== "";
+    renew(state, inUse, ...from, ...factsOf(learned), ...[problem, warning].filter(Boolean).map((one) => element("p", { class: "warning", ...WRITTEN }, one)), ...(fixedBy ? [fixed] : []));
+  };
+  const draw = (found: ModelSettings) => {
+    stored = found;
+    tellState(found);
+    form.hidden = found.fixedBy !== "";
     providers = found.providers;
     fill(found.defaultModel);
     offerReindexing(reindexing, api, found, say).catch(() => replace(reindexing)); // an offer that cannot be made is none
@@ -185,5 +187,7 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
       form.hidden = true;
     }
   };
-  return { root: element("div", { class: "stack" }, state, form, reindexing), show };
+  /** The form stays as it is: its owner may be filling it in. */
+  const reread = async () => (providers.length > 0 ? tellState(await api.admin.getModels({})) : show());
+  return { root: element("div", { class: "stack" }, state, form, reindexing), show, reread };
 }

@@ -2,7 +2,7 @@
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ConnectedFolderSchema, PreviewedRow, Source } from "@responsa/contract/responsa/admin/v1/source_pb.js";
-import { idFrom } from "../documents/library.js";
+import { idFrom, Labels } from "../documents/library.js";
 import { confirmed, filled } from "../widgets/dialog.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import { failureOf } from "../server/errors.js";
@@ -20,6 +20,7 @@ import { cleanName } from "../text/names.js";
 export class SourcePage {
   readonly root: HTMLElement;
   readonly #api: SourcesApi;
+  readonly #labels: Labels;
   readonly #say: (text: string) => void;
   readonly #place: (id: string) => string;
   readonly #back = element("a", {}, `← ${t("allSources")}`);
@@ -45,9 +46,10 @@ export class SourcePage {
   /** `place` returns the address of the page of a source, and with "" that of the list. */
   constructor(api: SourcesApi, say: (text: string) => void, place: (id: string) => string) {
     this.#api = api;
+    this.#labels = new Labels(api);
     this.#say = say;
     this.#place = place;
-    this.#runs = new SourceRuns(api, say, () => this.#tellState());
+    this.#runs = new SourceRuns(api, say, () => this.reread());
     this.#form = element("form", { class: "stack", "aria-label": t("source") }, this.#id.root, this.#name.root, this.#connections, this.#example.root, this.#editor.root, element("div", { class: "row wrap" }, this.#save, this.#preview));
     this.#form.noValidate = true;
     this.#folder = new FolderForm(api, (folder) => this.#keep(folder));
@@ -123,22 +125,24 @@ export class SourcePage {
       return this.#runs.leave();
     }
     this.#heading.textContent = cleanName(source.displayName.trim()) || sourceId(source.name);
-    this.#tell(source);
+    void this.#tell(source);
     this.#name.control.value = source.displayName;
     this.#editor.value = source.mapping;
   }
 
-  #tell(source: Source): void {
+  async #tell(source: Source): Promise<void> {
     const { name, connection, collection, folder, updateTime, nextRunTime } = source;
-    const facts = [name, stateText(source), !folder && t("connectionOf", { connection }), collection, updateTime && t("changedAt", { time: moment(updateTime) }), nextRunTime && t("nextRun", { time: moment(nextRunTime) })];
-    this.#about.textContent = facts.filter(Boolean).join(" · ");
+    const facts = [...(folder ? [] : [name, t("connectionOf", { connection })]), stateText(source), await this.#labels.of(collection), updateTime && t("changedAt", { time: moment(updateTime) }), nextRunTime && t("nextRun", { time: moment(nextRunTime) })];
+    if (this.#source?.name === name) this.#about.textContent = facts.filter(Boolean).join(" · ");
   }
 
-  /** A run has ended. */
-  async #tellState(): Promise<void> {
+  /** Say how the source is now, because a run has ended or may have begun by itself. */
+  async reread(): Promise<void> {
     const name = this.#source?.name;
     const now = name && (await this.#api.admin.getSource({ name }).catch(() => undefined));
-    if (now && this.#source?.name === name) this.#tell(now);
+    if (!now || this.#source?.name !== name) return;
+    await this.#tell(now);
+    await this.#runs.follow(now);
   }
 
   /** Put the chosen example into the editor. */

@@ -35,6 +35,8 @@ export class SourceRuns {
   #source: Source | undefined;
   #showing = new AbortController();
   #running = "";
+  /** The run that is shown. */
+  #newest = "";
   /** The subject and the number of deletions of the run that must be confirmed. */
   #unconfirmed = { subject: "", text: "" };
 
@@ -74,9 +76,17 @@ export class SourceRuns {
     replace(this.#list, failed.root);
     this.#paint(undefined);
     this.#state.textContent = source.newestRun ? "" : t("notRun");
-    const run = source.newestRun && this.#follow(() => this.#api.operations.getOperation({ name: source.newestRun }));
+    this.#newest = "";
+    const run = this.follow(source);
     await failed.again();
-    if ((await run) && this.#source?.name === source.name) await Promise.all([failed.again(), this.#ended()]);
+    await run;
+  }
+
+  /** Follow the newest run of the source, unless it is shown already. */
+  async follow({ name, newestRun }: Source): Promise<void> {
+    if (!newestRun || newestRun === this.#newest || this.#running) return;
+    const done = await this.#follow(() => this.#api.operations.getOperation({ name: newestRun }));
+    if (done && this.#source?.name === name) await Promise.all([this.#failed?.again(), this.#ended()]);
   }
 
   #failures({ name, folder }: Source): Stage {
@@ -115,6 +125,7 @@ export class SourceRuns {
     try {
       const begun = await begin();
       if (signal.aborted) return false;
+      this.#newest = begun.name;
       const last = await ended(this.#api, begun, (operation) => this.#paint(operation), signal);
       this.#paint(last);
       return true;

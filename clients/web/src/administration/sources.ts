@@ -32,6 +32,7 @@ export class SourcesView implements Part {
       add: () => [element("a", { class: "button", href: placeOf(FOLDER) }, t("connectFolder")), element("a", { class: "button quiet", href: placeOf(NEW) }, t("newSource"))],
       list: (asked) => api.admin.listSources(asked),
       items: async ({ sources }) => {
+        labels.forget();
         await Promise.all(sources.map(async ({ collection }) => names.set(collection, await labels.of(collection))));
         return sources;
       },
@@ -60,6 +61,10 @@ export class SourcesView implements Part {
     this.#page.leave();
     await Promise.all([this.#list.again(), this.#deliveries.show({})]);
   }
+
+  readonly reread = async (): Promise<void> => {
+    await (this.#all.hidden ? this.#page.reread() : Promise.all([this.#list.reread(), this.#deliveries.reread?.()]));
+  };
 }
 
 /** The address of a source's page; "" leads to the list. */

@@ -74,7 +74,7 @@ export class UsersView implements Part {
       say: hooks.say,
     });
     this.#invitations = invitationsList(api, people, hooks.say);
-    this.#groups = groupsList(api, hooks.say);
+    this.#groups = groupsList(api, hooks.say, () => void this.#invitations.again());
     this.#all = element("div", { class: "stack" }, this.#list.root, this.#invitations.root, this.#groups.root);
     this.#page = new UserPage(api, people, hooks, this.#acts, () => viewFragment(this.#list.place));
     this.root = element("div", {}, this.#all, this.#page.root);
@@ -90,6 +90,10 @@ export class UsersView implements Part {
     noted(this.#list.place); // a reload shows the list
     await this.#invite();
   }
+
+  readonly reread = async (): Promise<void> => {
+    if (!this.#all.hidden) await Promise.all([this.#list.reread(), this.#invitations.reread(), this.#groups.reread()]);
+  };
 
   async #create(stage: Stage): Promise<void> {
     const fields = new UserFields();

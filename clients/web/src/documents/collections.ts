@@ -12,7 +12,7 @@ import { confirmed, filled, prompted } from "../widgets/dialog.js";
 import type { DocumentPanel } from "./document.js";
 import { DocumentsView } from "./documents.js";
 import { arrange, button, element, field, replace, WRITTEN } from "../widgets/dom.js";
-import { icon, iconButton } from "../widgets/icons.js";
+import { icon, iconButton, wordButton } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
 import { keep } from "../server/kept.js";
 import { sizeOf } from "../text/facts.js";
@@ -54,7 +54,7 @@ export class CollectionsView {
   readonly #title = element("h3", WRITTEN);
   readonly #problem = element("p", { class: "problem", role: "alert" });
   readonly #ask = iconButton(MessageCircle, t("askCollection"), () => this.#hooks.ask(this.#chosen));
-  readonly #share = iconButton(UserPlus, t("share"), () => void this.#shareCollection(), { "aria-describedby": "access" });
+  readonly #share = wordButton(UserPlus, t("share"), t("share"), () => void this.#shareCollection(), { "aria-describedby": "access" });
   readonly #edit = iconButton(Pencil, t("editCollection"), () => void this.#editCollection());
   readonly #remove = iconButton(Trash2, t("deleteCollection"), () => void this.#deleteCollection(), { class: "plain icon danger" });
   /** The uploads, which the page shows below every view, and their sum, which it shows in the top bar when they have ended. */

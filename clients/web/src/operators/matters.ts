@@ -246,10 +246,10 @@ export class Matters {
 
   async #read(name: string): Promise<readonly HTMLElement[]> {
     try {
-      const [{ answer, refusal, sources }] = await Promise.all([this.#api.admin.getShownExchange({ name }), loadMarkdown().catch(() => undefined)]);
+      const [{ question, answer, refusal, sources }] = await Promise.all([this.#api.admin.getShownExchange({ name }), loadMarkdown().catch(() => undefined)]);
       const source = ({ title, documentVersion, text }: ShownSource) => element("li", { class: "wrapping" }, documentVersion ? element("a", { class: "name", href: `#/${documentVersion}`, ...WRITTEN }, title) : element("span", { class: "name", ...WRITTEN }, title), text ? markdown(text) : element("p", { class: "note" }, t("mayNotReadSource")));
       const list = sources.length > 0 ? [element("h4", {}, t("exchangeSources")), element("ul", { class: "documents" }, ...sources.map(source))] : [];
-      return [answer ? markdown(refusal ? refusalWords(refusal, answer).text : answer) : element("p", { class: "note" }, t("answerWithheld")), ...list];
+      return [element("p", { class: "lines", ...WRITTEN }, t("quoted", { text: question })), answer ? markdown(refusal ? refusalWords(refusal, answer).text : answer) : element("p", { class: "note" }, t("answerWithheld")), ...list];
     } catch (error) {
       const { reason, message } = failureOf(error);
       return [element("p", { class: "problem" }, reason === "RESOURCE_NOT_FOUND" ? t("exchangeGone") : message)];

@@ -9,7 +9,7 @@ import type { Api } from "../server/api.js";
 import { failureOf } from "../server/errors.js";
 import { lapse, moment, money } from "../text/facts.js";
 import { filled } from "../widgets/dialog.js";
-import { button, element, replace } from "../widgets/dom.js";
+import { button, element, renew, replace } from "../widgets/dom.js";
 import { textEntry } from "../widgets/fields.js";
 import { noted, type Part } from "../widgets/tabbed.js";
 import { healthOf } from "./health.js";
@@ -76,6 +76,9 @@ export class OverviewView implements Part {
     await Promise.all([this.#status(), this.#read()]);
   }
 
+  /** Read the health again. The figures say until when they are counted. */
+  readonly reread = (): Promise<void> => this.#status();
+
   #choose(range: RangeName): void {
     this.#range = range;
     noted({ area: "administration", tab: "overview", query: { time: range } });
@@ -84,9 +87,9 @@ export class OverviewView implements Part {
 
   async #status(): Promise<void> {
     try {
-      replace(this.#health, ...healthOf(await this.#api.admin.getSystemStatus({})));
+      renew(this.#health, ...healthOf(await this.#api.admin.getSystemStatus({})));
     } catch (error) {
-      replace(this.#health, element("p", { class: "problem", role: "alert" }, failureOf(error).message));
+      renew(this.#health, element("p", { class: "problem", role: "alert" }, failureOf(error).message));
     }
   }
 

@@ -53,6 +53,15 @@ export function arrange(parent: Element, children: readonly Element[]): void {
   });
 }
 
+/** Gives an element these children if they say something else than the present ones. What is unfolded stays unfolded. */
+export function renew(parent: Element, ...children: (Node | string)[]): void {
+  const wanted = element("div", {}, ...children);
+  if (wanted.textContent === parent.textContent) return;
+  const unfolded = [...parent.querySelectorAll("details")].map(({ open }) => open);
+  parent.replaceChildren(...wanted.childNodes);
+  [...parent.querySelectorAll("details")].forEach((details, place) => (details.open ||= unfolded[place] ?? false));
+}
+
 /** A text with nodes in the places of its characters “\0”. */
 export function mixed(text: string, ...nodes: readonly Node[]): (Node | string)[] {
   return text.split("\0").flatMap((part, place) => (place === 0 ? [part] : [nodes[place - 1]!, part]));

@@ -30,6 +30,8 @@ export class Listing<T> {
   readonly #more = button(t("showMore"), () => void this.#further(), { hidden: true });
   #reads = 0;
   #next = "";
+  /** Whether the list shows further pages. */
+  #extended = false;
 
   constructor(source: Source<T>) {
     this.#source = source;
@@ -38,7 +40,7 @@ export class Listing<T> {
   }
 
   /** Read the first page again. The present rows stay until the new ones are here. */
-  async refresh(): Promise<void> {
+  async refresh(show = (rows: readonly HTMLElement[]) => this.#show(rows)): Promise<void> {
     const read = (this.#reads += 1);
     this.#list.setAttribute("aria-busy", "true");
     try {
@@ -46,7 +48,8 @@ export class Listing<T> {
       if (read !== this.#reads) return; // a later call will show the newer result
       this.#next = next;
       this.#more.hidden = !next;
-      this.#show(items.length > 0 ? items.map(this.#source.row) : [element("li", { class: "note" }, this.#source.empty())]);
+      this.#extended = false;
+      show(items.length > 0 ? items.map(this.#source.row) : [element("li", { class: "note" }, this.#source.empty())]);
       this.#problem.textContent = "";
     } catch (error) {
       if (read !== this.#reads) return;
@@ -54,6 +57,12 @@ export class Listing<T> {
       this.#list.querySelector(":scope > .note")?.remove();
     }
     this.#list.setAttribute("aria-busy", "false");
+  }
+
+  /** Read the first page again, unless further ones are shown. Rows that say the same stay. */
+  async reread(): Promise<void> {
+    const says = (rows: readonly Element[]) => rows.map((row) => row.textContent).join("\n");
+    if (!this.#extended) await this.refresh((rows) => says(rows) === says([...this.#list.children]) || this.#show(rows));
   }
 
   /** Show nothing until the next refresh, whose rows are of something else. What is being read for the present rows does not count any more. */
@@ -89,6 +98,7 @@ export class Listing<T> {
       this.#next = next;
       const rows = items.map(this.#source.row);
       this.#list.append(...rows);
+      this.#extended = true;
       this.#more.hidden = !next;
       (rows[0]?.querySelector<HTMLElement>("button, a, summary") ?? this.#more).focus();
     } catch (error) {

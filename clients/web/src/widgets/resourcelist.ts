@@ -208,6 +208,8 @@ export class ResourceList<T, Page extends { readonly nextPageToken: string }> im
 
   readonly again = (): Promise<void> => this.#list.refresh();
 
+  readonly reread = (): Promise<void> => this.#list.reread();
+
   readonly refuse = (why: string): void => this.#list.refuse(why);
 
   async show(query: Sought): Promise<void> {

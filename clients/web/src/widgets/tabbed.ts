@@ -4,13 +4,15 @@ import { arrange, element } from "./dom.js";
 import { t } from "../language/language.js";
 import { Lazy } from "./lazy.js";
 import { TabList } from "./tablist.js";
-import { viewFragment, type Area, type ViewPlace } from "./views.js";
+import { viewAt, viewFragment, type Area, type ViewPlace } from "./views.js";
 
 /** The content of a tab. */
 export interface Part {
   readonly root: HTMLElement;
   /** Read the content again, with what the address asks for. */
   readonly show: (query: Readonly<Record<string, string>>) => Promise<void>;
+  /** Read again what the content says of the server. What the user has written and unfolded stays. */
+  readonly reread?: () => Promise<void>;
 }
 
 /** A part whose code the browser loads when the part is first shown. */
@@ -22,7 +24,7 @@ export function lazily(load: () => Promise<Part>): Part {
     arrange(root, [found?.root ?? element("p", { class: "problem", role: "alert" }, t("unloaded"))]);
     await found?.show(query);
   };
-  return { root, show };
+  return { root, show, reread: async () => lazy.view?.reread?.() };
 }
 
 /** A tab: its name in the address, its label and its content. */
@@ -77,6 +79,13 @@ export class TabbedView {
     this.#groups?.show(group);
     this.#tabs[place]!.show(id);
     await this.#parts.get(id)!.show(query);
+  }
+
+  /** Read again what the view says of the server. */
+  async reread(): Promise<void> {
+    const tab = viewAt(location.hash)?.tab ?? "";
+    const [, , id] = this.#places.get(tab) ?? this.#places.get(this.#first)!;
+    await Promise.all([this.#parts.get(id)!.reread?.(), tab || this.#lead?.reread?.()]);
   }
 
   async #go(chosen: string): Promise<void> {

@@ -143,8 +143,8 @@ type AdminServiceClient interface {
 	ListPrograms(ctx context.Context, in *ListProgramsRequest, opts ...grpc.CallOption) (*ListProgramsResponse, error)
 	// DeleteProgram deletes a registered program, and with it the sessions of all who have connected it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
 	DeleteProgram(ctx context.Context, in *DeleteProgramRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that an owner has allowed, and the 100 that
-	// were last asked for. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+	// ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that an owner has allowed, and 100 others.
+	// Of these, the newest of each network address stay longest. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
 	ListAskedPrograms(ctx context.Context, in *ListAskedProgramsRequest, opts ...grpc.CallOption) (*ListAskedProgramsResponse, error)
 	// UpdateAskedProgram changes whether programs that register themselves may send people back to an address (`allowed`), at once and on all servers, while
 	// `programs.dynamic_registration` is `known`. Connected programs stay if the address is allowed no more. Only owners of the installation may make this call. Errors:
@@ -218,7 +218,7 @@ type AdminServiceClient interface {
 	CreateAgentVersion(ctx context.Context, in *CreateAgentVersionRequest, opts ...grpc.CallOption) (*v1.AgentVersion, error)
 	// PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. A
 	// version with `standard: true` answers on every server, whatever the files are, until the version of the files is published; it uses the default model of the day. Running turns keep their
-	// versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH.
+	// versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH, PRICE_UNKNOWN.
 	PublishAgentVersion(ctx context.Context, in *PublishAgentVersionRequest, opts ...grpc.CallOption) (*v1.Agent, error)
 	// RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published; an agent without
 	// files is out of service after its first publication was taken back, and only its name is returned. Only owners of the installation may make this call. Errors: ROLE_REQUIRED,
@@ -1360,8 +1360,8 @@ type AdminServiceServer interface {
 	ListPrograms(context.Context, *ListProgramsRequest) (*ListProgramsResponse, error)
 	// DeleteProgram deletes a registered program, and with it the sessions of all who have connected it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
 	DeleteProgram(context.Context, *DeleteProgramRequest) (*emptypb.Empty, error)
-	// ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that an owner has allowed, and the 100 that
-	// were last asked for. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+	// ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that an owner has allowed, and 100 others.
+	// Of these, the newest of each network address stay longest. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
 	ListAskedPrograms(context.Context, *ListAskedProgramsRequest) (*ListAskedProgramsResponse, error)
 	// UpdateAskedProgram changes whether programs that register themselves may send people back to an address (`allowed`), at once and on all servers, while
 	// `programs.dynamic_registration` is `known`. Connected programs stay if the address is allowed no more. Only owners of the installation may make this call. Errors:
@@ -1435,7 +1435,7 @@ type AdminServiceServer interface {
 	CreateAgentVersion(context.Context, *CreateAgentVersionRequest) (*v1.AgentVersion, error)
 	// PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. A
 	// version with `standard: true` answers on every server, whatever the files are, until the version of the files is published; it uses the default model of the day. Running turns keep their
-	// versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH.
+	// versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH, PRICE_UNKNOWN.
 	PublishAgentVersion(context.Context, *PublishAgentVersionRequest) (*v1.Agent, error)
 	// RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published; an agent without
 	// files is out of service after its first publication was taken back, and only its name is returned. Only owners of the installation may make this call. Errors: ROLE_REQUIRED,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Protocol
+from typing import Annotated, Any, Final, Generic, Literal, Protocol, TypeVar
 
 import rtoml
 from pydantic import (
@@ -30,8 +30,9 @@ from responsa_server.agents.engine.config import Table, Texts
 from responsa_server.domain.people import Role
 from responsa_server.domain.tools import TOOL_SECONDS, Allow, Declaration, Effect, SecretPlace
 
-TOOL_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _SUFFIX: Final = ".toml"
+Item = TypeVar("Item")
 
 
 class AllowTable(Table):
@@ -136,55 +137,55 @@ class KindOfTool(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class DeclaredTool:
-    """A file of the tools' folder: its declaration, or its problems."""
+class Declared(Generic[Item]):
+    """A file of a folder of declarations: what it declares, or its problems."""
 
     name: str
-    declaration: Declaration | None
+    item: Item | None
     problems: Sequence[Problem] = ()
 
 
-def read_tools(folder: Path, kinds: Mapping[str, KindOfTool]) -> Sequence[DeclaredTool]:
-    """The declarations in a folder, by name. Empty if the folder is missing. Blocks. Raises OSError."""
-    if not folder.is_dir():
-        return []
-    return [_read(path, kinds) for path in sorted(folder.glob(f"*{_SUFFIX}")) if path.is_file()]
+def read_declarations(folder: Path, read: Callable[[Path], Declared[Item]]) -> Sequence[Declared[Item]]:
+    """The declarations in a folder, by name. Empty if the folder is missing. read: reads a file. Blocks. Raises OSError."""
+    return [read(path) for path in sorted(folder.glob(f"*{_SUFFIX}")) if path.is_file()]
 
 
-def _read(path: Path, kinds: Mapping[str, KindOfTool]) -> DeclaredTool:
-    name, file = path.name.removesuffix(_SUFFIX), path.name
-    problems = list[Problem]()
-    if not TOOL_NAME.fullmatch(name):
-        problems.append(
-            Problem(
-                file,
-                (
-                    f"the name “{name}” is not a valid name of a tool: use at most 63 lower-case letters, "
-                    "digits, “-” and “_”, with a letter first"
-                ),
-            )
+def read_raw(path: Path, noun: str, problems: list[Problem]) -> tuple[Mapping[str, Any] | None, str]:
+    """A declaration as plain values, and the text of its file. None if it cannot be read; `problems` has all that was
+    found. noun: what the file declares, such as "tool". Blocks. Raises OSError."""
+    if not NAME.fullmatch(path.stem):
+        message = (
+            f"the name “{path.stem}” is not a valid name of a {noun}: use at most 63 lower-case letters, "
+            "digits, “-” and “_”, with a letter first"
         )
-    text = file_text(path, file, problems)
+        problems.append(Problem(path.name, message))
+    text = file_text(path, path.name, problems)
     if text is None:
-        return DeclaredTool(name, None, problems)
+        return None, ""
     try:
-        raw = rtoml.loads(text)
+        return rtoml.loads(text), text
     except rtoml.TomlParsingError as error:
-        return DeclaredTool(name, None, [*problems, syntax_problem(file, error, 1)])
+        problems.append(syntax_problem(path.name, error, 1))
+        return None, text
+
+
+def read_tools(folder: Path, kinds: Mapping[str, KindOfTool]) -> Sequence[Declared[Declaration]]:
+    """The declared tools in a folder, as `read_declarations` reads them."""
+    return read_declarations(folder, lambda path: _read(path, kinds))
+
+
+def _read(path: Path, kinds: Mapping[str, KindOfTool]) -> Declared[Declaration]:
+    name, problems = path.stem, list[Problem]()
+    raw, text = read_raw(path, "tool", problems)
+    if raw is None:
+        return Declared(name, None, problems)
     declaration, wrong = declare(name, raw, kinds, path.parent)
     problems += wrong
     for line, content in enumerate(text.split("\n"), 1):
         if SECRET.search(content):
-            problems.append(
-                Problem(
-                    file,
-                    "has a secret; name the place of the secret in [secrets], and remove it here",
-                    line=line,
-                )
-            )
-    if problems:
-        return DeclaredTool(name, None, problems)
-    return DeclaredTool(name, declaration)
+            message = "has a secret; name the place of the secret in [secrets], and remove it here"
+            problems.append(Problem(path.name, message, line=line))
+    return Declared(name, None, problems) if problems else Declared(name, declaration)
 
 
 def declare(

@@ -135,7 +135,8 @@ class LiveOptions:
     turns are read from the database. keep_seconds: how long an old version stays in memory after the last turn that needs it.
     tools: the tools, whose declarations are read again together with the agents; None if there are none.
     models: returns the models that `default` stands for, which another process may have changed; None if they stay the same.
-    experiments: where the experiments are; None if there are none.
+    experiments: where the experiments are; None if there are none. check_prices: refuses models without a price while the tenant has
+    a limit in money.
     """
 
     default: str
@@ -148,6 +149,7 @@ class LiveOptions:
     tools: LiveTools | None = None
     models: Callable[[], Awaitable[Sequence[str]]] | None = None
     experiments: OpenExperiments | None = None
+    check_prices: Callable[[str, Sequence[str]], Awaitable[None]] | None = None
 
 
 class LiveAgents:
@@ -359,6 +361,8 @@ class LiveAgents:
         standard = isinstance(agent, ConfiguredAgent) and agent.config.standard
         if files is None and (not standard or identity in self._options.coded):
             raise self._missing(identity, self._snapshot.served)
+        if isinstance(agent, ConfiguredAgent) and self._options.check_prices is not None:
+            await self._options.check_prices(event.tenant_id, agent.content.chain)
         # The version of the files gives way to the next files, as it does without a publication.
         digest = files.fingerprint[1] if files is not None and (not standard or agent is files) else b""
         before = self._last(identity)

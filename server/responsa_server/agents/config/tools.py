@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from responsa_server.agents.config.declarations import (
-    TOOL_NAME,
-    DeclaredTool,
+    NAME,
+    Declared,
     KindOfTool,
     declare,
     read_tools,
@@ -187,34 +187,34 @@ class LiveTools:
         """Return all problems, ordered by file."""
         return [problem for entry in self._made.values() for problem in entry.problems]
 
-    def _list_shipped(self) -> Sequence[DeclaredTool]:
-        tools = list[DeclaredTool]()
+    def _list_shipped(self) -> Sequence[Declared[Declaration]]:
+        tools = list[Declared[Declaration]]()
         for name in self._shipped:
             declaration, problems = declare(name, {"kind": name}, self._kinds)
-            tools.append(DeclaredTool(name, declaration, problems))
+            tools.append(Declared(name, declaration, problems))
         return tools
 
-    def _remade(self, tool: DeclaredTool, before: _Loaded | None, *, same: bool) -> _Loaded:
+    def _remade(self, tool: Declared[Declaration], before: _Loaded | None, *, same: bool) -> _Loaded:
         """The tools of a declaration. same: whether the other files of the folder are as they were."""
         problems = [_problem(problem) for problem in tool.problems]
-        if tool.declaration is None:
+        if tool.item is None:
             if before is None or before.declaration is None:
                 return _Loaded(tool.name, None, (), problems)
             return _Loaded(tool.name, before.declaration, before.tools, problems)
-        unchanged = before is not None and before.declaration == tool.declaration and not before.problems
-        if before is not None and unchanged and before.tools and (same or not tool.declaration.folder):
+        unchanged = before is not None and before.declaration == tool.item and not before.problems
+        if before is not None and unchanged and before.tools and (same or not tool.item.folder):
             return before
         try:
-            tools = self._make(tool.declaration)
-            _check(tools, tool.declaration, self._kinds[tool.declaration.kind].parameters)
+            tools = self._make(tool.item)
+            _check(tools, tool.item, self._kinds[tool.item.kind].parameters)
         except ToolUnfit as error:
-            return _Loaded(tool.name, tool.declaration, (), [_problem(_unfit(tool, error))])
+            return _Loaded(tool.name, tool.item, (), [_problem(_unfit(tool, error))])
         except (
             Exception
         ) as error:  # a description of another system holds anything, and the other tools must stay
             message = f"its tools cannot be made ({type(error).__name__})"
-            return _Loaded(tool.name, tool.declaration, (), [_problem(Problem(_file(tool.name), message))])
-        return _Loaded(tool.name, tool.declaration, tools)
+            return _Loaded(tool.name, tool.item, (), [_problem(Problem(_file(tool.name), message))])
+        return _Loaded(tool.name, tool.item, tools)
 
 
 def line(problem: ToolProblem) -> str:
@@ -224,7 +224,7 @@ def line(problem: ToolProblem) -> str:
     return f"{location}: {f'{problem.key}: ' if problem.key else ''}{problem.message.rstrip('.')}.{hint}"
 
 
-def _unfit(tool: DeclaredTool, error: ToolUnfit) -> Problem:
+def _unfit(tool: Declared[Declaration], error: ToolUnfit) -> Problem:
     """The problem of a declaration whose tools cannot be made."""
     message = str(error).rstrip(".")
     return Problem(_file(tool.name), message, error.key, closest(error.unknown, error.known))
@@ -235,7 +235,7 @@ def _check(tools: Sequence[Tool], declaration: Declaration, parameters: Sequence
     parameters: see `KindOfTool`."""
     ids = Counter(tool.card.id for tool in tools)
     for tool in tools:
-        if not TOOL_NAME.fullmatch(tool.card.id):
+        if not NAME.fullmatch(tool.card.id):
             raise ToolUnfit(
                 f"its tool would be named “{tool.card.id[:100]}”; names have at most 63 of the characters "
                 "a-z, 0-9, _ and -, so shorten the file's name or the tool's"

@@ -480,7 +480,7 @@ class Asker:
             "language": "",
             "questions": tuple(self.traits.questions),
             "formats": "",
-            "today": f"{datetime.now(UTC):%A, %Y-%m-%d}",
+            "today": f"{datetime.now(UTC):%a %Y-%m-%d}",
             "instructions": self.traits.instructions,
         }
         messages = [*self.prompts.render(name, {**common, **trusted}, untrusted, run.nonce), *after]

@@ -108,9 +108,10 @@ class PostgresAccountStore:
         return None
 
     @shielded
-    async def ask_for_redirects(self, name: str, uris: Sequence[str]) -> None:
-        """Show owners of the installation the addresses that a program asked for, with its name."""
-        await self._ask("ask_for_redirects", {"name": name, "uris": list(uris)})
+    async def ask_for_redirects(self, name: str, uris: Sequence[str], network: bytes) -> None:
+        """Show owners of the installation the addresses that a program asked for, with its name. network: a digest of
+        its network address."""
+        await self._ask("ask_for_redirects", {"name": name, "uris": list(uris), "network": network})
 
     @shielded
     async def find_allowed_redirects(self, uris: Sequence[str]) -> Sequence[str]:

@@ -16,7 +16,7 @@ ON CONFLICT (subject) DO UPDATE SET
 RETURNING failures > %(limit)s AS exceeded, extract(epoch FROM end_time - now())::float8 AS seconds
 
 -- name: ask_for_redirects
-SELECT responsa.ask_for_redirects(%(name)s, %(uris)s)
+SELECT responsa.ask_for_redirects(%(name)s, %(uris)s, %(network)s)
 
 -- name: allowed_redirects
 SELECT coalesce(array_agg(uri), '{}') FROM responsa.allowed_redirects(%(uris)s) AS uri

@@ -1,5 +1,5 @@
-"""The health checks, and the metrics of all servers, over HTTP. None of them needs a credential, so none tells an
-address, a name of a user's, or the reason of a fault."""
+"""The health checks, and the metrics of all servers, over HTTP. Health needs no credential, so it tells no address, no
+name of a user's, and not the reason of a fault."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from responsa.admin.v1.admin_service_pb2 import ListTenantsRequest, ListTenantsResponse
 from responsa_server.calls import status
+from responsa_server.calls.chain import Calls
 from responsa_server.calls.health import ServerHealth
+from responsa_server.calls.http import call_of
 from responsa_server.transports.http.problems import problem
 
 _HEADERS: Final = {"cache-control": "no-store"}
+_OWNERS_CALL: Final = "/responsa.admin.v1.AdminService/ListTenants"
 Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
 """Returns the metrics in a format that the header `accept` of a request allows, and their media type."""
 
@@ -46,12 +50,18 @@ def lacking_response(lacking: Sequence[str], **more: object) -> Response:
     return JSONResponse(content, status_code=503 if lacking else 200, headers=_HEADERS)
 
 
-def metrics_route(read: Scrape, accepts: Callable[[str], bool] = lambda _: True) -> Route:
-    """`GET /metrics`. accepts: whether to answer a request with this Host header."""
+def metrics_route(
+    read: Scrape, accepts: Callable[[str], bool] = lambda _: True, owners: Calls | None = None
+) -> Route:
+    """`GET /metrics`. accepts: whether to answer a request with this Host header. owners: the calls, if only owners of
+    the installation may read the metrics; None: whoever reaches the port."""
 
     async def metrics(request: Request) -> Response:
         if not all(map(accepts, request.headers.getlist("host"))):
             return problem(status.of(status.ORIGIN_NOT_ALLOWED))
+        if owners is not None:  # the call is refused to others
+            call = call_of(request.scope, _OWNERS_CALL)
+            await owners.answer(call, ListTenantsRequest(page_size=1), ListTenantsResponse)
         content, media_type = await read(request.headers.get("accept", ""))
         return Response(content, media_type=media_type, headers=_HEADERS)
 

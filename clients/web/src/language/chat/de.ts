@@ -45,5 +45,5 @@ export const de: Translated<typeof en> = {
   reasonOutdated: "Veraltet",
   reasonOther: "Nicht das, was ich wissen wollte",
   showExchange: "Diese Frage und Antwort den Administratoren zeigen?",
-  showExchangeNote: "Nur diesen Austausch. Sie lesen ihn nur, wenn Ihre Organisation das Lesen von Fragen erlaubt, und jedes Lesen wird protokolliert. Entfernen Sie später das Häkchen, um ihn zurückzuziehen.",
+  showExchangeNote: "Nur diesen Austausch. Jedes Lesen wird protokolliert. Entfernen Sie später das Häkchen, um ihn zurückzuziehen.",
 };

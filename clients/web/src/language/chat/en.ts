@@ -43,5 +43,5 @@ export const en = {
   reasonOutdated: "Out of date",
   reasonOther: "Not what I asked",
   showExchange: "Show this question and answer to administrators?",
-  showExchangeNote: "This exchange alone. They read it only if your organisation lets them read questions, and each reading is logged. Clear the box later to withdraw it.",
+  showExchangeNote: "This exchange alone. Each reading is logged. Clear the box later to withdraw it.",
 };

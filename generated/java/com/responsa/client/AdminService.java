@@ -524,7 +524,8 @@ public final class AdminService {
 
     /**
      * ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that
-     * an owner has allowed, and the 100 that were last asked for. Only owners of the installation may make this call.
+     * an owner has allowed, and 100 others. Of these, the newest of each network address stay longest. Only owners of the installation
+     * may make this call.
      *
      * <p>Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
      */
@@ -741,7 +742,7 @@ public final class AdminService {
      * the files are, until the version of the files is published; it uses the default model of the day. Running turns keep their
      * versions. Only owners of the installation may make this call.
      *
-     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH.
+     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH, PRICE_UNKNOWN.
      */
     public Agent publishAgentVersion(PublishAgentVersionRequest request) {
         return calls.unary(PUBLISH_AGENT_VERSION, request, !Calls.hasEtag(request), timeout);

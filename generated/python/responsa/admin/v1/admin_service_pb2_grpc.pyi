@@ -62,8 +62,8 @@ class AdminServiceStub:
     DeleteProgram: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteProgramRequest, _empty_pb2.Empty]
     """DeleteProgram deletes a registered program, and with it the sessions of all who have connected it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH."""
     ListAskedPrograms: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListAskedProgramsRequest, _admin_service_pb2.ListAskedProgramsResponse]
-    """ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that an owner has allowed, and the 100 that
-    were last asked for. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+    """ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that an owner has allowed, and 100 others.
+    Of these, the newest of each network address stay longest. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
     """
     UpdateAskedProgram: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateAskedProgramRequest, _program_pb2.AskedProgram]
     """UpdateAskedProgram changes whether programs that register themselves may send people back to an address (`allowed`), at once and on all servers, while
@@ -152,7 +152,7 @@ class AdminServiceStub:
     PublishAgentVersion: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.PublishAgentVersionRequest, _agent_pb2.Agent]
     """PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. A
     version with `standard: true` answers on every server, whatever the files are, until the version of the files is published; it uses the default model of the day. Running turns keep their
-    versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH.
+    versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH, PRICE_UNKNOWN.
     """
     RollbackAgentVersion: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RollbackAgentVersionRequest, _agent_pb2.Agent]
     """RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published; an agent without
@@ -490,8 +490,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.ListAskedProgramsRequest,
         context: _aio.ServicerContext[_admin_service_pb2.ListAskedProgramsRequest, _abc.Awaitable[_admin_service_pb2.ListAskedProgramsResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.ListAskedProgramsResponse]:
-        """ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that an owner has allowed, and the 100 that
-        were last asked for. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """ListAskedPrograms lists the addresses of programs whose own registration was refused for them, newest first by default: those that an owner has allowed, and 100 others.
+        Of these, the newest of each network address stay longest. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
         """
 
     @_abc_1.abstractmethod
@@ -700,7 +700,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_agent_pb2.Agent]:
         """PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. A
         version with `standard: true` answers on every server, whatever the files are, until the version of the files is published; it uses the default model of the day. Running turns keep their
-        versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH.
+        versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, ETAG_MISMATCH, PRICE_UNKNOWN.
         """
 
     @_abc_1.abstractmethod
