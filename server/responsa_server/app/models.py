@@ -27,7 +27,13 @@ from responsa_server.providers.json_server import RequestOptions
 from responsa_server.providers.onnx_reranker import OnnxReranker, RerankerUnusable
 from responsa_server.providers.prices import PriceList, PriceRow, Prices, load_shipped, price_of
 from responsa_server.providers.reranking import HttpReranker
-from responsa_server.providers.settings import ONNX, CompatibleSettings, ModelSettings
+from responsa_server.providers.settings import (
+    EMBEDDED_CONCURRENT,
+    EMBEDDED_WINDOW,
+    ONNX,
+    CompatibleSettings,
+    ModelSettings,
+)
 from responsa_server.providers.table import Provider, ProviderTable, TableOptions, providers
 from responsa_server.system.instance import no_language_model
 
@@ -73,7 +79,7 @@ def model_table(
     missing = no_language_model()
     declared, absent = providers(settings), dict[str, str]()
     if layout is not None and missing is None:
-        declared[EMBEDDED] = _local_provider(settings, layout)
+        declared[EMBEDDED] = _local_provider(layout)
     else:
         absent[EMBEDDED] = (
             missing or "The embedded model belongs to an instance: only `responsa serve` can call it."
@@ -122,7 +128,7 @@ def list_own_prices(settings: ModelSettings) -> Mapping[str, Price]:
     for name, server in settings.servers.items():
         if server.price is not None:
             own[name] = price_of(*server.price)
-        elif server.uds or is_private(urlsplit(server.url).hostname or "", settings.allow_private):
+        elif is_private(urlsplit(server.url).hostname or "", settings.allow_private):
             own[name] = FREE
     return own
 
@@ -141,18 +147,17 @@ def by_name(known: Mapping[str, Collection[str]]) -> Sequence[str]:
     return [f"{provider}:{model}" for provider, models in known.items() for model in sorted(models)]
 
 
-def _local_provider(settings: ModelSettings, layout: Layout) -> Provider:
-    embedded = settings.embedded
+def _local_provider(layout: Layout) -> Provider:
     server = CompatibleSettings(
         url="http://embedded/v1",
         idle_seconds=_EMBEDDED_IDLE_SECONDS,
-        concurrent=embedded.concurrent,
+        concurrent=EMBEDDED_CONCURRENT,
         wait_seconds=_EMBEDDED_IDLE_SECONDS,
         uds=str(layout.model_socket),
         # The embedded server sometimes closes a connection just as the next request arrives on it.
         keep_alive=False,
         tools=False,
-        window=embedded.window,
+        window=EMBEDDED_WINDOW,
     )
     return Provider(server, models=frozenset({EMBEDDED_MODEL}), small=True)
 

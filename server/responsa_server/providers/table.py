@@ -253,6 +253,6 @@ def providers(settings: ModelSettings) -> dict[str, Provider]:
     """All providers that the settings declare, by name. A provider's name is the part of a model's name before the colon."""
     declared = {
         name: Provider(section, needs_key=f"{name.upper()}_API_KEY")
-        for name, section in settings.vendors.items()
+        for name, section in settings.language_vendors.items()
     }
-    return declared | {name: Provider(server) for name, server in settings.servers.items()}
+    return declared | {name: Provider(server) for name, server in settings.own_servers.items()}
