@@ -95,7 +95,6 @@ def assembled(parts: Parts, peer_arguments: PeerArguments) -> tuple[Turns, RpcSe
             codec,
             TurnOptions(
                 lease_seconds=options.lease_seconds,
-                heartbeat_seconds=options.heartbeat_seconds,
                 max_running=options.max_running,
                 merge_bytes=0,  # like the peer, which sends each event unchanged
             ),

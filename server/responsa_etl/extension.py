@@ -143,7 +143,7 @@ def build_folders(
     local = LocalFolders(
         settings.connectable_paths, settings.home, owners_only=settings.sources.paths is None
     )
-    limits = FolderLimits(settings.sources.files, settings.sources.file_bytes)
+    limits = FolderLimits(settings.sources.files)
     allowed = read_allowed(settings.sources.allow_private)
     web = WebFolders(connector, allowed, sandboxes)
     openers: Mapping[FolderKind, FolderOpener] = {
@@ -162,13 +162,9 @@ def build_budget(settings: Settings) -> BudgetLimits:
 
 
 def _events_to_mail(settings: Settings) -> Set[NotifiedEvent]:
-    mails = set[NotifiedEvent]()
-    if settings.mail.configured:
-        if settings.sources.mails:
-            mails |= {NotifiedEvent.FAILED, NotifiedEvent.CONFIRMATION_WANTED}
-        if settings.ingestion.mails:
-            mails.add(NotifiedEvent.INGESTION_FAILED)
-    return mails
+    if not (settings.mail.configured and settings.mail.notices):
+        return frozenset()
+    return {NotifiedEvent.FAILED, NotifiedEvent.CONFIRMATION_WANTED, NotifiedEvent.INGESTION_FAILED}
 
 
 def _databases(settings: Settings) -> SqlDatabases:

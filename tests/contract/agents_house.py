@@ -92,9 +92,7 @@ class Town:
         shelf = Shelf()
         table = model_table(models or ModelSettings())
         parts = NodeParts(shelf, Judge(), teachers=self.teachers)
-        workshop = BuildContext(
-            parts, table, self.counters, replace(DEFAULTS, models=models.default if models else ())
-        )
+        workshop = BuildContext(parts, table, self.counters, models.default if models else DEFAULTS)
         settings = load(models=(models or ModelSettings()).model_dump())
         stored = build_default_models(settings, table, self.database) if stored_model else None
         options = replace(

@@ -110,9 +110,10 @@ def run(settings: Settings, *, repair: bool = False, lan: bool = False) -> int:
         children.append(Child(EmbeddedRedis(layout)))
     if settings.models.wants_embedded:
         from responsa_local.embedded.llama import EmbeddedLlama
+        from responsa_server.providers.settings import EMBEDDED_CONCURRENT, EMBEDDED_WINDOW
 
-        model = settings.models.embedded
-        children.append(Child(EmbeddedLlama(layout, environment(), model.window, model.concurrent)))
+        llama = EmbeddedLlama(layout, environment(), EMBEDDED_WINDOW, EMBEDDED_CONCURRENT)
+        children.append(Child(llama))
 
     def write_files() -> None:
         servers.send_to([child.part for child in servers.children])

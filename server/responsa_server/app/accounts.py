@@ -8,6 +8,7 @@ from responsa_server.app.layout import Layout
 from responsa_server.app.resources import build_identity, new_id, read_secret
 from responsa_server.app.settings import Settings
 from responsa_server.domain.accounts import SignInProvider
+from responsa_server.domain.people import DEFAULT_TENANT
 from responsa_server.identity.accounts import AccountOptions, Accounts
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.mailing import Mailing
@@ -48,7 +49,6 @@ class AccountServices:
         known = cache or CredentialCache()
         self.identity: Identity = build_identity(settings, database, known, self.tokens)
         options = AccountOptions(
-            settings.accounts,
             settings.passwords,
             settings.tokens,
             settings.mail,
@@ -76,7 +76,6 @@ class AccountServices:
                 settings.passwords,
                 options.registration,
                 options.session_seconds,
-                settings.accounts.default_tenant,
             ),
         )
 
@@ -95,9 +94,8 @@ def tokens_on(settings: Settings, layout: Layout, database: Database) -> Tokens:
 
 def providers_of(settings: Settings) -> Sequence[SignInProvider]:
     """Return the OpenID Connect providers of all tenants."""
-    default = settings.accounts.default_tenant
     return [
-        SignInProvider(name, provider.tenant or default, provider.display_name, provider.issuer)
+        SignInProvider(name, provider.tenant or DEFAULT_TENANT, provider.display_name, provider.issuer)
         for name, provider in settings.oidc.providers.items()
     ]
 
@@ -115,6 +113,5 @@ def mailing_on(settings: Settings, layout: Layout, database: Database) -> Mailin
         mailer,
         Secret(read_secret(settings, layout)),
         page_url=settings.page_url,
-        default_tenant=settings.accounts.default_tenant,
         reset_seconds=settings.passwords.reset_code_seconds,
     )

@@ -22,7 +22,6 @@ import structlog
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.agents.config.build import BuildContext
 from responsa_server.agents.config.check import Surroundings
-from responsa_server.agents.config.content import Defaults
 from responsa_server.agents.config.files import AgentFolders, Watch, read_prompts
 from responsa_server.agents.config.live import AgentsBroken, LiveAgents, LiveOptions
 from responsa_server.agents.config.problems import clause
@@ -190,7 +189,6 @@ async def build_knowledge(
     queue = JobQueue(
         database_urls(settings, layout).log,
         concurrency=ingestion.concurrency,
-        max_losses=ingestion.max_losses,
     )
     external = vectors is not None
     documents = DocumentStore(
@@ -203,7 +201,7 @@ async def build_knowledge(
     )
     operations = OperationStore(database, queue, external_vectors=external)
     collections = CollectionStore(database, queue if external else None)
-    watching = Watching(operations, settings.turns.heartbeat_seconds)
+    watching = Watching(operations)
     library = Library(
         collections,
         documents,
@@ -425,14 +423,11 @@ async def build_agents(
         tools=tools,
         breakers=breakers,
     )
-    defaults = Defaults(
-        tuple(settings.models.default), settings.turns.history_messages, settings.turns.time_limit_seconds
-    )
     context = BuildContext(
         parts,
         models,
         counters,
-        defaults,
+        settings.models.default,
         KeptClassifiers(layout.data / "classifiers", knowledge.embedder),
         faults,
     )

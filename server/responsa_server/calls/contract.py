@@ -56,11 +56,13 @@ _WAITING: Final = ("Answer", "WaitOperation", "GetDocumentPage", "PreviewSource"
 # A document whose caller has left before it was accepted is not accepted: its transaction fails.
 _UNDONE: Final = ("CreateDocument",)
 
+MAX_CALLS: Final = 2_000
+
 
 def calls_of(
     services: Services,
     *,
-    max_calls: int,
+    max_calls: int = MAX_CALLS,
     cookie: SessionCookie | None = None,
     widgets: Mapping[UUID, frozenset[str]] = MappingProxyType({}),
     logger: Logger | None = None,
@@ -123,7 +125,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             ChatService(services, work),
             GeneratingService(services),
             ToolService(services.tools, services.catalogue),
-            ShareService(PostgresShares(database, AskFrames()), services.turns.settings),
+            ShareService(PostgresShares(database, AskFrames())),
         ],
         [KnowledgeService(services, work)],
         [AuthService(services, work)],

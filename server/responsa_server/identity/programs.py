@@ -94,6 +94,8 @@ _VISIBLE: Final = re.compile(r"[!-~]{1,2048}")
 _NUMBER: Final = re.compile(r"0x[0-9a-f]*|[0-9]+")
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _REGISTERED: Final = "rsd_"
+_REGISTRATION_SECONDS: Final = 30 * 86_400
+"""For how long after its own registration a program can be connected."""
 # No OpenID provider of the settings has a name with a space.
 _SEALED_FOR: Final = "dynamic registration"
 _HELD_FOR: Final = "connect request"
@@ -338,7 +340,7 @@ class Programs:
                 await self._accounts.store.ask_for_redirects(asked.client_name, asked.redirect_uris, network)
             raise
         metadata = offered.limit_to(usable)
-        end = now + self.settings.registration_days * 86_400
+        end = now + _REGISTRATION_SECONDS
         content = json.dumps([metadata.client_name, metadata.redirect_uris, end])
         client_id = _REGISTERED + self._secret.seal_flow(_SEALED_FOR, content.encode())
         if len(client_id) > MAX_CLIENT_ID:

@@ -43,7 +43,6 @@ from responsa_server.domain.people import Principal
 from responsa_server.domain.tools import ToolEntry
 from responsa_server.domain.turns import Accepted, log_ids
 from responsa_server.stores.postgres.shares import PostgresShares
-from responsa_server.turns.settings import TurnSettings
 
 MAX_WORDS: Final = 16
 """How many words a search for conversations may have."""
@@ -296,18 +295,18 @@ class ToolService:
 
 _SHORTEST: Final = timedelta(minutes=1)
 _MOST_DAYS: Final = 365
+_USUAL: Final = timedelta(days=30)
 
 
 class ShareService:
     """Answers that users share within their tenant."""
 
-    def __init__(self, store: PostgresShares, settings: TurnSettings) -> None:
+    def __init__(self, store: PostgresShares) -> None:
         self._store = store
-        self._usual = timedelta(days=settings.share_days)
 
     async def ShareTurn(self, request: pb.ShareTurnRequest) -> share_pb2.Share:
         now = datetime.now(UTC)
-        ends = now + self._usual
+        ends = now + _USUAL
         if request.HasField("expire_time"):
             ends = to_datetime("expire_time", request.expire_time)
             # The page counts the days by its own clock.
