@@ -186,7 +186,6 @@ def assembled(parts: Parts, peer_arguments: PeerArguments) -> tuple[Turns, RpcSe
                 Secret(bytes(32)),
             ),
         ),
-        max_calls=parts.settings.max_calls,
         logger=structlog.get_logger("calls"),
     )
     return turns, RpcServer(calls, SERVICES, peer_arguments.address, reflects=False)

@@ -128,7 +128,7 @@ def _part_converter(field: FieldDescriptor) -> Callable[[Any], object] | None:
         return None
     inner = message_factory.GetMessageClass(kind)
 
-    def convert(value: object) -> object:
+    def convert(value: Any) -> object:
         return value if isinstance(value, Message | Mapping) else message(inner, value)
 
     return convert
