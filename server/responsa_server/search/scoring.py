@@ -10,6 +10,7 @@ all our measurements, ranking by the weighted sum of the two scores was also bet
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -28,6 +29,7 @@ B: Final = 0.75
 VECTOR_WEIGHT: Final = 1.8
 
 
+_CODE: Final = re.compile(r"[^\W\d_]+[-/]?\d")
 # What a word that no passage has weighs at most, as a multiple of a word that one passage has. From 50 passages on, the
 # limit has no effect. In a smaller collection, such a word would outweigh all others and hide the answer of a single document.
 _MOST_MISSING: Final = 1.31
@@ -91,7 +93,10 @@ def weigh(
     count = statistics.passages
     weighted_terms: list[tuple[float, str, int]] = []
     missing: dict[str, float] = {}
+    codes = [term for term in terms if term in statistics.frequencies and _CODE.match(term)]
     for term in terms:
+        if any(term != code and term in code for code in codes):
+            continue  # a part says nothing that the whole code does not
         # The number of passages that contain the term or, if that is more, the most that can contain one of its alternatives.
         options = alternatives.get(term, ())
         known = statistics.frequencies
