@@ -10,7 +10,6 @@ all our measurements, ranking by the weighted sum of the two scores was also bet
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -29,7 +28,6 @@ B: Final = 0.75
 VECTOR_WEIGHT: Final = 1.8
 
 
-_CODE: Final = re.compile(r"[^\W\d_]+[-/]?\d")
 # What a word that no passage has weighs at most, as a multiple of a word that one passage has. From 50 passages on, the
 # limit has no effect. In a smaller collection, such a word would outweigh all others and hide the answer of a single document.
 _MOST_MISSING: Final = 1.31
@@ -93,13 +91,12 @@ def weigh(
     count = statistics.passages
     weighted_terms: list[tuple[float, str, int]] = []
     missing: dict[str, float] = {}
-    codes = [term for term in terms if term in statistics.frequencies and _CODE.match(term)]
-    for term in terms:
-        if any(term != code and term in code for code in codes):
-            continue  # a part says nothing that the whole code does not
+    known = statistics.frequencies
+    codes = [term for term in terms if term in known and term[0].isalpha() and any(map(str.isdigit, term))]
+    # A part says nothing that the whole code does not.
+    for term in (term for term in terms if not any(term != code and term in code for code in codes)):
         # The number of passages that contain the term or, if that is more, the most that can contain one of its alternatives.
         options = alternatives.get(term, ())
-        known = statistics.frequencies
         frequency = min(
             max(known.get(term, 0), *(min(known.get(other, 0) for other in option) for option in options), 0),
             count,

@@ -262,8 +262,8 @@ class Analyzer:
             if token.start != begun:
                 begun, word = token.start, text[token.start : token.end]
                 # "us" and "it" are function words, but "US" and "IT" in capitals are not, nor is the "A" of "zone A".
-                named = word.isupper() and (len(word) > 1 or (begun > 0 and word != "I"))
-                wanted = named or word.lower() not in stop
+                capital = word.isupper() and word != "I" and len(word) > (begun == 0)
+                wanted = capital or word.lower() not in stop
             (content if wanted else others)[token.term] = None
             if len(content) == MAX_QUERY_TERMS:
                 break
