@@ -89,10 +89,8 @@ class ChosenExcerpt:
         """The excerpt. kinds: those of the collections."""
         found_passage, parts = self.passage.found, self.parts
         passage = found_passage.passage
-        row, marked = _find_cell(found_passage, parts, self.part, self.question, analyzer) or (
-            self.best.place,
-            None,
-        )
+        named = _find_cell(found_passage, parts, self.part, self.question, analyzer)
+        row, marked = named or (self.best.place, None)
 
         def weigh(line: str) -> float:
             return self.question.covered(
@@ -368,9 +366,7 @@ def _cell(
         if question.order.isdisjoint((*product(name, value), *product(value, name))):
             masks[column] = question.mask(name)
         else:
-            shared |= (
-                name  # in "the team Blue", the name of the column belongs to the cell, and asks for nothing
-            )
+            shared |= name  # in "the team Blue", the column's name belongs to the cell, and asks for nothing
     column = _find_dominating(masks)
     if column is None or not shared or values[column] or not any(map(str.isalnum, cells[column].value)):
         return None

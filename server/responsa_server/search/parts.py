@@ -242,12 +242,12 @@ class PassageParts:
     def _fits_card(self, first: int, last: int) -> bool:
         shares = zip(self._share_above(first), *map(self._share, range(first, last + 1)), strict=True)
         size, lines = map(sum, shares)
-        lines += not self._share(first)[1]  # the rest of a paragraph
         # What is no unit, such as a number before an item, is shown, too.
         edges = itertools.pairwise(unit.source for unit in self._units[first : last + 1])
         between = (readable(self.text(ByteRange(unit.end, other.start))) for unit, other in edges)
         size += sum(_WORD_CHARACTERS * len(_WORD.findall(text)) for text in between)
-        return size <= CARD_CHARACTERS and lines <= CARD_LINES and self._page(first) == self._page(last)
+        fits = size <= CARD_CHARACTERS and lines + (not self._share(first)[1]) <= CARD_LINES
+        return fits and self._page(first) == self._page(last)
 
     def _share_above(self, index: int) -> tuple[int, int]:
         """As `_share`, for what is shown above a part that begins with a unit: the header of its table, or what leads to
@@ -259,7 +259,7 @@ class PassageParts:
         return (0, 0) if lead is None else (_measure(self._lead_words(lead)), 1)
 
     def _share(self, index: int) -> tuple[int, int]:
-        """How much of a card a unit fills: as characters, and as lines."""
+        """How much of a card a unit fills: as characters, and as lines, of which the rest of a paragraph has none."""
         if index not in self._shares:
             kind, text = self._units[index].kind, self.text(self._units[index].source)
             lines = int(not (index and self._goes_on(index - 1)))

@@ -91,10 +91,12 @@ def weigh(
     count = statistics.passages
     weighted_terms: list[tuple[float, str, int]] = []
     missing: dict[str, float] = {}
-    for term in terms:
+    known = statistics.frequencies
+    codes = [term for term in terms if term in known and term[0].isalpha() and any(map(str.isdigit, term))]
+    # A part says nothing that the whole code does not.
+    for term in (term for term in terms if not any(term != code and term in code for code in codes)):
         # The number of passages that contain the term or, if that is more, the most that can contain one of its alternatives.
         options = alternatives.get(term, ())
-        known = statistics.frequencies
         frequency = min(
             max(known.get(term, 0), *(min(known.get(other, 0) for other in option) for option in options), 0),
             count,

@@ -261,8 +261,9 @@ class Analyzer:
             # The parts of a compound stand at the same place, and a compound may be as long as the text.
             if token.start != begun:
                 begun, word = token.start, text[token.start : token.end]
-                # "us" and "it" are function words, but "US" and "IT" in capitals are not.
-                wanted = word.lower() not in stop or (len(word) > 1 and word.isupper())
+                # "us" and "it" are function words, but "US" and "IT" in capitals are not, nor is the "A" of "zone A".
+                capital = word.isupper() and word != "I" and len(word) > (begun == 0)
+                wanted = capital or word.lower() not in stop
             (content if wanted else others)[token.term] = None
             if len(content) == MAX_QUERY_TERMS:
                 break

@@ -14,6 +14,10 @@ CORNER = (
     "<tr><th>Chairs</th><td>55</td><td>50</td></tr></table>"
 )
 TEAMS = "Team,Day,Room\nBlue,Monday,R7\nBlue,Tuesday,R8\nRed,Tuesday,R7\nRed,Friday,a|b\n"
+FARES = (
+    "<table><tr><th rowspan=2>Line<th colspan=2>Zone A<th colspan=2>Zone B<tr><th>adult<th>child<th>adult<th>child"
+    "<tr><td>Harbour 3<td>3.10<td>1.60<td>5.40<td>2.80<tr><td>Mill 4<td>4.10<td>2.60<td>6.40<td>3.80</table>"
+)
 CITIES = "City,Inhabitants,Area\nBonn,331885,141 km²\nKöln,1084831,405 km²\n"
 
 
@@ -41,6 +45,8 @@ def _cut(excerpt: Excerpt) -> tuple[str, str]:
         ("In which room is the team Blue on Tuesday?", TEAMS, "a.csv", "R8"),
         ("In which room does Red meet on Friday?", TEAMS, "a.csv", "a\\|b"),
         ("What is the area of Köln?", f"\n{CITIES}", "a.csv", "405 km²"),
+        ("What does the harbour 3 cost for an adult in zone A?", FARES, "a.html", "3.10"),
+        ("Mill 4, child, zone B", FARES, "a.html", "3.80"),
         # Both prices have the word, and no year is named.
         ("How did the price of the lamp change?", PRICES, "a.md", ""),
         # Two columns are named.

@@ -45,6 +45,22 @@ def test_rare_terms_weigh_more_and_absent_ones_count_as_missing() -> None:
     assert weigh(["x"], TermStatistics(0, 0, {})).mean_length == 1.0
 
 
+@pytest.mark.parametrize(
+    ("terms", "known", "weighed"),
+    [
+        (["t-12", "t12", "t", "12", "fit"], ["t-12", "t12", "t", "12"], {"t-12", "t12"}),
+        (["t12", "12"], ["t12", "12"], {"t12"}),
+        (["t12", "12"], ["12"], {"12"}),
+        (["1970s", "1970"], ["1970s", "1970"], {"1970s", "1970"}),
+        (["2026-03", "2026"], ["2026-03", "2026"], {"2026-03", "2026"}),
+    ],
+)
+def test_the_parts_of_a_code_that_is_there_do_not_count(
+    terms: list[str], known: list[str], weighed: set[str]
+) -> None:
+    assert {*weigh(terms, TermStatistics(100, 10_000, dict.fromkeys(known, 2))).terms} == weighed
+
+
 @pytest.mark.parametrize("passages", [1, 3, 100])
 def test_a_missing_term_does_not_outweigh_the_terms_of_a_single_document(passages: int) -> None:
     weights = weigh(["lease", "epoch"], TermStatistics(passages, 100, {"lease": 1}))

@@ -138,6 +138,12 @@ def test_a_question_keeps_its_content_words_once() -> None:
         "cancel",
     ]
     assert analyzer.query_terms("Who are they?", "en") == ["who", "are", "they"]
+    assert analyzer.query_terms("A ticket for zone A, if I ask for a ticket", "en") == [
+        "ticket",
+        "zone",
+        "a",
+        "ask",
+    ]
     assert analyzer.query_terms("Is the US in it?", "en") == ["us"]
 
 
