@@ -187,6 +187,9 @@ async def test_the_forms_rare_fields_are_folded_until_a_price_is_needed(
             await page.get_by_label("Key", exact=True).fill(KEY)
             await button(tab, "Save").click()
             await expect(page.get_by_text("m-1 writes the answers.")).to_be_visible()
+            first = await owner.open(page.context, f"{owner.url}/#/administration")
+            steps = first.page.get_by_role("region", name="First steps")
+            await expect(steps.get_by_text("m-1 writes the answers.", exact=True)).to_be_visible()
         await expect(read).to_have_value("0.50 USD")
         await expect(written).to_have_value("1.50 USD")
         # What another owner has changed is read while the form stays open.
