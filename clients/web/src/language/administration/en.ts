@@ -195,7 +195,7 @@ export const en = {
   invitationsMade: { one: "Invitation created.", other: "{count} invitations created." },
   invite: "Invite",
   inviteAdministrator: "Invite administrator",
-  inviteAdministratorOf: "Invite administrator of {tenant}",
+  inviteAdministratorOf: "Invite administrator: {tenant}",
   inviteAdministratorTitle: "Invite an administrator of {tenant}",
   invitedNote: "Only these addresses can register with the links, one each. Separate several by commas, spaces or lines. Leave the field empty if the person may choose the address.",
   embeddingOf: "Embedding model",
