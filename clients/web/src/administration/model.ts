@@ -155,7 +155,7 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
     const buttons = [element("button", { type: "submit" }, t("save")), ...(chosen ? [button(t("test"), () => void act(t("askingModel"), test), { class: "quiet" })] : [])];
     const first: readonly Entry[] = [provider, url, key, model];
     const rare = [...fields.filter((one) => !first.includes(one)), ...(chosen?.takesKeyName ? [named] : [])];
-    const more = element("details", { class: "stack", open: Boolean(now.judge) || rare.some(({ control }) => control.value !== "") }, element("summary", {}, t("modelMore")), ...rare.map((one) => one.root));
+    const more = element("details", { open: Boolean(now.judge) || rare.some(({ control }) => control.value !== "") }, element("summary", {}, t("modelMore")), element("div", { class: "stack" }, ...rare.map((one) => one.root)));
     replace(form, ...fields.filter((one) => first.includes(one)).map((one) => one.root), ...(rare.length > 0 ? [more] : []), host, element("div", { class: "row wrap" }, ...buttons), result, tested, element("datalist", { id: "listed-models" }, ...listed.map((value) => element("option", { value }))));
   };
   const tellState = ({ models, fixedBy, problem, warning, updateTime, keyInUse, learned }: ModelSettings) => {
