@@ -106,6 +106,9 @@ async def test_people_are_invited_into_groups(person: Person) -> None:
     await expect(dialog.get_by_role("listitem").filter(has_text="later@example.org")).to_contain_text(
         "invited"
     )
+    # The buttons of a dialog stay in sight, however long it is.
+    await page.set_viewport_size({"width": 390, "height": 400})
+    await expect(dialog.get_by_role("button", name="Done")).to_be_in_viewport(ratio=1)
 
 
 async def test_a_colleague_is_shown_questions_that_the_documents_answer(person: Person) -> None:
