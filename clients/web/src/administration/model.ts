@@ -8,7 +8,7 @@ import type { Administrator } from "../server/people.js";
 import { t, type Key } from "../language/administration/texts.js";
 import { moment, money } from "../text/facts.js";
 import { modelName } from "../text/names.js";
-import { button, element, mixed, renew, replace, WRITTEN } from "../widgets/dom.js";
+import { button, coded, element, mixed, renew, replace, WRITTEN } from "../widgets/dom.js";
 import { boxEntry, choiceEntry, Entry, lacking, placed, textEntry } from "../widgets/fields.js";
 import type { Part } from "../widgets/tabbed.js";
 import { MONEY } from "./amounts.js";
@@ -50,7 +50,7 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
   const tell = (text: string, kind = "note") => {
     replace(tested);
     result.className = kind;
-    result.textContent = text;
+    replace(result, ...coded(text));
   };
   const wanted = () => {
     const value = (name: Field) => (entries && form.contains(entries[name].root) ? entries[name].control.value.trim() : "");

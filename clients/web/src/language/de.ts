@@ -39,7 +39,7 @@ export const de: Messages = {
   nameNote: "Andere sehen diesen Namen. Sie können das Feld leer lassen.",
   invitation: "Einladungscode",
   resetCode: "Rücksetzcode",
-  resetCodeNote: "Sie erhalten den Code per E-Mail oder von einem Administrator. Er lässt sich einmal verwenden, innerhalb von 30 Minuten.",
+  resetCodeNote: "Sie erhalten den Code per E-Mail oder von einem Administrator. Er lässt sich einmal verwenden, und nur für kurze Zeit.",
   mailCode: "Code aus der E-Mail",
   mailCodeNote: "Der Code lässt sich einmal verwenden, innerhalb von 24 Stunden.",
   yourPassword: "Ihr Passwort",

@@ -38,7 +38,7 @@ export const en = {
   nameNote: "Other people see this name. You can leave it empty.",
   invitation: "Invitation code",
   resetCode: "Reset code",
-  resetCodeNote: "You get the code by e-mail or from an administrator. It works once, within 30 minutes.",
+  resetCodeNote: "You get the code by e-mail or from an administrator. It works once, and only for a short time.",
   mailCode: "Code from the e-mail",
   mailCodeNote: "The code works once, within 24 hours.",
   yourPassword: "Your password",

@@ -227,7 +227,7 @@ export const de = {
   reindexTokens: "Der Anbieter liest höchstens {tokens} Token.",
   reindexBegun: "Die Sammlungen werden neu indexiert. Bis dahin sucht das bisherige Modell.",
   keyFound: "Dieser Server findet {key}. Das geht einem Schlüssel vor, der hier eingegeben wird.",
-  keyKept: "Ein Schlüssel ist gespeichert. Lassen Sie das Feld leer, um ihn zu behalten.",
+  keyKept: "Ein Schlüssel ist gespeichert. Lassen Sie das Feld leer, um ihn zu behalten; eine andere Adresse löscht ihn.",
   keyNamed: "Sein Schlüssel kommt aus {key}.",
   keyNameNote: "Der Name der Datei oder der Variablen: der des Anbieters oder einer wie MODEL_LAB_API_KEY. Lassen Sie dann das Feld für den Schlüssel selbst leer.",
   keyNote: "Fügen Sie den Schlüssel des Anbieters ein, wenn er einen verlangt. Er wird verschlüsselt gespeichert und nie wieder angezeigt.",

@@ -226,7 +226,7 @@ export const en = {
   reindexTokens: "The provider reads at most {tokens} tokens.",
   reindexBegun: "The collections are being indexed again. Until it is done, searches use the model before.",
   keyFound: "This server finds {key}, which goes before a key that is entered here.",
-  keyKept: "A key is stored. Leave this empty to keep it.",
+  keyKept: "A key is stored. Leave this empty to keep it; another address clears it.",
   keyNamed: "Its key comes from {key}.",
   keyNameNote: "The name of the file or the variable: the provider's own, or one such as MODEL_LAB_API_KEY. Leave the field for the key itself empty.",
   keyNote: "Paste the provider's key, if it needs one. It is stored encrypted and never shown again.",
