@@ -157,8 +157,11 @@ export class CollectionsView {
       this.root.classList.remove("coming");
       return;
     }
-    await this.#show();
-    this.root.classList.remove("coming");
+    try {
+      await this.#show();
+    } finally {
+      this.root.classList.remove("coming");
+    }
   }
 
   /** List the collections. Rows that stay are not replaced, so they keep the focus. */
