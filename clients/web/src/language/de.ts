@@ -202,7 +202,7 @@ export const de: Messages = {
   stoppedAfter: "Gestoppt nach {time}",
   searched: "Gesucht",
   answered: "Beantwortet",
-  fromPassages: { one: "aus {count} Textstelle", other: "aus {count} Textstellen" },
+  passagesRead: { one: "nach dem Lesen von {count} Textstelle", other: "nach dem Lesen von {count} Textstellen" },
   failed: "Fehlgeschlagen",
   interrupted: "Unterbrochen",
   damaged: "Diese Antwort ist beschädigt angekommen. Laden Sie die Seite neu.",

@@ -201,7 +201,7 @@ export const en = {
   stoppedAfter: "Stopped after {time}",
   searched: "Searched",
   answered: "Answered",
-  fromPassages: { one: "from {count} passage", other: "from {count} passages" },
+  passagesRead: { one: "after reading {count} passage", other: "after reading {count} passages" },
   failed: "Failed",
   interrupted: "Interrupted",
   damaged: "This answer arrived damaged. Reload the page.",
