@@ -149,6 +149,24 @@ async def test_an_answer_is_stopped_by_keyboard_and_the_focus_goes_back_to_the_q
     assert said[-2:] == ["Stopping…", "You stopped this answer."]
 
 
+async def test_nothing_moves_while_a_view_loads(person: Person) -> None:
+    person.add(LIGHTHOUSE, "lighthouse.md")
+    context = await person.profile()
+    await context.add_init_script(f"({COUNT_SHIFTS})()")
+    await person.sign_in(context)
+    for view, last in {
+        "documents": "The lighthouse of Korsholm",
+        "profile": "Delete the account",
+        "administration": "No groups yet.",
+        "administration/inbox": "Without an answer in the last 30 days",
+    }.items():
+        page = (await person.open(context, f"{person.url}/#/{view}")).page
+        await expect(page.locator("main").get_by_text(last).first).to_be_visible()
+        await page.wait_for_load_state("networkidle")
+        assert sum(await page.evaluate("globalThis.shifts")) <= 0.01, view
+        await page.close()
+
+
 async def focus_name(tab: Tab) -> str:
     return await tab.page.evaluate(
         "() => { const one = document.activeElement; return one.getAttribute('aria-label') ?? "

@@ -60,6 +60,8 @@ async def test_a_user_signs_in_with_a_password_and_the_page_never_sees_a_token(p
     await page.get_by_label("Password", exact=True).press("Enter")
     await expect(page.get_by_role("heading", name="Profile")).to_be_visible()
     await expect(tab.account).to_have_text("Ada")
+    await expect(page.get_by_text("This server sends no e-mail")).to_be_visible()
+    await expect(page.get_by_label("New e-mail address")).to_be_hidden()
     (cookie,) = await context.cookies()
     assert (cookie.get("httpOnly"), cookie.get("sameSite")) == (True, "Strict")
     held = await page.evaluate(

@@ -106,6 +106,9 @@ async def test_people_are_invited_into_groups(person: Person) -> None:
     await expect(dialog.get_by_role("listitem").filter(has_text="later@example.org")).to_contain_text(
         "invited"
     )
+    # The buttons of a dialog stay in sight, however long it is.
+    await page.set_viewport_size({"width": 390, "height": 400})
+    await expect(dialog.get_by_role("button", name="Done")).to_be_in_viewport(ratio=1)
 
 
 async def test_a_colleague_is_shown_questions_that_the_documents_answer(person: Person) -> None:
@@ -187,6 +190,9 @@ async def test_the_forms_rare_fields_are_folded_until_a_price_is_needed(
             await page.get_by_label("Key", exact=True).fill(KEY)
             await button(tab, "Save").click()
             await expect(page.get_by_text("m-1 writes the answers.")).to_be_visible()
+            first = await owner.open(page.context, f"{owner.url}/#/administration")
+            steps = first.page.get_by_role("region", name="First steps")
+            await expect(steps.get_by_text("m-1 writes the answers.", exact=True)).to_be_visible()
         await expect(read).to_have_value("0.50 USD")
         await expect(written).to_have_value("1.50 USD")
         # What another owner has changed is read while the form stays open.

@@ -71,7 +71,8 @@ async def test_figures_lead_to_feedback_that_is_dealt_with(person: Person) -> No
     await page.get_by_label("Outcome").select_option(label="Failed")
     await expect(turn).to_contain_text("No answers")
     behind = page.get_by_role("list", name="Feedback of")
-    await expect(behind.get_by_text("The question is hidden")).to_be_visible()
+    await expect(behind.get_by_text("Read the question and answer")).to_be_visible()
+    await expect(behind.get_by_text("The question is hidden")).to_have_count(0)
     await look("overview")
 
     await tab.show_part("Answers", "Inbox")
@@ -226,7 +227,7 @@ async def test_owners_publish_versions_and_compare_them(owner: Person) -> None:
     await dialog.get_by_label("Decided by").select_option(label="seconds")
     assert await flaws_in_all_colours(page) == []
     await dialog.get_by_role("button", name="Start").click()
-    await page.get_by_text("Tools and experiments").click()
+    await page.locator("summary", has_text="More").click()
     await expect(experiments.first).to_contain_text("20% of the questions")
     await experiments.first.get_by_role("button", name="Report").click()
     await expect(dialog).to_contain_text("there may be no difference")

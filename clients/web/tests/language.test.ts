@@ -31,6 +31,12 @@ describe("the texts of the page", () => {
     for (const key of Object.keys(en)) expect([key, places(de[key])]).toEqual([key, places(en[key])]);
   });
 
+  it.each(["en", "de"])("name a control by its own words, and whom it is for: %s", (language) => {
+    const texts = files[`../src/language/administration/${language}.ts`]![language]!;
+    const pairs = { inviteAdministrator: "inviteAdministratorOf", endAccess: "endAccessOf", endOwnership: "endOwnershipOf", makeOwner: "makeOwnerName", resetCode: "resetCodeFor" };
+    for (const [label, name] of Object.entries(pairs)) expect(texts[name]).toContain(texts[label]);
+  });
+
   it("have the form that the number needs", () => {
     expect(t("documentCount", { count: 1 })).toBe("1 document");
     expect(t("documentCount", { count: 1200 })).toBe("1,200 documents");

@@ -62,6 +62,7 @@ function accountPart(api: Pick<Api, "auth" | "knowledge">, user: User, hooks: Pr
   const name = textEntry(t("name"), { autocomplete: "name", maxlength: "200" }, t("othersSeeName"));
   const email = textEntry(t("newEmail"), { ...EMAIL, required: true, autocomplete: "email" }, t("newEmailNote"));
   const sent = element("p", { class: "note", role: "status" });
+  const unsent = element("p", { class: "note" }, t("sendsNoMail"));
   const facts = element("div");
   const record = new RecordPart(api, t("myRecord"));
   let now = user;
@@ -91,16 +92,20 @@ function accountPart(api: Pick<Api, "auth" | "knowledge">, user: User, hooks: Pr
   const move = formOf(t("email"), t("changeEmail"), { "user.email": email }, changeEmail);
   const show = async () => {
     try {
-      void record.show("");
-      adopt(await api.auth.getMe({}));
+      const [found, { sendsMails }] = await Promise.all([api.auth.getMe({}), api.auth.listSignInMethods({ tenant: user.tenant }), record.show("")]);
+      adopt(found);
+      move.root.hidden = !sendsMails;
+      unsent.hidden = sendsMails;
       form.refuse("");
       move.refuse("");
       sent.textContent = "";
     } catch (error) {
       form.refuse(failureOf(error).message);
     }
+    root.hidden = false; // what came bit by bit would move the rest
   };
-  return { root: element("div", { class: "stack" }, facts, record.root, form.root, move.root, sent, leaving(api, user, hooks)), show };
+  const root = element("div", { class: "stack", hidden: true }, facts, record.root, form.root, move.root, unsent, sent, leaving(api, user, hooks));
+  return { root, show };
 }
 
 /** For the administrator whom the first start made: gives the account an address and a password, without which only links of the command line sign in. */

@@ -8,6 +8,7 @@ import { allCollections } from "../documents/library.js";
 import { t } from "../language/administration/texts.js";
 import type { Api } from "../server/api.js";
 import { keep } from "../server/kept.js";
+import { modelName } from "../text/names.js";
 import { shown } from "../widgets/dialog.js";
 import { button, element, renew, WRITTEN } from "../widgets/dom.js";
 import { icon } from "../widgets/icons.js";
@@ -75,7 +76,7 @@ function addressStep(): Promise<Step> {
 async function modelStep(api: Pick<Api, "admin">): Promise<Step> {
   const { models } = await api.admin.getModels({});
   const done = models.length > 0;
-  return { id: "model", title: t("stepModel"), done, state: done ? t("modelInUse", { model: models.join(t("thenModel")) }) : t("noModelInUse"), way: link(viewFragment({ area: "administration", tab: "model", query: {} }), t("setModel")) };
+  return { id: "model", title: t("stepModel"), done, state: done ? t("modelInUse", { model: models.map(modelName).join(t("thenModel")) }) : t("noModelInUse"), way: link(viewFragment({ area: "administration", tab: "model", query: {} }), t("setModel")) };
 }
 
 async function documentsStep(api: Pick<Api, "knowledge">): Promise<Step> {

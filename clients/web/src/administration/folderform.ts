@@ -44,7 +44,7 @@ export class FolderForm {
   /** `store` keeps the folder; its errors appear at the fields. */
   constructor(api: SourcesApi, store: (folder: MessageInitShape<typeof ConnectedFolderSchema>) => Promise<void>) {
     this.#api = api;
-    this.root = element("form", { class: "sheet narrow", novalidate: true, "aria-label": t("folder") }, this.#kind.root, this.#address.root, this.#paths, this.#branch.root, this.#region.root, this.#user.root, this.#password.root, this.#collection.root, this.#names, this.#schedule.root, element("label", {}, this.#code, t("sourceCode")), element("div", { class: "row wrap" }, this.#save), this.#problem);
+    this.root = element("form", { class: "sheet narrow", novalidate: true, "aria-label": t("folder") }, this.#kind.root, this.#address.root, this.#paths, this.#branch.root, this.#region.root, this.#user.root, this.#password.root, this.#collection.root, this.#names, this.#schedule.root, element("label", { class: "inline" }, this.#code, t("sourceCode")), element("div", { class: "row wrap" }, this.#save), this.#problem);
     this.#kind.control.addEventListener("change", () => this.#choose());
     this.root.addEventListener("submit", (event) => {
       event.preventDefault();

@@ -8,7 +8,7 @@ import type { Administrator } from "../server/people.js";
 import { t, type Key } from "../language/administration/texts.js";
 import { moment, money } from "../text/facts.js";
 import { modelName } from "../text/names.js";
-import { button, element, mixed, renew, replace, WRITTEN } from "../widgets/dom.js";
+import { button, coded, element, mixed, renew, replace, WRITTEN } from "../widgets/dom.js";
 import { boxEntry, choiceEntry, Entry, lacking, placed, textEntry } from "../widgets/fields.js";
 import type { Part } from "../widgets/tabbed.js";
 import { MONEY } from "./amounts.js";
@@ -50,7 +50,7 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
   const tell = (text: string, kind = "note") => {
     replace(tested);
     result.className = kind;
-    result.textContent = text;
+    replace(result, ...coded(text));
   };
   const wanted = () => {
     const value = (name: Field) => (entries && form.contains(entries[name].root) ? entries[name].control.value.trim() : "");
@@ -155,7 +155,7 @@ export function modelView(api: Pick<Api, "admin" | "auth" | "knowledge">, me: Ad
     const buttons = [element("button", { type: "submit" }, t("save")), ...(chosen ? [button(t("test"), () => void act(t("askingModel"), test), { class: "quiet" })] : [])];
     const first: readonly Entry[] = [provider, url, key, model];
     const rare = [...fields.filter((one) => !first.includes(one)), ...(chosen?.takesKeyName ? [named] : [])];
-    const more = element("details", { class: "stack", open: Boolean(now.judge) || rare.some(({ control }) => control.value !== "") }, element("summary", {}, t("modelMore")), ...rare.map((one) => one.root));
+    const more = element("details", { open: Boolean(now.judge) || rare.some(({ control }) => control.value !== "") }, element("summary", {}, t("modelMore")), element("div", { class: "stack" }, ...rare.map((one) => one.root)));
     replace(form, ...fields.filter((one) => first.includes(one)).map((one) => one.root), ...(rare.length > 0 ? [more] : []), host, element("div", { class: "row wrap" }, ...buttons), result, tested, element("datalist", { id: "listed-models" }, ...listed.map((value) => element("option", { value }))));
   };
   const tellState = ({ models, fixedBy, problem, warning, updateTime, keyInUse, learned }: ModelSettings) => {

@@ -161,7 +161,7 @@ export class TurnView {
         this.#show(text, citations, unsourced);
         this.#answer.finish(...feedback, ...actionsOf(this.#asked, this.#hooks.asking, () => this.#answer.sourced, this.#hooks.say));
         this.#tell(outcome);
-        this.#end(`${this.#in(t("answered"), at)}${passagesUsed > 0 ? ` ${t("fromPassages", { count: passagesUsed })}` : ""}`, at);
+        this.#end(`${this.#in(t("answered"), at)}${passagesUsed > 0 ? ` ${t("passagesRead", { count: passagesUsed })}` : ""}`, at);
         this.#hooks.say([spoken(text, citations.length), ...(outcome?.fallbacks ?? [])].join(" "));
         break;
       }

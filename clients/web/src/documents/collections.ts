@@ -46,7 +46,7 @@ export interface CollectionsHooks extends Omit<UploadHooks, "taken" | "formats">
 }
 
 export class CollectionsView {
-  readonly root = element("section", { class: "collections", "aria-labelledby": "collections-title" });
+  readonly root = element("section", { class: "collections coming", "aria-labelledby": "collections-title" });
   readonly #api: Api;
   readonly #hooks: CollectionsHooks;
   readonly #heading = element("h2", { id: "collections-title", tabindex: "-1" }, t("documents"));
@@ -154,9 +154,14 @@ export class CollectionsView {
     } catch (error) {
       if (refresh !== this.#refreshes) return;
       this.#problem.textContent = failureOf(error).message;
+      this.root.classList.remove("coming");
       return;
     }
-    await this.#show();
+    try {
+      await this.#show();
+    } finally {
+      this.root.classList.remove("coming");
+    }
   }
 
   /** List the collections. Rows that stay are not replaced, so they keep the focus. */
@@ -311,14 +316,14 @@ export class CollectionsView {
   }
 
   async #editCollection(): Promise<void> {
-    const { name, displayName, readable, suggestedQuestions } = this.#chosen;
+    const { name, displayName, readable, sharedName, suggestedQuestions } = this.#chosen;
     const title = element("input", { id: "collection-name", type: "text", required: true, maxlength: "100", autocomplete: "off", "aria-describedby": "collection-name-note", ...WRITTEN });
     const questions = element("textarea", { id: "collection-questions", rows: "4", "aria-describedby": "collection-questions-note", ...WRITTEN });
     [title.value, questions.value] = [displayName || collectionId(name), suggestedQuestions.join("\n")];
     const asked = () => questions.value.split("\n").map((line) => line.trim()).filter(Boolean);
     const tooMuch = () => asked().length > QUESTIONS || asked().some((one) => [...one].length > QUESTION);
     questions.addEventListener("input", () => questions.setCustomValidity(tooMuch() ? t("questionsLimit", { count: QUESTIONS, limit: QUESTION }) : ""));
-    const fields = [field(t("name"), title, t("idStays", { id: collectionId(name) }))];
+    const fields = [field(t("name"), title, t("idStays", { id: collectionId(name) }) + (sharedName === name ? "" : t("foundUnder", { id: collectionId(sharedName) })))];
     if (readable) fields.push(field(t("suggestedQuestions"), questions, t("suggestedNote", { count: QUESTIONS })));
     const act = async () => {
       const collection = { name, displayName: title.value.trim(), suggestedQuestions: asked() };

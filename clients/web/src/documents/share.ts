@@ -11,7 +11,7 @@ import { shown } from "../widgets/dialog.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import { failureOf, withWait, type Failure } from "../server/errors.js";
 import { sentence } from "../widgets/fields.js";
-import { collectionId, type Named } from "./library.js";
+import type { Named } from "./library.js";
 import { named, PersonField } from "../widgets/person.js";
 import { nameWithin } from "../text/names.js";
 import { t } from "../language/documents/texts.js";
@@ -68,8 +68,7 @@ class Sharing {
     const sets = [this.#everyone, ...this.#groups].map((one) => one.root);
     const roles = element("details", { class: "raw", open: this.#collection.readers.some(({ who }) => who.case === "role") }, element("summary", {}, t("byRole")), ...this.#roles.map((one) => one.root));
     const fieldset = element("fieldset", { class: "plain-set" }, element("legend", {}, t("groups")), ...sets, roles);
-    const shared = this.#collection.sharedName === this.#collection.name ? "" : t("foundUnder", { id: collectionId(this.#collection.sharedName) });
-    const note = element("p", { class: "note" }, `${t("sharingNote")}${shared}`);
+    const note = element("p", { class: "note" }, t("sharingNote"));
     this.first = this.#person.control;
     this.rows = [this.#state, this.#people, form, fieldset, this.#problem, note];
   }

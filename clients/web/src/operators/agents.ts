@@ -48,7 +48,7 @@ export class AgentsView implements Part, Stage {
     this.#files = new AgentsPart(api, say, owns);
     this.#experiments = experimentsList(api, this, () => this.#agents);
     const add = owns ? [element("div", { class: "row" }, button(t("newAgent"), () => void this.#edit("new"), { class: "quiet" }))] : [];
-    this.#lists = element("div", { class: "stack" }, this.#files.root, ...add, this.home, this.#folded, element("details", { class: "raw" }, element("summary", {}, t(owns ? "toolsAndExperiments" : "tools")), ...(owns ? [this.#experiments.root] : []), element("h3", {}, t("tools")), this.#tools));
+    this.#lists = element("div", { class: "stack" }, this.#files.root, ...add, this.home, this.#folded, element("details", { class: "raw" }, element("summary", {}, owns ? t("moreActions") : t("tools")), ...(owns ? [this.#experiments.root] : []), element("h3", {}, t("tools")), this.#tools));
     this.root = element("div", { class: "stack" }, this.#problem, this.#lists);
   }
 

@@ -57,7 +57,7 @@ export class InboxView implements Part {
     this.#unassigned = element("div", { class: "stack" }, element("h3", {}, t("notHelpful")), this.#feedback.root);
     this.root = element(
       "div",
-      { class: "stack" },
+      { class: "stack", hidden: true },
       this.#model,
       element("div", { class: "row wrap between" }, this.#texts, this.#state.root),
       this.#unassigned,
@@ -71,6 +71,7 @@ export class InboxView implements Part {
   async show(query: Readonly<Record<string, string>>): Promise<void> {
     this.#state.control.value = STATES.some(([state]) => state === query["state"]) ? query["state"]! : "OPEN";
     await Promise.all([this.#look(), this.#list(), this.#lookAtModel()]);
+    this.root.hidden = false; // what came bit by bit would move the rest
   }
 
   async #list(): Promise<void> {

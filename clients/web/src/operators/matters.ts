@@ -226,7 +226,7 @@ export class Matters {
       element(
         "div",
         { class: "about" },
-        title(question),
+        ...(question || !one.shown ? [title(question)] : []), // what is shown stands below
         ...(comment ? [element("blockquote", { class: "whole", ...WRITTEN }, comment)] : []),
         element("p", { class: "note whole" }, element("span", { class: `dot ${colour}` }), ` ${opinion} · ${facts.filter(Boolean).join(" · ")}`),
         ...(done ? [element("p", { class: "note whole", ...WRITTEN }, dealt("dealtWith", "dealtWithNote", one, names))] : []),

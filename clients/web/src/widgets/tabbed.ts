@@ -64,7 +64,7 @@ export class TabbedView {
     const [first, ...others] = groups.map(([id, label], place) => [id, label, element("div", { class: "grouped" }, this.#tabs[place]!.root, ...this.#tabs[place]!.panels)] as const);
     this.#groups = others.length > 0 ? new TabList(area, title, [first!, ...others], (id) => void this.#go(id), { again: true }) : undefined;
     const tabs = this.#groups ? [this.#groups.root, ...this.#groups.panels] : [...first![2].childNodes];
-    this.root = element("section", { class: "collections tabbed", "aria-labelledby": this.#heading.id }, this.#heading, this.notice, ...(lead ? [lead.root] : []), ...tabs);
+    this.root = element("section", { class: lead ? "collections tabbed coming" : "collections tabbed", "aria-labelledby": this.#heading.id }, this.#heading, this.notice, ...(lead ? [lead.root] : []), ...tabs);
   }
 
   focus(): void {
@@ -75,6 +75,7 @@ export class TabbedView {
   async show({ tab, query }: ViewPlace): Promise<void> {
     if (this.#lead) this.#lead.root.hidden = tab !== "";
     if (!tab) await this.#lead?.show(query); // it moves what stands below
+    this.root.classList.remove("coming");
     const [group, place, id] = this.#places.get(tab) ?? this.#places.get(this.#first)!;
     this.#groups?.show(group);
     this.#tabs[place]!.show(id);

@@ -145,6 +145,7 @@ export const de = {
   rights: "Rechte",
   rightsAll: "Alles, was Sie dürfen",
   rightsUser: "Was Benutzer dürfen, ohne Verwaltung",
+  sendsNoMail: "Dieser Server verschickt keine E-Mails, deshalb kann nur ein Administrator Ihre Adresse ändern.",
   secret: "Geheimnis",
   secretLost: "Der Schlüssel wurde angelegt, aber sein Geheimnis ist nicht angekommen. Widerrufen Sie den Schlüssel und legen Sie einen anderen an.",
   serviceKeyReady: "Der Schlüssel „{key}“ ist bereit. Ein Programm sendet ihn im Header „authorization“, nach dem Wort „Bearer“. Wer den Schlüssel hat, kann als {service} handeln.",

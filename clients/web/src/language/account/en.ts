@@ -145,6 +145,7 @@ export const en = {
   rightsAll: "Everything that you may do",
   rightsUser: "What users may do: no administration",
   secret: "Secret",
+  sendsNoMail: "This server sends no e-mail, so only an administrator can change your address.",
   secretLost: "The key was created, but its secret did not arrive. Revoke the key and create another one.",
   serviceKeyReady: "The key “{key}” is ready. A program sends it in the header “authorization”, after the word “Bearer”. Anyone who has the key can act as {service}.",
   sessionsAbout: "The devices and programs on which you are signed in, and the programs that you have connected.",

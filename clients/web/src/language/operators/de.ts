@@ -30,7 +30,6 @@ export const de: Translated<typeof en> = {
   partDisk: "Festplatte",
   partLog: "Protokoll",
   partRestore: "Wiederherstellung",
-  toolsAndExperiments: "Werkzeuge und Experimente",
   unknown: "unbekannt",
   useFromProgram: "Aus einem Programm nutzen",
   useFromProgramOf: "Aus einem Programm nutzen: {agent}",

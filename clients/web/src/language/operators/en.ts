@@ -27,7 +27,6 @@ export const en = {
   partDisk: "Disk",
   partLog: "Log",
   partRestore: "Restore",
-  toolsAndExperiments: "Tools and experiments",
   unknown: "unknown",
   useFromProgram: "Use from a program",
   useFromProgramOf: "Use from a program: {agent}",
