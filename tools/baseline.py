@@ -22,7 +22,16 @@ def releases(root: Path = ROOT) -> Sequence[str]:
     checkout without the whole history, which may lack tags."""
     if _git(root, "rev-parse", "--is-shallow-repository").strip() != b"false":
         raise RuntimeError("this checkout lacks its history; run `git fetch --unshallow --tags`")
-    tags = _git(root, "tag", "--merged", "HEAD", "--sort=v:refname").decode().split()
+    return _tags(root, "--merged", "HEAD", "--sort=v:refname")
+
+
+def tags_of_commit(root: Path = ROOT) -> Sequence[str]:
+    """The tags of releases that the checked out commit itself has."""
+    return _tags(root, "--points-at", "HEAD")
+
+
+def _tags(root: Path, *options: str) -> Sequence[str]:
+    tags = _git(root, "tag", *options).decode().split()
     return [tag for tag in tags if re.fullmatch(r"v\d+\.\d+\.\d+", tag)]
 
 
@@ -53,13 +62,18 @@ def _git(root: Path, *arguments: str) -> bytes:
     return subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=True).stdout
 
 
-def main() -> None:
-    """Copies the descriptor set without comments and source positions."""
+def contract(root: Path = ROOT) -> bytes:
+    """The descriptor set as it is, without comments and source positions."""
     files = descriptor_pb2.FileDescriptorSet()
-    files.ParseFromString((ROOT / "generated" / "descriptor.binpb").read_bytes())
+    files.ParseFromString((root / "generated" / "descriptor.binpb").read_bytes())
     for file in files.file:
         file.ClearField("source_code_info")
-    (ROOT / CONTRACT).write_bytes(files.SerializeToString(deterministic=True))
+    return files.SerializeToString(deterministic=True)
+
+
+def main() -> None:
+    """Write both."""
+    (ROOT / CONTRACT).write_bytes(contract())
     write_merged()
 
 

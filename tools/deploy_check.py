@@ -2,7 +2,7 @@
 
 Usage: python tools/deploy_check.py [--quick]
 
---quick leaves out helm and compose-go, whose build takes three minutes of CPU time in a clean machine's caches.
+--quick leaves out helm, compose-go and actionlint, whose build takes three minutes of CPU time in a clean machine's caches.
 Instead, it compares the files with `deploy/checked.json`, which the whole check writes. `make test` does this
 (tests/architecture/test_deploy.py).
 """
@@ -32,6 +32,9 @@ RENDERED: Final = DEPLOY / "helm" / "rendered"
 CHECKED: Final = DEPLOY / "checked.json"
 MODULES: Final = ROOT / "tools" / "deploy"
 """The Go module that pins helm and compose-go."""
+LINTER: Final = ROOT / "tools" / "workflows"
+"""The Go module that pins actionlint. It is one of its own, so that helm's dependencies do not choose actionlint's."""
+WORKFLOWS: Final = ROOT / ".github" / "workflows"
 KUBERNETES: Final = "1.34"
 VALUES: Final[Mapping[str, Sequence[Path]]] = {
     "default.yaml": (),
@@ -39,8 +42,12 @@ VALUES: Final[Mapping[str, Sequence[Path]]] = {
 }
 """The manifests that helm renders, with the files of values."""
 SCHEMAS: Final[Mapping[str, str]] = {
+    ".github/ISSUE_TEMPLATE/config.yml": "github-issue-config",
+    ".github/ISSUE_TEMPLATE/problem.yaml": "github-issue-forms",
+    ".github/ISSUE_TEMPLATE/wish.yaml": "github-issue-forms",
     ".github/workflows/ci.yaml": "github-workflows",
     ".github/workflows/deploy.yaml": "github-workflows",
+    ".github/workflows/release.yaml": "github-workflows",
     ".gitlab-ci.yml": "gitlab-ci",
     "deploy/compose/compose.yaml": "compose-spec",
 }
@@ -54,7 +61,7 @@ class Wrong(Exception):
 
 
 def quick() -> None:
-    """Everything but helm and compose-go. Raises Wrong."""
+    """Everything but what Go's programs check. Raises Wrong."""
     lint_dockerfile()
     for file, schema in SCHEMAS.items():
         match_schema(ROOT / file, schema)
@@ -64,17 +71,19 @@ def quick() -> None:
     for what, digest in digests().items():
         if known.get(what) != digest:
             raise Wrong(
-                f"the files of {what} have changed since helm and compose-go read them; "
+                f"the files of {what} have changed since they were checked; "
                 "run `.venv/bin/python tools/deploy_check.py`, and commit what it writes"
             )
 
 
 def whole() -> None:
     """Everything; renders the chart's manifests anew. Raises Wrong."""
-    helm, compose = (
+    helm, compose, actionlint = (
         built("helm", "helm.sh/helm/v3/cmd/helm"),
         built("compose", "github.com/compose-spec/compose-go/v2/cmd"),
+        built("actionlint", "github.com/rhysd/actionlint/cmd/actionlint", LINTER),
     )
+    run(actionlint, "-shellcheck=", "-pyflakes=", *map(str, workflows()))
     # The environment would fill in the file's variables. The secrets need not exist.
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
     run(compose, COMPOSE.name, cwd=COMPOSE.parent, env=environment)
@@ -126,11 +135,20 @@ def manifests(file: Path) -> Iterator[dict[str, Any]]:
     )
 
 
+def workflows() -> Sequence[Path]:
+    """The workflows, which actionlint reads."""
+    return sorted(WORKFLOWS.glob("*.yaml"))
+
+
 def digests() -> Mapping[str, str]:
-    """The hashes of the files that helm and compose-go read, and of those that helm has rendered."""
+    """The hashes of the files that helm, compose-go and actionlint read, and of those that helm has rendered."""
     chart = [*CHART.rglob("*"), *RENDERED.glob("*.yaml"), DEPLOY / "helm" / "everything.yaml"]
     modules = MODULES / "go.sum"
-    return {"chart": _digest([*chart, modules]), "compose": _digest([COMPOSE, modules])}
+    return {
+        "chart": _digest([*chart, modules]),
+        "compose": _digest([COMPOSE, modules]),
+        "workflows": _digest([*workflows(), LINTER / "go.sum"]),
+    }
 
 
 def _digest(paths: Sequence[Path]) -> str:
@@ -140,10 +158,10 @@ def _digest(paths: Sequence[Path]) -> str:
     return found.hexdigest()
 
 
-def built(name: str, package: str) -> Path:
+def built(name: str, package: str, module: Path = MODULES) -> Path:
     """A Go program of the pinned release, from the user's cache. Raises Wrong without Go."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "responsa-tools"
-    program = cache / f"{name}-{hashlib.sha256((MODULES / 'go.sum').read_bytes()).hexdigest()[:16]}"
+    program = cache / f"{name}-{hashlib.sha256((module / 'go.sum').read_bytes()).hexdigest()[:16]}"
     if not program.exists():
         go = shutil.which("go")
         if go is None:
@@ -151,7 +169,7 @@ def built(name: str, package: str) -> Path:
         print(f"Building {name} (once, up to three minutes of CPU time)", flush=True)
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as folder:
-            run(Path(go), "build", "-ldflags=-s -w", "-o", f"{folder}/{name}", package, cwd=MODULES)
+            run(Path(go), "build", "-ldflags=-s -w", "-o", f"{folder}/{name}", package, cwd=module)
             Path(folder, name).replace(program)
     return program
 

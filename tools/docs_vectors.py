@@ -1,14 +1,18 @@
 """Computes the vectors of Responsa's own documents, so that a new instance does not have to.
 
-Usage: python tools/docs_vectors.py   (writes ingest/shipped.vectors of the server, which git does not keep; only the
-vectors of new texts are computed)
+Usage: python tools/docs_vectors.py [--keep]
+
+It writes ingest/shipped.vectors of the server, which git does not keep. Only the vectors of texts are computed that neither
+this file has nor tools/docs.vectors, which git keeps and --keep writes for a release.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from typing import Final
 from uuid import UUID
 
 from responsa_formats.parsers import markdown
@@ -23,11 +27,14 @@ from responsa_server.search.embedder import Embedder
 from responsa_server.system.instance import CHECKOUT
 from responsa_server.text.file_names import name_words
 
+RELEASED: Final = CHECKOUT / "tools" / "docs.vectors"
+"""The vectors of the last release's pages."""
+
 
 class Vectors:
-    """A `VectorCache` with the vectors of the shipped file.
+    """A `VectorCache` with the vectors of the shipped file and of the last release's.
 
-    shipped: the vectors of the file that were asked for. computed: those that the file lacks.
+    shipped: the vectors of these files that were asked for. computed: those that the files lack.
     """
 
     def __init__(self) -> None:
@@ -35,10 +42,12 @@ class Vectors:
         self.computed: dict[bytes, bytes] = {}
 
     async def find_cached(self, tenant_id: str, model: str, hashes: Sequence[bytes]) -> Mapping[bytes, bytes]:
-        """The vectors of the shipped file."""
-        found = shipped_vectors.read(shipped_vectors.SHIPPED, model, hashes)
-        self.shipped |= found
-        return found
+        """The vectors of the files."""
+        known: dict[bytes, bytes] = {}
+        for file in (RELEASED, shipped_vectors.SHIPPED):
+            known |= shipped_vectors.read(file, model, hashes)
+        self.shipped |= known
+        return known
 
     async def cache_vectors(self, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]) -> None:
         """Keep these vectors."""
@@ -66,6 +75,8 @@ def main() -> None:
         asyncio.run(index(embedder, vectors))
     packed = shipped_vectors.pack(embedder.name, vectors.shipped | vectors.computed)
     shipped_vectors.SHIPPED.write_bytes(packed)
+    if "--keep" in sys.argv[1:]:
+        RELEASED.write_bytes(packed)
 
 
 if __name__ == "__main__":

@@ -105,10 +105,16 @@ def wanted(root: Path = ROOT) -> Mapping[str, str]:
     """The values of publishing.toml, such as `go.client`."""
     found = tomllib.loads((root / "publishing.toml").read_text(encoding="utf-8"))
     version = found.pop("version")
+    found.pop("owner", None)
     names = {
         f"{language}.{name}": value for language, values in found.items() for name, value in values.items()
     }
     return {"version": version, **names}
+
+
+def owner(root: Path = ROOT) -> str:
+    """Who owns the names in the registries; "" if nobody does yet."""
+    return tomllib.loads((root / "publishing.toml").read_text(encoding="utf-8")).get("owner", "")
 
 
 def present(root: Path = ROOT) -> Mapping[str, str]:

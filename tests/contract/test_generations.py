@@ -40,6 +40,7 @@ from responsa_server.domain.lists import SEARCHED
 from responsa_server.domain.passages import PassageVectors
 from responsa_server.domain.people import Principal, Server
 from responsa_server.ingest.indexing import Indexers, SeenVectors
+from responsa_server.providers import settings as providers_settings
 from responsa_server.providers.embedding import OpenAiEmbedder
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.providers.settings import ModelSettings
@@ -126,7 +127,7 @@ def settings(lab: Lab) -> ModelSettings:
         {
             "servers": {"lab": {"url": lab.server.url}},
             "retries": 0,
-            "embeddings": {WORDS: {"texts_a_call": 4}},
+            "embeddings": {WORDS: {}},
         }
     )
 
@@ -677,9 +678,10 @@ async def test_a_model_is_asked_once_and_kept_only_if_it_answers(
 
 
 async def test_language_models_and_embedding_models_share_the_limits_of_a_key(
-    lab: Lab, embedder: MiniLmEmbedder
+    lab: Lab, embedder: MiniLmEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = {"url": lab.server.url, "concurrent": 1, "wait_seconds": 0}
+    monkeypatch.setattr(providers_settings, "WAIT_SECONDS", 0.0)
+    server = {"url": lab.server.url, "concurrent": 1}
     given = ModelSettings.model_validate({"servers": {"lab": server}, "retries": 0})
     models = model_table(given)
     made = ConfiguredEmbedders(embedder, EMBEDDED_MODEL, given, models.providers)

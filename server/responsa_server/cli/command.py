@@ -43,9 +43,9 @@ class Command:
 def need(command: str, extra: str, distribution: str = extras.OWN) -> None:
     """End a command whose extra is not installed, with EXIT_EXTRA. command: its words after `responsa`."""
     if not extras.installed(extra, distribution):
+        why, remedy = "is not installed", f"Run {extras.remedy(extra, distribution)}."
+        if extras.has_musl():
+            why, remedy = "has no packages for Linux with musl", "Use one with glibc, or the image."
         with reporting():
-            raise CommandFailed(
-                f"`responsa {command}` needs the extra {extra}, which is not installed.",
-                f"Run {extras.remedy(extra, distribution)}.",
-                EXIT_EXTRA,
-            )
+            sentence = f"`responsa {command}` needs the extra {extra}, which {why}."
+            raise CommandFailed(sentence, remedy, EXIT_EXTRA)

@@ -147,7 +147,13 @@ def main(home: Path, port: int, flags: set[str]) -> int:
         pids = {part.name: part.pid for part in parts}
         print(json.dumps({"supervisor": os.getpid(), "pids": pids}), flush=True)
 
-    policy = RestartPolicy(longest_delay=0.2, most_failures=3, silence=1.0 if alone else 10.0)
+    # Only the start with an errand says what it waits for, even on a slow machine.
+    policy = RestartPolicy(
+        longest_delay=0.2,
+        most_failures=3,
+        silence=1.0 if alone else 10.0,
+        telling=0.1 if "--errand" in flags else 3600.0,
+    )
     errand = Waiting(layout) if "--errand" in flags else None
     return Supervisor(layout, children, on_ready=tell, errand=errand, routing=Caller(), policy=policy).run()
 

@@ -148,6 +148,8 @@ def test_parts_are_supervised_during_an_errand(start: Start, home: Path) -> None
     for times, how in enumerate((signal.SIGSTOP, signal.SIGKILL), start=1):
         running.part("The server").send_signal(how)
         eventually(lambda times=times: running.said().count("The server runs again.") == times, how.name)
+    assert "responsa: Waiting for: The server\n" in running.said()
+    running.until_said("responsa: Waiting for: The errand\n")
     assert running.lines()[-1] == {"errand": "begun"}  # what the server left was killed; the errand was not
     (home / "go").touch()
     running.until_ready()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib
 import re
+import sysconfig
 
 import pytest
 import typer
 from typer.main import get_command
 
-from responsa_server.cli.command import Command, Heading
+from responsa_server.cli.command import Command, Heading, need
+from responsa_server.cli.exits import EXIT_EXTRA
 from responsa_server.cli.main import all_commands, main
+from responsa_server.system import extras
 from tests.instance import ROOT
 
 TEXT = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
@@ -54,3 +57,17 @@ def test_the_overview_lists_commands_by_kind_and_a_help_names_values(
     assert not re.search("str>|range>", shown)
     cut_off = r"\w\.\.\.$"
     assert not re.search(cut_off, helped(capsys, "eval"), re.MULTILINE)
+
+
+def test_a_machine_with_musl_is_not_told_to_install_what_it_cannot(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(extras, "installed", lambda *_: False)
+    monkeypatch.setattr(sysconfig, "get_config_var", {"SOABI": "cpython-312-x86_64-linux-musl"}.get)
+    with pytest.raises(typer.Exit) as ended:
+        need("up", "local")
+    assert ended.value.exit_code == EXIT_EXTRA
+    assert capsys.readouterr().err == (
+        "responsa: `responsa up` needs the extra local, which has no packages for Linux with musl. "
+        "Use one with glibc, or the image.\n"
+    )

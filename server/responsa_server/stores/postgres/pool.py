@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 _Connection = AsyncConnection[tuple[Any, ...]]
+_IDLE_SECONDS: Final = 15.0
+"""A pool that did not need all connections for so long closes one: each holds 4 to 13 MB of the database's memory."""
 
 
 class Pool(AsyncConnectionPool[_Connection]):
@@ -21,7 +23,7 @@ class Pool(AsyncConnectionPool[_Connection]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """See `AsyncConnectionPool`."""
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, max_idle=_IDLE_SECONDS, **kwargs)
         self._limits: set[asyncio.Timeout] = set()
 
     def refuse_waiting(self) -> None:
