@@ -412,7 +412,7 @@ async def test_a_deletion_locks_passages_in_the_order_in_which_vectors_are_store
     filled: House, people: People
 ) -> None:
     house = filled
-    text = "\n\n".join(f"# Mill {number}\n\n{'The mill grinds rye. ' * 60}" for number in range(4))
+    text = "\n\n".join(f"# Mill {number}\n\n{'The mill grinds rye. ' * 60}" for number in range(8))
     document = (await house.take_in(people.ann, text, "long.md", collection="notes")).document_id
     ids = [
         one
@@ -439,7 +439,7 @@ async def test_a_deletion_locks_passages_in_the_order_in_which_vectors_are_store
 
 async def test_the_time_left_is_measured_over_all_attempts(filled: House, people: People) -> None:
     house, ann = filled, people.ann
-    for number in range(12):
+    for number in range(24):
         text = f"# Mill {number}\n\nThe mill number {number} grinds rye."
         assert (await house.take_in(ann, text, f"{number}.md", collection="notes")).error is None
     operation = await house.library.reindex_collection(ann, "notes", WORDS)

@@ -39,7 +39,7 @@ class Drawn(NamedTuple):
     name: str
     packages: Sequence[str]
     folders: Sequence[str]
-    count: int
+    size: int
     seed: int
     files: int
 
@@ -64,7 +64,7 @@ SETS: Final = (
             *server("transports"),
         ),
         ("tests/unit", "tests/formats", "tests/contract", "tests/etl", "tests/lab"),
-        count=300,
+        size=300,
         seed=1,
         files=1000,
     ),
@@ -75,7 +75,7 @@ SETS: Final = (
             *(f"tests/unit/{name}" for name in ("app", "calls", "cli", "identity", "transports")),
             *(f"tests/contract/test_{name}.py" for name in ("identity", "tokens")),
         ),
-        count=60,
+        size=60,
         seed=2,
         files=5,
     ),
@@ -87,7 +87,7 @@ Tests = Mapping[int, Set[str]]
 
 
 @pytest.mark.parametrize("drawn", SETS, ids=[drawn.name for drawn in SETS])
-@forms(long=max(drawn.count for drawn in SETS))
+@forms(long=max(drawn.size for drawn in SETS))
 def test_mutants(form: Form, drawn: Drawn, request: pytest.FixtureRequest) -> None:
     report = Report(drawn.name, form)
     entries = json.loads(drawn.path.read_text(encoding="utf-8"))[: form.count]
@@ -195,7 +195,7 @@ def draw(drawn: Drawn) -> None:
             if tests.get(line):
                 sites.setdefault((path, line), []).append(mutant)
     dice = random.Random(drawn.seed)
-    entries = [dice.choice(sites[site])._asdict() for site in dice.sample(list(sites), drawn.count)]
+    entries = [dice.choice(sites[site])._asdict() for site in dice.sample(list(sites), drawn.size)]
     lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries)
     drawn.path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 

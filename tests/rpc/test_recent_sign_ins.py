@@ -59,6 +59,7 @@ async def test_an_old_session_makes_no_way_in_changes_no_owner_and_deletes_no_us
     signed, _ = await served.accounts.login("acme", "zoe@example.org", GOOD, Origin())
     signed_in = served.sending(bearer(signed.access_token))
     calls: list[Callable[[int], Awaitable[object]]] = [
+        lambda _: signed_in.CreateApiKey(),
         lambda _: signed_in.CreateResetCode(user=zoe),
         lambda _: signed_in.CreateInvitation(role=ADMIN),
         lambda n: signed_in.CreateUser(
@@ -80,6 +81,7 @@ async def test_an_old_session_makes_no_way_in_changes_no_owner_and_deletes_no_us
     for call in calls:
         await call(1)
     database_urls.ask("UPDATE responsa.session SET sign_in_time = now() - interval '11 minutes'")
+    calls.append(lambda _: signed_in.DeleteMe())
     assert [(await failed(call(2))).reason for call in calls] == ["SIGN_IN_REQUIRED"] * len(calls)
     # What lets nobody in as somebody else goes on, and so does a program with a key.
     await signed_in.CreateInvitation()

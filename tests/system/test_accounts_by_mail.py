@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from responsa_client import Responsa
-from responsa_client.errors import NotFound, PermissionDenied
+from responsa_client.errors import NotFound
 from tests.callers import PASSWORD, Credential, Registry, Tenant
 from tests.gateway.wire import OWN
 from tests.instance import Instance
@@ -86,27 +86,6 @@ def test_an_account_on_the_command_line(
         ]
         assert ("user.delete", me.name) in acts
         assert ("user.register", me.name) in acts
-
-
-def test_a_key_does_not_delete_its_user_and_an_old_session_makes_no_key(
-    instance: Instance, tenant: Tenant, registry: Registry
-) -> None:
-    with Responsa(instance.url, tenant.key()) as by_key:
-        with pytest.raises(PermissionDenied):
-            by_key.delete_me()
-        assert by_key.create_api_key("a child of this key").secret
-    token = tenant.headers(Credential.TOKEN)["authorization"].removeprefix("Bearer ")
-    with Responsa(instance.url, token) as by_session:
-        assert by_session.create_api_key("fresh").secret
-        with registry.database() as connection:
-            connection.execute(
-                "update responsa.session set sign_in_time = now() - interval '11 minutes' where tenant_id = %s",
-                (tenant.name,),
-            )
-        for call in (lambda: by_session.create_api_key("late"), by_session.delete_me):
-            with pytest.raises(PermissionDenied) as caught:
-                call()
-            assert caught.value.reason == "SIGN_IN_REQUIRED"
 
 
 def test_an_account_over_rest(instance: Instance, tenant: Tenant, mail_server: MailServer) -> None:

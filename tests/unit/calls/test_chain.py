@@ -1,7 +1,8 @@
-"""What the chain keeps of a call, and for how long."""
+"""What the chain keeps of a call and for how long, and what its caller hears of an end within."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -18,7 +19,8 @@ from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa_server.calls.call import Call, Interceptor
 from responsa_server.calls.chain import Calls, Method
 from responsa_server.calls.interceptors.limits import CallAdmission
-from responsa_server.domain.errors import InvalidRequest
+from responsa_server.calls.interceptors.reporting import Errors
+from responsa_server.domain.errors import CallCancelled, InvalidRequest
 from responsa_server.telemetry.stages import OFF, Traces
 from responsa_server.transports.grpc.server import RpcServer
 
@@ -146,3 +148,19 @@ async def test_a_call_that_was_refused_over_grpc_is_freed_without_the_garbage_co
     assert not [one for one in left if type(one) is Call and one.method in (ONE, STREAM)]
     # gRPC itself keeps the errors of the last calls.
     assert sum(type(one) is grpc.aio.AbortError for one in left) < 5  # `isinstance` asks dead proxies
+
+
+async def test_only_the_cancellation_of_the_call_itself_is_passed_on() -> None:
+    errors, call = Errors(structlog.get_logger()), Call(ME, {}, "test")
+
+    async def left() -> BaseException | None:
+        try:
+            return await asyncio.Future()
+        except asyncio.CancelledError as error:
+            return await errors.on_end(call, None, error)
+
+    calling = asyncio.create_task(left())
+    await asyncio.sleep(0)
+    calling.cancel()
+    assert type(await calling) is asyncio.CancelledError
+    assert type(await errors.on_end(call, None, asyncio.CancelledError())) is CallCancelled

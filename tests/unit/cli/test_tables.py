@@ -6,7 +6,7 @@ import csv
 
 from responsa.admin.v1.insight_pb2 import GivenFeedback
 from responsa.auth.v1.usage_report_pb2 import UsageRow
-from responsa_server.cli.tables import csv_of
+from responsa_server.cli.tables import csv_of, table
 
 
 def test_a_row_for_each_item_and_a_column_for_each_field() -> None:
@@ -15,6 +15,11 @@ def test_a_row_for_each_item_and_a_column_for_each_field() -> None:
     assert list(first) == [field.name for field in UsageRow.DESCRIPTOR.fields]
     assert (first["model"], first["answered_turns"], first["tool"]) == ("openai:one", "12", "")
     assert (second["model"], second["answered_turns"], second["tool"]) == ("", "0", 'notes, "old"')
+
+
+def test_a_table_has_the_fields_that_an_item_has() -> None:
+    text = table([UsageRow(model="openai:one", answered_turns=12)])
+    assert [line.split() for line in text.splitlines()] == [["model", "answered-turns"], ["openai:one", "12"]]
 
 
 def test_no_text_is_a_formula_of_a_spreadsheet() -> None:

@@ -93,7 +93,8 @@ async def test_a_hash_of_bcrypt_is_accepted_and_replaced(passwords: Passwords) -
     # bcrypt ignores what comes after 72 bytes.
     long = bcrypt.hashpw(b"x" * 72, bcrypt.gensalt(4)).decode()
     assert (await passwords.verify(long, "x" * 100)).good
-    assert not (await passwords.verify(stored[:-20], GOOD)).good
+    for damaged in (stored[:-20], stored[:20]):
+        assert not (await passwords.verify(damaged, GOOD)).good
 
 
 async def test_a_hash_with_other_parameters_is_replaced(passwords: Passwords) -> None:

@@ -229,6 +229,11 @@ def test_sources_of_a_model_that_nothing_has_judged_end_with_that(text: str, lin
     assert line not in list_sources(text, [citation], numbers, lambda _: "")
 
 
+def test_a_source_that_comes_after_its_text_is_in_the_list() -> None:
+    late = cited(FIRST, FIRST.strip())
+    assert Marking().below(FIRST, late, lambda _: "").startswith("\n\nSources:\n\n1. A\n")
+
+
 def test_the_newest_piece_waits_for_what_follows_it() -> None:
     written = AppendOnlyText(holds=True)
     written.add(FIRST + SECOND)

@@ -34,8 +34,11 @@ async def test_callers_that_repeat_their_calls_do_not_hold_up_a_stop(monkeypatch
     admission = CallAdmission(4)
     admission.drain()
     assert (await raises(Unavailable, admission.on_start(Call(ME, {}, "test")))).reason is Reason.DRAINING
+    stopping = asyncio.create_task(admission.quiet())
+    await asyncio.sleep(0)
+    assert not stopping.done()
     async with asyncio.timeout(5.0):
-        await admission.quiet()
+        await stopping
 
 
 async def test_a_call_without_its_message_takes_no_place_and_the_oldest_is_given_up() -> None:
