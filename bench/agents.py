@@ -16,16 +16,13 @@ from responsa_server.agents.engine.state import GraphState
 from responsa_server.agents.nodes.searching import RankOutput
 from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain import names
-from responsa_server.domain.agents import Agent
+from responsa_server.domain.agents import HISTORY_MESSAGES, TIME_LIMIT_SECONDS, Agent
 from responsa_server.domain.answers import EvidenceSource
 from responsa_server.domain.experiments import Assignment
 from responsa_server.domain.faults import Faults
-from responsa_server.turns.settings import TurnSettings
 
-OPTIONS: Final = AgentOptions(
-    f"agents/{DEFAULT}/versions/1", TurnSettings().time_limit_seconds, TurnSettings().history_messages
-)
-"""The default agent's options under the default settings."""
+OPTIONS: Final = AgentOptions(f"agents/{DEFAULT}/versions/1", TIME_LIMIT_SECONDS, HISTORY_MESSAGES)
+"""The default agent's options."""
 _KINDS: Final = {
     "rewrite": "rewriter",
     "retrieve": "retriever",

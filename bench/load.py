@@ -51,7 +51,7 @@ _QUESTIONS: Final = 32
 _STREAMS_A_CONNECTION: Final = 16
 _FEW_CALLS: Final = 64
 _SOCKETS: Final = 32
-"""The default limit of a service (`limits.service.sockets`)."""
+"""The default limit of a service of sockets."""
 _HEADINGS: Final = ("call", "over", "at a time", "calls", "calls/s", "p50 ms", "p95 ms", "p99 ms", "errors")
 
 

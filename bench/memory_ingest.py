@@ -89,7 +89,7 @@ def measure(size: int, passages: int) -> tuple[float, float, float, float]:
     """
     with (
         tempfile.TemporaryDirectory(prefix="rsp-") as folder,
-        instance_in(Path(folder), RESPONSA_DOCS="none", RESPONSA_INGESTION__PARSER_SECONDS="300") as instance,
+        instance_in(Path(folder), RESPONSA_DOCS="none") as instance,
         Responsa(instance.target, instance.key) as client,
     ):
         # The first document loads what is loaded only once.

@@ -19,7 +19,7 @@ import numpy as np
 import psycopg
 import pytest
 import structlog
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from psycopg import sql
 from redis import Redis
 from structlog.dev import ConsoleRenderer, plain_traceback
@@ -32,6 +32,7 @@ from responsa_server.providers.minilm import DIMENSIONS, Float, MiniLmEmbedder, 
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.stores.postgres.database import Database
 from tests import seeds
+from tests.formats import PROFILE
 
 pytest_plugins = [
     "tests.groups",
@@ -69,9 +70,7 @@ structlog.configure(
     ]
 )
 
-# Generated examples have no time limit, because no test may fail when the machine is busy.
-settings.register_profile("responsa", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("responsa")
+settings.load_profile(PROFILE)
 
 
 def pytest_configure() -> None:

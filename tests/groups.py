@@ -19,6 +19,7 @@ SHARING: Mapping[str, Sequence[str]] = {
     "scripted": ("tests/browser/",),
     "instance": (
         "tests/cases/",
+        "tests/real/test_buckets.py",
         "tests/rpc/test_leaving.py",
         "tests/system/test_backup.py",
         "tests/system/test_bad_input.py",

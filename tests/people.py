@@ -14,7 +14,6 @@ from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.passwords import Passwords
 from responsa_server.identity.service import Identity
 from responsa_server.identity.settings import (
-    AccountSettings,
     MailSettings,
     PasswordSettings,
     Registration,
@@ -77,7 +76,6 @@ def people_of(
         tokens=signing,
     )
     options = AccountOptions(
-        AccountSettings(),
         passwords,
         settings,
         mail or MailSettings(),

@@ -16,8 +16,7 @@ from bench.peers.alone import Alone
 from bench.peers.parts import Parts, opened
 from bench.peers.process import PeerArguments, arguments, until_told
 from responsa_etl.extension import build_folders, source_administration
-from responsa_etl.services.profiles import ProfileService
-from responsa_etl.services.sources import SourceService
+from responsa_etl.services.sources import ProfileService, SourceService
 from responsa_etl.sources.crawling import Crawler
 from responsa_etl.sources.sandbox import SourceSandboxes
 from responsa_etl.sources.service import SubjectProfiles
@@ -96,7 +95,6 @@ def assembled(parts: Parts, peer_arguments: PeerArguments) -> tuple[Turns, RpcSe
             codec,
             TurnOptions(
                 lease_seconds=options.lease_seconds,
-                heartbeat_seconds=options.heartbeat_seconds,
                 max_running=options.max_running,
                 merge_bytes=0,  # like the peer, which sends each event unchanged
             ),
@@ -188,7 +186,6 @@ def assembled(parts: Parts, peer_arguments: PeerArguments) -> tuple[Turns, RpcSe
                 Secret(bytes(32)),
             ),
         ),
-        max_calls=parts.settings.max_calls,
         logger=structlog.get_logger("calls"),
     )
     return turns, RpcServer(calls, SERVICES, peer_arguments.address, reflects=False)

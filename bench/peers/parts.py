@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from bench.agents import OPTIONS, GraphAgent
@@ -77,19 +77,14 @@ async def opened(kind: EvidenceKind) -> AsyncGenerator[Parts]:
         )
         retriever = Retriever(lexical, OneEmbedder(embedder), Caches(settings, layout, cache).vectors)
         evidence = LibraryEvidence(retriever) if kind is EvidenceKind.LIBRARY else MemoryEvidence()
-        options = replace(
-            OPTIONS,
-            time_limit_seconds=settings.turns.time_limit_seconds,
-            history_messages=settings.turns.history_messages,
-        )
         match kind:
             case EvidenceKind.DELTAS:
-                agent = deltas.agent(options)
+                agent = deltas.agent(OPTIONS)
             case EvidenceKind.PACED:
                 agent = paced.agent()
                 agent.asks_models = (
                     True  # it stands for a model that writes: it waits, and takes no slot of those that work
                 )
             case EvidenceKind.LIBRARY | EvidenceKind.MEMORY:
-                agent = GraphAgent(evidence, options)
+                agent = GraphAgent(evidence, OPTIONS)
         yield Parts(settings, layout, database, retriever, embedder, agent)

@@ -8,8 +8,7 @@ from typing import Final
 
 from responsa_etl.databases.reading import SqlDatabases
 from responsa_etl.domain import FolderKind
-from responsa_etl.services.profiles import ProfileService
-from responsa_etl.services.sources import SourceService
+from responsa_etl.services.sources import ProfileService, SourceService
 from responsa_etl.sources.budget import BudgetLimits
 from responsa_etl.sources.crawling import Crawler
 from responsa_etl.sources.declarations import DeclaredConnections
@@ -30,7 +29,7 @@ from responsa_server.app.extension import Extension, Jobs, Parts
 from responsa_server.app.resources import new_id
 from responsa_server.app.settings import Settings
 from responsa_server.app.tools import read_secret
-from responsa_server.calls.not_installed import NotInstalled
+from responsa_server.calls.methods import NotInstalled
 from responsa_server.domain.knowledge import JobKind, Work
 from responsa_server.domain.notifications import NotifiedEvent
 from responsa_server.domain.parts import NOT_PAUSED, Pause, ReportedPart
@@ -144,7 +143,7 @@ def build_folders(
     local = LocalFolders(
         settings.connectable_paths, settings.home, owners_only=settings.sources.paths is None
     )
-    limits = FolderLimits(settings.sources.files, settings.sources.file_bytes)
+    limits = FolderLimits(settings.sources.files)
     allowed = read_allowed(settings.sources.allow_private)
     web = WebFolders(connector, allowed, sandboxes)
     openers: Mapping[FolderKind, FolderOpener] = {
@@ -163,13 +162,9 @@ def build_budget(settings: Settings) -> BudgetLimits:
 
 
 def _events_to_mail(settings: Settings) -> Set[NotifiedEvent]:
-    mails = set[NotifiedEvent]()
-    if settings.mail.configured:
-        if settings.sources.mails:
-            mails |= {NotifiedEvent.FAILED, NotifiedEvent.CONFIRMATION_WANTED}
-        if settings.ingestion.mails:
-            mails.add(NotifiedEvent.INGESTION_FAILED)
-    return mails
+    if not (settings.mail.configured and settings.mail.notices):
+        return frozenset()
+    return {NotifiedEvent.FAILED, NotifiedEvent.CONFIRMATION_WANTED, NotifiedEvent.INGESTION_FAILED}
 
 
 def _databases(settings: Settings) -> SqlDatabases:

@@ -23,10 +23,9 @@ from responsa_server.domain.events import Answered
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import Question
 from responsa_server.providers.settings import ModelSettings
-from responsa_server.stores.postgres import teachers as stored_teachers
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.resources import ResourceTable
+from responsa_server.stores.postgres.resources import TEACHERS, ResourceTable
 from tests.default_models import build_default_models
 from tests.unit.agents.configured import DEFAULTS
 from tests.unit.agents.evidence import Shelf
@@ -75,7 +74,7 @@ class Town:
         self.folder = folder
         self.versions = PostgresAgentVersions(database)
         self.counters = Counters()
-        self.teachers = ResourceTable(database, stored_teachers.KIND, uuid7)
+        self.teachers = ResourceTable(database, TEACHERS, uuid7)
 
     @asynccontextmanager
     async def process(
@@ -93,9 +92,7 @@ class Town:
         shelf = Shelf()
         table = model_table(models or ModelSettings())
         parts = NodeParts(shelf, Judge(), teachers=self.teachers)
-        workshop = BuildContext(
-            parts, table, self.counters, replace(DEFAULTS, models=models.default if models else ())
-        )
+        workshop = BuildContext(parts, table, self.counters, models.default if models else DEFAULTS)
         settings = load(models=(models or ModelSettings()).model_dump())
         stored = build_default_models(settings, table, self.database) if stored_model else None
         options = replace(

@@ -14,10 +14,9 @@ from responsa_server.domain.errors import NotFound
 from responsa_server.domain.knowledge import Chunking, CollectionFields
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import AuditEvent, Principal, Role
-from responsa_server.stores.postgres import teachers as stored_teachers
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.resources import ResourceTable
+from responsa_server.stores.postgres.resources import TEACHERS, ResourceTable
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
@@ -92,7 +91,7 @@ async def test_old_events_of_all_tenants_are_pruned_and_none_of_the_last_30_days
 async def test_changes_of_teachers_are_recorded_with_the_call(
     trail: PostgresAuditTrail, database: Database, people: People
 ) -> None:
-    teachers, admin = ResourceTable(database, stored_teachers.KIND, uuid7), admin_of(people.ann)
+    teachers, admin = ResourceTable(database, TEACHERS, uuid7), admin_of(people.ann)
     request = uuid7()
     ada = {"display_name": "Ada", "persona": "Patient.", "parameters": {}}
     made = await teachers.create(admin, ada, request_id=request)

@@ -759,6 +759,7 @@ async def test_deleting_while_answering_leaves_nothing_in_a_thousand_races(
 # of what belongs to them.
 NOBODYS = frozenset(
     {
+        "asked_program",
         "collection_stat",
         "delivery",
         "embedding_cache",

@@ -40,6 +40,7 @@ from responsa_server.domain.lists import SEARCHED
 from responsa_server.domain.passages import PassageVectors
 from responsa_server.domain.people import Principal, Server
 from responsa_server.ingest.indexing import Indexers, SeenVectors
+from responsa_server.providers import settings as providers_settings
 from responsa_server.providers.embedding import OpenAiEmbedder
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.providers.settings import ModelSettings
@@ -126,7 +127,7 @@ def settings(lab: Lab) -> ModelSettings:
         {
             "servers": {"lab": {"url": lab.server.url}},
             "retries": 0,
-            "embeddings": {WORDS: {"texts_a_call": 4}},
+            "embeddings": {WORDS: {}},
         }
     )
 
@@ -411,7 +412,7 @@ async def test_a_deletion_locks_passages_in_the_order_in_which_vectors_are_store
     filled: House, people: People
 ) -> None:
     house = filled
-    text = "\n\n".join(f"# Mill {number}\n\n{'The mill grinds rye. ' * 60}" for number in range(8))
+    text = "\n\n".join(f"# Mill {number}\n\n{'The mill grinds rye. ' * 60}" for number in range(4))
     document = (await house.take_in(people.ann, text, "long.md", collection="notes")).document_id
     ids = [
         one
@@ -438,7 +439,7 @@ async def test_a_deletion_locks_passages_in_the_order_in_which_vectors_are_store
 
 async def test_the_time_left_is_measured_over_all_attempts(filled: House, people: People) -> None:
     house, ann = filled, people.ann
-    for number in range(24):
+    for number in range(12):
         text = f"# Mill {number}\n\nThe mill number {number} grinds rye."
         assert (await house.take_in(ann, text, f"{number}.md", collection="notes")).error is None
     operation = await house.library.reindex_collection(ann, "notes", WORDS)
@@ -677,9 +678,10 @@ async def test_a_model_is_asked_once_and_kept_only_if_it_answers(
 
 
 async def test_language_models_and_embedding_models_share_the_limits_of_a_key(
-    lab: Lab, embedder: MiniLmEmbedder
+    lab: Lab, embedder: MiniLmEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = {"url": lab.server.url, "concurrent": 1, "wait_seconds": 0}
+    monkeypatch.setattr(providers_settings, "WAIT_SECONDS", 0.0)
+    server = {"url": lab.server.url, "concurrent": 1}
     given = ModelSettings.model_validate({"servers": {"lab": server}, "retries": 0})
     models = model_table(given)
     made = ConfiguredEmbedders(embedder, EMBEDDED_MODEL, given, models.providers)

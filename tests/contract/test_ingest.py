@@ -20,7 +20,6 @@ from responsa_server.domain.knowledge import (
     CollectionFields,
     DocumentState,
     IngestClaim,
-    IngestStage,
     Operation,
     OwnershipLost,
     SearchQuery,
@@ -363,11 +362,7 @@ async def test_a_fault_that_stays_ends_the_operation(
     ("content", "key", "reason"),
     [
         (b"caf\xe9 \xff\xfe\x81 " * 4_000, "a.md", None),
-        (b"<html><script>alert(1)</script><body></body></html>" * 2000, "a.html", Reason.DOCUMENT_EMPTY),
         (b"\n" * 100_000, "a.md", Reason.DOCUMENT_EMPTY),
-        (b"word " * 30_000 + b"\x00\x01\x02" * 50_000, "a.txt", Reason.DOCUMENT_TYPE_MISMATCH),
-        (OLE_MAGIC + bytes(100_000), "a.md", Reason.DOCUMENT_TYPE_MISMATCH),
-        (OLE_MAGIC + bytes(100_000), "a.ppt", Reason.DOCUMENT_TYPE_UNSUPPORTED),
         (
             OLE_MAGIC + bytes(100_000) + "EncryptedPackage".encode("utf-16-le"),
             "a.docx",
@@ -439,19 +434,6 @@ async def test_nothing_is_taken_into_a_collection_whose_vectors_are_of_another_m
     assert all(hit.vector_score == 0 and "mountains" in hit.passage.text for hit in hits)
 
 
-async def test_progress_is_told_and_waiting_returns_what_is_known(house: House, people: People) -> None:
-    operation = await house.upload(people.ann, LONG, "rivers.md")
-    assert (await house.library.watching.wait(people.ann, operation.id, 0.01)).stage is IngestStage.QUEUED
-    gate = Gate()
-    async with house.working(stopping(house, "written", gate)):
-        await asyncio.wait_for(gate.reached.wait(), 60)
-        seen = await house.library.operations.get(people.ann, operation.id)
-        assert seen.stage is IngestStage.EMBEDDING
-        assert 0 < seen.passages_done < seen.passages_total
-        gate.opened.set()
-        assert (await house.ended(people.ann, operation)).done
-
-
 async def test_vectors_are_made_once(house: House, people: People) -> None:
     await house.take_in(people.ann, LONG, "rivers.md")
     counting = GatedEmbedder(house.embedder)
@@ -510,14 +492,6 @@ async def test_a_text_of_tiny_pieces_gets_few_vectors(
     )
     assert passages > 5
     assert vectors < 40 * passages
-
-
-async def test_a_replaced_version_is_pruned_by_a_job(house: House, people: People) -> None:
-    for text in (LONG, LONG + "\n\nmore\n"):
-        await house.upload(people.ann, text, "rivers.md")
-    async with house.working():
-        await house.until(lambda: not jobs_left(house))
-    assert house.ask("SELECT DISTINCT version FROM responsa.passage") == [(2,)]
 
 
 async def test_what_was_left_out_and_a_doubtful_character_set_are_in_the_result(

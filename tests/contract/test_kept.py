@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 from responsa_local.embedded.redis import EmbeddedRedis
 from responsa_server.domain.errors import AlreadyExists, Exhausted, Reason
 from responsa_server.domain.knowledge import Chunking, CollectionFields
+from responsa_server.domain.limits import Limits
 from responsa_server.domain.turns import NewTurn, Question
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
@@ -52,7 +53,7 @@ async def test_conversations_at_once_never_pass_the_limit_and_a_deleted_one_make
     house, store = Services(database), PostgresConversationStore(database)
     question, request_id = Question("How long is the Nile?"), uuid7()
     async with (
-        limiter(database, redis.url, limits(conversations=5)) as gate,
+        limiter(database, redis.url, limits(), fixed=Limits(conversations=5)) as gate,
         house.turns(Script(), gate=gate) as first,
         house.turns(Script(), gate=gate) as other,
     ):

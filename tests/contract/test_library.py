@@ -114,25 +114,6 @@ async def test_other_bytes_are_a_new_version_and_the_old_one_is_searched_meanwhi
     assert document.sha256 == hashlib.sha256(CHANGED.encode()).digest()
 
 
-async def test_a_version_that_cannot_be_read_leaves_the_former_one_searched(
-    house: House, people: People
-) -> None:
-    first = await house.take_in(people.ann, TEXT, "page.html", media_type="text/html")
-    broken = await house.take_in(people.ann, "<script>1</script><p></p>", "page.html", media_type="text/html")
-    assert broken.error is not None
-    assert broken.error.reason is Reason.DOCUMENT_EMPTY
-    document = await house.library.documents.get(people.ann, first.document_id)
-    assert (document.state, document.version) == (DocumentState.FAILED, 1)
-    assert document.error is not None
-    assert (document.error.reason, document.error.message) == (broken.error.reason, broken.error.message)
-    assert any("1094" in text for text in await hits_of(house, people, "length of the Elbe"))
-    assert house.rows()["document_version"] == 1
-    mended = await house.take_in(people.ann, CHANGED, "page.html")
-    assert mended.error is None
-    document = await house.library.documents.get(people.ann, first.document_id)
-    assert (document.state, document.version, document.error) == (DocumentState.READY, 3, None)
-
-
 async def test_versions_never_go_backwards(house: House, people: People) -> None:
     first = await house.upload(people.ann, TEXT)
     second = await house.upload(people.ann, CHANGED)

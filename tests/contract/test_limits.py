@@ -15,12 +15,12 @@ from uuid_utils.compat import uuid7
 
 from responsa_local.embedded.redis import EmbeddedRedis
 from responsa_server.domain.errors import Exhausted, NotFound, Reason, ResponsaError
-from responsa_server.domain.limits import DAY, AcceptLimits, CountsAway, Room, Scope
+from responsa_server.domain.limits import DAY, AcceptLimits, CountsAway, Limits, Room, Scope
 from responsa_server.domain.people import NewKey, Principal, Role
 from responsa_server.domain.quotas import QuotaRules
 from responsa_server.domain.turns import Ending, OpenTurn, Question, TurnState
 from responsa_server.identity.credentials import CredentialCache
-from responsa_server.identity.limits import Hold, LimitBook, Limiter, QuotaAdministration
+from responsa_server.identity.limits import FIXED, Hold, LimitBook, Limiter, QuotaAdministration
 from responsa_server.identity.settings import (
     LimitSettings,
     ServiceLimitSettings,
@@ -51,7 +51,7 @@ Result = TypeVar("Result")
 
 
 def limits(**values: int) -> LimitSettings:
-    """Settings with these limits of users, and no other limits of users and tenants."""
+    """Settings with these limits of users, and no other settings of limits of users and tenants."""
     none = dict.fromkeys(UserLimitSettings.model_fields, 0)
     user = UserLimitSettings(**{**none, **values})
     tenant = TenantLimitSettings(**dict.fromkeys(TenantLimitSettings.model_fields, 0))
@@ -64,12 +64,13 @@ async def limiter(
     url: str,
     settings: LimitSettings,
     *,
+    fixed: Limits | None = None,
     hold_seconds: int = 60,
     renew_seconds: float = 15.0,
     kind: type[RedisHolds] = RedisHolds,
     availability: RedisAvailability | None = None,
 ) -> AsyncGenerator[Limiter]:
-    """The limits of one process."""
+    """The limits of one process. fixed: those of the role USER that are no settings."""
     store = PostgresLimits(database)
     async with AsyncExitStack() as stack:
         availability = availability or RedisAvailability(url)
@@ -79,7 +80,12 @@ async def limiter(
             stack.push_async_callback(part.close)
         made = Limiter(
             settings,
-            LimitBook(settings, store, PostgresUsers(database)),
+            LimitBook(
+                settings,
+                store,
+                PostgresUsers(database),
+                FIXED if fixed is None else {**FIXED, Role.USER.value: fixed},
+            ),
             store,
             Reserved(rates),
             Reserved(LocalRates()),
@@ -516,10 +522,10 @@ async def test_many_new_keys_at_once_never_pass_the_limit_and_a_revoked_key_make
 async def test_the_bytes_of_a_day_are_counted_over_all_processes(
     database: Database, redis: EmbeddedRedis, people: People
 ) -> None:
-    settings = limits(upload_bytes_per_day=10_000)
+    settings, fixed = limits(), Limits(upload_bytes_per_day=10_000)
     async with (
-        limiter(database, redis.url, settings) as first,
-        limiter(database, redis.url, settings) as other,
+        limiter(database, redis.url, settings, fixed=fixed) as first,
+        limiter(database, redis.url, settings, fixed=fixed) as other,
     ):
         await first.count_upload(people.ann, 6_000)
         error = await refused(other.count_upload(people.ann, 4_001))
@@ -539,9 +545,11 @@ async def test_the_bytes_of_a_day_are_counted_over_all_processes(
 async def test_a_changed_limit_finds_what_has_been_used(
     database: Database, redis: EmbeddedRedis, people: People
 ) -> None:
-    before = limits(upload_bytes_per_day=10_000, calls_per_minute=10)
-    after = limits(upload_bytes_per_day=6_500, calls_per_minute=2)
-    async with limiter(database, redis.url, before) as first, limiter(database, redis.url, after) as other:
+    before, after = Limits(upload_bytes_per_day=10_000), Limits(upload_bytes_per_day=6_500)
+    async with (
+        limiter(database, redis.url, limits(calls_per_minute=10), fixed=before) as first,
+        limiter(database, redis.url, limits(calls_per_minute=2), fixed=after) as other,
+    ):
         await first.count_upload(people.ann, 6_000)
         error = await refused(other.count_upload(people.ann, 501))
         assert error.reason is Reason.RATE_LIMIT

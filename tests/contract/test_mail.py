@@ -100,7 +100,6 @@ def post_of(
         SmtpMailer(settings),
         Secret(SECRET),
         page_url=PAGE,
-        default_tenant="default",
         reset_seconds=1800,
     )
     return Post(database, people, mailing, queue, server)
@@ -434,7 +433,6 @@ async def test_a_mail_is_tried_again_with_the_same_code_and_given_up_when_refuse
         None,
         Secret(SECRET),
         page_url=PAGE,
-        default_tenant="default",
         reset_seconds=1800,
     )
     assert await lame.work("acme", mail_id, 0) is not None

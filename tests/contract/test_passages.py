@@ -25,7 +25,7 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.passages import PassageTable
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.shelf import Shelf, VectorsOf, fill, indexed_at_once, lexical_of, made, unit_vectors
+from tests.contract.shelf import Shelf, VectorsOf, fill, indexed_at_once, lexical_of, unit_vectors
 from tests.raising import raises
 
 HARBOUR = "The harbour master keeps the tide table. Ships enter the harbour two hours before high water."
@@ -103,23 +103,6 @@ async def test_a_version_is_searched_from_publication_on_and_replaces_the_one_be
         assert len(await table.get(connection, "acme", [first])) == 1
         await table.retire(connection, "acme", document, 2, keep=[])
         assert [one.text for one in await table.get(connection, "acme", [first, second])] == [BAKERY]
-
-
-async def test_deleting_leaves_nothing(shelf: Shelf, table: PassageTable, retriever: Retriever) -> None:
-    document = await shelf.put(HARBOUR)
-    await shelf.put(BAKERY)
-    await shelf.write(LIBRARY, document, 2)
-    async with shelf.database.tenant("acme") as connection:
-        await table.delete(connection, "acme", "default", document)
-    assert texts(
-        await retriever.retrieve(RetrievalQuery(Server("acme"), ["harbour tide bakery library books"]))
-    ) == [BAKERY]
-    assert (await statistics(shelf))[2] == {"bakeri": 1}
-    async with shelf.database.tenant("acme") as connection:
-        cursor = await connection.execute(
-            "SELECT (SELECT count(*) FROM responsa.passage WHERE live), (SELECT count(*) FROM responsa.passage_vector)"
-        )
-        assert await cursor.fetchone() == (1, len(made(shelf.embedder, BAKERY, document=document).vectors))
 
 
 async def test_an_attempt_that_did_not_end_can_be_repeated(

@@ -10,9 +10,8 @@ from responsa_server.domain.errors import (
     Unavailable,
 )
 from responsa_server.domain.listing import Order
-from responsa_server.stores.postgres import teachers as stored_teachers
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.resources import ResourceTable
+from responsa_server.stores.postgres.resources import TEACHERS, ResourceTable
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
 from tests.contract.cut_database import CutDatabase
@@ -28,7 +27,7 @@ BY_TIME = Order("create_time")
 
 @pytest.fixture
 def teachers(database: Database) -> ResourceTable:
-    return ResourceTable(database, stored_teachers.KIND, uuid7)
+    return ResourceTable(database, TEACHERS, uuid7)
 
 
 async def test_the_etag_of_an_earlier_teacher_with_the_same_id_is_refused(
@@ -68,7 +67,7 @@ async def test_a_request_id_makes_one_teacher_however_often_it_is_sent(
 async def test_a_create_whose_commit_was_not_heard_of_is_repeated_without_doubling(
     cut_database: CutDatabase, people: People, database_urls: DatabaseUrls
 ) -> None:
-    teachers, request_id = ResourceTable(cut_database, stored_teachers.KIND, uuid7), uuid7()
+    teachers, request_id = ResourceTable(cut_database, TEACHERS, uuid7), uuid7()
     cut_database.cut = 1
     await raises(Unavailable, teachers.create(people.ann, ADA, request_id=request_id))
     made = await teachers.create(people.ann, ADA, request_id=request_id)

@@ -100,22 +100,6 @@ async def test_racing_the_finish_one_of_the_two_wins_and_the_conversation_agrees
     print(f"cancel races: {sorted(outcomes)}")
 
 
-async def test_the_next_in_the_queue_moves_up(services: Services, people: People) -> None:
-    script = endless()
-    async with services.turns(script, QUICK) as turns:
-        first = await turns.accept(people.ann, RIVER, None)
-        behind = [
-            await turns.accept(people.ann, Question(text, first.conversation_id, on_busy=OnBusy.QUEUE), None)
-            for text in ("second", "third")
-        ]
-        assert (await turns.cancel(people.ann, behind[0].turn_id)).state is TurnState.CANCELLED
-        await turns.cancel(people.ann, first.turn_id)
-        while len(script.tasks) < 2:  # noqa: ASYNC110  only the agent shows this
-            await asyncio.sleep(0)
-        assert script.tasks[1].question.text == "third"
-        await turns.cancel(people.ann, behind[1].turn_id)
-
-
 async def test_a_newer_question_takes_the_place_of_all_before_it(services: Services, people: People) -> None:
     script = endless()
     async with services.turns(script, QUICK) as turns, services.turns(options=IDLE) as other:

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from responsa_server.domain.agents import AnswerTask, Emit
-from responsa_server.domain.errors import Conflict, Exhausted, Reason
+from responsa_server.domain.errors import Exhausted, Reason
 from responsa_server.domain.events import Terminal
 from responsa_server.domain.turns import Accepted, Heartbeat, LogRow, OnBusy, Question, TurnState
 from tests.contract.conftest import People
@@ -68,55 +68,6 @@ async def test_their_place_is_told_as_it_changes(services: Services, people: Peo
         assert places == [2, 1, 0]
         assert [event["kind"] for event in events_of(rows)] == ["started", "status", "answered"]
         assert (await turns.wait(people.ann, second.turn_id)).state is TurnState.ANSWERED
-
-
-async def test_a_queue_has_an_end_and_a_question_may_refuse_to_wait(
-    services: Services, people: People
-) -> None:
-    gate = asyncio.Event()
-    async with services.turns(Script([gate, answer()]), replace(QUICK, max_queued=2)) as turns:
-        first = await turns.accept(people.ann, RIVER, None)
-        waits = Question("next", first.conversation_id, on_busy=OnBusy.QUEUE)
-        behind = [await turns.accept(people.ann, waits, None) for _ in range(2)]
-        full = await raises(Exhausted, turns.accept(people.ann, waits, None))
-        assert (full.reason, full.metadata["limit"]) == (Reason.QUEUE_FULL, "2")
-        assert full.retry_after is not None
-        busy = await raises(Conflict, turns.accept(people.ann, replace(waits, on_busy=OnBusy.REJECT), None))
-        assert busy.reason is Reason.CONVERSATION_BUSY
-        gate.set()
-        for one in (first, *behind):
-            assert (await turns.wait(people.ann, one.turn_id)).state is TurnState.ANSWERED
-
-
-async def test_a_failure_does_not_hold_the_queue_up(services: Services, people: People) -> None:
-    gate = asyncio.Event()
-    script = Script([SEARCHING, gate, RuntimeError("no")])
-    async with services.turns(script, QUICK) as turns:
-        first = await turns.accept(people.ann, RIVER, None)
-        second = await turns.accept(
-            people.ann, Question("second", first.conversation_id, on_busy=OnBusy.QUEUE), None
-        )
-        gate.set()
-        for one in (first, second):
-            assert (await turns.wait(people.ann, one.turn_id)).state is TurnState.FAILED
-
-
-async def test_a_worker_takes_no_more_than_it_has_room_for(services: Services, people: People) -> None:
-    gate = asyncio.Event()
-    script = Script([SEARCHING, gate, answer()])
-    async with (
-        services.turns(options=IDLE) as accepting,
-        services.turns(script, replace(QUICK, max_running=2)) as worker,
-    ):
-        accepted = [await accepting.accept(people.ann, Question(f"question {n}"), None) for n in range(5)]
-        while len(script.tasks) < 2:  # noqa: ASYNC110  only the agent shows this
-            await asyncio.sleep(0)
-        states = [(await worker.store.get(people.ann, one.turn_id)).state for one in accepted]
-        assert states == [TurnState.RUNNING] * 2 + [TurnState.PENDING] * 3
-        gate.set()
-        for one in accepted:
-            assert (await accepting.wait(people.ann, one.turn_id)).state is TurnState.ANSWERED
-    assert [task.question.text for task in script.tasks] == [f"question {n}" for n in range(5)]
 
 
 async def test_a_worker_with_as_many_questions_without_a_model_as_it_answers_in_time_still_takes_turns_over(

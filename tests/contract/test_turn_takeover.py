@@ -14,11 +14,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from responsa_lab.testing.agent import ScriptedAgent, ScriptedModel, tool_cards
-from responsa_server.domain.agents import AgentEvent, AnswerTask, Barrier, Milestone
+from responsa_server.domain.agents import AgentEvent, AnswerTask, Milestone
 from responsa_server.domain.errors import Reason, Unavailable
-from responsa_server.domain.events import Delta, Effect, ToolCalled, ToolOutcome, ToolReturned, Usage
+from responsa_server.domain.events import Delta, Effect, ToolOutcome, Usage
 from responsa_server.domain.tools import ToolCall, ToolCard, ToolResult
-from responsa_server.domain.turns import Question, ToolRecord, TurnLost, TurnState
+from responsa_server.domain.turns import Question, TurnLost, TurnState
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.turns.service import Turns
 from responsa_server.turns.settings import TurnOptions
@@ -116,26 +116,6 @@ async def test_what_a_late_worker_tells_is_not_written(services: Services, peopl
     assert [event["kind"] for event in events] == ["started", "status", "restarted", "answered"]
     assert all(isinstance(one, TurnLost) for one in link.refused_appends)
     assert await services.value("SELECT count(*) FROM responsa.turn_checkpoint") == 0
-
-
-async def test_a_tool_that_was_begun_is_known_to_the_next_worker(services: Services, people: People) -> None:
-    sent = ToolCalled("mail-1", "tools/mail", {"to": "ann"})
-    asked = ToolCalled("look-1", "tools/look", {})
-    first = Script(
-        [asked, Barrier(), ToolReturned("look-1", ToolOutcome.OK, "42"), sent, Barrier(), asyncio.Event()]
-    )
-    unknown = ToolReturned("mail-1", ToolOutcome.UNKNOWN, "Nobody knows.")
-    second = Script([unknown, answer()])
-    events = await taken_over(services, people, first, second, 4, Link())
-    assert second.tasks[0].tools == {
-        "look-1": ToolRecord(ToolOutcome.OK, "42", effect=Effect.ONCE, tool="tools/look"),
-        "mail-1": ToolRecord(None, "", effect=Effect.ONCE, tool="tools/mail", arguments={"to": "ann"}),
-    }
-    kinds = ["started", "tool_called", "tool_returned", "tool_called", "restarted", "tool_returned"]
-    assert [event["kind"] for event in events] == [*kinds, "answered"]
-    assert (
-        await services.value("SELECT outcome FROM responsa.turn_tool WHERE call_id = 'mail-1'") == "unknown"
-    )
 
 
 @dataclass

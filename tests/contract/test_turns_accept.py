@@ -17,7 +17,6 @@ from responsa_server.domain.errors import (
     NotFound,
     Reason,
     Unauthenticated,
-    Unavailable,
 )
 from responsa_server.domain.limits import AcceptLimits
 from responsa_server.domain.people import Principal, Role
@@ -26,7 +25,6 @@ from responsa_server.stores.postgres.conversations import PostgresConversationSt
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
-from tests.contract.cut_database import CutDatabase
 from tests.contract.turn_steps import (
     STARTED,
     accepted_turn,
@@ -37,7 +35,6 @@ from tests.contract.turn_steps import (
     rows_of,
     until_somebody_waits,
 )
-from tests.plain_codec import PlainCodec
 from tests.raising import raises
 
 
@@ -276,24 +273,6 @@ async def test_a_question_about_a_collection_that_is_not_there_is_refused_and_le
     await raises(NotFound, turn_store.accept(people.eve, new_turn(collections=("plants",)), cancelled))
     assert count(database_urls) == before
     assert (await turn_store.get(people.ann, first.id)).state is TurnState.RUNNING
-
-
-async def test_an_accept_whose_commit_was_not_heard_of_is_repeated_without_doubling(
-    cut_database: CutDatabase, people: People, database_urls: DatabaseUrls
-) -> None:
-    store = PostgresTurnStore(cut_database, PlainCodec())
-    for new in (new_turn(), new_turn(request_id=uuid7())):
-        cut_database.cut = 1
-        await raises(Unavailable, store.accept(people.ann, new, cancelled))
-        accepted = await store.accept(people.ann, new, cancelled)
-        assert (accepted.turn_id, accepted.attached) == (new.id, False)
-    assert count(database_urls) == {
-        "conversation": 2,
-        "turn": 2,
-        "turn_event": 2,
-        "message": 0,
-        "citation": 0,
-    }
 
 
 async def test_a_lease_counts_from_when_the_turn_is_written_not_from_when_its_accept_began(

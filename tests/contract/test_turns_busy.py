@@ -10,17 +10,15 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import Conflict, Exhausted, NotFound, Reason, Unavailable
+from responsa_server.domain.errors import Conflict, Exhausted, NotFound, Reason
 from responsa_server.domain.turns import Cursor, OnBusy, TurnState
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
-from tests.contract.cut_database import CutDatabase
 from tests.contract.turn_steps import (
     FAILED,
-    STARTED,
     accept_all,
     accepted_turn,
     append,
@@ -289,19 +287,3 @@ async def test_the_sweep_gives_way_to_a_question_that_takes_the_place_meanwhile(
     assert [one.claim.turn_id for one in await claiming] == [other.id]
     assert (await turn_store.get(people.ann, new.id)).state is TurnState.QUEUED
     assert await turn_store.finish(claim_of(taker), [row(2)], FAILED)
-
-
-@pytest.mark.parametrize("on_busy", [OnBusy.QUEUE, OnBusy.INTERRUPT])
-async def test_a_busy_accept_whose_commit_was_not_heard_of_is_repeated_without_doubling(
-    cut_database: CutDatabase, people: People, database_urls: DatabaseUrls, on_busy: OnBusy
-) -> None:
-    store = PostgresTurnStore(cut_database, PlainCodec())
-    first = await accepted_turn(store, people.ann)
-    new = new_turn(conversation=first.conversation_id, on_busy=on_busy, request_id=uuid7())
-    for cuts in (1, 2):
-        cut_database.cut = cuts
-        for _ in range(cuts):
-            await raises(Unavailable, store.accept(people.ann, new, cancelled))
-    accepted = await store.accept(people.ann, new, cancelled)
-    assert (accepted.turn_id, accepted.attached) == (new.id, False)
-    assert (count(database_urls)["turn"], await rows_of(store, people.ann, new)) == (2, [STARTED])

@@ -9,15 +9,12 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import Usage
-from responsa_server.domain.turns import Claim, NewTurn, OnBusy, TurnLost, TurnState
+from responsa_server.domain.turns import Claim, OnBusy, TurnLost, TurnState
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
-from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
-from tests.contract.cut_database import CutDatabase
 from tests.contract.turn_steps import (
-    FAILED,
     STARTED,
     accept_all,
     accepted_turn,
@@ -29,7 +26,6 @@ from tests.contract.turn_steps import (
     claim_all,
     claim_of,
     count,
-    end,
     locked,
     outcome,
     row,
@@ -37,8 +33,6 @@ from tests.contract.turn_steps import (
     run_out,
     until_somebody_waits,
 )
-from tests.edited import Edited
-from tests.plain_codec import PlainCodec
 from tests.raising import raises
 
 
@@ -93,18 +87,6 @@ async def test_turns_that_nobody_runs_are_ended_as_well(
     assert (await turn_store.get(people.ann, running.id)).state is TurnState.RUNNING
 
 
-async def test_a_cancel_whose_commit_was_not_heard_of_is_repeated_without_doubling(
-    cut_database: CutDatabase, people: People
-) -> None:
-    store = PostgresTurnStore(cut_database, PlainCodec())
-    new = await accepted_turn(store, people.ann)
-    cut_database.cut = 1
-    await raises(Unavailable, store.cancel(people.ann, new.id, True, cancelled))
-    again = await store.cancel(people.ann, new.id, True, cancelled)
-    assert (again.turn.state, again.turn.last_seq, again.turn.epoch) == (TurnState.CANCELLED, 2, 2)
-    assert len(await rows_of(store, people.ann, new)) == 2
-
-
 @pytest.mark.parametrize("finish_first", [True, False])
 async def test_a_cancel_and_a_finish_that_race_have_one_winner_that_both_name(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls, finish_first: bool
@@ -132,28 +114,6 @@ async def test_a_cancel_and_a_finish_that_race_have_one_winner_that_both_name(
         assert count(database_urls)["message"] == 0
 
 
-async def test_without_its_locks_a_cancel_would_end_what_was_finished_meanwhile(
-    database: Database, people: People, database_urls: DatabaseUrls
-) -> None:
-    """The guard is the lock on the turn's row, together with the check of the turn's state after the lock."""
-    blind = Edited(
-        ("hold_conversation", "FOR NO KEY UPDATE", ""),
-        ("lock_turn", "FOR NO KEY UPDATE", ""),
-        ("end_turn", "AND terminal IS NULL", ""),
-    )
-    store = PostgresTurnStore(database, PlainCodec(), queries=blind)
-    new = await accepted_turn(store, people.ann)
-    async with locked(database_urls, "turn", new.id):
-        finishing = asyncio.ensure_future(store.finish(claim_of(new), [row(2)], FAILED))
-        await until_somebody_waits(database_urls, finishing)
-        cancelling = asyncio.ensure_future(outcome(lambda: store.cancel(people.ann, new.id, True, cancelled)))
-        await until_somebody_waits(database_urls, cancelling, 2)
-    results = await asyncio.gather(finishing, cancelling, return_exceptions=True)
-    # The turn got two terminal events, and its followers both.
-    ended = await store.cancel(people.ann, new.id, True, cancelled)
-    assert (results[0], results[1].ended.row.first_seq, ended.turn.state) == (False, 2, TurnState.CANCELLED)
-
-
 @pytest.mark.parametrize("append_first", [True, False])
 async def test_a_cancel_and_an_append_that_race_leave_the_terminal_event_last(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls, append_first: bool
@@ -175,36 +135,6 @@ async def test_a_cancel_and_an_append_that_race_leave_the_terminal_event_last(
         await turn_store.cancel(people.ann, new.id, True, cancelled)
         expected = [1, 3, 4]
     assert [one.last_seq for one in await rows_of(turn_store, people.ann, new)] == expected
-
-
-async def test_cancels_and_appends_at_random_leave_logs_without_gap(
-    turn_store: PostgresTurnStore, people: People
-) -> None:
-    turns = [new_turn() for _ in range(6)]
-    await accept_all(turn_store, people.ann, *turns)
-
-    async def write(new: NewTurn) -> None:
-        for seq in range(2, 20):
-            while isinstance(
-                error := (await turn_store.append([append_of(claim_of(new), row(seq))])).get(new.id),
-                Unavailable,
-            ):
-                pass
-            if error is not None:
-                return
-
-    async def stop(new: NewTurn, after: int) -> None:
-        while (await turn_store.get(people.ann, new.id)).last_seq < after:
-            pass
-        await turn_store.cancel(people.ann, new.id, True, cancelled)
-
-    await asyncio.gather(
-        *(write(new) for new in turns), *(stop(new, 1 + 2 * place) for place, new in enumerate(turns))
-    )
-    for new in turns:
-        rows = await rows_of(turn_store, people.ann, new)
-        assert [one.first_seq for one in rows] == list(range(1, len(rows) + 1))
-        assert rows[-1] == end(new.id, len(rows), b"cancelled")
 
 
 async def test_a_watched_turn_ends_when_no_process_says_that_it_is_followed(

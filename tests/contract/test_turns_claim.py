@@ -311,48 +311,6 @@ async def test_what_is_spent_on_a_turn_that_was_taken_is_booked_once_an_epoch(
     assert database_urls.value("SELECT count(*) FROM responsa.turn_spent") == 2
 
 
-@pytest.mark.parametrize(
-    "edit",
-    [
-        ("claim_turns", "FOR NO KEY UPDATE SKIP LOCKED", ""),
-        ("claim_turns", "epoch = t.epoch + 1", "epoch = t.epoch"),
-    ],
-    ids=["lock", "epoch"],
-)
-async def test_each_guard_of_a_claim_is_what_gives_a_turn_to_one_worker(
-    database: Database, people: People, database_urls: DatabaseUrls, edit: tuple[str, str, str]
-) -> None:
-    """Without a guard, two workers may write the same turn."""
-    gate = (
-        "claim_turns",
-        "FROM free WHERE t.id",
-        "FROM free, (SELECT pg_advisory_xact_lock(7)) AS gate WHERE t.id",
-    )
-    writers: list[int] = []
-    for edits in ([gate], [gate, edit]):
-        store = PostgresTurnStore(database, PlainCodec(), queries=Edited(*edits))
-        new = await accepted_turn(store, people.ann)
-        run_out(database_urls, new.id)
-        with psycopg.connect(database_urls.superuser) as holder:
-            holder.execute("SELECT pg_advisory_xact_lock(7)")
-            first = asyncio.ensure_future(claim_all(store))
-            await until_somebody_waits(database_urls, first)
-            second = asyncio.ensure_future(claim_all(store))
-            if edit[1] != "epoch = t.epoch + 1" and len(edits) > 1:
-                await until_somebody_waits(database_urls, second, 2)
-            else:
-                await second
-        claims = [claim_of(new), *(one.claim for part in await asyncio.gather(first, second) for one in part)]
-        held = await asyncio.gather(*(store.renew([claim]) for claim in claims))
-        if edit[1] != "epoch = t.epoch + 1":
-            claims = claims[1:]
-            writers.append(len(claims))
-        else:
-            writers.append(held.count([]))
-        await claim_all(store)
-    assert writers == [1, 2]
-
-
 async def test_a_worker_that_stops_in_the_midst_of_a_finish_does_not_keep_its_turn(
     turn_store: PostgresTurnStore, database: Database, people: People, database_urls: DatabaseUrls
 ) -> None:

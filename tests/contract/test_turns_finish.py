@@ -21,7 +21,7 @@ from responsa_server.domain.events import (
     RefusalReason,
     Usage,
 )
-from responsa_server.domain.turns import Conclusion, LogRow, NewMessage, OnBusy, TurnLost, TurnState
+from responsa_server.domain.turns import Conclusion, NewMessage, OnBusy, TurnLost, TurnState
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
@@ -41,34 +41,12 @@ from tests.contract.turn_steps import (
     count,
     end,
     locked,
-    outcome,
     row,
     rows_of,
     until_somebody_waits,
 )
-from tests.edited import Edited
 from tests.plain_codec import PlainCodec
 from tests.raising import raises
-
-
-async def test_a_finish_whose_commit_was_not_heard_of_is_repeated_without_doubling(
-    cut_database: CutDatabase, people: People, database_urls: DatabaseUrls
-) -> None:
-    store = PostgresTurnStore(cut_database, PlainCodec())
-    new = await accepted_turn(store, people.ann)
-    conclusion = answered(citation())
-    cut_database.cut = 1
-    await raises(Unavailable, store.finish(claim_of(new), [row(2, 4), row(5)], conclusion))
-    await store.finish(claim_of(new), [row(2, 4), row(5)], conclusion)
-    assert count(database_urls) == {
-        "conversation": 1,
-        "turn": 1,
-        "turn_event": 2,
-        "message": 2,
-        "citation": 1,
-    }
-    conversation = await PostgresConversationStore(cut_database).get(people.ann, new.conversation_id)
-    assert conversation.etag == "2"
 
 
 async def test_a_finish_writes_everything_at_once(
@@ -227,34 +205,6 @@ async def test_a_finish_under_an_older_epoch_or_out_of_place_writes_nothing(
     assert (await turn_store.get(people.ann, new.id)).state is TurnState.RUNNING
     await turn_store.finish(claim_of(new, epoch=2), [row(2)], FAILED)
     await raises(TurnLost, turn_store.finish(claim_of(new, epoch=2), [row(3)], FAILED))
-
-
-@pytest.mark.parametrize(
-    ("edit", "rows"),
-    [
-        (("finish_turns", "AND t.epoch = f.epoch ", ""), [row(2)]),
-        (("finish_turns", "AND t.last_seq = f.first - 1", ""), [row(4), row(5)]),
-        (("finish_turns", "AND t.state || '' = 'running' ", ""), [row(2)]),
-    ],
-    ids=["epoch", "last_seq", "state"],
-)
-async def test_each_guard_of_a_finish_is_what_keeps_a_late_one_out(
-    database_urls: DatabaseUrls,
-    cut_database: CutDatabase,
-    people: People,
-    edit: tuple[str, str, str],
-    rows: list[LogRow],
-) -> None:
-    """With the guard, the late finish raises TurnLost. Without the guard, it writes wrong rows."""
-    written: list[object] = []
-    for queries in (None, Edited(edit)):
-        store = PostgresTurnStore(cut_database, PlainCodec(), queries=queries)
-        new = await accepted_turn(store, people.ann, pending="state" in edit[1])
-        epoch = 2 if "epoch" in edit[1] else 1
-        database_urls.ask("UPDATE responsa.turn SET epoch = %s WHERE id = %s", epoch, new.id)
-        await outcome(lambda store=store, new=new: store.finish(claim_of(new), rows, FAILED))
-        written.append([one.first_seq for one in (await rows_of(store, people.ann, new))[1:]])
-    assert written == [[], [one.first_seq for one in rows]]
 
 
 async def test_nothing_is_appended_to_what_is_finished_while_it_waits(

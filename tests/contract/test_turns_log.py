@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import psycopg
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
@@ -26,7 +25,6 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.turns import LogRow, ToolRecord, TurnLost, TurnState
-from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
@@ -50,7 +48,6 @@ from tests.contract.turn_steps import (
     run_out,
     tool_ledger,
 )
-from tests.edited import Edited
 from tests.plain_codec import PlainCodec
 from tests.raising import raises
 
@@ -149,24 +146,6 @@ async def test_one_that_cannot_be_stored_takes_back_its_statement_alone(
     )
     assert count(database_urls) == before
     await append(turn_store, claim_of(good), row(2))
-
-
-async def test_an_append_whose_commit_was_not_heard_of_is_repeated_without_doubling(
-    cut_database: CutDatabase, people: People, database_urls: DatabaseUrls
-) -> None:
-    store = PostgresTurnStore(cut_database, PlainCodec())
-    turns = [new_turn() for _ in range(3)]
-    await accept_all(store, people.ann, *turns)
-    batch = [append_of(claim_of(new), row(2, 4), checkpoint=checkpoint(3), tools=[CALLED]) for new in turns]
-    for _ in range(2):
-        cut_database.cut = 1
-        await raises(Unavailable, store.append(batch))
-    assert await store.append(batch) == {}
-    assert await store.append([append_of(claim_of(new), row(5), tools=[DONE]) for new in turns]) == {}
-    for new in turns:
-        assert await rows_of(store, people.ann, new) == [STARTED, row(2, 4), row(5)]
-    assert database_urls.value("SELECT count(*) FROM responsa.turn_tool") == 3
-    assert database_urls.value("SELECT count(*) FROM responsa.turn_checkpoint") == 3
 
 
 async def test_an_older_epoch_writes_nothing_not_even_a_checkpoint(
@@ -287,72 +266,6 @@ async def test_the_ledger_holds_what_was_called_and_what_came_of_it(
     ]
     arguments = "SELECT arguments ->> 'to' FROM responsa.turn_tool WHERE call_id = 'call-3'"
     assert database_urls.value(arguments) == "bob"
-
-
-EPOCH = ("append_fence", "t.epoch = f.epoch AND ", "")
-PLACE = ("append_fence", "AND (f.first = 0 OR t.last_seq = f.first - 1)", "")
-STATE = ("append_fence", "AND t.state || '' = 'running' ", "")
-LOCK = ("append_fence", "FOR NO KEY UPDATE OF t SKIP LOCKED", "")
-
-
-@pytest.mark.parametrize("edit", [EPOCH, PLACE, STATE], ids=["epoch", "place", "state"])
-async def test_each_guard_of_an_append_is_what_keeps_a_wrong_one_out(
-    database: Database, people: People, database_urls: DatabaseUrls, edit: tuple[str, str, str]
-) -> None:
-    written: list[object] = []
-    for queries in (None, Edited(edit)):
-        store = PostgresTurnStore(database, PlainCodec(), queries=queries)
-        new = await accepted_turn(store, people.ann)
-        wrong = row(2)
-        if edit is EPOCH:
-            database_urls.ask("UPDATE responsa.turn SET epoch = 2 WHERE id = %s", new.id)
-        elif edit is PLACE:
-            wrong = row(4)
-        else:
-            await store.finish(claim_of(new), [row(2)], FAILED)
-            wrong = row(3)
-        await store.append([append_of(claim_of(new), wrong)])
-        written.append(wrong in await rows_of(store, people.ann, new))
-    assert written == [False, True]
-
-
-async def test_a_released_repetition_is_what_the_place_in_the_log_is_checked_for(
-    cut_database: CutDatabase, people: People
-) -> None:
-    """Without the check of the position, a repeated append would write the same rows twice."""
-    counting_on = Edited(
-        ("append_fence", "AND (f.first = 0 OR t.last_seq = f.first - 1)", ""),
-        ("append_fence", "held.last)", "held.last - held.first + 1 + t.last_seq)"),
-        ("append_fence", "t.id, t.tenant_id, t.epoch", "t.id, t.tenant_id, t.epoch, t.last_seq"),
-        (
-            "append_rows",
-            "SELECT fenced.id, r.seq, r.last_seq",
-            "SELECT fenced.id, fenced.last_seq, fenced.last_seq",
-        ),
-    )
-    seen: list[int] = []
-    for queries in (None, counting_on):
-        store = PostgresTurnStore(cut_database, PlainCodec(), queries=queries)
-        new = await accepted_turn(store, people.ann)
-        cut_database.cut = 1
-        await raises(Unavailable, append(store, claim_of(new), row(2)))
-        await append(store, claim_of(new), row(2))
-        seen.append(len(await rows_of(store, people.ann, new)))
-    assert seen == [2, 3]
-
-
-async def test_without_skipping_locked_rows_one_turn_holds_up_all(
-    database: Database, people: People, database_urls: DatabaseUrls
-) -> None:
-    """Without SKIP LOCKED, the statement must wait for the locked row. A lock timeout shows this."""
-    good, held = new_turn(), new_turn()
-    store = PostgresTurnStore(database, PlainCodec(), queries=Edited(LOCK))
-    await accept_all(store, people.ann, good, held)
-    async with database.writer() as connection:
-        await connection.execute("SET lock_timeout = '1ms'")
-    async with locked(database_urls, "turn", held.id):
-        await raises(Unavailable, store.append([append_of(claim_of(new), row(2)) for new in (good, held)]))
-    assert await rows_of(store, people.ann, good) == [STARTED]
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

@@ -37,7 +37,6 @@ from tests.contract.turn_steps import (
     claim_of,
     row,
 )
-from tests.edited import Edited
 from tests.plain_codec import PlainCodec
 from tests.raising import raises
 
@@ -290,27 +289,6 @@ async def test_the_newest_turns_of_a_tenant_are_found_by_their_time(
         lines = await connection.execute(f"EXPLAIN (COSTS OFF) {listed}".encode(), values)
         plan = "\n".join(line for (line,) in await lines.fetchall())
     assert "Index Scan Backward using turn_of_tenant on turn" in plan, plan
-
-
-async def test_without_its_guard_an_append_would_walk_all_turns_at_work(
-    alone: Database, people: People, database_urls: DatabaseUrls
-) -> None:
-    """While few turns run, the partial index over running turns looks cheaper to the planner than the primary key. A plan that uses
-    this index would stay in use when many turns run.
-    """
-    plans: list[str] = []
-    for edits in ([], [("append_fence", "t.state || '' = 'running'", "t.state = 'running'")]):
-        store = PostgresTurnStore(alone, PlainCodec(), queries=Edited(*edits))
-        new = await accepted_turn(store, people.ann)
-        await store.append([append_of(claim_of(new), row(2))])
-    fill(database_urls, people)
-    database_urls.ask(
-        "UPDATE responsa.turn SET state = 'failed', terminal = 'x', end_time = now() WHERE terminal IS NULL",
-    )
-    database_urls.ask("VACUUM ANALYZE responsa.turn")
-    async with alone.writer() as connection:
-        plans.extend(plan for statement, plan in (await kept(connection)).items() if "fence AS" in statement)
-    assert ["turn_active" in plan for plan in sorted(plans)].count(True) == 1, plans
 
 
 async def test_workers_go_by_the_turns_at_work_and_readers_by_those_that_they_follow(

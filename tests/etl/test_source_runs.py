@@ -323,7 +323,7 @@ async def test_a_schedule_begins_runs_of_a_folder(office: Office) -> None:
     assert problem == [
         (
             "long.md",
-            "The file has more than 1,000 bytes, which the setting sources.file_bytes does not allow.",
+            "The file has more than 1,000 bytes, more than a file of a connected folder may have.",
         )
     ]
     coded = replace(connected, source_code=True)

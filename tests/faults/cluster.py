@@ -56,17 +56,17 @@ _URLS: Sequence[tuple[str, Literal["owner", "app", "log"]]] = (
 )
 QUICK: Mapping[str, str] = {
     "RESPONSA_TURNS__LEASE_SECONDS": str(LEASE_SECONDS),
-    "RESPONSA_TURNS__SWEEP_SECONDS": "0.2",
-    # The campaigns kill from outside, so no turn and no job is the cause.
+    # The campaigns kill from outside, so no turn is the cause.
     "RESPONSA_TURNS__MAX_LOSSES": "100",
     "RESPONSA_TURNS__ALONE_AFTER_LOSSES": "100",
-    "RESPONSA_INGESTION__MAX_LOSSES": "100",
     "RESPONSA_RETRIEVAL__EMBEDDING_THREADS": "1",
     "RESPONSA_LOG_LEVEL": "warning",
     "RESPONSA_TESTING__AGENT": "true",
     "RESPONSA_DOCS": "none",
 }
 """Settings of every replica, unless a campaign says otherwise."""
+_SWEEP_SECONDS = 0.2
+_JOB_LOSSES = 100
 
 
 @dataclass
@@ -317,14 +317,27 @@ class Cluster:
         database: Path | None = None,
         seed: int = 0,
         sync_deaths: Mapping[str, int] | None = None,
+        sweep_seconds: float = _SWEEP_SECONDS,
+        job_losses: int = _JOB_LOSSES,
         **settings: str,
     ) -> Replica:
         """Start a replica, but do not wait until it serves. Envoy sends the replica no calls before `admit`. database:
-        the folder of a proxy in front of PostgreSQL; None for a direct connection. sync_deaths: see `Order`.
+        the folder of a proxy in front of PostgreSQL; None for a direct connection. sync_deaths, job_losses: see `Order`.
+        sweep_seconds: how often it looks for turns.
         """
         replica, environment = self.planned(role, database=database, **settings)
         name, log = replica.name, str(replica.log)
-        order = Order(name, environment, log, tuple(faults), tuple(guards_out), seed, dict(sync_deaths or {}))
+        order = Order(
+            name,
+            environment,
+            log,
+            tuple(faults),
+            tuple(guards_out),
+            seed,
+            dict(sync_deaths or {}),
+            {"sweep_seconds": sweep_seconds},
+            job_losses,
+        )
         assert self._nursery is not None
         assert self._nursery.stdin is not None
         with self._lock:

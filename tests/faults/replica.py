@@ -19,8 +19,11 @@ from typing import Any
 
 from responsa_etl.stores.source_runs import PostgresSourceRuns
 from responsa_local.embedded import LocalLayout
+from responsa_server.app import assemble
 from responsa_server.app.serve import serve
 from responsa_server.app.settings import environment, load
+from responsa_server.stores.postgres.jobs import JobQueue
+from responsa_server.turns.settings import TurnOptions
 from tests.faults.guards import Guard, without
 from tests.faults.placed import Placed, PlacedFaults
 
@@ -29,7 +32,8 @@ from tests.faults.placed import Placed, PlacedFaults
 class Order:
     """The settings of a replica. environment: the server's settings as environment variables. log: the file for the
     replica's output; "" to use the output of this process. sync_deaths: methods of the store of runs of sources after
-    which the process is killed, with the number of calls before that.
+    which the process is killed, with the number of calls before that. turns: options of `TurnOptions` that are no settings.
+    job_losses: how many workers a job may lose.
     """
 
     name: str
@@ -39,6 +43,8 @@ class Order:
     guards_out: Sequence[Guard] = ()
     seed: int = 0
     sync_deaths: Mapping[str, int] = field(default_factory=dict[str, int])
+    turns: Mapping[str, float] = field(default_factory=dict[str, float])
+    job_losses: int = 1
 
     def to_json(self) -> str:
         """The order as one line of JSON."""
@@ -51,6 +57,8 @@ class Order:
                 "guards_out": [one.value for one in self.guards_out],
                 "seed": self.seed,
                 "sync_deaths": dict(self.sync_deaths),
+                "turns": dict(self.turns),
+                "job_losses": self.job_losses,
             }
         )
 
@@ -83,6 +91,10 @@ def main(order: Order) -> None:
     environment().update(order.environment)
     for name, calls in order.sync_deaths.items():
         _die_after(name, calls)
+    vars(assemble).update(
+        TurnOptions=functools.partial(TurnOptions, **order.turns),
+        JobQueue=functools.partial(JobQueue, max_losses=order.job_losses),
+    )
     faults = PlacedFaults(order.faults, order.seed)
     settings = load()
     layout = LocalLayout.of(settings.home)

@@ -7,6 +7,7 @@ import asyncio
 import itertools
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,7 @@ async def lose_workers(
     form: Form,
     report: Report,
     places: Iterator[Fault | None],
-    **settings: str,
+    **settings: Any,
 ) -> None:
     """Start workers one after the other, and wait until each of them is killed."""
     dice = crowd.dice
@@ -92,7 +93,7 @@ async def campaign(
     size: int,
     places: Iterator[Fault | None],
     but: str = "",
-    **settings: str,
+    **settings: Any,
 ) -> None:
     """but: the reason for which turns may fail."""
     caller = await cluster.caller()
@@ -131,10 +132,7 @@ async def test_a_turn_is_taken_over_soon_at_the_default_lease(
     cluster: Cluster, form: Form, request: pytest.FixtureRequest
 ) -> None:
     report = Report("kill_workers_default_lease", form)
-    settings = {
-        "RESPONSA_TURNS__LEASE_SECONDS": "6",
-        "RESPONSA_TURNS__SWEEP_SECONDS": "0.5",
-    }
+    settings: dict[str, Any] = {"RESPONSA_TURNS__LEASE_SECONDS": "6", "sweep_seconds": 0.5}
     # A worker that is not killed, so that no takeover waits until a worker has started.
     await cluster.soon("worker", **settings)
     await campaign(cluster, form, report, 24, itertools.repeat(None), **settings)

@@ -100,7 +100,7 @@ async def test_without_reading_the_log_the_campaign_finds_what_redis_lost(cluste
     """A reader that relies only on Redis still gets heartbeats long after its turn has ended."""
     caller = await cluster.caller()
     follower, _ = await asyncio.gather(
-        cluster.soon("rpc", guards_out=[Guard.POLL], REDIS_URL=ABSENT, RESPONSA_TURNS__HEARTBEAT_SECONDS="1"),
+        cluster.soon("rpc", guards_out=[Guard.POLL], REDIS_URL=ABSENT),
         cluster.soon("worker"),
     )
     async with GrpcWay(follower.address, caller.key) as way:

@@ -164,7 +164,7 @@ async def grown(
     sizes: list[int] = []
     # The first turns are silent, so their readers have nothing to read. The later turns send much text.
     for text in ("tokens=10 stall_after=1", "tokens=2000 pace_ms=1"):
-        replica = await cluster.soon(RESPONSA_TURNS__TIME_LIMIT_SECONDS="3600")
+        replica = await cluster.soon()
         await asyncio.to_thread(cluster.admit, replica)
         async with AsyncExitStack() as stack:
             way = await stack.enter_async_context(GrpcWay(cluster.target, caller.key))

@@ -20,10 +20,7 @@ from tests.faults.readers import GrpcWay, Seen, asking, follow
 from tests.instance import eventually
 
 WORKERS = 4
-LASTING = {
-    "RESPONSA_TURNS__LEASE_SECONDS": "0.5",
-    "RESPONSA_TURNS__SWEEP_SECONDS": "0.1",
-}
+LASTING = {"RESPONSA_TURNS__LEASE_SECONDS": "0.5"}
 # No lease expires during a test.
 PATIENT = {"RESPONSA_TURNS__LEASE_SECONDS": "300"}
 
@@ -53,7 +50,9 @@ async def test_a_worker_that_was_stopped_writes_nothing_of_what_was_taken_from_i
     report = Report("stop_workers", form)
     caller = await cluster.caller()
     cluster.admit(await cluster.soon("rpc"))
-    workers = await asyncio.gather(*(cluster.soon("worker", **LASTING) for _ in range(WORKERS)))
+    workers = await asyncio.gather(
+        *(cluster.soon("worker", sweep_seconds=0.1, **LASTING) for _ in range(WORKERS))
+    )
     async with (
         Crowd(
             cluster.target, caller, form.dice(), 16, question(tokens=96, pace_ms=5, tool="idempotent")

@@ -347,7 +347,7 @@ async def test_a_run_that_stops_its_workers_is_given_up(cluster: Cluster, tmp_pa
     form = Form(1, limits=False, seed=1)
     report = Report("sync_kills", form)
     async with world(cluster, tmp_path, form.dice(), report, mariadb=False) as sources:
-        settings = {**sources.settings, "RESPONSA_INGESTION__MAX_LOSSES": "1"}
+        settings: dict[str, Any] = {**sources.settings, "job_losses": 1}
         name = sources.databases[0].name
         poison = await sources.client.sync_source(name)
         for _ in range(2):

@@ -208,8 +208,8 @@ class ClusterWorld:
 
     async def start(self) -> None:
         await self._cluster.soon(
+            sweep_seconds=0.1,
             RESPONSA_TURNS__LEASE_SECONDS="0.5",
-            RESPONSA_TURNS__SWEEP_SECONDS="0.1",
             RESPONSA_DRAIN_SECONDS="0.5",
             RESPONSA_NOTICE_SECONDS="0",
         )

@@ -4,11 +4,12 @@ their columns, and a large capital belongs to its word."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
-from tests.formats.printed_pages import Text, pdf
+from tests.formats.printed_pages import Text, pdf, width
 from tests.formats.test_more_formats import read
 
 
@@ -158,6 +159,37 @@ def test_names_over_several_columns_belong_to_each_of_them(
     texts, drawn = spanned(header, rows, left)
     document, _ = read(pdf(texts, below=drawn), "a.pdf")
     assert document.canonical_text == text + "\n".join(map(" | ".join, rows))
+
+
+ZONES = [("", 1), ("Zone A, by day", 2), ("Zone B", 2)]
+FARE_TYPES = [("Line", 1), *[("adult", 1), ("child", 1)] * 2]
+ZONE_NAMES = (
+    "Line | Zone A, by day adult | Zone A, by day child | Zone B adult | Zone B child\n---|---|---|---|---\n"
+)
+
+
+@pytest.mark.parametrize("between", [False, True], ids=["no rules", "rules between the rows"])
+@pytest.mark.parametrize("centred", [False, True], ids=["at the left", "centred"])
+@pytest.mark.parametrize(
+    ("header", "text"),
+    [
+        ([ZONES, FARE_TYPES], ZONE_NAMES),
+        ([[FARE_TYPES[0], *ZONES[1:]], [ZONES[0], *FARE_TYPES[1:]]], ZONE_NAMES),
+        ([ZONES, [ZONES[0], *FARE_TYPES[1:]]], ZONE_NAMES.replace("Line", "|", 1)),
+    ],
+    ids=["the first name below", "the first name beside the groups", "no first name"],
+)
+def test_names_stand_over_several_columns_without_rules_between_these(
+    header: Sequence[Sequence[tuple[str, int]]], text: str, centred: bool, between: bool
+) -> None:
+    texts, _ = spanned(header, PRICES)
+    if centred:
+        above = [(at, name) for at, name in enumerate(texts) if name.text.startswith("Zone")]
+        for (at, name), middle in zip(above, (FARES[2], FARES[4]), strict=True):
+            texts[at] = replace(name, x=middle - width(name.text) / 2)
+    flat = "\n".join(f"50 {700 - 14 * row} m 370 {700 - 14 * row} l S" for row in range(6))
+    document, _ = read(pdf(texts, below=flat if between else ""), "a.pdf")
+    assert document.canonical_text == text + "\n".join(map(" | ".join, PRICES))
 
 
 SEEN = [Text(60, 700, "The fee is 90 euros.")]

@@ -148,6 +148,17 @@ def test_titles(data: bytes, name: str, title: str) -> None:
         (".hidden", ".hidden"),
         ("", ""),
         ("v1.2 notes", "v1.2 notes"),
+        ("expensePolicy2024.pdf", "expense Policy 2024"),
+        ("myHTMLGuideX200.html", "my HTML Guide X200"),
+        ("aboutUs.html", "about Us"),
+        ("kündigungsFristen(neu).md", "kündigungs Fristen (neu)"),
+        ("Q3Report_page2.xlsx", "Q3 Report page 2"),
+        # Names are words.
+        ("GitHub-setup.md", "GitHub setup"),
+        ("T-12_MySQL-utf8.md", "T-12 MySQL utf8"),
+        ("iPhone-e-mail.md", "iPhone e mail"),
+        ("e-mail_2024-01-15.md", "e-mail 2024-01-15"),
+        ("parental%20leave.html", "parental leave"),
     ],
 )
 def test_a_title_from_a_name(name: str, title: str) -> None:

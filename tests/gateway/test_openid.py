@@ -180,7 +180,6 @@ def site_of(
         passwords,
         registration,
         3600.0,
-        "default",
         times,
     )
     openid = OpenId(

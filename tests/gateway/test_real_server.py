@@ -30,6 +30,7 @@ from responsa_server.app.resources import ensure_administrator, open_identity
 from responsa_server.app.settings import load
 from responsa_server.domain import names
 from responsa_server.domain.people import Role
+from responsa_server.transports.ws.bridge import MESSAGE_BYTES
 from tests import seeds
 from tests.conftest import urls_of
 from tests.gateway.conftest import ROOT, endpoints, start_envoy
@@ -102,9 +103,6 @@ def server(
         "DATABASE_APP_URL": urls.app,
         "DATABASE_LOG_URL": urls.log,
         "REDIS_URL": redis_url,
-        "RESPONSA_LIMITS__ADMIN__SOCKETS": "3",
-        "RESPONSA_LIMITS__SERVICE__SOCKETS": "1",
-        "RESPONSA_SOCKETS__MESSAGE_BYTES": "8192",
         # The gateway itself checks Host and Origin, so it must know Envoy's port.
         "RESPONSA_PORT": str(port),
     }
@@ -321,6 +319,17 @@ def posted(http: httpx2.Client, path: str, body: object, headers: Mapping[str, s
     return reply.json()
 
 
+def limit_sockets(http: httpx2.Client, server: Server, user: str, most: int) -> None:
+    """Limit the sockets of a user."""
+    reply = http.patch(
+        f"/v1/{user}/limits",
+        params={"updateMask": "exceptions.sockets"},
+        json={"exceptions": {"sockets": most}},
+        headers=server.bearer,
+    )
+    assert reply.status_code == 200, reply.text
+
+
 def served_by(server: Server, http: httpx2.Client) -> tuple[str, dict[str, str]]:
     """A new service grant, and the headers of a service that uses it."""
     key, service = server.passing["GRANT_REQUIRED"]
@@ -379,6 +388,7 @@ def test_a_socket_counts_for_the_service_that_opened_it_on_behalf_of_a_user(
     server: Server, http: httpx2.Client
 ) -> None:
     _, headers = served_by(server, http)
+    limit_sockets(http, server, server.passing["GRANT_REQUIRED"][1], 1)
     with Client(server.target, key=None, headers=headers) as first:
         assert first.say(type="ping").hear() == {"type": "pong"}
         with Client(server.target, key=None, headers=headers) as second:
@@ -406,7 +416,8 @@ def test_a_token_in_the_first_message_acts_for_the_user_of_the_handshake(server:
         assert client.closed() == 1008
 
 
-def test_sockets_have_the_limits_of_the_settings(server: Server) -> None:
+def test_sockets_have_the_limits_of_their_user(server: Server, http: httpx2.Client) -> None:
+    limit_sockets(http, server, http.get("/v1/users/me", headers=server.bearer).json()["name"], 3)
     with ExitStack() as stack:
         clients = [stack.enter_context(Client(server.target, key=server.key)) for _ in range(3)]
         for client in clients:
@@ -416,9 +427,9 @@ def test_sockets_have_the_limits_of_the_settings(server: Server) -> None:
             frame = fourth.hear()
             assert (frame["code"], reason_of(frame)) == ("RATE_LIMIT", "LIMIT_REACHED")
             assert fourth.closed() == 1013
-        frame = clients[0].say(content="x" * 8192).hear()
+        frame = clients[0].say(content="x" * MESSAGE_BYTES).hear()
         assert (frame["code"], reason_of(frame)) == ("INVALID_INPUT", "MALFORMED_MESSAGE")
-        assert "8 KiB" in frame["message"]
+        assert "256 KiB" in frame["message"]
 
 
 def test_an_original_is_a_download_that_cannot_run(server: Server, http: httpx2.Client) -> None:

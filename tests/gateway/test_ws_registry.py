@@ -9,7 +9,7 @@ from starlette.websockets import WebSocket
 
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.interceptors.limits import CallAdmission
-from responsa_server.transports.ws.bridge import MOST_WAITING, Bridge, SocketSession
+from responsa_server.transports.ws.bridge import MOST_OF_ADDRESS, MOST_WAITING, Bridge, SocketSession
 
 
 class Leaving(SocketSession):
@@ -27,10 +27,8 @@ async def unused(*_: object) -> NoReturn:
     raise AssertionError
 
 
-def bridge_of(most_per_address: int = 0) -> Bridge:
-    return Bridge(
-        Calls((), CallAdmission(1), structlog.get_logger("test")), most_per_address=most_per_address
-    )
+def bridge_of() -> Bridge:
+    return Bridge(Calls((), CallAdmission(1), structlog.get_logger("test")))
 
 
 def test_all_are_asked_to_leave() -> None:
@@ -51,15 +49,11 @@ def test_all_are_asked_to_leave() -> None:
 
 
 def test_sockets_before_their_sign_in_are_counted_by_address() -> None:
-    bridge = bridge_of(most_per_address=2)
-    assert [bridge.wait(address) for address in ("::1", "::1", "::1", "10.0.0.1", "")] == [
-        True,
-        True,
-        False,
-        True,
-        True,
-    ]
+    bridge = bridge_of()
+    assert [bridge.wait("::1") for _ in range(MOST_OF_ADDRESS + 1)] == [True] * MOST_OF_ADDRESS + [False]
+    assert bridge.wait("10.0.0.1")
+    assert bridge.wait("")
     bridge.stop_waiting("::1")
     assert bridge.wait("::1")
     # An unknown address has no limit of addresses, but the process has one.
-    assert [bridge.wait("") for _ in range(MOST_WAITING)].count(True) == MOST_WAITING - 4
+    assert [bridge.wait("") for _ in range(MOST_WAITING)].count(True) == MOST_WAITING - MOST_OF_ADDRESS - 2

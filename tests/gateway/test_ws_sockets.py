@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket
 
 from responsa_server.calls.interceptors.access import SessionCookie
 from responsa_server.transports.ws.auth import handshake_of
-from responsa_server.transports.ws.bridge import MOST_WAITING
+from responsa_server.transports.ws.bridge import MOST_OF_ADDRESS
 from tests.gateway.conftest import OTHER_ORIGIN, Place, start_place
 from tests.gateway.scripted_turns import log_of, name_of
 from tests.gateway.sockets import KEY, LIBRARIES, Client, Closed, Json, reason_of
@@ -356,7 +356,7 @@ def test_a_server_that_ends_closes_what_is_left(leaving: Place) -> None:
 
 def test_sockets_that_wait_for_their_sign_in_are_limited(place: Place) -> None:
     with ExitStack() as stack:
-        waiting = [stack.enter_context(Client(place.target, key=None)) for _ in range(MOST_WAITING)]
+        waiting = [stack.enter_context(Client(place.target, key=None)) for _ in range(MOST_OF_ADDRESS)]
         # Each has been accepted and counted.
         for client in waiting:
             assert client.say(type="ping").hear() == {"type": "pong"}

@@ -1,10 +1,10 @@
-"""Tests notice small changes of the core: of 300 mutants, which were drawn once, each that a test has caught is caught.
+"""Tests notice small changes: of the mutants in `SETS`, which were drawn once, each that a test has caught is caught.
 
-The mutants are in `mutants.json`, except those of code that has been removed. Those with a reason (`survives`) need
-not be caught. Their lines are executed by tests in the same process as the server's code (`FOLDERS`); what a case asks
-of an instance runs elsewhere and catches none of them. `soak/mutants` keeps what was measured and tried on the same
-code and tests, so a campaign that was stopped goes on, and has the result of each mutant.
-`python -m tests.mutants.test_mutants` draws another set.
+The mutants are in `mutants.json` (the core, 300) and `doors.json` (what surrounds it, 60), except those of code that
+has been removed. Those with a reason (`survives`) need not be caught. Their lines are executed by tests in the same
+process as the server's code; what a case asks of an instance runs elsewhere and catches none of them. `soak/mutants`
+keeps what was measured and tried on the same code and tests, so a campaign that was stopped goes on, and has the
+result of each mutant. `python -m tests.mutants.test_mutants SET` draws another set.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import pytest
 from coverage import CoverageData
@@ -29,46 +29,72 @@ from tests.faults.forms import Form, Report, forms
 from tests.mutants.changes import Mutant, mutants_of
 from tests.mutants.running import RESULTS, ROOT, SECONDS, SERVER
 
-DRAWN: Final = Path(__file__).with_name("mutants.json")
-CORE: Final = (
-    "responsa_etl",
-    "responsa_formats",
-    *(
-        f"responsa_server/{name}"
-        for name in (
-            *(
-                "agents",
-                "calls",
-                "domain",
-                "identity",
-                "ingest",
-                "insight",
-                "library",
-                "outbound",
-            ),
-            *("providers", "routing", "search", "stores", "telemetry", "text", "tools", "turns"),
-            "transports",
-        )
+HERE: Final = Path(__file__).parent
+
+
+class Drawn(NamedTuple):
+    """A set of mutants. packages: where they are drawn. folders: the tests whose lines are measured. files: from how many
+    files at most the tests of a mutant are."""
+
+    name: str
+    packages: Sequence[str]
+    folders: Sequence[str]
+    count: int
+    seed: int
+    files: int
+
+    @property
+    def path(self) -> Path:
+        """Where the mutants are stored."""
+        return HERE / f"{self.name}.json"
+
+
+def server(*names: str) -> Sequence[str]:
+    """Packages of the server."""
+    return [f"responsa_server/{name}" for name in names]
+
+
+SETS: Final = (
+    Drawn(
+        "mutants",
+        (
+            *("responsa_etl", "responsa_formats"),
+            *server("agents", "calls", "domain", "identity", "ingest", "insight", "library", "outbound"),
+            *server("providers", "routing", "search", "stores", "telemetry", "text", "tools", "turns"),
+            *server("transports"),
+        ),
+        ("tests/unit", "tests/formats", "tests/contract", "tests/etl", "tests/lab"),
+        count=300,
+        seed=1,
+        files=1000,
+    ),
+    Drawn(
+        "doors",
+        server("app", "calls", "cli", "identity", "transports"),
+        (
+            *(f"tests/unit/{name}" for name in ("app", "calls", "cli", "identity", "transports")),
+            *(f"tests/contract/test_{name}.py" for name in ("identity", "tokens")),
+        ),
+        count=60,
+        seed=2,
+        files=5,
     ),
 )
-"""The packages of the server from which mutants are drawn: all but those that start, supervise and call an instance."""
-FOLDERS: Final = ("tests/unit", "tests/formats", "tests/contract", "tests/etl", "tests/lab")
-COUNT: Final = 300
-SEED: Final = 1
 CAUGHT: Final = {"caught", "timed out"}
 TIMES: Final = "times.json"
 Tests = Mapping[int, Set[str]]
 """The tests that execute each line of a file."""
 
 
-@forms(long=COUNT)
-def test_mutants(form: Form, request: pytest.FixtureRequest) -> None:
-    report = Report("mutants", form)
-    drawn = json.loads(DRAWN.read_text(encoding="utf-8"))[: form.count]
+@pytest.mark.parametrize("drawn", SETS, ids=[drawn.name for drawn in SETS])
+@forms(long=max(drawn.count for drawn in SETS))
+def test_mutants(form: Form, drawn: Drawn, request: pytest.FixtureRequest) -> None:
+    report = Report(drawn.name, form)
+    entries = json.loads(drawn.path.read_text(encoding="utf-8"))[: form.count]
     reasons = {
-        Mutant(**{name: entry[name] for name in Mutant._fields}): entry.get("survives") for entry in drawn
+        Mutant(**{name: entry[name] for name in Mutant._fields}): entry.get("survives") for entry in entries
     }
-    fates = tried(measured(), list(reasons))
+    fates = tried(measured(drawn), list(reasons), drawn.files)
     for mutant, reason in reasons.items():
         report.count(fate := fates[mutant])
         if fate not in CAUGHT:
@@ -77,11 +103,11 @@ def test_mutants(form: Form, request: pytest.FixtureRequest) -> None:
     assert not [mutant for mutant, reason in reasons.items() if fates[mutant] not in CAUGHT and not reason]
 
 
-def measured() -> Path:
+def measured(drawn: Drawn) -> Path:
     """The folder of the present code and tests, with the lines and the seconds of each test. It measures them the first time."""
-    state = hashlib.sha256()
+    state = hashlib.sha256(repr(drawn.folders).encode())
     for command in (("ls-files", "--stage"), ("diff",)):
-        among = ("--", "server", "tests", f":!{DRAWN.parent.relative_to(ROOT)}")
+        among = ("--", "server", "tests", f":!{HERE.relative_to(ROOT)}")
         state.update(
             subprocess.run(["git", *command, *among], cwd=ROOT, check=True, capture_output=True).stdout
         )
@@ -91,12 +117,13 @@ def measured() -> Path:
         # Without the settings of coverage, whose branches would take gigabytes with each test.
         measuring = ("--cov=responsa_server", "--cov-config=/dev/null", "--cov-context=test", "--cov-report=")
         measuring += ("--hypothesis-seed=0", f"--times={folder / TIMES}")
-        _pytest(folder, "-n", "2", "--dist", "loadfile", *measuring, *FOLDERS)
+        _pytest(folder, "-n", "2", "--dist", "loadfile", *measuring, *drawn.folders)
     return folder
 
 
-def tried(folder: Path, mutants: Sequence[Mutant]) -> Mapping[Mutant, str]:
-    """What became of each mutant. Those that have no line in the folder's results are tried first."""
+def tried(folder: Path, mutants: Sequence[Mutant], limit: int) -> Mapping[Mutant, str]:
+    """What became of each mutant. Those that have no line in the folder's results are tried first, by the tests of at
+    most so many files."""
     seconds = json.loads((folder / TIMES).read_text(encoding="utf-8"))
     plan: list[tuple[Mapping[str, object], list[str]]] = []
     fates = _fates(folder)
@@ -104,11 +131,14 @@ def tried(folder: Path, mutants: Sequence[Mutant]) -> Mapping[Mutant, str]:
         if mutant not in fates:
             line = dict(_sites(ROOT / mutant.file)).get(mutant, 0)
             tests: list[str] = []
+            among: set[str] = set()
             left = float(SECONDS)
             # What fails or is skipped without a mutant has no time.
             fit = _tests(folder, ROOT / mutant.file).get(line, set()) & seconds.keys()
             for test in sorted(fit, key=lambda test: (seconds[test], test)):
-                if (left := left - seconds[test]) > 0:
+                file = test.partition("::")[0]
+                if (file in among or len(among) < limit) and (left := left - seconds[test]) > 0:
+                    among.add(file)
                     tests.append(test)
             plan.append((mutant._asdict(), tests))
     if plan:
@@ -155,20 +185,20 @@ def _sites(path: Path) -> Iterator[tuple[Mutant, int]]:
         yield mutant, line
 
 
-def draw() -> None:
+def draw(drawn: Drawn) -> None:
     """Draw mutants: first lines that tests execute, each of them equally often, then a change of each."""
-    folder = measured()
+    folder = measured(drawn)
     sites: dict[tuple[Path, int], list[Mutant]] = {}
-    for path in sorted(path for package in CORE for path in SERVER.glob(f"{package}/**/*.py")):
+    for path in sorted(path for package in drawn.packages for path in SERVER.glob(f"{package}/**/*.py")):
         tests = _tests(folder, path)
         for mutant, line in _sites(path):
             if tests.get(line):
                 sites.setdefault((path, line), []).append(mutant)
-    dice = random.Random(SEED)
-    drawn = [dice.choice(sites[site])._asdict() for site in dice.sample(list(sites), COUNT)]
-    lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in drawn)
-    DRAWN.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    dice = random.Random(drawn.seed)
+    entries = [dice.choice(sites[site])._asdict() for site in dice.sample(list(sites), drawn.count)]
+    lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries)
+    drawn.path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    draw()
+    draw(next(drawn for drawn in SETS if drawn.name == sys.argv[1]))

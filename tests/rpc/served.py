@@ -27,8 +27,7 @@ from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
 from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
 from responsa_etl.extension import build_folders, source_administration
-from responsa_etl.services.profiles import ProfileService
-from responsa_etl.services.sources import SourceService
+from responsa_etl.services.sources import ProfileService, SourceService
 from responsa_etl.sources.crawling import Crawler
 from responsa_etl.sources.sandbox import SourceSandboxes
 from responsa_etl.sources.service import SubjectProfiles

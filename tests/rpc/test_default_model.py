@@ -449,7 +449,8 @@ async def test_the_vectors_of_new_collections_come_from_the_same_provider(
     await models.refresh()
     assert (await models.read()).embedding == EMBEDDED_MODEL
     fixed = load(
-        retrieval={"embedding": "openai:text-embedding-3-small"}, models={"openai": {"api_key": KEY}}
+        retrieval={"embedding": "openai:text-embedding-3-small"},
+        models={"vendors": {"openai": {"api_key": KEY}}},
     )
     operated = build_default_models(fixed, model_table(fixed.models), database)
     assert (await operated.read()).embedding_fixed_by == "retrieval.embedding"

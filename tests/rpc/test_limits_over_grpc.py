@@ -16,6 +16,7 @@ from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_local.embedded.redis import EmbeddedRedis
 from responsa_server.domain import sharing
 from responsa_server.domain.knowledge import Hit
+from responsa_server.domain.limits import Limits
 from responsa_server.domain.people import Role
 from responsa_server.domain.sharing import SHARED
 from responsa_server.identity.settings import AddressLimitSettings, LimitSettings
@@ -123,9 +124,9 @@ async def test_copies_of_versions_count_as_uploads_of_the_day(
     serve: Serve, house: House, database: Database, redis: EmbeddedRedis
 ) -> None:
     text = b"The Nile is long. " * 100
-    settings = limits(upload_bytes_per_day=2 * len(text))
+    fixed = Limits(upload_bytes_per_day=2 * len(text))
     async with (
-        limiter(database, redis.url, settings) as one,
+        limiter(database, redis.url, limits(), fixed=fixed) as one,
         serve(limiter=one) as served,
     ):
         done = await house.take_in(served.bob.who, text, "rivers.md")
@@ -239,8 +240,8 @@ async def test_a_search_that_cannot_begin_in_time_is_refused_while_it_waits(
 async def test_texts_to_embed_are_limited_by_their_tokens(
     serve: Serve, database: Database, redis: EmbeddedRedis
 ) -> None:
-    settings = limits(embedded_tokens_per_minute=20)
-    async with limiter(database, redis.url, settings) as one, serve(limiter=one) as served:
+    fixed = Limits(embedded_tokens_per_minute=20)
+    async with limiter(database, redis.url, limits(), fixed=fixed) as one, serve(limiter=one) as served:
         for text, reason in (
             ("Nile " * 12, ""),
             ("Nile " * 12, "RATE_LIMIT"),

@@ -19,6 +19,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mappi
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_lab.testing.loopback import LoopbackServer
 from responsa_local.embedded import LocalLayout
+from responsa_server.app import assemble
 from responsa_server.app.process import configure_logs
 from responsa_server.app.serve import running
 from responsa_server.app.settings import load
@@ -50,6 +52,7 @@ from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.telemetry import unexpected
 from responsa_server.turns import claiming, following, writer
 from responsa_server.turns.pack import PendingEvent, ending, number, pack
+from responsa_server.turns.settings import TurnOptions
 from tests import seeds
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import new_turn
@@ -200,6 +203,7 @@ async def leave_out_check(checking: object) -> None:
 def paused(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Background work is paused, and events are gathered by what follows them, not by time."""
     monkeypatch.setattr(PeriodicTask, "start", leave_out)
+    monkeypatch.setattr(assemble, "TurnOptions", partial(TurnOptions, sweep_seconds=60.0))
     monkeypatch.setattr(writer, "_COMPANY_SECONDS", 3600.0)
     monkeypatch.setattr(writer, "_GATHERING_SECONDS", 3600.0)
     for setting, value in LIFTED.items():
@@ -299,7 +303,7 @@ async def test_a_call_takes_no_more_work_than_its_number(
             DATABASE_APP_URL=database_urls.app,
             DATABASE_LOG_URL=database_urls.log,
             REDIS_URL=redis_url,
-            turns={"sweep_seconds": 60, "lease_seconds": 300},
+            turns={"lease_seconds": 300},
             drain_seconds=1,
             models=models,
         )

@@ -28,8 +28,8 @@ from tests.wire.speaking import KEY
 
 OTHER = "AIzaSyTest-4f3e2d1c0b9a8g7h"
 VARIABLES = {
-    "RESPONSA_MODELS__OPENAI__API_KEY": KEY,
-    "RESPONSA_MODELS__ANTHROPIC__API_KEY": KEY,
+    "RESPONSA_MODELS__VENDORS__OPENAI__API_KEY": KEY,
+    "RESPONSA_MODELS__VENDORS__ANTHROPIC__API_KEY": KEY,
     "GEMINI_API_KEY": OTHER,
     "RESPONSA_MODELS__SERVERS__LAB__URL": "http://127.0.0.1:9/v1",
     "RESPONSA_MODELS__SERVERS__LAB__API_KEY": "no-such-shape-but-secret",
@@ -68,7 +68,7 @@ async def main():
     server = LoopbackServer(handle)
     await server.start()
     for way in ("wrong", "odd", "page", "gone"):
-        for name in ("OPENAI", "ANTHROPIC", "GEMINI", "SERVERS__LAB"):
+        for name in ("VENDORS__OPENAI", "VENDORS__ANTHROPIC", "VENDORS__GEMINI", "SERVERS__LAB"):
             os.environ[f"RESPONSA_MODELS__{name}__URL"] = f"{server.url}/{way}/v1"
             os.environ["RESPONSA_MODELS__RETRIES"] = "0"
         if way == "gone":
@@ -152,11 +152,11 @@ async def test_no_event_and_no_error_of_a_turn_holds_a_key() -> None:
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
-        ("RESPONSA_MODELS__OPENAI__URL", f"https://user:{KEY}@example.org/v1"),
-        ("RESPONSA_MODELS__GEMINI__URL", f"https://example.org/v1beta?key={KEY}"),
-        ("RESPONSA_MODELS__OPENAI__KEY", KEY),
-        ("RESPONSA_MODELS__OPENAI", KEY),
-        ("RESPONSA_MODELS__OPENAI__API_KEY__X", KEY),
+        ("RESPONSA_MODELS__VENDORS__OPENAI__URL", f"https://user:{KEY}@example.org/v1"),
+        ("RESPONSA_MODELS__VENDORS__GEMINI__URL", f"https://example.org/v1beta?key={KEY}"),
+        ("RESPONSA_MODELS__VENDORS__OPENAI__KEY", KEY),
+        ("RESPONSA_MODELS__VENDORS__OPENAI", KEY),
+        ("RESPONSA_MODELS__VENDORS__OPENAI__API_KEY__X", KEY),
         ("RESPONSA_MODELS__SERVERS__LAB__URL", KEY),
         ("RESPONSA_MODELS__RETRIES", KEY),
     ],
@@ -172,14 +172,14 @@ def test_a_wrong_setting_is_told_without_what_it_held(
 
 
 def test_a_key_may_stand_in_a_secret_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "RESPONSA_MODELS__OPENAI__API_KEY").write_text(f"{KEY}\n")
+    (tmp_path / "RESPONSA_MODELS__VENDORS__OPENAI__API_KEY").write_text(f"{KEY}\n")
     (tmp_path / "GEMINI_API_KEY").write_text(OTHER)
     (tmp_path / "responsa_models__servers__lab__api_key").write_text(OTHER)
     monkeypatch.setenv("RESPONSA_SECRETS_DIR", str(tmp_path))
     monkeypatch.setenv("RESPONSA_MODELS__SERVERS__LAB__URL", "http://127.0.0.1:9/v1")
     models = load().models
-    assert models.gemini.api_key.get_secret_value() == OTHER
-    assert models.openai.api_key.get_secret_value() == KEY
+    assert models.vendors["gemini"].api_key.get_secret_value() == OTHER
+    assert models.vendors["openai"].api_key.get_secret_value() == KEY
     assert models.servers["lab"].api_key.get_secret_value() == OTHER
     assert models.servers["lab"].url == "http://127.0.0.1:9/v1"
 

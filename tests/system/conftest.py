@@ -82,7 +82,6 @@ def second(collector: Listener) -> Iterator[Instance]:
         "RESPONSA_DOCS": str(folder),
         "RESPONSA_TESTING__AGENT": "true",
         "RESPONSA_TURNS__LEASE_SECONDS": "2",
-        "RESPONSA_TURNS__DISCONNECT_SECONDS": "1",
         "RESPONSA_PROGRAMS__ALLOW_PRIVATE": "localhost",
         "RESPONSA_AUTHORITIES": str(folder / "localhost.pem"),
         "RESPONSA_ALLOWED_HOSTS": f"127.0.0.1:{free_port()}",

@@ -165,11 +165,9 @@ def house() -> Iterator[House]:
             "RESPONSA_TURNS__ALONE_AFTER_LOSSES": "100",
             "RESPONSA_MODELS__RETRIES": "0",
             "RESPONSA_MODELS__PATIENCE_SECONDS": "600",
-            "RESPONSA_MODELS__OPENAI__URL": vendor.url,
-            "RESPONSA_MODELS__OPENAI__API_KEY": KEY,
-            "RESPONSA_MODELS__OPENAI__IDLE_SECONDS": "600",
+            "RESPONSA_MODELS__VENDORS__OPENAI__URL": vendor.url,
+            "RESPONSA_MODELS__VENDORS__OPENAI__API_KEY": KEY,
             "RESPONSA_MODELS__SERVERS__LAB__URL": vendor.url,
-            "RESPONSA_MODELS__SERVERS__LAB__IDLE_SECONDS": "600",
             "RESPONSA_MODELS__EMBEDDINGS": '{"lab:counting": {"max_tokens": 8192, "dimensions": 384}}',
             "RESPONSA_RETRIEVAL__EMBEDDING": "lab:counting",
         }

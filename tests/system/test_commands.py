@@ -1,18 +1,14 @@
-"""The command line with running instances: the instance that a command uses, the exit codes, and the error messages."""
+"""The command line with running instances: the instance that a command uses, and the error messages."""
 
 from __future__ import annotations
 
-import json
 import socket
 import subprocess
 from pathlib import Path
-from typing import Any
 
 from tests.callers import Credential, Tenant
 from tests.forked import responsa
 from tests.instance import Instance, free_port, plain_environment
-
-QUESTION = "When does the ferry to Skye leave from Mallaig?"
 
 
 def test_a_url_and_a_key_are_enough(instance: Instance, tenant: Tenant, tmp_path: Path) -> None:
@@ -29,24 +25,6 @@ def test_a_url_and_a_key_are_enough(instance: Instance, tenant: Tenant, tmp_path
             check=False,
         )
         assert done.returncode == 0, done
-
-
-def test_exit_codes_of_ask(instance: Instance, tenant: Tenant) -> None:
-    key: dict[str, Any] = {"RESPONSA_API_KEY": tenant.key(Credential.USER)}
-    refused = instance.run("ask", "--json", "Is there anything at all?", **key)
-    assert json.loads(refused.stdout.splitlines()[-1])["refused"]["reason"] == "REFUSAL_REASON_NO_SUPPORT"
-    for arguments, environment, code, reason in (
-        (["ask", "--json", "x" * 17_000], key, 2, "INVALID_FIELD"),
-        (["ask", "--json", "Why?", "--collection", "none"], key, 2, "RESOURCE_NOT_FOUND"),
-        (["ask", "--json"], key, 2, ""),
-        (["ask", "--json", "Why?"], {"RESPONSA_API_KEY": "rsp_wrong"}, 3, "CREDENTIAL_MALFORMED"),
-        (["ask", "--json", "Why?"], {**key, "RESPONSA_URL": f"http://127.0.0.1:{free_port()}"}, 3, ""),
-    ):
-        done = instance.run(*arguments, check=False, **environment)
-        assert done.returncode == code, (arguments, done.stdout, done.stderr)
-        assert "Traceback" not in done.stderr
-        if reason:
-            assert reason in done.stdout, done.stdout
 
 
 def said(*arguments: str, **environment: str) -> str:

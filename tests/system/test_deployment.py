@@ -30,6 +30,7 @@ from responsa.auth.v1.auth_service_pb2 import CreateApiKeyRequest
 from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from responsa.chat.v1.chat_service_pb2 import AskRequest
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
+from responsa_server.transports.ws.bridge import MOST_OF_ADDRESS
 from tests.browser.conftest import ARGUMENTS, chromium
 from tests.browser.person import PATIENCE as BROWSER_PATIENCE
 from tests.docs.reader import blocks
@@ -42,7 +43,7 @@ PAGE: Final = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
 HOST: Final = "responsa.example.org"
 ENDLESS: Final = "tokens=2000 pace_ms=50"
 FORGED: Final = "203.0.113.9"
-STREAMS, SOCKETS, CONNECTIONS = 2, 2, 200
+STREAMS, CONNECTIONS = 2, 200
 MEBIBYTE: Final = 1 << 20
 
 
@@ -82,7 +83,7 @@ def behind(folder: Path) -> Iterator[Instance]:
     """An instance with the settings of the page, small limits of addresses, and the testing agent, which is not for production."""
     (settings,) = [block.text for block in blocks(PAGE) if block.kind == "toml"]
     (folder / "responsa.toml").write_text(settings)
-    limits = {"STREAMS": STREAMS, "SOCKETS": SOCKETS, "CONNECTIONS": 4}
+    limits = {"STREAMS": STREAMS, "CONNECTIONS": 4}
     variables = {
         "RESPONSA_CONFIG": str(folder / "responsa.toml"),
         "RESPONSA_ENVIRONMENT": "staging",
@@ -379,7 +380,7 @@ def test_web_sockets_answer_and_count_for_their_caller(site: Site) -> None:
 
     with ExitStack() as stack:
         # Sockets that wait for their sign-in.
-        for _ in range(SOCKETS):
+        for _ in range(MOST_OF_ADDRESS):
             stack.enter_context(site.web_socket(9, key=False))
         beyond = stack.enter_context(site.web_socket(9, key=False))
         with pytest.raises(ConnectionClosed) as closed:

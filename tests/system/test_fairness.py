@@ -50,7 +50,7 @@ _PASSAGES: Final = 1_500
 _FEW_PASSAGES: Final = 300
 _MOST_SEARCH_SECONDS: Final = 1.0
 _MOST_GET_ME_SECONDS: Final = 0.5
-_LIMITS: Final = ("searches", "embedded_tokens_per_minute", "pending_turns")
+_LIMITS: Final = ("searches", "pending_turns")
 """The limits of a user on a new instance that the shared one has lifted."""
 _DEAREST: Final = (_KNOWLEDGE + "EmbedTexts", _KNOWLEDGE + "BatchSearch", _CHAT + "Answer")
 

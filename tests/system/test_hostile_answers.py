@@ -191,8 +191,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         "RESPONSA_AGENTS__FOLDER": str(agent.parent),
         "RESPONSA_AGENTS__DEFAULT": "hostile",
         "RESPONSA_TURNS__LEASE_SECONDS": "2",
-        "RESPONSA_MODELS__OPENAI__URL": model.url,
-        "RESPONSA_MODELS__OPENAI__API_KEY": KEY,
+        "RESPONSA_MODELS__VENDORS__OPENAI__URL": model.url,
+        "RESPONSA_MODELS__VENDORS__OPENAI__API_KEY": KEY,
     }
     try:
         with instance_in(folder, **settings) as one, Ways(one.target) as ways:

@@ -18,9 +18,7 @@ from responsa.knowledge.v1.knowledge_service_pb2 import (
     UploadStart,
 )
 from responsa_client import Responsa
-from responsa_client.errors import ResourceExhausted
 from tests.callers import Credential, Tenant
-from tests.gateway.sockets import Client, reason_of
 from tests.instance import Instance, eventually
 from tests.transports import Call, Outcome, Way, Ways, method_of, stub_of
 from tests.transports_sse import Sse
@@ -182,19 +180,6 @@ def test_streams_are_limited_over_every_transport(
     )
 
 
-def test_sockets_of_a_user_are_limited(instance: Instance, tenant: Tenant, admin: Responsa) -> None:
-    limit(instance, tenant, admin, sockets=1)
-    key = tenant.key()
-    with Client(instance.target, key=key) as first:
-        # An answer shows that the server knows the socket's user.
-        assert first.say(type="ping").hear() == {"type": "pong"}
-        with Client(instance.target, key=key) as second:
-            frame = second.hear()
-            assert (frame["code"], reason_of(frame)) == ("RATE_LIMIT", "LIMIT_REACHED")
-            assert details(frame["status"], "RetryInfo")["retryDelay"]
-            assert second.closed() == 1013
-
-
 def test_uploads_are_limited_by_the_day_and_by_what_is_stored(
     instance: Instance, every_way: Ways, tenant: Tenant, admin: Responsa
 ) -> None:
@@ -225,15 +210,3 @@ def test_uploads_are_limited_by_the_day_and_by_what_is_stored(
         info = details(problem, "ErrorInfo")
         assert (info["reason"], info["metadata"]["limit"]) == ("LIMIT_REACHED", "storage_bytes")
         assert not [one for one in problem["details"] if one["@type"].endswith("/google.rpc.RetryInfo")]
-
-
-def test_the_client_reports_a_limit_that_outlasts_its_deadline(
-    instance: Instance, tenant: Tenant, admin: Responsa
-) -> None:
-    limit(instance, tenant, admin, messages_per_minute=1)
-    with Responsa(instance.url, tenant.key(), timeout=20.0) as client:
-        client.start_turn("How long is the Nile?")
-        with pytest.raises(ResourceExhausted) as caught:
-            client.start_turn("How long is the Nile?")
-    assert caught.value.reason == "RATE_LIMIT"
-    assert (caught.value.retry_after or 0) > 20

@@ -110,8 +110,8 @@ def place() -> Iterator[Place]:
     folder = Path(tempfile.mkdtemp(prefix="rsm-"))
     settings = {
         "RESPONSA_DOCS": "none",
-        "RESPONSA_MODELS__OPENAI__URL": servers.openai.url,
-        "RESPONSA_MODELS__GEMINI__URL": servers.gemini.url,
+        "RESPONSA_MODELS__VENDORS__OPENAI__URL": servers.openai.url,
+        "RESPONSA_MODELS__VENDORS__GEMINI__URL": servers.gemini.url,
         "OPENAI_API_KEY": KEY,
         "GEMINI_API_KEY": KEY,
         "RESPONSA_RETRIEVAL__EMBEDDING": OPENAI,

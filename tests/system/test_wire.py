@@ -65,19 +65,6 @@ def test_a_call_by_reflection(instance: Instance, ways: Ways, tenant: Tenant) ->
     assert "992 metres" in frames[-1].events[-1].answer.text
 
 
-def test_health_of_each_service(instance: Instance) -> None:
-    with grpc.insecure_channel(instance.target) as channel:
-        stub = health_of(channel)
-        for name in ("", *(service.full_name for service, _ in SERVICES.values())):
-            found = stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=30)
-            assert found.status == health_pb2.HealthCheckResponse.SERVING, name
-        watched = stub.Watch(health_pb2.HealthCheckRequest(), timeout=30)
-        assert next(iter(watched)).status == health_pb2.HealthCheckResponse.SERVING
-        watched.cancel()
-        with pytest.raises(grpc.RpcError, match="NOT_FOUND"):
-            stub.Check(health_pb2.HealthCheckRequest(service="responsa.none.v1.None"), timeout=30)
-
-
 def test_a_client_that_pings_is_not_sent_away(instance: Instance, tenant: Tenant, registry: Registry) -> None:
     """A client pings all the time, as mobile clients do, while its turn sends nothing."""
     options: Sequence[tuple[str, int]] = (

@@ -22,7 +22,7 @@ it("what differs is said in the passage's words, or by what it lacks", () => {
   expect(flaws({ differences: [inQuote, outside, lacking, lacking] })).toEqual(["The source says 28 Euro.", "The source says something else than “30 Euro”.", "“Genf” does not stand in the source."]);
   expect(flaws({ quoteOrigin: QuoteOrigin.NOT_FOUND, verdict: JudgeVerdict.DENIED, differences: [{ kind: DifferenceKind.DENIAL }] })).toEqual([
     "The quoted words do not stand in the source.",
-    "A second model says that the source does not support this.",
+    "A model checked this and says that the source does not support it.",
     "The source and this answer disagree about a “not”.",
   ]);
 });

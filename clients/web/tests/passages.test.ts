@@ -38,6 +38,8 @@ describe("a card", () => {
     const rows = "| Isle 7 | every 9 hours |\n| Isle 27 | every 29 hours |";
     expect(said("How often does the ferry go to Isle 27?", rows)).toEqual(["Isle", "Isle", "27"]);
     expect(said("Wer darf Überstunden (C++) machen?", "Überstunde, überall. C++")).toEqual(["Überstunde"]);
+    expect(said("What does it cost with a card of 2024?", "What it does with the card: costs of 2024")).toEqual(["2024"]);
+    expect(said("card cost", "The card costs nothing.")).toEqual(["card", "costs"]);
     expect(said("??", "??")).toEqual([]);
   });
 });

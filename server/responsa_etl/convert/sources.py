@@ -1,15 +1,25 @@
-"""Sources, and what their rows make."""
+"""Sources, what their rows make, and profiles of persons."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from responsa.admin.v1 import admin_service_pb2, delivery_pb2, source_pb2
-from responsa_etl.domain import DELETIONS_PERCENT, ConnectedFolder, MadeRow, NewSource, Source, SourceChange
-from responsa_server.calls.convert import enums, messages, structs
+from responsa.knowledge.v1 import subject_profile_pb2
+from responsa_etl.domain import (
+    DELETIONS_PERCENT,
+    ConnectedFolder,
+    MadeRow,
+    NewSource,
+    Profile,
+    Source,
+    SourceChange,
+)
+from responsa_server.calls.convert import enums, knowledge, messages, structs
 from responsa_server.calls.convert.values import slug_of
 from responsa_server.domain import names
 from responsa_server.domain.notifications import Delivery
+from responsa_server.domain.rows import Row
 
 _EXACT: Final = 2**53
 
@@ -20,14 +30,12 @@ def source(value: Source) -> source_pb2.Source:
         value,
         name=names.source(value.id),
         collection=names.collection(value.collection),
-        newest_run="" if value.newest_run is None else names.operation(value.newest_run),
         folder=None if value.folder is None else _folder(value.folder),
     )
 
 
 def _folder(value: ConnectedFolder) -> source_pb2.ConnectedFolder:
-    collection = names.collection(value.collection)
-    return messages.message(source_pb2.ConnectedFolder, value, collection=collection, password="")
+    return messages.message(source_pb2.ConnectedFolder, value, password="")
 
 
 def _read_folder(folder: source_pb2.ConnectedFolder) -> ConnectedFolder:
@@ -93,3 +101,22 @@ def delivery(value: Delivery) -> delivery_pb2.Delivery:
         response_status=value.attempt.status,
         problem=value.attempt.problem,
     )
+
+
+def profile(value: Profile) -> subject_profile_pb2.SubjectProfile:
+    person = value.person
+    return messages.message(
+        subject_profile_pb2.SubjectProfile,
+        person,
+        subject=person.subjects[0],
+        parts=[_part(part) for part in value.parts],
+        document_count=value.document_count,
+    )
+
+
+def _part(value: Row) -> subject_profile_pb2.ProfilePart:
+    documents = [
+        subject_profile_pb2.ProfileDocument(kind=kind, document=knowledge.document(document))
+        for kind, document in value.documents
+    ]
+    return messages.message(subject_profile_pb2.ProfilePart, value, documents=documents)

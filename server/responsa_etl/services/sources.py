@@ -1,4 +1,4 @@
-"""The part of AdminService that is about sources."""
+"""The parts of AdminService and KnowledgeService that are about sources and profiles."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from google.protobuf.empty_pb2 import Empty
 
 from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1 import delivery_pb2, source_pb2
+from responsa.knowledge.v1 import knowledge_service_pb2, subject_profile_pb2
 from responsa_etl.convert import sources
-from responsa_etl.sources.service import SourceAdministration
+from responsa_etl.sources.service import SourceAdministration, SubjectProfiles
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert.knowledge import sync_operation
 from responsa_server.calls.convert.messages import message
-from responsa_server.calls.convert.values import request_id, slug_of, unmask, uuid_of
+from responsa_server.calls.convert.values import parse_read_mask, request_id, slug_of, unmask, uuid_of
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists
 
@@ -113,3 +114,25 @@ class SourceService:
             connections=await self._administration.connections(caller()),
             folder_paths=self._administration.folder_paths(caller()),
         )
+
+
+_OF_DOCUMENTS: Final = ("parts", "document_count")
+_FIELDS: Final = ("subject", "user", *_OF_DOCUMENTS)
+
+
+class ProfileService:
+    """What is held about persons."""
+
+    def __init__(self, profiles: SubjectProfiles) -> None:
+        self._profiles = profiles
+
+    async def GetSubjectProfile(
+        self, request: knowledge_service_pb2.GetSubjectProfileRequest
+    ) -> subject_profile_pb2.SubjectProfile:
+        fields = parse_read_mask(request.read_mask, _FIELDS)
+        documents = not fields.isdisjoint(_OF_DOCUMENTS)
+        profile = sources.profile(await self._profiles.get(caller(), request.subject, documents=documents))
+        for name in _FIELDS:
+            if name not in fields:
+                profile.ClearField(name)
+        return profile

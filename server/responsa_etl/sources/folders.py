@@ -108,7 +108,7 @@ class FolderLimits:
     """files: the most files of a folder. file_bytes: the size limit of a file."""
 
     files: int
-    file_bytes: int
+    file_bytes: int = 64 << 20
 
 
 def is_wanted(path: str) -> bool:
@@ -310,7 +310,9 @@ class FolderReader:
         except FileProblem as problem:
             return MadeRow(FILE, row, None, str(problem), file.path)
         if max(len(data), file.size) > limit:
-            message = f"The file has more than {limit:,} bytes, which the setting sources.file_bytes does not allow."
+            message = (
+                f"The file has more than {limit:,} bytes, more than a file of a connected folder may have."
+            )
             return MadeRow(FILE, row, None, message, file.path)
         if not data.strip():
             return MadeRow(FILE, row, None, "The file is empty.", file.path)

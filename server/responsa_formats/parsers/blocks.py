@@ -79,4 +79,4 @@ class BlockWriter:
 
 def line_of_cells(cells: Sequence[str]) -> str:
     """The line of a table row. Without the bar before an empty first cell, the other cells would lose their columns."""
-    return ("" if cells[0] else "|") + " | ".join(cells)
+    return ("" if cells[0] else "|") + " | ".join(cell.replace("|", "\\|") for cell in cells)

@@ -454,9 +454,12 @@ def _row_grid(run: Sequence[RuledLine], lines: Sequence[Line]) -> Grid | None:
         ]
         for above, below in row_edges(run)
     ]
+    upper, lower = (sorted(row, key=lambda line: line.left) for row in rows[:2])
+    # The name of a group of columns stands over the spaces between them.
+    below = rows[bool(_find_groups(upper, lower)) :]
     xs: list[float] = []
     right = 0.0
-    for line in sorted((line for row in rows for line in row), key=lambda line: line.left):
+    for line in sorted((line for row in below for line in row), key=lambda line: line.left):
         if xs and line.left > right:
             xs.append((right + line.left) / 2)
         elif not xs:
@@ -469,6 +472,8 @@ def _row_grid(run: Sequence[RuledLine], lines: Sequence[Line]) -> Grid | None:
     ):
         return None
     areas = [[Area(row, column, 1, 1) for column in range(len(xs))] for row in range(len(rows))]
+    for columns in _find_groups(upper, lower, len(xs)):
+        areas[0][columns.start : columns.stop] = [Area(0, columns.start, 1, len(columns))] * len(columns)
     return Grid([rule.coord for rule in run], [*xs, max(right, run[0].end) + 1], areas)
 
 
@@ -615,16 +620,7 @@ def _with_markers(lines: Sequence[Line]) -> list[Line]:
             and _start(line) >= _start(before)
             and _start(line) - _end(before) < 4 * line.size
         ):
-            result[-1] = before = Line(
-                f"{before.text} {line.text}",
-                min(before.left, line.left),
-                min(before.top, line.top),
-                max(before.right, line.right),
-                max(before.bottom, line.bottom),
-                line.base,
-                line.size,
-                line.rtl,
-            )
+            result[-1] = before = _join_lines([before, line], [before, line], line)
         else:
             result.append(line)
             before = line
@@ -954,17 +950,20 @@ def _neighbours(row: _Row) -> Sequence[tuple[_Stack, _Stack]]:
 
 def _join_cells(row: _Row) -> _Stack:
     lines = [cell.lines[0] for cell in row]
-    return _Stack.of(
-        Line(
-            " ".join(line.text for line in lines),
-            min(cell.left for cell in row),
-            min(cell.top for cell in row),
-            max(cell.right for cell in row),
-            max(cell.bottom for cell in row),
-            lines[0].base,
-            lines[0].size,
-            lines[0].rtl,
-        )
+    return _Stack.of(_join_lines(lines, row, lines[0]))
+
+
+def _join_lines(lines: Sequence[Line], boxes: Sequence[Line] | _Row, like: Line) -> Line:
+    """Several lines as one around these boxes, with the baseline of `like`."""
+    return Line(
+        " ".join(line.text for line in lines),
+        min(box.left for box in boxes),
+        min(box.top for box in boxes),
+        max(box.right for box in boxes),
+        max(box.bottom for box in boxes),
+        like.base,
+        like.size,
+        like.rtl,
     )
 
 
@@ -1005,13 +1004,12 @@ def _table_rows(rows: Sequence[_Row], page: PageLayout, compounds: _Compounds) -
         texts.append(cells)
     above, names = header_rows(texts[:SAMPLE_ROWS]) if len(widest) > 1 else (0, 0)
     upper = above - (names == 1)
-    groups = _find_groups(rows[upper], rows[upper + 1]) if names and upper >= 0 else ()
-    if groups and len(rows[upper + 1]) == len(widest):
+    groups = _find_groups(rows[upper], rows[upper + 1], len(widest)) if names and upper >= 0 else ()
+    if groups:
         above, names = upper, 2
-        named = [_text_of(cell, compounds).replace("\n", " ") for cell in rows[above]]
-        texts[above] = [""] * len(widest)
-        for columns, text in zip(groups, named, strict=True):
-            texts[above][columns.start : columns.stop] = [text] * len(columns)
+        named = {at: cell for columns, cell in zip(groups, rows[above], strict=True) for at in columns}
+        cells = [_text_of(named[at], compounds) if at in named else "" for at in range(len(widest))]
+        texts[above] = [cell.replace("\n", " ") for cell in cells]
     misfits = _misfits(rows[above + names - 1], rows[above + names :], widest) if names else []
     filled = sum(bool(cell.strip(". ")) for row in texts for cell in row)
     ragged = not names and filled < _LEAST_FILLED * len(rows) * len(widest)
@@ -1028,25 +1026,32 @@ def _table_rows(rows: Sequence[_Row], page: PageLayout, compounds: _Compounds) -
         yield PageBlock(BlockKind.PARAGRAPH, _text_of(stack, compounds), page, stack.box)
 
 
-def _find_groups(groups: _Row, names: _Row) -> Sequence[range]:
+def _find_groups(
+    groups: Sequence[Line] | _Row, names: Sequence[Line] | _Row, width: int = 0
+) -> Sequence[range]:
     """The columns of each name of a group of columns; () if one of them stands neither at the beginning nor above the
-    middle of several columns. names: those of all columns."""
+    middle of several columns. names: those of all columns, or of all but the first, whose name may stand beside those of the
+    groups. width: the number of columns; 0 if it is not known."""
     if not 1 < len(groups) < len(names):
+        return ()
+    beside = groups[0].right < names[0].left
+    shift, groups = max(width - len(names), beside), groups[beside:]
+    if len(groups) < 2 or shift > 1 or 0 < width < len(names) + shift:
         return ()
     near = 0.5 * names[0].size
     starts = [
         next((at for at, name in enumerate(names) if abs(name.left - group.left) < near), -1)
         for group in groups
     ]
-    columns = [range(start, end) for start, end in pairwise((*starts, len(names)))]
+    places = [*starts, len(names)]
     if -1 in starts:
         inner = [(before.right + after.left) / 2 for before, after in pairwise(groups)]
         first, last = (groups[at].left + groups[at].right for at in (0, -1))
         edges = [first - inner[0], *inner, last - inner[-1]]
         middles = [(name.left + name.right) / 2 for name in names]
         places = [bisect_left(middles, edge) for edge in edges]
-        columns = [range(start, end) for start, end in pairwise(places)]
-    return columns if all(len(some) > 1 for some in columns) else ()
+    columns = [range(start + shift, end + shift) for start, end in pairwise(places)]
+    return () if any(len(some) < 2 for some in columns) else [*[range(1)] * beside, *columns]
 
 
 def _with_whole_names(names: _Row, rows: Sequence[_Row]) -> _Row:

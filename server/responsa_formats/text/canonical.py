@@ -77,7 +77,16 @@ _GENERATED_TITLE: Final = re.compile(
     r".*\.(?:docx?|indd|tex|dvi|pdf|html?|odt|rtf|xlsx?|pptx?)",
     re.IGNORECASE,
 )
-_BETWEEN_WORDS: Final = re.compile(r"_+|(?<=[^\W\d])-+|-+(?=[^\W\d])")
+_LOWER, _UPPER = "[^\\W\\d_A-ZÀ-Þ]", "[A-ZÀ-Þ]"
+# Names such as T-12, X200, utf8 and e-mail are words.
+_BETWEEN_WORDS: Final = re.compile(
+    rf"_+|(?<!^\w)(?:(?<=[^\W\dA-Z])-+|-+(?=[^\W\d]))|(?<=\w)(?=\()|(?<=\d)(?={_UPPER}{_LOWER}{{2}})"
+    rf"|(?<={_LOWER}{{4}})(?=\d)|(?<={_LOWER}{{2}})(?=(?:19|20)\d\d(?!\d))"
+)
+_HUMPS: Final = re.compile(
+    rf"(?<={_LOWER}{{2}})(?={_UPPER}(?:{_LOWER}|{_UPPER}|\d))|(?<={_UPPER}{{2}})(?={_UPPER}{_LOWER}{{2}})"
+)
+"""Between the words of a name that nothing else parts. Elsewhere, they are those of a word such as GitHub."""
 _UNSEEN = re.compile(r"<!--.*?(?:-->|\Z)|</?[A-Za-z][^<>]*>")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}\Z")
 
@@ -282,14 +291,16 @@ def name_document(named: str, file_name: str) -> str:
 
 
 def title_from_name(name: str) -> str:
-    """Make a title from a file name: the last path component without its suffix, or '' if nothing is left. Lines and dashes
-    between its words become spaces."""
+    """Make a title from a file name: the last path component without its suffix, or '' if nothing is left. Between its words
+    and before its figures stand spaces."""
     base = name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
     stem, dot, suffix = base.rpartition(".")
     if dot and stem and len(suffix) <= 8 and suffix.isalnum():
         base = stem
-    words = (base if " " in base else _BETWEEN_WORDS.sub(" ", base)).replace("_", " ")
-    return one_line(words.replace("\x00", ""))
+    words = base.replace("%20", " ")
+    if " " not in words:
+        words = _BETWEEN_WORDS.sub(" ", words if "-" in words or "_" in words else _HUMPS.sub(" ", words))
+    return one_line(words.replace("_", " ").replace("\x00", ""))
 
 
 def _has_letters(text: str) -> bool:

@@ -110,21 +110,19 @@ def _differences(
 
 
 def eval_citations(
-    documents: Annotated[
-        Path,
-        typer.Argument(
-            help="A folder that contains one folder of documents for each source in `sources.toml`."
-        ),
-    ],
-    folder: Annotated[
-        Path, typer.Option("--set", help="The folder with sources.toml and pairs.jsonl.", show_default=False)
-    ] = OURS,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    documents: Path,
+    folder: Annotated[Path, typer.Option("--set", show_default=False)] = OURS,
+    json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Compare a true and a false sentence with each quote, and print how many of each have a difference, for each kind
     and each half.
 
     Lines with even numbers are there to improve the check with, and lines with odd numbers to report. Needs no server.
+
+    Args:
+        documents: A folder that contains one folder of documents for each source in `sources.toml`.
+        folder: The folder with sources.toml and pairs.jsonl.
+        json: Print one JSON object.
     """
     with reporting(json=json):
         known = sources(folder)

@@ -69,21 +69,16 @@ def eval_retrieval(
     folder: Folder,
     collection: Collection = "",
     limit: Limit = 0,
-    compare: Annotated[
-        bool,
-        typer.Option(
-            "--compare",
-            help=(
-                "Compare with BM25, with vectors alone and with the reciprocal rank fusion of both; "
-                "print nDCG@10 for each half of the questions too."
-            ),
-        ),
-    ] = False,
+    compare: Annotated[bool, typer.Option("--compare")] = False,
     json: AsJson = False,
 ) -> None:
     """Load docs.jsonl, search for each answerable question, and print recall@1, @3, @5, @10, nDCG@10 and MRR@10.
 
     The rank of a document is the rank of its best passage.
+
+    Args:
+        compare: Compare with BM25, with vectors alone and with the reciprocal rank fusion of both; print
+            nDCG@10 for each half of the questions too.
     """
     if not compare:
         _evaluate(folder, collection, limit, json, measure_retrieval)

@@ -415,29 +415,11 @@ def _overlap(span: TextSpan, other: TextSpan) -> bool:
 
 
 def eval_injection(
-    folder: Annotated[
-        Path,
-        typer.Argument(help="A folder with docs.jsonl, attacks.jsonl, questions.jsonl, and direct.jsonl."),
-    ],
-    agent: Annotated[
-        list[str] | None,
-        typer.Option("--agent", "-a", help="Measure this agent; repeatable. Default: all agents."),
-    ] = None,
-    limit: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="The number of questions and the number of messages to use, spread evenly over each file. 0 uses all.",
-        ),
-    ] = 0,
-    own: Annotated[
-        bool,
-        typer.Option(
-            "--own",
-            help="Load the documents as documents about you, for agents that answer people from their own records.",
-        ),
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one object per agent.")] = False,
+    folder: Path,
+    agent: Annotated[list[str] | None, typer.Option("--agent", "-a")] = None,
+    limit: Annotated[int, typer.Option(min=0)] = 0,
+    own: Annotated[bool, typer.Option("--own")] = False,
+    json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Ask agents about documents with injected instructions and about their clean twins, and send messages with injected instructions.
 
@@ -449,6 +431,14 @@ def eval_injection(
     The agents' model must be scripted:obedient or scripted:heedless. The first obeys every injected instruction that is
     not marked as data. The second is the control and obeys all injected instructions. An agent without a model is
     measured as it is.
+
+    Args:
+        folder: A folder with docs.jsonl, attacks.jsonl, questions.jsonl, and direct.jsonl.
+        agent: Measure this agent; repeatable. Default: all agents.
+        limit: The number of questions and the number of messages to use, spread evenly over each file. 0 uses
+            all.
+        own: Load the documents as documents about you, for agents that answer people from their own records.
+        json: Print one object per agent.
     """
     with reporting(json=json):
         attacks = InjectionSet.read(folder, limit)

@@ -18,25 +18,6 @@ from responsa_server.domain.intents import Example, ExamplesUnfit
 UTTERANCES = "utterances.jsonl"
 Split = Literal["train", "val", "test"]
 
-Train = Annotated[
-    Path,
-    typer.Option(
-        "--train",
-        help=(
-            f"A folder with {UTTERANCES}. The utterances whose split is `train` are for training. The "
-            "utterances whose split is `val` set the threshold."
-        ),
-    ),
-]
-Test = Annotated[
-    Path,
-    typer.Option(
-        "--test", help=f"A folder with {UTTERANCES}. The utterances whose split is `test` are measured."
-    ),
-]
-Pairs = Annotated[
-    int, typer.Option(min=0, help="The number of rows of the confusion table. 0 prints all rows.")
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object: accuracy, oos_recall, kept.")]
 
 
@@ -50,7 +31,28 @@ class Utterance(BaseModel):
     split: Split
 
 
-def eval_intents(train: Train, test: Test, pairs: Pairs = 20, json: AsJson = False) -> None:
+def eval_intents(
+    train: Annotated[
+        Path,
+        typer.Option(
+            "--train",
+            help=(
+                f"A folder with {UTTERANCES}. The utterances whose split is `train` are for training. The "
+                "utterances whose split is `val` set the threshold."
+            ),
+        ),
+    ],
+    test: Annotated[
+        Path,
+        typer.Option(
+            "--test", help=f"A folder with {UTTERANCES}. The utterances whose split is `test` are measured."
+        ),
+    ],
+    pairs: Annotated[
+        int, typer.Option(min=0, help="The number of rows of the confusion table. 0 prints all rows.")
+    ] = 20,
+    json: AsJson = False,
+) -> None:
     """Train on the train part of a folder, set the threshold that keeps 95 % of its val part, and measure on the test
     part of the other folder.
 

@@ -278,47 +278,30 @@ class ReadingSet:
 
 
 def eval_reading(
-    documents: Annotated[
-        Path,
-        typer.Argument(
-            help="A folder that contains one folder of documents for each source in `sources.toml`."
-        ),
-    ],
-    part: Annotated[
-        list[ReadingPart] | None,
-        typer.Option(
-            help=(
-                "The questions to ask; repeatable. Fit thresholds on `fit`, compare variants on "
-                "`choose`, and measure `look` and `more` at the end."
-            ),
-            show_default="choose",
-        ),
-    ] = None,
-    folder: Annotated[
-        Path,
-        typer.Option("--set", help="The folder with sources.toml and the questions.", show_default=False),
-    ] = OURS,
+    documents: Path,
+    part: Annotated[list[ReadingPart] | None, typer.Option(show_default="choose")] = None,
+    folder: Annotated[Path, typer.Option("--set", show_default=False)] = OURS,
     limit: Limit = 0,
-    agent: Annotated[str, typer.Option(help="The agent to ask. Default: the server's default agent.")] = "",
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            help=(
-                "First write the labelled texts to this file, for a server with the model "
-                "scripted:labelled and SCRIPTED_LABELS set to this file."
-            )
-        ),
-    ] = None,
-    answers: Annotated[
-        Path | None,
-        typer.Option(help="Write each question with its answer to this file, one JSON object per line."),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    agent: str = "",
+    labels: Path | None = None,
+    answers: Path | None = None,
+    json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Load the documents of each source into its own collection, ask the questions there, and compare the shown
     passages, or what a model cites, with the labelled places.
 
     A text shows a place if their overlap is at least half as long as the shorter of the two.
+
+    Args:
+        documents: A folder that contains one folder of documents for each source in `sources.toml`.
+        part: The questions to ask; repeatable. Fit thresholds on `fit`, compare variants on `choose`, and
+            measure `look` and `more` at the end.
+        folder: The folder with sources.toml and the questions.
+        agent: The agent to ask. Default: the server's default agent.
+        labels: First write the labelled texts to this file, for a server with the model scripted:labelled and
+            SCRIPTED_LABELS set to this file.
+        answers: Write each question with its answer to this file, one JSON object per line.
+        json: Print one JSON object.
     """
     with reporting(json=json):
         sets = [ReadingSet.read(folder, name, documents, limit) for name in part or [ReadingPart.CHOOSE]]

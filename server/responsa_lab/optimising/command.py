@@ -64,64 +64,34 @@ def register(app: typer.Typer, name: str) -> None:
 
 
 def optimise(
-    agent: Annotated[str, typer.Argument(help="The agent's id.")],
-    data: Annotated[
-        Path,
-        typer.Option(
-            "--data",
-            help=(
-                "A file with one JSON object on each line: {id, text, part, label}, or for queries {id, "
-                "text, part, documents, contains, refused, parameters}. The part is train or test."
-            ),
-        ),
-    ],
-    budget: Annotated[
-        str,
-        typer.Option(
-            "--budget",
-            metavar="USD",
-            help="The most that the model's calls may cost, with those of earlier runs that this run goes on from.",
-        ),
-    ],
-    metric: Annotated[
-        AnswerMetric | None,
-        typer.Option(
-            "--metric",
-            help=(
-                "What decides: the right label (default), or whether the message is refused as out of "
-                "scope; for queries, whether they find what must be cited."
-            ),
-        ),
-    ] = None,
-    node: Annotated[
-        str,
-        typer.Option(
-            "--node", help="The agent's node that decides or writes queries; needed if the agent has several."
-        ),
-    ] = "",
-    optimiser: Annotated[
-        Optimiser,
-        typer.Option(
-            "--optimiser",
-            help="What to look for: better examples (random search), or a better instruction too (MIPROv2).",
-        ),
-    ] = Optimiser.EXAMPLES,
-    trials: Annotated[
-        int, typer.Option("--trials", min=2, max=200, help="How many candidates to compare.")
-    ] = 10,
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model", help="The model, as provider:model. By default, the first model of the agent."
-        ),
-    ] = "",
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    agent: str,
+    data: Annotated[Path, typer.Option("--data")],
+    budget: Annotated[str, typer.Option("--budget", metavar="USD")],
+    metric: Annotated[AnswerMetric | None, typer.Option("--metric")] = None,
+    node: Annotated[str, typer.Option("--node")] = "",
+    optimiser: Annotated[Optimiser, typer.Option("--optimiser")] = Optimiser.EXAMPLES,
+    trials: Annotated[int, typer.Option("--trials", min=2, max=200)] = 10,
+    model: Annotated[str, typer.Option("--model")] = "",
+    json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Improve how a model of an agent sorts messages or writes queries, on labelled ones, and create a version of the
     agent with the result. The version does not answer until an owner publishes it.
 
     The command calls the model itself, with the settings of this machine. Only owners of the installation may use it. A
     run that stopped goes on if the same command is run again.
+
+    Args:
+        agent: The agent's id.
+        data: A file with one JSON object on each line: {id, text, part, label}, or for queries {id, text, part,
+            documents, contains, refused, parameters}. The part is train or test.
+        budget: The most that the model's calls may cost, with those of earlier runs that this run goes on from.
+        metric: What decides: the right label (default), or whether the message is refused as out of scope; for
+            queries, whether they find what must be cited.
+        node: The agent's node that decides or writes queries; needed if the agent has several.
+        optimiser: What to look for: better examples (random search), or a better instruction too (MIPROv2).
+        trials: How many candidates to compare.
+        model: The model, as provider:model. By default, the first model of the agent.
+        json: Print one JSON object.
     """
     from responsa_local.commands.failures import reporting
 

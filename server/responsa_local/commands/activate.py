@@ -34,20 +34,19 @@ def register(app: typer.Typer, name: str) -> None:
 
 def activate(
     *,
-    cancel_turns: Annotated[
-        bool,
-        typer.Option(
-            "--cancel-turns",
-            help="First end the turns that were open in the backup, as if an administrator had cancelled them.",
-        ),
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    cancel_turns: Annotated[bool, typer.Option("--cancel-turns")] = False,
+    yes: Annotated[bool, typer.Option("--yes")] = False,
 ) -> None:
     """End the pause of a restored instance: its turns continue, and its jobs, e-mails, webhooks and sources run. Running
     servers notice within seconds.
 
     A turn that continues may repeat tool calls that the original instance made after the backup. Activate an instance
     only if the original no longer runs.
+
+    Args:
+        cancel_turns: First end the turns that were open in the backup, as if an administrator had cancelled
+            them.
+        yes: Do not ask for confirmation.
     """
     with reporting(), database_there(settings := load()):
         try:

@@ -68,19 +68,16 @@ def register(app: typer.Typer, name: str) -> None:
 
 def migrate(
     *,
-    rebuild_vectors: Annotated[
-        bool,
-        typer.Option(
-            "--rebuild-vectors",
-            help="Then compute the vectors that the vector store of retrieval.vector_store lacks.",
-        ),
-    ] = False,
+    rebuild_vectors: Annotated[bool, typer.Option("--rebuild-vectors")] = False,
 ) -> None:
     """Apply missing migrations to the database, and rebuild the vector index if its settings have changed.
 
     While servers of an earlier release run, `_post_` migrations wait, because those servers do not work after them.
     If the database of DATABASE_URL is unavailable, the command waits for it. The command can be repeated. If two of these commands run at
     the same time, one waits for the other.
+
+    Args:
+        rebuild_vectors: Then compute the vectors that the vector store of retrieval.vector_store lacks.
     """
     with reporting(), database(settings := load()):
         try:
@@ -137,37 +134,27 @@ def create_user(
 
 
 def create_key(
-    tenant: Annotated[str, typer.Argument(help="The tenant's id.")],
-    user: Annotated[str, typer.Argument(help="The user as users/{uuid}, which create-user printed.")],
-    display_name: Annotated[str, typer.Option(help="The purpose of the key.")] = "",
-    role: Annotated[
-        _KeyRole | None,
-        typer.Option(
-            help=(
-                "With “user”, the key has only the rights of an ordinary user, even if its user is an "
-                "administrator. Default: the role of its user."
-            )
-        ),
-    ] = None,
-    widget: Annotated[
-        bool,
-        typer.Option(
-            "--widget",
-            help=(
-                "Create the key of a widget: it only asks questions, on the pages that the setting "
-                "`widget_keys` names with it, and reads only the collections that are shared with its "
-                "user by name. The line of the setting is printed to stderr."
-            ),
-        ),
-    ] = False,
-    agent: Annotated[
-        str,
-        typer.Option(
-            help="The agent that the widget asks, as agents/{id} or agents/{id}/versions/{n}. Default: the default agent."
-        ),
-    ] = "",
+    tenant: str,
+    user: str,
+    display_name: str = "",
+    role: _KeyRole | None = None,
+    widget: Annotated[bool, typer.Option("--widget")] = False,
+    agent: str = "",
 ) -> None:
-    """Create an API key and print its secret. The secret is never shown again."""
+    """Create an API key and print its secret. The secret is never shown again.
+
+    Args:
+        tenant: The tenant's id.
+        user: The user as users/{uuid}, which create-user printed.
+        display_name: The purpose of the key.
+        role: With “user”, the key has only the rights of an ordinary user, even if its user is an
+            administrator. Default: the role of its user.
+        widget: Create the key of a widget: it only asks questions, on the pages that the setting `widget_keys`
+            names with it, and reads only the collections that are shared with its user by name. The line of the
+            setting is printed to stderr.
+        agent: The agent that the widget asks, as agents/{id} or agents/{id}/versions/{n}. Default: the default
+            agent.
+    """
     try:
         user_id: UUID = names.parse_uuid("users", user)
     except ValueError:

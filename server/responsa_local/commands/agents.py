@@ -27,21 +27,18 @@ def register(app: typer.Typer, name: str) -> None:
 
 
 def check(
-    path: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[AGENT|PATH]",
-            help="An agent's id, its folder, its agent.toml, or a folder of agents. Default: all agents of this machine.",
-        ),
-    ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one problem per line, as a JSON object.")
-    ] = False,
+    path: Annotated[str | None, typer.Argument(metavar="[AGENT|PATH]")] = None,
+    json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Check agents' files, and print each problem with its file, line, key and a suggestion. This command needs no
     server.
 
     Exit codes: 0 no problems, 2 problems or nothing to check.
+
+    Args:
+        path: An agent's id, its folder, its agent.toml, or a folder of agents. Default: all agents of this
+            machine.
+        json: Print one problem per line, as a JSON object.
     """
     wrong = False
     with reporting():

@@ -103,51 +103,26 @@ def register(app: typer.Typer, name: str) -> None:
 
 
 def backup(
-    destination: Annotated[
-        str,
-        typer.Argument(
-            metavar="FOLDER",
-            help=(
-                "The folder for the backup, which is created if it is missing, or s3://BUCKET/PREFIX in a store "
-                "with S3's protocol. AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL say how to reach it."
-            ),
-        ),
-    ],
-    key_file: Annotated[
-        Path | None,
-        typer.Option(help="Encrypt the backup with the content of this file, at least 32 random bytes."),
-    ] = None,
-    keep: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Afterwards, delete all backups of this instance in the folder but this many."
-        ),
-    ] = None,
-    every: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0001,
-            metavar="HOURS",
-            help=(
-                "Keep running, and make a backup every so many hours. A failed backup is reported, and tried "
-                "again after at most 10 minutes."
-            ),
-        ),
-    ] = None,
-    dump: Annotated[
-        bool,
-        typer.Option(
-            "--dump",
-            help=(
-                "Write the rows of the tables instead of the files of the embedded PostgreSQL. With "
-                "DATABASE_URL, the rows are always written."
-            ),
-        ),
-    ] = False,
+    destination: Annotated[str, typer.Argument(metavar="FOLDER")],
+    key_file: Path | None = None,
+    keep: Annotated[int | None, typer.Option(min=1)] = None,
+    every: Annotated[float | None, typer.Option(min=0.0001, metavar="HOURS")] = None,
+    dump: Annotated[bool, typer.Option("--dump")] = False,
 ) -> None:
     """Write the database, the agents and the settings without secrets into one file, and print its path.
 
     The instance continues to answer. Without a running instance, PostgreSQL runs during the backup, but not with --every.
+
+    Args:
+        destination: The folder for the backup, which is created if it is missing, or s3://BUCKET/PREFIX in a
+            store with S3's protocol. AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL
+            say how to reach it.
+        key_file: Encrypt the backup with the content of this file, at least 32 random bytes.
+        keep: Afterwards, delete all backups of this instance in the folder but this many.
+        every: Keep running, and make a backup every so many hours. A failed backup is reported, and tried again
+            after at most 10 minutes.
+        dump: Write the rows of the tables instead of the files of the embedded PostgreSQL. With DATABASE_URL,
+            the rows are always written.
     """
     while True:
         began = time.monotonic()
@@ -196,23 +171,9 @@ def _back_up(target: BackupPlace, key_file: Path | None, keep: int | None, *, du
 
 
 def restore(
-    archive: Annotated[
-        str,
-        typer.Argument(metavar="FILE", help="The file of a backup, or its address, s3://BUCKET/PREFIX/NAME."),
-    ],
-    key_file: Annotated[
-        Path | None, typer.Option(help="The key file with which the backup was encrypted.")
-    ] = None,
-    check: Annotated[
-        bool,
-        typer.Option(
-            "--check",
-            help=(
-                "Restore beside RESPONSA_HOME instead, compare all citations with their documents and the newest "
-                "answers with their logs, print how long it took, and remove everything again."
-            ),
-        ),
-    ] = False,
+    archive: Annotated[str, typer.Argument(metavar="FILE")],
+    key_file: Path | None = None,
+    check: Annotated[bool, typer.Option("--check")] = False,
 ) -> None:
     """Create an instance in RESPONSA_HOME from a backup. The folder must be missing or empty; with DATABASE_URL, the
     database must be empty too.
@@ -220,6 +181,12 @@ def restore(
     The whole backup is checked before anything is written. Start the instance with `responsa up` afterwards. It is
     paused: until `responsa activate`, it continues no turn, runs no job, and calls no tool with effects. If the command
     was interrupted, run it again.
+
+    Args:
+        archive: The file of a backup, or its address, s3://BUCKET/PREFIX/NAME.
+        key_file: The key file with which the backup was encrypted.
+        check: Restore beside RESPONSA_HOME instead, compare all citations with their documents and the newest
+            answers with their logs, print how long it took, and remove everything again.
     """
     with reporting(), _failures():
         began = time.monotonic()

@@ -65,20 +65,17 @@ def show(
 
 
 def add(
-    name: Annotated[
-        str, typer.Argument(help="The replica's name, 1 to 63 characters of a-z, 0-9 and hyphen.")
-    ],
-    address: Annotated[
-        str,
-        typer.Argument(
-            help="The replica's --listen address: unix:PATH, or HOST:PORT with an IP address as HOST."
-        ),
-    ],
-    http: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="The replica's --http-listen address, if it is set.")
-    ] = "",
+    name: str,
+    address: str,
+    http: Annotated[str, typer.Option(metavar="ADDRESS")] = "",
 ) -> None:
-    """Add a replica. Envoy sends calls to the replica as soon as its health checks pass."""
+    """Add a replica. Envoy sends calls to the replica as soon as its health checks pass.
+
+    Args:
+        name: The replica's name, 1 to 63 characters of a-z, 0-9 and hyphen.
+        address: The replica's --listen address: unix:PATH, or HOST:PORT with an IP address as HOST.
+        http: The replica's --http-listen address, if it is set.
+    """
     with _replicas() as (replicas, _):
         if is_own(name):
             raise CommandFailed(

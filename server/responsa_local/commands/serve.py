@@ -20,35 +20,10 @@ def register(app: typer.Typer, name: str) -> None:
 
     @app.command(name)
     def run(  # pyright: ignore[reportUnusedFunction]  # typer keeps it
-        role: Annotated[
-            ServeRole | None,
-            typer.Option(
-                help=(
-                    "rpc takes calls; answers takes calls and runs turns; worker runs turns and jobs; jobs "
-                    "runs only jobs, such as ingesting documents; all, the default, does everything."
-                )
-            ),
-        ] = None,
-        listen: Annotated[
-            str | None,
-            typer.Option(
-                metavar="ADDRESS",
-                help=(
-                    "The address for gRPC (for a worker, only for its health checks): unix:PATH or "
-                    "HOST:PORT. Each process needs its own address."
-                ),
-            ),
-        ] = None,
-        http_listen: Annotated[
-            str | None,
-            typer.Option(
-                metavar="ADDRESS",
-                help="The address for HTTP behind Envoy: page, sessions, uploads, sockets.",
-            ),
-        ] = None,
-        held: Annotated[
-            bool, typer.Option(hidden=True, help="Load the modules, then wait until stdin ends.")
-        ] = False,
+        role: ServeRole | None = None,
+        listen: Annotated[str | None, typer.Option(metavar="ADDRESS")] = None,
+        http_listen: Annotated[str | None, typer.Option(metavar="ADDRESS")] = None,
+        held: Annotated[bool, typer.Option(hidden=True)] = False,
     ) -> None:
         """Run one server process without Envoy. Any number of processes can share a database and a Redis.
 
@@ -56,6 +31,14 @@ def register(app: typer.Typer, name: str) -> None:
         database of a running `responsa up`. Without --listen, the process listens on the sockets in the data folder,
         like the server of `responsa up`. After SIGTERM, the process gives Envoy time to notice and then drains. After
         Ctrl-C, it drains at once.
+
+        Args:
+            role: rpc takes calls; answers takes calls and runs turns; worker runs turns and jobs; jobs runs
+                only jobs, such as ingesting documents; all, the default, does everything.
+            listen: The address for gRPC (for a worker, only for its health checks): unix:PATH or HOST:PORT.
+                Each process needs its own address.
+            http_listen: The address for HTTP behind Envoy: page, sessions, uploads, sockets.
+            held: Load the modules, then wait until stdin ends.
         """
         options = {"role": role, "grpc_listen": listen, "http_listen": http_listen}
         chosen = {key: value for key, value in options.items() if value is not None}

@@ -36,20 +36,17 @@ def register(app: typer.Typer, name: str) -> None:
 
 
 def check(
-    folder: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[FOLDER]", help="A folder of declarations. Default: the tools of this machine."
-        ),
-    ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one problem per line, as a JSON object.")
-    ] = False,
+    folder: Annotated[str | None, typer.Argument(metavar="[FOLDER]")] = None,
+    json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Check declarations of tools, and print each problem with its file, line, key and a suggestion. This command needs
     no server. The command also checks whether the secrets that the declarations name exist on this machine.
 
     Exit codes: 0 no problems, 2 problems.
+
+    Args:
+        folder: A folder of declarations. Default: the tools of this machine.
+        json: Print one problem per line, as a JSON object.
     """
     with reporting():
         settings = load()

@@ -43,28 +43,17 @@ def register(app: typer.Typer, name: str) -> None:
 
     @app.command(name)
     def up(  # pyright: ignore[reportUnusedFunction]  # typer keeps it
-        repair: Annotated[
-            bool,
-            typer.Option(
-                "--repair",
-                help=(
-                    "First replace what is missing although the database is intact: create new database passwords "
-                    "and a new key that signs tokens. All data stays."
-                ),
-            ),
-        ] = False,
-        lan: Annotated[
-            bool,
-            typer.Option(
-                "--lan",
-                help=(
-                    "For a trial in a network that you trust: also listen on this computer's address there, without TLS."
-                ),
-            ),
-        ] = False,
+        repair: Annotated[bool, typer.Option("--repair")] = False,
+        lan: Annotated[bool, typer.Option("--lan")] = False,
     ) -> None:
         """Start PostgreSQL, Redis, the server and Envoy, and print a URL when everything is ready. Ctrl-C stops
         everything.
+
+        Args:
+            repair: First replace what is missing although the database is intact: create new database
+                passwords and a new key that signs tokens. All data stays.
+            lan: For a trial in a network that you trust: also listen on this computer's address there,
+                without TLS.
         """
         with reporting():
             settings = load()
@@ -121,9 +110,10 @@ def run(settings: Settings, *, repair: bool = False, lan: bool = False) -> int:
         children.append(Child(EmbeddedRedis(layout)))
     if settings.models.wants_embedded:
         from responsa_local.embedded.llama import EmbeddedLlama
+        from responsa_server.providers.settings import EMBEDDED_CONCURRENT, EMBEDDED_WINDOW
 
-        model = settings.models.embedded
-        children.append(Child(EmbeddedLlama(layout, environment(), model.window, model.concurrent)))
+        llama = EmbeddedLlama(layout, environment(), EMBEDDED_WINDOW, EMBEDDED_CONCURRENT)
+        children.append(Child(llama))
 
     def write_files() -> None:
         servers.send_to([child.part for child in servers.children])

@@ -8,6 +8,7 @@ from responsa_server.app.layout import Layout
 from responsa_server.app.resources import build_identity, new_id, read_secret
 from responsa_server.app.settings import Settings
 from responsa_server.domain.accounts import SignInProvider
+from responsa_server.domain.people import DEFAULT_TENANT
 from responsa_server.identity.accounts import AccountOptions, Accounts
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.mailing import Mailing
@@ -17,7 +18,6 @@ from responsa_server.identity.passwords import Passwords
 from responsa_server.identity.programs import Programs
 from responsa_server.identity.service import Identity
 from responsa_server.identity.tokens import Secret, Tokens
-from responsa_server.stores.postgres import programs
 from responsa_server.stores.postgres.accounts import PostgresAccountStore
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
@@ -25,7 +25,7 @@ from responsa_server.stores.postgres.groups import PostgresGroups
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.mail import Outbox, PostgresMailStore
 from responsa_server.stores.postgres.openid import PostgresOpenIdStore
-from responsa_server.stores.postgres.resources import ResourceStore
+from responsa_server.stores.postgres.resources import PROGRAMS, ResourceStore
 from responsa_server.stores.postgres.users import PostgresUsers
 
 
@@ -49,7 +49,6 @@ class AccountServices:
         known = cache or CredentialCache()
         self.identity: Identity = build_identity(settings, database, known, self.tokens)
         options = AccountOptions(
-            settings.accounts,
             settings.passwords,
             settings.tokens,
             settings.mail,
@@ -58,7 +57,7 @@ class AccountServices:
             providers_of(settings),
         )
         self.accounts = Accounts(store, self.identity, self._passwords, self.tokens, options)
-        registered = ResourceStore(database, programs.KIND)
+        registered = ResourceStore(database, PROGRAMS)
         self.programs = Programs(self.accounts, registered, self.tokens.secret, settings.programs)
         external = PostgresOpenIdStore(database)
         self.identities = LinkedIdentities(external, self.identity, options.providers)
@@ -77,7 +76,6 @@ class AccountServices:
                 settings.passwords,
                 options.registration,
                 options.session_seconds,
-                settings.accounts.default_tenant,
             ),
         )
 
@@ -96,9 +94,8 @@ def tokens_on(settings: Settings, layout: Layout, database: Database) -> Tokens:
 
 def providers_of(settings: Settings) -> Sequence[SignInProvider]:
     """Return the OpenID Connect providers of all tenants."""
-    default = settings.accounts.default_tenant
     return [
-        SignInProvider(name, provider.tenant or default, provider.display_name, provider.issuer)
+        SignInProvider(name, provider.tenant or DEFAULT_TENANT, provider.display_name, provider.issuer)
         for name, provider in settings.oidc.providers.items()
     ]
 
@@ -116,6 +113,5 @@ def mailing_on(settings: Settings, layout: Layout, database: Database) -> Mailin
         mailer,
         Secret(read_secret(settings, layout)),
         page_url=settings.page_url,
-        default_tenant=settings.accounts.default_tenant,
         reset_seconds=settings.passwords.reset_code_seconds,
     )

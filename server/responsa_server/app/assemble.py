@@ -22,7 +22,6 @@ import structlog
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.agents.config.build import BuildContext
 from responsa_server.agents.config.check import Surroundings
-from responsa_server.agents.config.content import Defaults
 from responsa_server.agents.config.files import AgentFolders, Watch, read_prompts
 from responsa_server.agents.config.live import AgentsBroken, LiveAgents, LiveOptions
 from responsa_server.agents.config.problems import clause
@@ -81,7 +80,6 @@ from responsa_server.search.reranking import Reranking
 from responsa_server.search.resident import Residents
 from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.cached import entries_of
-from responsa_server.stores.postgres import teachers as stored_teachers
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.collections import CollectionStore
@@ -97,7 +95,7 @@ from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
 from responsa_server.stores.postgres.passages import PassageWordsStore, PostgresLexicalIndex
 from responsa_server.stores.postgres.resident import ResidentStore
-from responsa_server.stores.postgres.resources import ResourceTable
+from responsa_server.stores.postgres.resources import TEACHERS, ResourceTable
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.turn_log import NamedQueries
 from responsa_server.stores.postgres.turns import PostgresTurnStore
@@ -191,7 +189,6 @@ async def build_knowledge(
     queue = JobQueue(
         database_urls(settings, layout).log,
         concurrency=ingestion.concurrency,
-        max_losses=ingestion.max_losses,
     )
     external = vectors is not None
     documents = DocumentStore(
@@ -204,7 +201,7 @@ async def build_knowledge(
     )
     operations = OperationStore(database, queue, external_vectors=external)
     collections = CollectionStore(database, queue if external else None)
-    watching = Watching(operations, settings.turns.heartbeat_seconds)
+    watching = Watching(operations)
     library = Library(
         collections,
         documents,
@@ -396,7 +393,7 @@ async def build_agents(
 
     Raises Fixable if a required agent is broken, and Unavailable if the database cannot be reached.
     """
-    teachers, counters = ResourceTable(database, stored_teachers.KIND, new_id), Counters()
+    teachers, counters = ResourceTable(database, TEACHERS, new_id), Counters()
     evidence = knowledge.evidence
     connector = Connector()
     stack.push_async_callback(connector.close)
@@ -426,14 +423,11 @@ async def build_agents(
         tools=tools,
         breakers=breakers,
     )
-    defaults = Defaults(
-        tuple(settings.models.default), settings.turns.history_messages, settings.turns.time_limit_seconds
-    )
     context = BuildContext(
         parts,
         models,
         counters,
-        defaults,
+        settings.models.default,
         KeptClassifiers(layout.data / "classifiers", knowledge.embedder),
         faults,
     )

@@ -66,7 +66,12 @@ from responsa_server.providers.embedding import EMBEDDERS, embeddings_of
 from responsa_server.providers.http_model import CERTIFICATE, NOT_ALLOWED, HttpModel
 from responsa_server.providers.learned import FIELDS, TEST, Facts
 from responsa_server.providers.prices import price_of
-from responsa_server.providers.settings import COMPATIBLE, GuardedSettings, ModelSettings
+from responsa_server.providers.settings import (
+    ADAPTERS,
+    COMPATIBLE,
+    VENDOR_NAMES,
+    GuardedSettings,
+)
 from responsa_server.providers.table import Provider, ProviderTable, providers
 from responsa_server.search.settings import EMBEDDED_MODEL as EMBEDDED_VECTORS
 from responsa_server.stores.postgres.default_model import PostgresDefaultModel
@@ -265,7 +270,7 @@ class DefaultModels:
         not known. prices: None for those of the models in use."""
         price, today = (prices or self._table.prices).price, datetime.now(UTC).date()
         unpriced = next((name for name in names if price(name, today) is None), "")
-        limited = any(quota.limits(Metric.COST_MICROS) for quota in self._whole.quotas.rules.roles.values())
+        limited = self._whole.quotas.quota.limits(Metric.COST_MICROS)
         if unpriced and (limited or await self._store.limits_money(tenant_id)):
             raise error_of_unpriced(unpriced, "Enter it")
 
@@ -380,10 +385,10 @@ class DefaultModels:
     def _list_providers(self) -> Mapping[str, ModelProvider]:
         """The providers by name. Reads files."""
         providers: dict[str, ModelProvider] = {}
-        for name, section in self._settings.vendors.items():
+        for name, section in self._settings.language_vendors.items():
             providers[name] = ModelProvider(
                 name,
-                (ModelSettings.model_fields[name].description or name).rstrip("."),
+                VENDOR_NAMES[name],
                 _own_key(name),
                 key_found=bool(self._find_key(DefaultModel(name))[0]),
                 takes_key_name=True,
@@ -460,7 +465,7 @@ class DefaultModels:
         model. And why the model cannot be used, or "". Reads files."""
         if not wanted.provider:
             return None, ""
-        if wanted.provider != COMPATIBLE and wanted.provider not in self._settings.vendors:
+        if wanted.provider != COMPATIBLE and wanted.provider not in ADAPTERS:
             return None, self._table.problem(wanted.name) or ""
         key, _ = self._find_key(wanted)
         key_name = wanted.key_name or _own_key(wanted.provider)
@@ -507,7 +512,7 @@ class DefaultModels:
             if name and (source.env or folder):
                 with contextlib.suppress(ToolUnfit):
                     return read_secret(source, Path(folder or "")), name
-        vendor = self._settings.vendors.get(wanted.provider)
+        vendor = self._settings.language_vendors.get(wanted.provider)
         if vendor and name == _own_key(wanted.provider) and (key := vendor.api_key.get_secret_value()):
             return key, name
         if wanted.sealed_key:

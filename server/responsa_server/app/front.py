@@ -192,7 +192,6 @@ class CallFront:
                 extensions=[service for extension in extensions for service in extension.services()],
                 installation=Installation(__version__, knowledge.embedders.configured),
             ),
-            max_calls=settings.max_calls,
             cookie=cookie,
             widgets=settings.widgets,
             logger=structlog.get_logger("calls"),
@@ -214,7 +213,6 @@ class CallFront:
             settings.sockets,
             limits=limiter,
             watch=watch,
-            most_per_address=settings.limits.address.sockets,
             cookie=cookie,
         )
         if listens.http is not None:

@@ -27,7 +27,13 @@ from responsa_server.providers.json_server import RequestOptions
 from responsa_server.providers.onnx_reranker import OnnxReranker, RerankerUnusable
 from responsa_server.providers.prices import PriceList, PriceRow, Prices, load_shipped, price_of
 from responsa_server.providers.reranking import HttpReranker
-from responsa_server.providers.settings import ONNX, CompatibleSettings, ModelSettings
+from responsa_server.providers.settings import (
+    EMBEDDED_CONCURRENT,
+    EMBEDDED_WINDOW,
+    ONNX,
+    CompatibleSettings,
+    ModelSettings,
+)
 from responsa_server.providers.table import Provider, ProviderTable, TableOptions, providers
 from responsa_server.system.instance import no_language_model
 
@@ -73,7 +79,7 @@ def model_table(
     missing = no_language_model()
     declared, absent = providers(settings), dict[str, str]()
     if layout is not None and missing is None:
-        declared[EMBEDDED] = _local_provider(settings, layout)
+        declared[EMBEDDED] = _local_provider(layout)
     else:
         absent[EMBEDDED] = (
             missing or "The embedded model belongs to an instance: only `responsa serve` can call it."
@@ -99,7 +105,7 @@ def warn_of_spending(
     price and no quota limits what users spend; None if there is nothing to know. default: the default models; None for
     those of the settings. table: the prices that also know an owner's; None for those of the settings.
     """
-    if any(settings.quotas.user.quota.limits(metric) for metric in Metric):
+    if any(settings.quotas.quota.limits(metric) for metric in Metric):
         return None
     models = settings.models
     prices = table or Prices(_prices(models), list_own_prices(models))
@@ -112,7 +118,7 @@ def warn_of_spending(
         return None
     return (
         f"{' and '.join(costly)} cost{'s' if len(costly) == 1 else ''} money, and no quota limits what users spend",
-        "set quotas.user.cost_micros_per_month or quotas.user.tokens_per_month (docs/settings.md)",
+        "set quotas.cost_micros_per_month or quotas.tokens_per_month (docs/settings.md)",
     )
 
 
@@ -122,7 +128,7 @@ def list_own_prices(settings: ModelSettings) -> Mapping[str, Price]:
     for name, server in settings.servers.items():
         if server.price is not None:
             own[name] = price_of(*server.price)
-        elif server.uds or is_private(urlsplit(server.url).hostname or "", settings.allow_private):
+        elif is_private(urlsplit(server.url).hostname or "", settings.allow_private):
             own[name] = FREE
     return own
 
@@ -141,18 +147,17 @@ def by_name(known: Mapping[str, Collection[str]]) -> Sequence[str]:
     return [f"{provider}:{model}" for provider, models in known.items() for model in sorted(models)]
 
 
-def _local_provider(settings: ModelSettings, layout: Layout) -> Provider:
-    embedded = settings.embedded
+def _local_provider(layout: Layout) -> Provider:
     server = CompatibleSettings(
         url="http://embedded/v1",
         idle_seconds=_EMBEDDED_IDLE_SECONDS,
-        concurrent=embedded.concurrent,
+        concurrent=EMBEDDED_CONCURRENT,
         wait_seconds=_EMBEDDED_IDLE_SECONDS,
         uds=str(layout.model_socket),
         # The embedded server sometimes closes a connection just as the next request arrives on it.
         keep_alive=False,
         tools=False,
-        window=embedded.window,
+        window=EMBEDDED_WINDOW,
     )
     return Provider(server, models=frozenset({EMBEDDED_MODEL}), small=True)
 
@@ -224,10 +229,7 @@ def _reranking_providers(
 ) -> Mapping[str, Provider]:
     """The providers that have reranking models, by name. providers: all providers of language models; their limits are shared."""
     vendors = {
-        name: Provider(
-            CompatibleSettings.model_validate({**dict(section), "rerank": name}),
-            needs_key=f"{name.upper()}_API_KEY",
-        )
+        name: Provider(section, needs_key=f"{name.upper()}_API_KEY")
         for name, section in settings.reranking_vendors.items()
     }
     own = {name: providers[name] for name, server in settings.servers.items() if server.rerank is not None}

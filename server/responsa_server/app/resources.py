@@ -29,7 +29,7 @@ from responsa_server.domain.errors import AlreadyExists, Unauthenticated, Unavai
 from responsa_server.domain.knowledge import FIRST_DIMENSIONS
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.passages import VectorStore
-from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.people import DEFAULT_TENANT, Principal, Role
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.service import Credential, Identity
 from responsa_server.identity.settings import MIN_SECRET_BYTES
@@ -42,9 +42,6 @@ from responsa_server.stores.postgres.migrate import migrate
 from responsa_server.system.fixable import Fixable
 from responsa_server.system.machine import NO_ROOM, free_space
 from responsa_server.system.private_files import write_private
-
-TENANT = "default"
-"""The id of the tenant that `up` creates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,11 +265,11 @@ async def ensure_administrator(identity: Identity, key_file: Path) -> Principal:
     with contextlib.suppress(Unauthenticated):
         return await _owner(identity, secret)
     with contextlib.suppress(AlreadyExists):
-        await identity.create_tenant(TENANT, "Default")
-    user_id = await identity.store.owner_with_key(TENANT, _KEY_NAME)
+        await identity.create_tenant(DEFAULT_TENANT, "Default")
+    user_id = await identity.store.owner_with_key(DEFAULT_TENANT, _KEY_NAME)
     if user_id is None:
-        user_id = (await identity.create_user(TENANT, "Administrator", "", Role.ADMIN)).id
-    _, secret = await identity.create_key(TENANT, user_id, _KEY_NAME)
+        user_id = (await identity.create_user(DEFAULT_TENANT, "Administrator", "", Role.ADMIN)).id
+    _, secret = await identity.create_key(DEFAULT_TENANT, user_id, _KEY_NAME)
     await asyncio.to_thread(write_private, key_file, secret + "\n")
     return await _owner(identity, secret)
 

@@ -351,9 +351,6 @@ class Settings(BaseSettings):
             "under `responsa up`, and four fifths of systemd's `WatchdogSec`. 0 switches this off."
         ),
     )
-    max_calls: int = limit(
-        2000, 1, 1_000_000, "The most calls at a time. Further ones are refused with OVERLOADED."
-    )
     role: ServeRole = Field(
         default=ServeRole.ALL,
         description=(
@@ -510,7 +507,11 @@ class Settings(BaseSettings):
             raise SettingsError(
                 f"{file} has unknown settings: {', '.join(unknown)}; docs/settings.md lists all settings"
             )
-        return (*sources, written, InitSettingsSource(settings_cls, {"models": _vendor_keys(folder)}))
+        return (
+            *sources,
+            written,
+            InitSettingsSource(settings_cls, {"models": {"vendors": _vendor_keys(folder)}}),
+        )
 
     @model_validator(mode="after")
     def _nothing_of_developers_in_production(self) -> Self:

@@ -54,12 +54,6 @@ class SourceSettings(BaseModel, extra="forbid"):
             "listings have at most 20 entries, for each of them."
         ),
     )
-    file_bytes: int = Field(
-        default=64 << 20,
-        ge=1,
-        le=64 << 20,
-        description="The maximum number of bytes of a file in a connected folder.",
-    )
     run_seconds: float = Field(
         default=21_600.0,
         gt=0,
@@ -74,11 +68,4 @@ class SourceSettings(BaseModel, extra="forbid"):
         ge=1,
         le=1 << 40,
         description="The maximum number of bytes that a run of a source lists and stores for new documents until it has read all.",
-    )
-    mails: bool = Field(
-        default=True,
-        description=(
-            "Whether administrators get an e-mail when a run of a source fails or needs a confirmation, at "
-            "most one of each kind in an hour. Needs `mail`."
-        ),
     )

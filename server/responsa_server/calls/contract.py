@@ -31,35 +31,22 @@ from responsa_server.calls.interceptors.reporting import CallId, Errors, Log, Lo
 from responsa_server.calls.interceptors.traced import Traced
 from responsa_server.calls.interceptors.validation import Validation
 from responsa_server.calls.methods import DESCRIPTORS, METHODS
-from responsa_server.calls.services.administration.agents import AgentVersionService
-from responsa_server.calls.services.administration.allowances import AllowanceService
-from responsa_server.calls.services.administration.credentials import CredentialService
-from responsa_server.calls.services.administration.grants import GrantService
-from responsa_server.calls.services.administration.groups import GroupService
+from responsa_server.calls.services.administration.agents import InstallationService
 from responsa_server.calls.services.administration.insight import InsightService
-from responsa_server.calls.services.administration.models import ModelService
-from responsa_server.calls.services.administration.programs import ProgramService
 from responsa_server.calls.services.administration.resource import ResourceCalls
-from responsa_server.calls.services.administration.status import SystemService
-from responsa_server.calls.services.administration.tenants import TenantService
-from responsa_server.calls.services.administration.users import UserService
+from responsa_server.calls.services.administration.users import GroupService, PeopleService, ProgramService
 from responsa_server.calls.services.auth import AuthService
-from responsa_server.calls.services.chat import ChatService
+from responsa_server.calls.services.chat import ChatService, ShareService, ToolService
 from responsa_server.calls.services.generating import GeneratingService
 from responsa_server.calls.services.knowledge import KnowledgeService
 from responsa_server.calls.services.operations import OperationsService
 from responsa_server.calls.services.parts import Services
-from responsa_server.calls.services.shares import ShareService
-from responsa_server.calls.services.tools import ToolService
 from responsa_server.domain.background import Background
 from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.identity.accounts import Accounts
-from responsa_server.stores.postgres import programs, teachers
-from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.groups import PostgresGroups
-from responsa_server.stores.postgres.resources import ResourceTable
-from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
+from responsa_server.stores.postgres.resources import ASKED_PROGRAMS, PROGRAMS, TEACHERS, ResourceTable
 from responsa_server.stores.postgres.shares import PostgresShares
 from responsa_server.telemetry.stages import OFF, Traces
 
@@ -69,11 +56,13 @@ _WAITING: Final = ("Answer", "WaitOperation", "GetDocumentPage", "PreviewSource"
 # A document whose caller has left before it was accepted is not accepted: its transaction fails.
 _UNDONE: Final = ("CreateDocument",)
 
+MAX_CALLS: Final = 2_000
+
 
 def calls_of(
     services: Services,
     *,
-    max_calls: int,
+    max_calls: int = MAX_CALLS,
     cookie: SessionCookie | None = None,
     widgets: Mapping[UUID, frozenset[str]] = MappingProxyType({}),
     logger: Logger | None = None,
@@ -136,33 +125,25 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             ChatService(services, work),
             GeneratingService(services),
             ToolService(services.tools, services.catalogue),
-            ShareService(PostgresShares(database, AskFrames()), services.turns.settings),
+            ShareService(PostgresShares(database, AskFrames())),
         ],
-        [
-            KnowledgeService(services, work),
-        ],
+        [KnowledgeService(services, work)],
         [AuthService(services, work)],
         [
-            SystemService(services),
-            AgentVersionService(PostgresAgentVersions(database), services.catalogue),
-            ModelService(services.models, services.catalogue),
+            InstallationService(services),
             ResourceCalls(
                 teacher_pb2.Teacher,
                 admin_service_pb2.ListTeachersResponse,
-                ResourceTable(database, teachers.KIND, new_id),
+                ResourceTable(database, TEACHERS, new_id),
             ),
-            ProgramService(ResourceTable(database, programs.KIND, new_id)),
+            ProgramService(ResourceTable(database, PROGRAMS, new_id)),
             ResourceCalls(
                 program_pb2.AskedProgram,
                 admin_service_pb2.ListAskedProgramsResponse,
-                ResourceTable(database, programs.ASKED, new_id),
+                ResourceTable(database, ASKED_PROGRAMS, new_id),
             ),
-            UserService(services, work),
-            AllowanceService(services.limits, services.quotas),
-            GrantService(PostgresServiceGrants(database, new_id), services.cache),
+            PeopleService(services, work),
             GroupService(PostgresGroups(database, new_id)),
-            TenantService(services.tenants),
-            CredentialService(services),
             InsightService(services.insight),
         ],
         [OperationsService(services.library)],

@@ -131,13 +131,7 @@ def _suggest(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def call(
     context: typer.Context,
-    method: Annotated[
-        str,
-        typer.Argument(
-            help="The method, such as AdminService.CreateUser. Without it, the command lists all methods.",
-            autocompletion=_suggest,
-        ),
-    ] = "",
+    method: Annotated[str, typer.Argument(autocompletion=_suggest)] = "",
 ) -> None:
     """Call any method of the API. `responsa call METHOD --help` shows what a method does, and its fields.
 
@@ -147,6 +141,9 @@ def call(
     terminal does not show; so use - for passwords. @@ at the start of a value stands for @.
 
     Exit codes: 0 success, 1 failure, 2 bad usage (including arguments that the server refuses), 3 cannot connect or sign in.
+
+    Args:
+        method: The method, such as AdminService.CreateUser. Without it, the command lists all methods.
     """
     try:
         arguments = Arguments.of(context.args)

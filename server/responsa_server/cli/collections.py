@@ -60,25 +60,19 @@ def list_collections(
 @register.show("create", _COLLECTION, text_of)
 def create(
     client: Responsa,
-    collection: Annotated[
-        str,
-        typer.Argument(
-            help="The id: 1 to 63 characters from a-z, 0-9 and the hyphen, not beginning with a hyphen."
-        ),
-    ],
-    name: Annotated[str, typer.Option(help="The name to show to people, at most 200 bytes.")] = "",
-    max_tokens: Annotated[
-        int | None,
-        typer.Option(help="The maximum length of a passage in tokens, from 64 to 2,000. Default: 500."),
-    ] = None,
-    overlap_tokens: Annotated[
-        int | None,
-        typer.Option(
-            help="The number of tokens that a passage shares with the previous passage, from 0 to 500."
-        ),
-    ] = None,
+    collection: str,
+    name: str = "",
+    max_tokens: int | None = None,
+    overlap_tokens: int | None = None,
 ) -> Made:
-    """Create an empty collection. The lengths of passages cannot be changed later."""
+    """Create an empty collection. The lengths of passages cannot be changed later.
+
+    Args:
+        collection: The id: 1 to 63 characters from a-z, 0-9 and the hyphen, not beginning with a hyphen.
+        name: The name to show to people, at most 200 bytes.
+        max_tokens: The maximum length of a passage in tokens, from 64 to 2,000. Default: 500.
+        overlap_tokens: The number of tokens that a passage shares with the previous passage, from 0 to 500.
+    """
     created = client.create_collection(
         valid_text(collection, "The id").removeprefix("collections/"),
         valid_text(name, "The name"),

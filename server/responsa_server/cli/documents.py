@@ -37,12 +37,6 @@ _DEFAULT: Final = "default"
 _NAME: Final = re.compile(r"documents/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 Collection = Annotated[str, typer.Option("--collection", "-c", help="The collection.")]
-Named = Annotated[
-    str, typer.Argument(help="The document, as documents/{uuid} or as a source key of the collection.")
-]
-SeveralNamed = Annotated[
-    list[str], typer.Argument(help="Each document as documents/{uuid} or as a source key of the collection.")
-]
 
 
 def find_document(client: Responsa, named: str, collection: str) -> document_pb2.Document:
@@ -97,57 +91,33 @@ def register(app: typer.Typer, name: str) -> None:
 
 
 def search(
-    terms: Annotated[
-        list[str] | None,
-        typer.Argument(help="1 to 8 terms; a passage gets the score of the term that it matches best."),
-    ] = None,
-    collection: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--collection",
-            "-c",
-            help=(
-                "Search this collection; repeatable. Default: all that you may read, "
-                "but Responsa's documentation and the samples only if there are no others."
-            ),
-        ),
-    ] = None,
+    terms: Annotated[list[str] | None, typer.Argument()] = None,
+    collection: Annotated[list[str] | None, typer.Option("--collection", "-c")] = None,
     matching: FilterOption = "",
-    top_k: Annotated[
-        int, typer.Option("--top-k", "-k", min=1, max=100, help="The maximum number of passages.")
-    ] = 10,
-    threshold: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Leave out passages with a lower score.")
-    ] = 0.0,
-    mode: Annotated[Mode, typer.Option(help="The indexes to search.")] = Mode.HYBRID,
-    rerank: Annotated[
-        bool,
-        typer.Option(
-            "--rerank/--no-rerank", help="Let the reranking model order the passages, if one is configured."
-        ),
-    ] = True,
-    batch: Annotated[
-        typer.FileText | None,
-        typer.Option(
-            "--batch",
-            metavar="FILE",
-            encoding="utf-8",
-            help="Search once for each line of this file (- reads standard input). Give either terms or this option.",
-        ),
-    ] = None,
-    more: Annotated[bool, typer.Option("--more", help="Print all passages in full.")] = False,
-    json: Annotated[
-        bool,
-        typer.Option(
-            "--json",
-            help=(
-                "Print one SearchHit per line, as proto-JSON. With --batch, print one object for each "
-                "searched line, with the text of the line and its hits."
-            ),
-        ),
-    ] = False,
+    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, max=100)] = 10,
+    threshold: Annotated[float, typer.Option(min=0.0, max=1.0)] = 0.0,
+    mode: Mode = Mode.HYBRID,
+    rerank: Annotated[bool, typer.Option("--rerank/--no-rerank")] = True,
+    batch: Annotated[typer.FileText | None, typer.Option("--batch", metavar="FILE", encoding="utf-8")] = None,
+    more: Annotated[bool, typer.Option("--more")] = False,
+    json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
-    """Find the passages that match, best first."""
+    """Find the passages that match, best first.
+
+    Args:
+        terms: 1 to 8 terms; a passage gets the score of the term that it matches best.
+        collection: Search this collection; repeatable. Default: all that you may read, but Responsa's
+            documentation and the samples only if there are no others.
+        top_k: The maximum number of passages.
+        threshold: Leave out passages with a lower score.
+        mode: The indexes to search.
+        rerank: Let the reranking model order the passages, if one is configured.
+        batch: Search once for each line of this file (- reads standard input). Give either terms or this
+            option.
+        more: Print all passages in full.
+        json: Print one SearchHit per line, as proto-JSON. With --batch, print one object for each searched
+            line, with the text of the line and its hits.
+    """
     with reporting(json=json):
         if bool(terms) == (batch is not None):
             raise CommandFailed(
@@ -229,26 +199,19 @@ def _scores(hit: SearchHit) -> str:
 @_documents.add("list")
 def list_documents(
     collection: Collection = _DEFAULT,
-    matching: Annotated[
-        str,
-        typer.Option(
-            "--filter",
-            help="List the documents that match this filter, e.g. 'state = FAILED' or 'labels.team = legal AND size_bytes > 1000'.",
-        ),
-    ] = "",
-    order: Annotated[
-        str,
-        typer.Option(
-            "--order",
-            help=(
-                "source_key, title, size_bytes, create_time or update_time; with ' desc' after it, in "
-                "descending order. Default: source_key."
-            ),
-        ),
-    ] = "",
-    json: Annotated[bool, typer.Option("--json", help="Print one Document per line, as proto-JSON.")] = False,
+    matching: Annotated[str, typer.Option("--filter")] = "",
+    order: Annotated[str, typer.Option("--order")] = "",
+    json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
-    """List a collection's documents."""
+    """List a collection's documents.
+
+    Args:
+        matching: List the documents that match this filter, e.g. 'state = FAILED' or 'labels.team = legal AND
+            size_bytes > 1000'.
+        order: source_key, title, size_bytes, create_time or update_time; with ' desc' after it, in descending
+            order. Default: source_key.
+        json: Print one Document per line, as proto-JSON.
+    """
     with reporting(json=json), open_client() as client:
         listed = client.documents(
             valid_text(collection, "The collection"),
@@ -279,7 +242,11 @@ def list_documents(
 
 @_documents.show("show", "Print the Document as proto-JSON.", facts)
 def show_document(
-    client: Responsa, document: Named, collection: Collection = _DEFAULT
+    client: Responsa,
+    document: Annotated[
+        str, typer.Argument(help="The document, as documents/{uuid} or as a source key of the collection.")
+    ],
+    collection: Collection = _DEFAULT,
 ) -> document_pb2.Document:
     """Show one document: its current version, what its file states, and the labels and metadata that callers gave it."""
     return find_document(client, document, collection)
@@ -287,7 +254,12 @@ def show_document(
 
 @_documents.show("delete", "Print one JSON object per line, with the name of what was deleted.", text_of)
 def delete_documents(
-    client: Responsa, documents: SeveralNamed, collection: Collection = _DEFAULT
+    client: Responsa,
+    documents: Annotated[
+        list[str],
+        typer.Argument(help="Each document as documents/{uuid} or as a source key of the collection."),
+    ],
+    collection: Collection = _DEFAULT,
 ) -> Iterator[Made]:
     """Delete documents with their passages and vectors. Existing answers keep their quotes.
 

@@ -28,7 +28,7 @@ from responsa_client.errors import (
 from responsa_server.cli.call_errors import sentence_of
 from responsa_server.cli.collections import findable
 from responsa_server.cli.folders import Folder, LoadedFolders, changes, find_folders, find_gone, folders_of
-from responsa_server.cli.labels import LabelsOption, MetadataOption, parse_labels, parse_metadata
+from responsa_server.cli.labels import parse_labels, parse_metadata
 from responsa_server.cli.output import (
     EXIT_FAILED,
     EXIT_USAGE,
@@ -86,63 +86,17 @@ def register(app: typer.Typer, name: str) -> None:
 
 
 def ingest_paths(
-    paths: Annotated[
-        list[str],
-        typer.Argument(
-            help="Files, folders, quoted globs, or .jsonl files whose lines have an id, a text and optionally a title."
-        ),
-    ],
-    collection: Annotated[
-        str,
-        typer.Option(
-            "--collection",
-            "-c",
-            help="The collection to load into; created if it does not exist.",
-        ),
-    ] = "default",
-    label: LabelsOption = None,
-    metadata: MetadataOption = None,
-    sync: Annotated[
-        bool,
-        typer.Option(
-            "--sync",
-            help="After loading, delete each document whose source key begins with the root of a named folder and whose file is gone.",
-        ),
-    ] = False,
-    root: Annotated[
-        str,
-        typer.Option(
-            help=(
-                "The first part of the source keys of the folder's documents, in place of the folder's "
-                "name. Two folders with the same name need different roots."
-            )
-        ),
-    ] = "",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="With --sync: only print what would be deleted.")
-    ] = False,
-    watch: Annotated[
-        bool,
-        typer.Option(
-            "--watch", help="After loading, watch the named folders, and load what changes, until Ctrl-C."
-        ),
-    ] = False,
-    engine: Annotated[
-        Engine,
-        typer.Option(
-            help="What computes the vectors: the server's workers, or a Ray cluster before each document is sent. See docs/sizing.md."
-        ),
-    ] = Engine.WORKERS,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Print a line for each file with its outcome.")
-    ] = False,
-    json: Annotated[
-        bool,
-        typer.Option(
-            "--json",
-            help="Print one JSON object per file: where, sourceKey, outcome, document, error or rule.",
-        ),
-    ] = False,
+    paths: list[str],
+    collection: Annotated[str, typer.Option("--collection", "-c")] = "default",
+    label: Annotated[list[str] | None, typer.Option("--label")] = None,
+    metadata: Annotated[list[str] | None, typer.Option("--metadata")] = None,
+    sync: Annotated[bool, typer.Option("--sync")] = False,
+    root: str = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run")] = False,
+    watch: Annotated[bool, typer.Option("--watch")] = False,
+    engine: Engine = Engine.WORKERS,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v")] = False,
+    json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Load documents into a collection, and return when each document is searchable or has failed.
 
@@ -165,6 +119,24 @@ def ingest_paths(
 
     Exit codes: 0 all loaded or skipped, 1 at least one failed, 2 nothing to load or bad usage, 3 cannot connect or sign
     in, 130 stopped by Ctrl-C.
+
+    Args:
+        paths: Files, folders, quoted globs, or .jsonl files whose lines have an id, a text and optionally a
+            title.
+        collection: The collection to load into; created if it does not exist.
+        label: A label, as key=value; repeatable. Filters find documents by their labels.
+        metadata: A value of metadata, as key=value; repeatable. Valid JSON is read as JSON, anything else as a
+            text.
+        sync: After loading, delete each document whose source key begins with the root of a named folder and
+            whose file is gone.
+        root: The first part of the source keys of the folder's documents, in place of the folder's name. Two
+            folders with the same name need different roots.
+        dry_run: With --sync: only print what would be deleted.
+        watch: After loading, watch the named folders, and load what changes, until Ctrl-C.
+        engine: What computes the vectors: the server's workers, or a Ray cluster before each document is sent.
+            See docs/sizing.md.
+        verbose: Print a line for each file with its outcome.
+        json: Print one JSON object per file: where, sourceKey, outcome, document, error or rule.
     """
     with reporting(json=json):
         valid_text(collection, "The collection")

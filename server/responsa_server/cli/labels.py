@@ -18,19 +18,6 @@ FilterOption = Annotated[
         help="Use only the documents that match this filter, e.g. 'labels.team = legal AND date >= 2025'.",
     ),
 ]
-LabelsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--label", help="A label, as key=value; repeatable. Filters find documents by their labels."
-    ),
-]
-MetadataOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--metadata",
-        help="A value of metadata, as key=value; repeatable. Valid JSON is read as JSON, anything else as a text.",
-    ),
-]
 
 
 def parse_labels(texts: Sequence[str] | None) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """The entry point `responsa` and the table of the commands that need only the client. This module imports only the
 module of the chosen command.
 
-A command's module has a function `register(app, name)`, which adds the command or the group of commands to `app`.
+A command's module has a function `register(app, name)`, which adds the command or the group of commands to `app`. The help
+of an option is its own, or what the docstring of the command says of it below “Args:”.
 """
 
 from __future__ import annotations
@@ -237,12 +238,21 @@ def _make_readable(command: Any) -> None:
         else:
             longest = max(parameter.opts, key=len).strip("-")
             parameter.metavar = parameter.metavar or longest.replace("-", "_").upper()
+    _read_helps(command)
     for subcommand in getattr(command, "commands", {}).values():
         if _COMPLETE not in os.environ:
             # Otherwise the list of commands shows only the beginning of a long sentence. A shell has one line for each.
             first_paragraph = " ".join((subcommand.help or "").partition("\n\n")[0].split())
             subcommand.short_help = re.split(r"(?<=\.) ", first_paragraph)[0]
         _make_readable(subcommand)
+
+
+def _read_helps(command: Any) -> None:
+    """Move the help of each parameter that the docstring of a command names below “Args:” to the parameter."""
+    command.help, _, helps = (command.help or "").partition("\n\nArgs:\n")
+    parameters = {parameter.name: parameter for parameter in command.params}
+    for name, text in re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", helps, re.MULTILINE):
+        parameters[name].help = " ".join(text.split())
 
 
 def _no_type(ctx: typer.Context) -> None:

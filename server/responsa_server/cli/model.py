@@ -58,53 +58,34 @@ def show_model(client: Responsa) -> model_settings_pb2.ModelSettings:
 
 @register.add("set")
 def set_model(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="PROVIDER:MODEL, e.g. openai:gpt-5.6-luna; PROVIDER alone lists its models; `none` sets no model."
-        ),
-    ],
-    url: Annotated[
-        str,
-        typer.Option(
-            help="The address of the provider `compatible`, up to and including the version, e.g. http://127.0.0.1:11434/v1."
-        ),
-    ] = "",
-    key: Annotated[
-        bool,
-        typer.Option(
-            "--key",
-            help="Ask for the provider's key, or read it from standard input. It is stored encrypted.",
-        ),
-    ] = False,
-    key_name: Annotated[
-        str, typer.Option(help="The name of the secret file or environment variable that has the key.")
-    ] = "",
-    embedding: Annotated[
-        str,
-        typer.Option(
-            help="The provider's model for the vectors of new collections; without it, the model on the server's machine."
-        ),
-    ] = "",
-    window: Annotated[
-        int, typer.Option(help="The most tokens of a prompt and its answer together; 0 if unknown.")
-    ] = 0,
-    judge: Annotated[
-        str, typer.Option(help="The provider's model that checks each sentence of an answer.")
-    ] = "",
-    price: Annotated[
-        tuple[float, float] | None,
-        typer.Option(
-            help="What a million tokens cost that the model reads, and that it writes, in US dollars."
-        ),
-    ] = None,
-    skip_test: Annotated[bool, typer.Option("--skip-test", help="Store the model without a test.")] = False,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the ModelSettings, or the TestModelResponse, as proto-JSON.")
-    ] = False,
+    model: str,
+    url: str = "",
+    key: Annotated[bool, typer.Option("--key")] = False,
+    key_name: str = "",
+    embedding: str = "",
+    window: int = 0,
+    judge: str = "",
+    price: tuple[float, float] | None = None,
+    skip_test: Annotated[bool, typer.Option("--skip-test")] = False,
+    json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Set the model that answers by default, on all servers, without a restart. It is tested first, for at most two minutes. A stored
-    key stays as long as provider and address do."""
+    key stays as long as provider and address do.
+
+    Args:
+        model: PROVIDER:MODEL, e.g. openai:gpt-5.6-luna; PROVIDER alone lists its models; `none` sets no model.
+        url: The address of the provider `compatible`, up to and including the version, e.g.
+            http://127.0.0.1:11434/v1.
+        key: Ask for the provider's key, or read it from standard input. It is stored encrypted.
+        key_name: The name of the secret file or environment variable that has the key.
+        embedding: The provider's model for the vectors of new collections; without it, the model on the
+            server's machine.
+        window: The most tokens of a prompt and its answer together; 0 if unknown.
+        judge: The provider's model that checks each sentence of an answer.
+        price: What a million tokens cost that the model reads, and that it writes, in US dollars.
+        skip_test: Store the model without a test.
+        json: Print the ModelSettings, or the TestModelResponse, as proto-JSON.
+    """
     with reporting(json=json), open_client() as client:
         provider, _, named = ("", "", "") if model == _NO_MODEL else model.partition(":")
         wanted = model_settings_pb2.DefaultModel(

@@ -124,7 +124,7 @@ def _notes(citation: citation_pb2.Citation, answer: bytes) -> Iterator[str]:
         else:
             yield f'Differs: the passage does not say "{show(difference.answer_range)}".'
     if citation.verdict == citation_pb2.JUDGE_VERDICT_DENIED:
-        yield f'A second model denies this: "{show(citation.answer_range)}"'
+        yield f'A model checked this and denies it: "{show(citation.answer_range)}"'
 
 
 def _fetch_note(citation: citation_pb2.Citation) -> str:

@@ -111,17 +111,9 @@ def list_samples(folder: From = None) -> Iterator[Made]:
 
 @register.add("load")
 def load(
-    agents: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[SAMPLES]...", help="The ids of agents. Default: all."),
-    ] = None,
+    agents: Annotated[list[str] | None, typer.Argument(metavar="[SAMPLES]...")] = None,
     folder: From = None,
-    json: Annotated[
-        bool,
-        typer.Option(
-            "--json", help="Print one JSON object per agent (agent, collection, documents, teachers)."
-        ),
-    ] = False,
+    json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Load agents' sample documents into the collections that these agents answer from, and create the agents' sample
     teachers. Each line of the output names samples that can be used from then on.
@@ -130,6 +122,10 @@ def load(
     says so.
 
     Exit codes: 0 all loaded, 1 a document failed, 2 the samples or the agent do not exist, 3 cannot connect or sign in.
+
+    Args:
+        agents: The ids of agents. Default: all.
+        json: Print one JSON object per agent (agent, collection, documents, teachers).
     """
     with reporting(json=json):
         folders = _choose(agents or (), sample_folders(folder or OF_CHECKOUT))

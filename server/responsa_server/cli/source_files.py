@@ -22,9 +22,6 @@ from responsa_server.domain.formatting import counted
 
 _UNITS: Final = ((86_400, "day"), (3600, "hour"), (60, "minute"))
 Source = Annotated[str, typer.Argument(help="The source, as sources/{id} or as the id alone.")]
-Deletions = Annotated[
-    bool, typer.Option("--allow-deletions", help="Let the run delete as many documents as it wants to.")
-]
 _RUN: Final = "Print the last state of the run, as proto-JSON."
 register: Final = CommandGroup("Connect folders, run sources, and check the declarations of sources.")
 
@@ -46,46 +43,38 @@ def list_sources(client: Responsa) -> Iterable[source_pb2.Source]:
 @register.show("add", _RUN, _run_line)
 def add_source(
     client: Responsa,
-    address: Annotated[
-        str,
-        typer.Argument(
-            help="The folder: a path of the server, or the address of a Git repository, a WebDAV folder or a bucket."
-        ),
-    ],
-    collection: Annotated[
-        str,
-        typer.Option(help="The collection for the documents, by its id. It is created if it is missing."),
-    ],
-    identity: Annotated[
-        str, typer.Option("--id", help="The id of the source. Empty: made of the address.")
-    ] = "",
-    name: Annotated[str, typer.Option(help="The name to show to people.")] = "",
-    schedule: Annotated[
-        str, typer.Option(help="When runs begin: a cron expression of five fields. Empty: never.")
-    ] = "*/15 * * * *",
-    time_zone: Annotated[str, typer.Option(help="The time zone of the schedule.")] = "UTC",
-    kind: Annotated[
-        FolderKind | None,
-        typer.Option(help="Where it is. By default, what the address looks like; a bucket needs --kind s3."),
-    ] = None,
-    branch: Annotated[str, typer.Option(help="The branch of a repository. Empty: its own default.")] = "",
-    region: Annotated[str, typer.Option(help="The region of a bucket. Empty: us-east-1.")] = "",
-    source_code: Annotated[bool, typer.Option("--source-code", help="Read source code, too.")] = False,
-    user: Annotated[
-        str, typer.Option(help="The user who signs in there; for a bucket, the access key.")
-    ] = "",
-    password: Annotated[
-        bool,
-        typer.Option(
-            "--password",
-            help="Ask for the user's password or token, or read it from standard input. It is stored encrypted.",
-        ),
-    ] = False,
+    address: str,
+    collection: Annotated[str, typer.Option()],
+    identity: Annotated[str, typer.Option("--id")] = "",
+    name: str = "",
+    schedule: str = "*/15 * * * *",
+    time_zone: str = "UTC",
+    kind: FolderKind | None = None,
+    branch: str = "",
+    region: str = "",
+    source_code: Annotated[bool, typer.Option("--source-code")] = False,
+    user: str = "",
+    password: Annotated[bool, typer.Option("--password")] = False,
 ) -> operations_pb2.Operation:
     """Connect a folder, and read it. Later runs make new versions of files that have changed, and delete the documents of
     files that are gone.
 
     Exit codes: 0 the folder was read, 1 the run failed, 2 the folder cannot be connected, 3 cannot connect or sign in.
+
+    Args:
+        address: The folder: a path of the server, or the address of a Git repository, a WebDAV folder or a
+            bucket.
+        collection: The collection for the documents, by its id. It is created if it is missing.
+        identity: The id of the source. Empty: made of the address.
+        name: The name to show to people.
+        schedule: When runs begin: a cron expression of five fields. Empty: never.
+        time_zone: The time zone of the schedule.
+        kind: Where it is. By default, what the address looks like; a bucket needs --kind s3.
+        branch: The branch of a repository. Empty: its own default.
+        region: The region of a bucket. Empty: us-east-1.
+        source_code: Read source code, too.
+        user: The user who signs in there; for a bucket, the access key.
+        password: Ask for the user's password or token, or read it from standard input. It is stored encrypted.
     """
     named = valid_text(collection, "The collection").removeprefix("collections/")
     folder = source_pb2.ConnectedFolder(
@@ -107,7 +96,11 @@ def add_source(
 
 @register.show("run", _RUN, _run_line)
 def run_source(
-    client: Responsa, source: Source, allow_deletions: Deletions = False
+    client: Responsa,
+    source: Source,
+    allow_deletions: Annotated[
+        bool, typer.Option("--allow-deletions", help="Let the run delete as many documents as it wants to.")
+    ] = False,
 ) -> operations_pb2.Operation:
     """Read a source now, and wait until its documents are indexed.
 
@@ -121,14 +114,13 @@ def run_source(
 def remove_source(
     client: Responsa,
     source: Source,
-    delete_documents: Annotated[
-        bool,
-        typer.Option(
-            "--delete-documents/--keep-documents", help="Whether the documents that it made are deleted, too."
-        ),
-    ] = False,
+    delete_documents: Annotated[bool, typer.Option("--delete-documents/--keep-documents")] = False,
 ) -> str:
-    """Remove a source. Its documents stay in their collection, unless --delete-documents is given."""
+    """Remove a source. Its documents stay in their collection, unless --delete-documents is given.
+
+    Args:
+        delete_documents: Whether the documents that it made are deleted, too.
+    """
     client.delete_source(_id(source), delete_documents=delete_documents)
     return f"removed sources/{_id(source)}"
 

@@ -139,18 +139,11 @@ def register(app: typer.Typer, name: str) -> None:
 
 
 def ask(
-    question: Annotated[
-        str, typer.Argument(help="The question, at most 16 KiB; - reads the question from standard input.")
-    ],
+    question: str,
     conversation: ConversationOption = "",
     collection: CollectionsOption = None,
     matching: FilterOption = "",
-    request_id: Annotated[
-        str | None,
-        typer.Option(
-            help="Any UUID. A repeated command with the same UUID and question shows the existing turn and asks nothing."
-        ),
-    ] = None,
+    request_id: str | None = None,
     deltas: Deltas = True,
     agent: AgentOption = "",
     param: ParametersOption = None,
@@ -158,13 +151,7 @@ def ask(
     more: MoreOption = False,
     verbose: VerboseOption = False,
     on_busy: OnBusyOption = OnBusy.REJECT,
-    cancel_on_disconnect: Annotated[
-        bool,
-        typer.Option(
-            "--cancel-on-disconnect",
-            help="Cancel the turn 10 seconds after the last client has stopped following it.",
-        ),
-    ] = False,
+    cancel_on_disconnect: Annotated[bool, typer.Option("--cancel-on-disconnect")] = False,
     json: AsEvents = False,
 ) -> None:
     """Ask a question and get a cited answer, or a refusal with its reason. Without a language model, the answer shows
@@ -182,6 +169,12 @@ def ask(
     Exit codes: 0 answered or refused, 1 the turn failed, 2 bad usage, 3 cannot connect or sign in, 4 the turn was
     cancelled, 130 interrupted by Ctrl-C. With --json, an error before the turn begins is printed as a line {"error":
     google.rpc.Status}.
+
+    Args:
+        question: The question, at most 16 KiB; - reads the question from standard input.
+        request_id: Any UUID. A repeated command with the same UUID and question shows the existing turn and
+            asks nothing.
+        cancel_on_disconnect: Cancel the turn 10 seconds after the last client has stopped following it.
     """
     with reporting(json=json), open_client(SILENCE_SECONDS) as client:
         text = valid_text(_from_stdin() if question == "-" else question, "The question")
@@ -223,12 +216,7 @@ def ask(
 
 def resume(
     turn: TurnArgument,
-    after: Annotated[
-        int,
-        typer.Option(
-            min=0, help="The seq of the last event that you have received; 0 starts with the first event."
-        ),
-    ] = 0,
+    after: Annotated[int, typer.Option(min=0)] = 0,
     deltas: Deltas = True,
     more: MoreOption = False,
     verbose: VerboseOption = False,
@@ -239,6 +227,9 @@ def resume(
     The command prints each event after the given seq once, in order. At the end, it prints how to continue the conversation
     with the same agent and parameters, but not the --collection, --filter and --max-cost of the question. The exit codes are
     those of `ask`.
+
+    Args:
+        after: The seq of the last event that you have received; 0 starts with the first event.
     """
     with reporting(json=json), open_client(SILENCE_SECONDS) as client:
         printer = TurnPrinter(json=json, begin="Following...", more=client if more else None, verbose=verbose)

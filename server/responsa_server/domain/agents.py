@@ -19,9 +19,9 @@ from responsa_server.domain.quotas import Demand, Grant
 from responsa_server.domain.turns import Question, ToolRecord
 
 HISTORY_MESSAGES: Final = 10
-"""How many earlier messages an agent reads if neither its file nor the server's settings give the number."""
+"""How many earlier messages an agent reads if its file does not give the number."""
 TIME_LIMIT_SECONDS: Final = 60.0
-"""The longest time of a turn if neither the agent's file nor the server's settings give it."""
+"""The longest time of a turn if the agent's file does not give it."""
 
 
 @dataclass(frozen=True, slots=True)

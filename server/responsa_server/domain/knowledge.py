@@ -43,7 +43,7 @@ class StoredBytes(Protocol):
         ...
 
 
-CHUNKING_VERSION: Final = 3
+CHUNKING_VERSION: Final = 4
 """The version of the rules by which documents are cut into passages. It rises with every change after which a document
 has other passages, vectors or another title: each server then makes the documents anew that earlier rules have cut, of
 the bytes that are stored."""

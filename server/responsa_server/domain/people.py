@@ -19,7 +19,8 @@ from responsa_server.domain.sharing import PARTY, Party
 OK: Final = "OK"
 """The outcome of an act that was not refused."""
 
-
+DEFAULT_TENANT: Final = "default"
+"""The id of the tenant that `up` creates, and of sign-ins and registrations that name none."""
 WIDGET: Final = "widget"
 """The role of calls with the key of a widget in row-level security. No user has it, so it is no `Role`."""
 

@@ -41,6 +41,7 @@ from responsa_server.domain.limits import check_attempt
 from responsa_server.domain.notifications import Mail, MailKind
 from responsa_server.domain.people import (
     ANONYMOUS,
+    DEFAULT_TENANT,
     AuditEvent,
     Origin,
     Principal,
@@ -66,7 +67,6 @@ from responsa_server.identity.service import (
     require_email,
 )
 from responsa_server.identity.settings import (
-    AccountSettings,
     MailSettings,
     PasswordSettings,
     Registration,
@@ -118,7 +118,6 @@ class AccountOptions:
     e-mail address of a tenant may get in ATTEMPTS_SECONDS.
     """
 
-    accounts: AccountSettings
     passwords: PasswordSettings
     tokens: TokenSettings
     mail: MailSettings
@@ -728,7 +727,7 @@ class Accounts:
         return invitation
 
     def _tenant(self, tenant: str) -> str:
-        return tenant.removeprefix("tenants/") or self._options.accounts.default_tenant
+        return tenant.removeprefix("tenants/") or DEFAULT_TENANT
 
     def _shut(self, remedy: str) -> NotPermitted:
         registration = self._options.registration.value

@@ -22,6 +22,7 @@ from responsa_server.domain.limits import (
     DAY,
     MINUTE,
     MOST,
+    NO_LIMIT,
     AcceptLimits,
     CountsAway,
     Limits,
@@ -35,7 +36,7 @@ from responsa_server.domain.limits import (
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.quotas import UserUsage
 from responsa_server.domain.sharing import Scheduler, be_patient
-from responsa_server.identity.settings import LimitSettings, TenantLimitSettings, UserLimitSettings
+from responsa_server.identity.settings import LimitSettings
 from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.users import PostgresUsers
@@ -44,6 +45,29 @@ from responsa_server.stores.rates import RedisHolds, RedisMessages
 KNOWN_SECONDS: Final = 2.0
 """How long this process uses the exceptions of a user before it asks the database again."""
 RENEW_SECONDS: Final = 15.0
+_USER: Final = Limits(
+    sockets=32,
+    uploads=16,
+    upload_bytes_per_day=4 * 1024**3,
+    api_keys=50,
+    conversations=10_000,
+    collections=200,
+    embedded_tokens_per_minute=300_000,
+)
+_ADMINISTRATOR: Final = replace(
+    _USER,
+    upload_bytes_per_day=64 * 1024**3,
+    conversations=NO_LIMIT,
+    collections=1_000,
+    embedded_tokens_per_minute=3_000_000,
+)
+FIXED: Final[Mapping[str, Limits]] = {
+    Role.USER.value: _USER,
+    Role.ADMIN.value: _ADMINISTRATOR,
+    Role.SERVICE.value: _ADMINISTRATOR,
+    "tenant": Limits(sockets=1_000, uploads=64, upload_bytes_per_day=256 * 1024**3),
+}
+"""The limits that are no settings, by the group of the other ones."""
 _ANSWER_SECONDS: Final = 1.0
 """How long a call waits for the exceptions of its user; then the last known ones apply."""
 _NO_EXCEPTIONS: Final[Mapping[str, int]] = {}
@@ -125,13 +149,13 @@ class LimitBook:
         settings: LimitSettings,
         store: PostgresLimits,
         users: PostgresUsers,
+        fixed: Mapping[str, Limits] = FIXED,
     ) -> None:
-        self._roles = {
-            Role.USER: _limits(settings.user),
-            Role.ADMIN: _limits(settings.admin),
-            Role.SERVICE: _limits(settings.service),
+        groups = {
+            name: replace(limits, **getattr(settings, name).model_dump()) for name, limits in fixed.items()
         }
-        self.tenant = _limits(settings.tenant)
+        self._roles = {role: groups[role.value] for role in Role}
+        self.tenant = groups["tenant"]
         """The limits of each tenant."""
         self._store = store
         self._users = users
@@ -169,10 +193,6 @@ class LimitBook:
         finally:
             self._known.pop(user_id, None)
         return UserLimits(user_id, self._roles[user.role].with_exceptions(exceptions), exceptions)
-
-
-def _limits(settings: UserLimitSettings | TenantLimitSettings) -> Limits:
-    return Limits(**settings.model_dump())
 
 
 class Limiter:

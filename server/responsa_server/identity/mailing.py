@@ -20,6 +20,7 @@ from structlog.typing import FilteringBoundLogger
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.knowledge import pause_after
 from responsa_server.domain.notifications import Mail, Mailer, MailFailed, MailKind, MailRefused, MailText
+from responsa_server.domain.people import DEFAULT_TENANT
 from responsa_server.identity.credentials import SecretKind, digest
 from responsa_server.identity.settings import MailSettings, MailTls
 from responsa_server.identity.tokens import Secret
@@ -53,18 +54,15 @@ class Mailing:
         secret: Secret,
         *,
         page_url: str,
-        default_tenant: str,
         reset_seconds: int,
     ) -> None:
         """mailer: None for a worker whose settings name no mail server. page_url: the page's address, without a slash
-        at the end. default_tenant: the tenant that the page's address need not name. reset_seconds: how long a reset
-        code is valid.
+        at the end. reset_seconds: how long a reset code is valid.
         """
         self._store = store
         self._mailer = mailer
         self._secret = secret
         self._url = page_url
-        self._default_tenant = default_tenant
         self._reset_seconds = reset_seconds
         self._log: FilteringBoundLogger = structlog.get_logger("mail")
 
@@ -98,7 +96,7 @@ class Mailing:
 
     def _page(self, mail: Mail) -> str:
         """The page's address for people of the mail's tenant: there, they sign in."""
-        query = "" if mail.tenant_id == self._default_tenant else f"/?tenant={mail.tenant_id}"
+        query = "" if mail.tenant_id == DEFAULT_TENANT else f"/?tenant={mail.tenant_id}"
         return f"{self._url}{query}"
 
     async def _text(self, mail: Mail) -> MailText | None:

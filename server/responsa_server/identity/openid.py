@@ -42,7 +42,15 @@ from responsa_server.domain.errors import (
     Unavailable,
 )
 from responsa_server.domain.limits import check_attempt
-from responsa_server.domain.people import AuditEvent, Origin, Principal, Role, User, UserChange
+from responsa_server.domain.people import (
+    DEFAULT_TENANT,
+    AuditEvent,
+    Origin,
+    Principal,
+    Role,
+    User,
+    UserChange,
+)
 from responsa_server.identity.accounts import (
     ATTEMPTS_SECONDS,
     RECENT_SECONDS,
@@ -132,7 +140,6 @@ class OpenIdOptions:
     passwords: PasswordSettings
     registration: Registration
     session_seconds: float
-    default_tenant: str
     times: Times = TIMES
 
 
@@ -598,7 +605,7 @@ class OpenId:
         return provider
 
     def _tenant(self, provider: OpenIdProvider) -> str:
-        return provider.settings.tenant or self._options.default_tenant
+        return provider.settings.tenant or DEFAULT_TENANT
 
     def _log_refusal(self, provider: OpenIdProvider, cause: str) -> None:
         text = "sign-in with OpenID Connect provider %s refused: %s"

@@ -93,7 +93,7 @@ class OidcProviderSettings(BaseModel, extra="forbid"):
     )
     tenant: Annotated[str, Field(pattern=f"{TENANT_ID}|^$")] = Field(
         default="",
-        description="The tenant whose people it signs in. Empty: `accounts.default_tenant`.",
+        description="The tenant whose people it signs in. Empty: `default`.",
     )
     display_name: str = Field(
         default="",

@@ -28,12 +28,6 @@ class ProgramSettings(BaseModel, extra="forbid"):
             "the page (`known`), `any`, or `none`. Connected programs stay when this changes."
         ),
     )
-    registration_days: int = Field(
-        default=30,
-        ge=1,
-        le=365,
-        description="For how many days after its own registration a program can be connected.",
-    )
     allow_private: PrivateHosts = Field(
         default=(),
         description=(

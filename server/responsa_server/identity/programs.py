@@ -42,12 +42,24 @@ from responsa_server.domain.programs import RESOURCES
 from responsa_server.domain.rows import Row
 from responsa_server.identity.accounts import Accounts, SignedIn
 from responsa_server.identity.credentials import SecretKind
-from responsa_server.identity.known_redirects import KNOWN_REDIRECTS
 from responsa_server.identity.program_settings import ProgramSettings
 from responsa_server.identity.tokens import Secret
 from responsa_server.outbound.addresses import read_allowed
 from responsa_server.outbound.connector import Connector, Outgoing, ReachableHosts, Times
 from responsa_server.stores.postgres.resources import ResourceStore
+
+KNOWN_REDIRECTS: Final[Mapping[str, str]] = {
+    "https://claude.ai/api/mcp/auth_callback": "Claude (support.claude.com, custom connectors)",
+    "https://claude.com/api/mcp/auth_callback": "Claude (support.claude.com, custom connectors)",
+    "https://chatgpt.com/connector_platform_oauth_redirect": "ChatGPT (developers.openai.com, apps SDK)",
+    "https://vscode.dev/redirect": "VS Code (microsoft/vscode, fetchDynamicRegistration)",
+    "https://insiders.vscode.dev/redirect": "VS Code (microsoft/vscode, fetchDynamicRegistration)",
+    "https://www.cursor.com/agents/mcp/oauth/callback": "Cursor (cursor.com/docs, MCP)",
+    "cursor://anysphere.cursor-mcp/oauth/callback": "Cursor (cursor.com/docs, MCP)",
+}
+"""The addresses to which hosts of MCP send people back, of those that are not on the loopback, checked on 2026-11-29, each with
+its host and the source. Each counts as a whole. A scheme without a period departs from RFC 8252, 8.4."""
+
 
 MAX_DOCUMENT: Final = 16_384
 """The largest metadata of a client, in bytes, in a document and in a registration."""
@@ -82,6 +94,8 @@ _VISIBLE: Final = re.compile(r"[!-~]{1,2048}")
 _NUMBER: Final = re.compile(r"0x[0-9a-f]*|[0-9]+")
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _REGISTERED: Final = "rsd_"
+_REGISTRATION_SECONDS: Final = 30 * 86_400
+"""For how long after its own registration a program can be connected."""
 # No OpenID provider of the settings has a name with a space.
 _SEALED_FOR: Final = "dynamic registration"
 _HELD_FOR: Final = "connect request"
@@ -326,7 +340,7 @@ class Programs:
                 await self._accounts.store.ask_for_redirects(asked.client_name, asked.redirect_uris, network)
             raise
         metadata = offered.limit_to(usable)
-        end = now + self.settings.registration_days * 86_400
+        end = now + _REGISTRATION_SECONDS
         content = json.dumps([metadata.client_name, metadata.redirect_uris, end])
         client_id = _REGISTERED + self._secret.seal_flow(_SEALED_FOR, content.encode())
         if len(client_id) > MAX_CLIENT_ID:

@@ -128,6 +128,14 @@ class MailSettings(BaseModel, extra="forbid"):
         ),
     )
 
+    notices: bool = Field(
+        default=True,
+        description=(
+            "Whether administrators get an e-mail when documents could not be ingested, and when a run of a source "
+            "fails or needs a confirmation, at most one of each kind in an hour."
+        ),
+    )
+
     @property
     def configured(self) -> bool:
         return bool(self.host)
@@ -148,11 +156,6 @@ class MailSettings(BaseModel, extra="forbid"):
 class AccountSettings(BaseModel, extra="forbid"):
     """Accounts and their registration."""
 
-    default_tenant: str = Field(
-        default="default",
-        pattern="^[a-z0-9][a-z0-9-]{0,62}$",
-        description="The tenant of sign-ins and registrations that name none.",
-    )
     registration: Registration = Field(
         default=Registration.INVITED,
         description=(
@@ -176,8 +179,8 @@ def _limit_quota(description: str) -> int | None:
     return quota
 
 
-class RoleQuotaSettings(BaseModel, extra="forbid"):
-    """The quota of each user of one role. Administrators can set other limits for single users."""
+class QuotaSettings(BaseModel, extra="forbid"):
+    """The quota of each user, of whatever role. Administrators can set other limits for single users."""
 
     tokens_per_day: int | None = _limit_quota(
         "The most tokens that models may read and write for one user's questions in a day (UTC). Empty: no limit."
@@ -193,18 +196,9 @@ class RoleQuotaSettings(BaseModel, extra="forbid"):
     def quota(self) -> Quota:
         return Quota(**self.model_dump())
 
-
-class QuotaSettings(BaseModel, extra="forbid"):
-    """Quotas of tokens and money."""
-
-    user: RoleQuotaSettings = RoleQuotaSettings()
-    admin: RoleQuotaSettings = RoleQuotaSettings()
-    service: RoleQuotaSettings = RoleQuotaSettings()
-
     @property
     def rules(self) -> QuotaRules:
-        roles = {Role.USER: self.user.quota, Role.ADMIN: self.admin.quota, Role.SERVICE: self.service.quota}
-        return QuotaRules(roles)
+        return QuotaRules(dict.fromkeys(Role, self.quota))
 
 
 def _limit(default: int, description: str) -> int:
@@ -219,44 +213,30 @@ _STORAGE: Final = (
     "Bytes that the user keeps: originals and texts of the own documents; questions, answers and "
     "citations; titles and labels of conversations."
 )
-_CONVERSATIONS: Final = "Conversations."
-_COLLECTIONS: Final = "Collections that belong to the user."
 _SEARCHES: Final = "Searches at a time in one process. Further ones wait, up to 32 of them."
-_EMBEDDED: Final = "Tokens of texts in 60 seconds whose vectors the user asks for (`EmbedTexts`)."
 
 
 class UserLimitSettings(BaseModel, extra="forbid"):
-    """The limits of each user with one role. A user's API keys, sessions and tokens share them."""
+    """The limits of each user with one role. A user's API keys, sessions and tokens share them; `LimitBook` has the others."""
 
     messages_per_minute: int = _limit(10, "Questions in any 60 seconds.")
     calls_per_minute: int = _limit(3_000, "Calls in 60 seconds. A stream or an upload counts as one.")
     streams: int = _limit(64, _STREAMS)
-    sockets: int = _limit(32, "Signed-in WebSockets at a time.")
     pending_turns: int = _limit(20, _PENDING)
-    uploads: int = _limit(16, "Uploads at a time.")
-    upload_bytes_per_day: int = _limit(4 * 1024**3, "Bytes uploaded in 24 hours.")
     storage_bytes: int = _limit(16 * 1024**3, _STORAGE)
-    api_keys: int = _limit(50, "API keys that are neither revoked nor expired.")
-    conversations: int = _limit(10_000, _CONVERSATIONS)
-    collections: int = _limit(200, _COLLECTIONS)
     searches: int = _limit(4, _SEARCHES)
-    embedded_tokens_per_minute: int = _limit(300_000, _EMBEDDED)
 
 
 class AdministratorLimitSettings(UserLimitSettings):
     """The limits of each administrator. Open streams, turns that have not ended, calls and stored bytes bound them;
-    questions and conversations are not counted."""
+    questions are not counted."""
 
     messages_per_minute: int = _limit(0, "Questions in any 60 seconds.")
     streams: int = _limit(128, _STREAMS)
     pending_turns: int = _limit(128, _PENDING)
     calls_per_minute: int = _limit(12_000, "Calls in 60 seconds. A stream or an upload counts as one.")
-    upload_bytes_per_day: int = _limit(64 * 1024**3, "Bytes uploaded in 24 hours.")
     storage_bytes: int = _limit(256 * 1024**3, _STORAGE)
-    conversations: int = _limit(0, _CONVERSATIONS)
-    collections: int = _limit(1_000, _COLLECTIONS)
     searches: int = _limit(16, _SEARCHES)
-    embedded_tokens_per_minute: int = _limit(3_000_000, _EMBEDDED)
 
 
 class ServiceLimitSettings(AdministratorLimitSettings):
@@ -285,10 +265,7 @@ class TenantLimitSettings(BaseModel, extra="forbid"):
 
     calls_per_minute: int = _limit(60_000, "Calls in 60 seconds.")
     streams: int = _limit(1_000, _STREAMS)
-    sockets: int = _limit(1_000, "Signed-in WebSockets at a time.")
     pending_turns: int = _limit(500, _PENDING)
-    uploads: int = _limit(64, "Uploads at a time.")
-    upload_bytes_per_day: int = _limit(256 * 1024**3, "Bytes uploaded in 24 hours.")
     storage_bytes: int = _limit(1024**4, "Bytes of the tenant's documents: originals and texts.")
 
 
@@ -298,7 +275,6 @@ class AddressLimitSettings(BaseModel, extra="forbid"):
 
     calls_per_minute: int = _limit(30_000, "Calls in 60 seconds, with sign-ins and refused credentials.")
     streams: int = _limit(1_000, _STREAMS)
-    sockets: int = _limit(16, "WebSockets of one process that wait for their sign-in.")
     connections: int = _limit(500, "Open connections to the one port. Envoy closes each further one at once.")
 
 

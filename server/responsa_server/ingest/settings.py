@@ -12,6 +12,10 @@ from responsa_server.system.limiting import limit
 
 _PAGE_SECONDS: Final = 10
 """The longest time for rendering one page of a PDF."""
+_PARSER_SECONDS: Final = 20
+"""The longest time for parsing one document."""
+_OCR_SECONDS: Final = 240
+"""The longest time for OCR of one document, on top of that. A full page takes about 5 seconds of processor time."""
 
 
 class IngestionSettings(BaseModel, extra="forbid"):
@@ -33,30 +37,11 @@ class IngestionSettings(BaseModel, extra="forbid"):
             "Whether `responsa up` ingests documents in a process of its own. Empty: from four cores on."
         ),
     )
-    max_losses: int = Field(
-        default=1,
-        ge=0,
-        le=100,
-        description=(
-            "How many times in succession a job that ingests a document, runs a source or builds a "
-            "generation may lose its worker; the next loss ends it with WORKER_LOST."
-        ),
-    )
-    parser_seconds: float = limit(20.0, 1, 600, "The longest time for parsing one document.")
     ocr: bool = Field(
         default=False,
         description=(
             "Whether pages of PDF files with pictures and no text, such as scans, are read by OCR. "
             "`responsa setup --ocr` installs it."
-        ),
-    )
-    ocr_seconds: float = Field(
-        default=240.0,
-        ge=1,
-        le=3_600,
-        description=(
-            "The longest time for OCR of one document, on top of `parser_seconds`. A full page takes "
-            "about 5 seconds of processor time."
         ),
     )
     parser_memory_mib: int = limit(
@@ -69,13 +54,6 @@ class IngestionSettings(BaseModel, extra="forbid"):
         description=(
             "How many older versions of a document are kept to show and restore. Those that an "
             "answer cites are kept anyway."
-        ),
-    )
-    mails: bool = Field(
-        default=True,
-        description=(
-            "Whether administrators get an e-mail, at most one an hour, when documents could not be "
-            "ingested. Needs `mail`."
         ),
     )
     metadata_model: str = Field(
@@ -113,9 +91,9 @@ class IngestionSettings(BaseModel, extra="forbid"):
 
     @property
     def parse_limits(self) -> ParseLimits:
-        seconds = self.parser_seconds + (self.ocr_seconds if self.ocr else 0)
+        seconds = _PARSER_SECONDS + (_OCR_SECONDS if self.ocr else 0)
         return ParseLimits(
             memory_bytes=self.parser_memory_mib * MIB,
-            cpu_seconds=max(1, int(seconds)),
+            cpu_seconds=seconds,
             wall_seconds=seconds * 1.5,
         )

@@ -32,6 +32,9 @@ PART: Final = "embedding"
 
 # The maximum number of numbers in an answer. No server writes a number with more than 64 bytes.
 _NUMBERS_A_CALL: Final = MAX_ANSWER_BYTES // 64
+_TEXTS_A_CALL: Final = 64
+_TOKENS_A_CALL: Final = 32_768
+"""The most texts, and the most estimated tokens, in one request; a single text may have more tokens."""
 # An estimated token covers at most this number of bytes. Byte-level tokenizers, and tokenizers that fall back to bytes,
 # make at most one token of a byte.
 _BYTES_A_TOKEN: Final = 6
@@ -110,9 +113,8 @@ class HttpEmbedder(JsonServer, abc.ABC):
 
     @property
     def texts_a_call(self) -> int:
-        limit = self._settings.texts_a_call
-        learned = int(self._calling.learned.of(self._key).get("texts", limit))
-        return min(limit, learned, max(1, _NUMBERS_A_CALL // self.dimensions))
+        learned = int(self._calling.learned.of(self._key).get("texts", _TEXTS_A_CALL))
+        return min(_TEXTS_A_CALL, learned, max(1, _NUMBERS_A_CALL // self.dimensions))
 
     @property
     def languages(self) -> None:
@@ -160,7 +162,7 @@ class HttpEmbedder(JsonServer, abc.ABC):
         start, tokens, batch = 0, 0, list[str]()
         for index, text in enumerate(texts):
             cut, size = self._cut(text)
-            if batch and (len(batch) == self.texts_a_call or tokens + size > self._settings.tokens_a_call):
+            if batch and (len(batch) == self.texts_a_call or tokens + size > _TOKENS_A_CALL):
                 yield start, batch
                 start, tokens, batch = index, 0, []
             batch.append(cut)
@@ -235,7 +237,7 @@ class HttpEmbedder(JsonServer, abc.ABC):
                 f"The server of the embedding model {self.called} refused the request or sent an "
                 f"unexpected reply ({error.received or error.fault.value}). "
                 "Check the model's name, the server's address and its key; "
-                f'models.embeddings."{self.called}" limits a request (texts_a_call, tokens_a_call, max_tokens).',
+                f'models.embeddings."{self.called}".max_tokens limits a text.',
                 {"embedding": self.called, "cause": error.fault.value},
             )
         return Unavailable(
@@ -295,4 +297,4 @@ EMBEDDERS: Final[Mapping[str, Callable[..., HttpEmbedder]]] = {
     "openai": OpenAiEmbedder,
     "gemini": GeminiEmbedder,
 }
-"""Maps the name of each protocol (`CompatibleSettings.wire`) to its embedder. Anthropic has no embedding models."""
+"""Maps the name of each protocol (`ServerSettings.wire`) to its embedder. Anthropic has no embedding models."""

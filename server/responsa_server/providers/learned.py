@@ -32,7 +32,7 @@ _SCHEMA: Final = r"response_?format|json_?schema|structured.output|output_config
 _ROLES: Final = r"system.(?:role|message|prompt|instruct)|role.{0,12}system|roles? (?:must alternate|are)"
 FIELDS: Final = {
     "temperature": (re.compile("temperature", re.I), ""),
-    "response_format": (re.compile(_SCHEMA, re.I), "structured"),
+    "response_format": (re.compile(_SCHEMA, re.I), ""),
     "stream_options": (re.compile("stream_options|include_usage", re.I), ""),
     # A request has one of the two: the other one if one is refused, none if both are.
     "max_tokens": (re.compile(r"\bmax_tokens", re.I), "completion_limit"),

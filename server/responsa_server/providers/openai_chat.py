@@ -182,7 +182,7 @@ class OpenAiChat(HttpModel):
             body["messages"][-1]["prefix"] = True
         if prompt.temperature is not None:
             body["temperature"] = prompt.temperature
-        if prompt.schema is not None and self._server.structured:
+        if prompt.schema is not None:
             named = {"name": "answer", "strict": _strict(prompt.schema), "schema": dict(prompt.schema)}
             body["response_format"] = {"type": "json_schema", "json_schema": named}
         if prompt.tools:

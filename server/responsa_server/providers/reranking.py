@@ -38,7 +38,7 @@ REQUESTS: Final[Mapping[RerankWire, Callable[[str, str, Sequence[str]], Mapping[
     # It serves a single model. Raw scores, because texts that fit very well would all be 1.0 otherwise.
     "tei": lambda _, query, texts: {"query": query, "texts": texts, "raw_scores": True, "truncate": True},
 }
-"""Maps the name of each protocol (`CompatibleSettings.rerank`) to its request for a model, a question and texts."""
+"""Maps the name of each protocol (`ServerSettings.rerank`) to its request for a model, a question and texts."""
 
 
 class HttpReranker(JsonServer):

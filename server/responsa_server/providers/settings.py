@@ -30,7 +30,7 @@ ADAPTERS: Final[Mapping[str, str]] = {
     "gemini": "responsa_server.providers.gemini:Gemini",
 }
 """Maps the name of each vendor to the vendor's `HttpModel`. A vendor's name is the part of a model's name before the colon. A
-module is imported when one of its models is first called. Each vendor's name is also the name of a field of `ModelSettings`, and
+module is imported when one of its models is first called. Each vendor's name is also a key of `ModelSettings.vendors`, and
 the name of a protocol that users' own servers can use.
 """
 
@@ -44,8 +44,10 @@ def _check_wire(name: str) -> str:
 Wire = Annotated[str, AfterValidator(_check_wire)]
 """The name of a protocol: a vendor's, or that of a `HttpModel` that another distribution adds."""
 RERANKING_VENDORS: Final = ("cohere", "jina", "voyage")
-"""The vendors of reranking models. A vendor's name is also the name of a field of `ModelSettings`, and the name of its
-protocol in `RerankWire`."""
+"""The vendors of reranking models. A vendor's name is also a key of `ModelSettings.vendors`, and the name of its protocol
+in `RerankWire`."""
+VENDOR_NAMES: Final = {"openai": "OpenAI", "anthropic": "Anthropic", "gemini": "Google's Gemini"}
+"""The vendors of language models as people write them."""
 _URLS: Final = {
     "openai": "https://api.openai.com/v1",
     "anthropic": "https://api.anthropic.com/v1",
@@ -117,13 +119,18 @@ def _check(entries: list[str]) -> list[str]:
 Web = Annotated[str, AfterValidator(_web)]
 Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000)]
 EmbeddingName = Annotated[str, Field(pattern=EMBEDDING_NAME)]
+VendorName = Annotated[str, Field(pattern=f"^({'|'.join(_URLS)})$")]
+WAIT_SECONDS: Final = 10.0
+"""The longest time that a call waits for `concurrent` and `requests_a_minute`. Then the next model is asked."""
 ServerName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$"), AfterValidator(_not_reserved)]
 
 
-class ModelServerSettings(BaseModel, extra="forbid"):
-    """The address of a server of language models, its key, and the limits for calls to it."""
+class VendorSettings(BaseModel, extra="forbid"):
+    """The server of a vendor."""
 
-    url: Web = Field(description="The address with the version, such as `http://127.0.0.1:11434/v1`.")
+    url: Annotated[str, AfterValidator(_web_or_own)] = Field(
+        default="", description="The server's address. Empty: the vendor's own."
+    )
     api_key: SecretStr = Field(
         default=SecretStr(""),
         description=(
@@ -131,44 +138,29 @@ class ModelServerSettings(BaseModel, extra="forbid"):
             "the variable or secret file with its name, such as OPENAI_API_KEY."
         ),
     )
-    idle_seconds: float = Field(
-        default=30.0,
-        ge=1,
-        le=600,
-        description=(
-            "The longest time without data from the server, before or within an answer; for an answer to a "
-            "question, also half of the turn's remaining time, divided by the models that are left."
-        ),
-    )
+
+
+class CallLimitSettings(BaseModel, extra="forbid"):
+    """The limits for calls to a server of language models."""
+
     concurrent: int = limit(
-        64, 1, 10_000, "The most answers that one worker requests at a time. Further calls wait."
+        64,
+        1,
+        10_000,
+        "The most answers that one worker requests of each vendor, or of the server, at a time. Further calls wait.",
     )
     requests_a_minute: int = limit(
-        0, 0, 1_000_000, "The most requests that one worker sends per minute. 0: no limit."
+        0,
+        0,
+        1_000_000,
+        "The most requests that one worker sends to each vendor, or to the server, per minute. 0: no limit.",
     )
 
 
-class VendorSettings(ModelServerSettings):
-    """The server of a vendor."""
+class ServerSettings(VendorSettings, CallLimitSettings):
+    """A user's own server, such as vLLM, Ollama, llama.cpp or a gateway. `prefill` does not apply to Gemini's protocol."""
 
-    url: Annotated[str, AfterValidator(_web_or_own)] = Field(
-        default="", description="The server's address. Empty: the vendor's own."
-    )
-
-
-class CompatibleSettings(ModelServerSettings):
-    """A user's own server, such as vLLM, Ollama, llama.cpp or a gateway. `continuous_usage`, `completion_limit` and
-    `structured` apply only to OpenAI's protocol, and `prefill` not to Gemini's."""
-
-    wait_seconds: float = Field(
-        default=10.0,
-        ge=0,
-        le=600,
-        description=(
-            "The longest time that a call waits for `concurrent` and `requests_a_minute`. Then the next "
-            "model is asked."
-        ),
-    )
+    url: Web = Field(description="The address with the version, such as `http://127.0.0.1:11434/v1`.")
     wire: Wire = Field(
         default="openai",
         description=(
@@ -181,23 +173,6 @@ class CompatibleSettings(ModelServerSettings):
             "Whether its models can request tools. If not, agents choose tools with the prompt "
             "`tool_selection`."
         ),
-    )
-    continuous_usage: bool = Field(
-        default=False,
-        description=(
-            "Whether to request token counts with every chunk (vLLM's `continuous_usage_stats`), so "
-            "that the usage of an interrupted call is exact."
-        ),
-    )
-    completion_limit: bool = Field(
-        default=False,
-        description=(
-            "Whether the server wants the limit of an answer as `max_completion_tokens`, like OpenAI, "
-            "instead of `max_tokens`."
-        ),
-    )
-    structured: bool = Field(
-        default=True, description="Whether the server accepts a JSON schema for its answer."
     )
     begins_with_reasoning: bool = Field(
         default=False,
@@ -214,10 +189,6 @@ class CompatibleSettings(ModelServerSettings):
             "`continue`: also `continue_final_message` (vLLM). `marked`: the message has `prefix: true` "
             "(DeepSeek, Mistral)."
         ),
-    )
-    documents: bool = Field(
-        default=False,
-        description="Whether a server with Anthropic's protocol takes passages as documents, and cites them itself.",
     )
     window: int | None = Field(
         default=None,
@@ -243,11 +214,23 @@ class CompatibleSettings(ModelServerSettings):
             "text-embeddings-inference). `jina`, `voyage`: these vendors' own."
         ),
     )
-    uds: str = Field(
-        default="",
-        description=("The Unix socket to connect to; only the path of `url` then counts. Empty for TCP."),
-    )
     keep_alive: bool = Field(default=True, description="Whether connections to the server are reused.")
+
+
+class CompatibleSettings(ServerSettings):
+    """A server, with what is no setting. idle_seconds: the longest time without data from it, before or within an answer; for an
+    answer to a question, also half of the turn's remaining time, divided by the models that are left. wait_seconds: see
+    `WAIT_SECONDS`. completion_limit: whether it wants the limit of an answer as `max_completion_tokens`, like OpenAI, instead of
+    `max_tokens`. continuous_usage: whether to request token counts with every chunk (vLLM's `continuous_usage_stats`). documents:
+    whether a server with Anthropic's protocol takes passages as documents, and cites them itself. uds: the Unix socket to connect
+    to; only the path of `url` then counts; "" for TCP."""
+
+    idle_seconds: float = 30.0
+    wait_seconds: float = WAIT_SECONDS
+    completion_limit: bool = False
+    continuous_usage: bool = False
+    documents: bool = False
+    uds: str = ""
 
 
 class GuardedSettings(CompatibleSettings):
@@ -278,10 +261,6 @@ class EmbeddingModelSettings(BaseModel, extra="forbid"):
         le=100_000,
         description=("The most tokens that the model reads of one text. Empty: what Responsa knows, or 512."),
     )
-    texts_a_call: int = Field(default=64, ge=1, le=2048, description="The most texts in one request.")
-    tokens_a_call: int = limit(
-        32_768, 256, 1_000_000, "The most estimated tokens in one request; a single text may have more."
-    )
 
     @field_validator("dimensions")
     @classmethod
@@ -297,6 +276,12 @@ class EmbeddingModelSettings(BaseModel, extra="forbid"):
         return self
 
 
+EMBEDDED_WINDOW: Final = 4096
+"""The most tokens of a prompt to the model on this machine and its answer together."""
+EMBEDDED_CONCURRENT: Final = 2
+"""The most answers that it writes at a time."""
+
+
 class EmbeddedModelSettings(BaseModel, extra="forbid"):
     """The model on this machine, `embedded:smollm2`, which `responsa setup --language-model` installs."""
 
@@ -307,11 +292,9 @@ class EmbeddedModelSettings(BaseModel, extra="forbid"):
             "an agent does."
         ),
     )
-    concurrent: int = Field(default=2, ge=1, le=16, description="The most answers that it writes at a time.")
-    window: int = limit(4096, 512, 8192, "The most tokens of a prompt and its answer together.")
 
 
-class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
+class ModelSettings(CallLimitSettings, extra="forbid", regex_engine="python-re"):
     """The language models, and the models that `default` stands for."""
 
     default: Annotated[list[str], NoDecode, BeforeValidator(_to_list), AfterValidator(_of_models)] = Field(
@@ -321,17 +304,11 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
             "in which they are asked. If none answers, the answer shows the best passages."
         ),
     )
-    openai: VendorSettings = Field(default_factory=VendorSettings, description="OpenAI.")
-    anthropic: VendorSettings = Field(default_factory=VendorSettings, description="Anthropic.")
-    gemini: VendorSettings = Field(default_factory=VendorSettings, description="Google's Gemini.")
-    cohere: VendorSettings = Field(
-        default_factory=VendorSettings, description="Cohere, for reranking models."
+    vendors: dict[VendorName, VendorSettings] = Field(
+        default_factory=dict,
+        description="OpenAI, Anthropic and Google's Gemini; Cohere, Jina and Voyage for reranking models.",
     )
-    jina: VendorSettings = Field(default_factory=VendorSettings, description="Jina, for reranking models.")
-    voyage: VendorSettings = Field(
-        default_factory=VendorSettings, description="Voyage, for reranking models."
-    )
-    servers: dict[ServerName, CompatibleSettings] = Field(
+    servers: dict[ServerName, ServerSettings] = Field(
         default_factory=dict,
         description=(
             "Your own servers, by name. For example, `models.servers.lab.url` is the address of the "
@@ -361,7 +338,8 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
         le=600,
         description=(
             "The longest time until a model's first word. Then the next model is asked, or the agent "
-            "goes on without; for an answer, a minute later if the connection to the last model lives."
+            "goes on without; for an answer, a minute later if the connection to the last model lives. Also the longest "
+            "silence within an answer."
         ),
     )
     retries: int = limit(
@@ -378,13 +356,32 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
         return self.embedded.start or any(name.startswith("embedded:") for name in self.default)
 
     @property
-    def vendors(self) -> Mapping[str, ModelServerSettings]:
-        return {name: self._find_vendor(name) for name in ADAPTERS}
+    def own_servers(self) -> Mapping[str, CompatibleSettings]:
+        return {
+            name: self._complete(**server.model_dump(exclude_unset=True))
+            for name, server in self.servers.items()
+        }
 
     @property
-    def reranking_vendors(self) -> Mapping[str, ModelServerSettings]:
-        return {name: self._find_vendor(name) for name in RERANKING_VENDORS}
+    def language_vendors(self) -> Mapping[str, CompatibleSettings]:
+        # OpenAI's newer models refuse `max_tokens`.
+        return {
+            name: self._find_vendor(
+                name, wire=name, completion_limit=name == "openai", documents=name == "anthropic"
+            )
+            for name in ADAPTERS
+        }
 
-    def _find_vendor(self, name: str) -> ModelServerSettings:
-        section: VendorSettings = getattr(self, name)
-        return section.model_copy(update={"url": section.url or _URLS[name]})
+    @property
+    def reranking_vendors(self) -> Mapping[str, CompatibleSettings]:
+        return {name: self._find_vendor(name, rerank=name) for name in RERANKING_VENDORS}
+
+    def _find_vendor(self, name: str, **kind: object) -> CompatibleSettings:
+        section = self.vendors.get(name, VendorSettings())
+        limits = {field: getattr(self, field) for field in CallLimitSettings.model_fields}
+        url = section.url or _URLS[name]
+        return self._complete(**limits, url=url, api_key=section.api_key, **kind)
+
+    def _complete(self, **given: object) -> CompatibleSettings:
+        times = {"idle_seconds": self.patience_seconds, "wait_seconds": WAIT_SECONDS}
+        return CompatibleSettings.model_validate({**times, **given})

@@ -252,18 +252,7 @@ class ProviderTable:
 def providers(settings: ModelSettings) -> dict[str, Provider]:
     """All providers that the settings declare, by name. A provider's name is the part of a model's name before the colon."""
     declared = {
-        name: Provider(
-            # OpenAI's newer models refuse `max_tokens`.
-            CompatibleSettings.model_validate(
-                {
-                    **dict(section),
-                    "wire": name,
-                    "completion_limit": name == "openai",
-                    "documents": name == "anthropic",
-                }
-            ),
-            needs_key=f"{name.upper()}_API_KEY",
-        )
-        for name, section in settings.vendors.items()
+        name: Provider(section, needs_key=f"{name.upper()}_API_KEY")
+        for name, section in settings.language_vendors.items()
     }
-    return declared | {name: Provider(server) for name, server in settings.servers.items()}
+    return declared | {name: Provider(server) for name, server in settings.own_servers.items()}

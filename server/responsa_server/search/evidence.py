@@ -36,14 +36,14 @@ CALIBRATED: Final = "all-MiniLM-L6-v2/"
 excerpts.py. Cosines of other models have another scale, so `Retriever` gives pieces no cosines of them: the order of
 pieces then depends on words, as without vectors.
 """
-_NOT_READ: Final = re.compile(r"(?<=\])\([^()\s]{0,1000}\)|</?[a-zA-Z][^<>]{0,300}>")
+_NOT_READ: Final = re.compile(
+    r"(`[^`\n]{1,300}`)|(?<=\])\([^()\s]{0,1000}\)|</?[a-zA-Z][\w-]*(?:[\s/][^<>]{0,300})?>"
+)
 
 
 def readable(text: str) -> str:
-    """The text without the addresses of its links and without HTML tags. Other marks do not count as words."""
-    if "](" in text or "<" in text:
-        return _NOT_READ.sub(" ", text)
-    return text
+    """The text without the addresses of its links and without HTML tags, but for those within code. Other marks do not count as words."""
+    return _NOT_READ.sub(r"\1 ", text) if "](" in text or "<" in text else text
 
 
 def sequences_of_passage(

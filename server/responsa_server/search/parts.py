@@ -54,6 +54,8 @@ _MARKED: Final = re.compile(r"[`*_\[{<\\]")
 _PARAGRAPH_END: Final = re.compile(rb"\n[ \t>\r]*\n")
 _LINE_BEGINNING: Final = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?")
 _ITEM: Final = re.compile(r"(?:[-*+]|\d{1,9}[.)])[ \t]")
+_LINES: Final = re.compile(r"[:\n]\n")
+"""In a sentence with the list or code that it leads to."""
 _WORD: Final = re.compile(r"\w\S*")
 _EMPTY_LINE: Final = re.compile(r"^[ \t>\r]*\n", re.MULTILINE)
 # A character that is cut at the beginning of the text is left out.
@@ -240,6 +242,7 @@ class PassageParts:
     def _fits_card(self, first: int, last: int) -> bool:
         shares = zip(self._share_above(first), *map(self._share, range(first, last + 1)), strict=True)
         size, lines = map(sum, shares)
+        lines += not self._share(first)[1]  # the rest of a paragraph
         # What is no unit, such as a number before an item, is shown, too.
         edges = itertools.pairwise(unit.source for unit in self._units[first : last + 1])
         between = (readable(self.text(ByteRange(unit.end, other.start))) for unit, other in edges)
@@ -260,11 +263,12 @@ class PassageParts:
         if index not in self._shares:
             kind, text = self._units[index].kind, self.text(self._units[index].source)
             lines = int(not (index and self._goes_on(index - 1)))
-            if kind is VectorKind.CODE or "\n\n" in text:
+            if kind is VectorKind.CODE or _LINES.search(text):
                 lines = text.strip("\n").count("\n") + 1 - text.count("\n\n") * (kind is not VectorKind.CODE)
             elif self._named and 0 < len(cells := self.cells(index)) <= MOST_COLUMNS:
                 text = " ".join(cell.value for cell in cells)
-            self._shares[index] = _measure(text if kind is VectorKind.CODE else readable(text)), lines
+            marked = self._markdown and kind is not VectorKind.CODE
+            self._shares[index] = _measure(readable(text) if marked else text), lines
         return self._shares[index]
 
     def _find_lead(self, index: int) -> int | None:
@@ -306,7 +310,7 @@ class PassageParts:
         text, edges, names = self.text(whole), list[tuple[int, int]](), itertools.repeat("")
         if kind is VectorKind.ROW:
             edges, names = cell_spans(text), itertools.chain(self.header(at) or (), names)
-        elif kind is VectorKind.CODE or "\n\n" in text:
+        elif kind is VectorKind.CODE or _LINES.search(text):
             ends = itertools.accumulate(map(len, text.splitlines(keepends=True)), initial=0)
             edges = list(itertools.pairwise(ends))
         places = byte_positions(text, list(itertools.chain.from_iterable(edges)))

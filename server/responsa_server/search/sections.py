@@ -229,10 +229,8 @@ def _holds(source: ByteRange, piece: PassagePiece) -> bool:
 
 def _whole_characters(start: int, text: bytes) -> tuple[int, bytes]:
     """The text without characters that are cut, and the place of its first byte."""
-    cut = 0
-    while cut < min(len(text), 4) and text[cut] & 0xC0 == 0x80:
-        cut += 1
-    return start + cut, text[cut:].decode(errors="ignore").encode()
+    whole = text.lstrip(bytes(range(0x80, 0xC0)))
+    return start + len(text) - len(whole), whole.decode(errors="ignore").encode()
 
 
 def _is_mistaken(sections: Sequence[HeadedSection], pieces: Sequence[PassagePiece]) -> bool:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from responsa_server.domain.events import ByteRange
 
 _FENCE: Final = re.compile(r"[ \t]*(?:>[ \t]?)*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?(`{3,}|~{3,})(.*)")
 # No heading has more than 1,000 characters; the time for one grows with the square of its length.
 _HEADING: Final = re.compile(r"(?=.{0,1000}$) {0,3}#{1,6}(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
-_LANGUAGE: Final = re.compile(r"[ \t]*\{?\.?([\w+#-]{1,40})")
 _UNDERLINE: Final = re.compile(r" {0,3}(?:=+|-{2,})[ \t]*$")
 _ITEM: Final = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])(?:[ \t]|$)")
 _CODE_INDENT: Final = 4
@@ -47,8 +46,7 @@ class HeadedSection:
     blocks: Sequence[HeadedBlock]
 
 
-@dataclass(frozen=True, slots=True)
-class _HeadedLine:
+class _HeadedLine(NamedTuple):
     start: int
     end: int
     text: str
@@ -63,13 +61,11 @@ def headed_sections(text: str, start: int = 0, *, fenced: bool = False) -> Seque
     listed = False
 
     def close() -> None:
-        ends = blocks[-1].source.end if blocks else 0
         if blocks:
-            first = begins if heading else blocks[0].source.start
-            sections.append(HeadedSection(ByteRange(first, ends), heading, tuple(blocks)))
+            source = ByteRange(begins if heading else blocks[0].source.start, blocks[-1].source.end)
+            sections.append(HeadedSection(source, heading, tuple(blocks)))
 
-    for lines, is_code in _blocks(text, start, fenced=fenced):
-        titled = None if is_code else _title(lines)
+    for lines, is_code, titled in _blocks(text, start, fenced=fenced):
         if titled is None:
             block = _block(lines, code=is_code)
             listed = _ITEM.match(lines[0].text) is not None or (listed and block.indent > 1)
@@ -90,46 +86,37 @@ def _lines(text: str, start: int) -> Iterator[_HeadedLine]:
         start += size + 1
 
 
-def _blocks(text: str, start: int, *, fenced: bool) -> Iterator[tuple[Sequence[_HeadedLine], bool]]:
-    """The lines of each block, and whether the block is fenced code. A heading is a block by itself."""
+def _blocks(
+    text: str, start: int, *, fenced: bool
+) -> Iterator[tuple[Sequence[_HeadedLine], bool, str | None]]:
+    """The lines of each block, whether the block is fenced code, and the heading that it is; None if it is none."""
     block: list[_HeadedLine] = []
     mark = "```" if fenced else ""
     for line in _lines(text, start):
-        fence = _FENCE.match(line.text)
-        if mark:
+        fence, heading = _FENCE.match(line.text), None if mark else _HEADING.match(line.text)
+        opens = fence and not mark and not ("`" in fence.group(1) and "`" in fence.group(2))
+        if block and not mark and (opens or heading or not line.text.strip()):
+            yield block, False, None
+            block = []
+        if heading and not opens:
+            yield [line], False, heading.group(1) or ""
+        elif (
+            not mark
+            and len(block) == 1
+            and _UNDERLINE.match(line.text)
+            and not _NOT_A_TITLE.match(block[0].text)
+        ):
+            yield [*block, line], False, block[0].text.strip()
+            block = []
+        elif mark or line.text.strip():
             block.append(line)
-            if fence and fence.group(1).startswith(mark) and not fence.group(2).strip():
-                yield block, True
-                block, mark = [], ""
-        elif fence and not ("`" in fence.group(1) and "`" in fence.group(2)):
-            if block:
-                yield block, False
-            block, mark = [line], fence.group(1)
-        elif not line.text.strip():
-            if block:
-                yield block, False
-            block = []
-        elif _HEADING.match(line.text):
-            if block:
-                yield block, False
-            yield [line], False
-            block = []
-        elif len(block) == 1 and _UNDERLINE.match(line.text) and not _NOT_A_TITLE.match(block[0].text):
-            yield [*block, line], False
-            block = []
-        else:
-            block.append(line)
+        if fence and opens:
+            mark = fence.group(1)
+        elif fence and mark and fence.group(1).startswith(mark) and not fence.group(2).strip():
+            yield block, True, None
+            block, mark = [], ""
     if block:
-        yield block, bool(mark)
-
-
-def _title(lines: Sequence[_HeadedLine]) -> str | None:
-    """The heading that a block is; None if it is not a heading."""
-    if len(lines) == 1 and (match := _HEADING.match(lines[0].text)):
-        return match.group(1) or ""
-    if len(lines) == 2 and _UNDERLINE.match(lines[1].text) and not _NOT_A_TITLE.match(lines[0].text):
-        return lines[0].text.strip()
-    return None
+        yield block, bool(mark), None
 
 
 def _block(lines: Sequence[_HeadedLine], *, code: bool) -> HeadedBlock:
@@ -140,24 +127,11 @@ def _block(lines: Sequence[_HeadedLine], *, code: bool) -> HeadedBlock:
     return HeadedBlock(source, len(first[:blank].expandtabs(4)), code)
 
 
-@dataclass(frozen=True, slots=True)
-class FencedCode:
-    """The code of a fenced block, without its fences. language: the first word after the opening fence, in lower case;
-    '' if there is no such word."""
-
-    language: str
-    code: str
-
-
-def fenced_code(text: str) -> Sequence[FencedCode]:
+def fenced_code(text: str) -> Sequence[str]:
     """The code of each fenced block with a visible character, in order."""
-    blocks: list[FencedCode] = []
-    for lines, fenced in _blocks(text, 0, fenced=False):
-        if fenced:
-            closed = len(lines) > 1 and lines[-1].text.strip().strip("`~") == ""
-            code = "\n".join(line.text for line in lines[1 : -1 if closed else None])
-            opening = _FENCE.match(lines[0].text)
-            named = _LANGUAGE.match(opening.group(2)) if opening else None
-            if code.strip():
-                blocks.append(FencedCode(named.group(1).lower() if named else "", code))
+    blocks: list[str] = []
+    for lines, fenced, _ in _blocks(text, 0, fenced=False):
+        closed = len(lines) > 1 and lines[-1].text.strip().strip("`~") == ""
+        code = "\n".join(line.text for line in lines[1 : -1 if closed else None])
+        blocks += [code] if fenced and code.strip() else []
     return blocks

@@ -5,7 +5,7 @@ A term is one of these:
 - a stemmed word;
 - a date, its month or its day, in whatever form it is written (`dates.py`), or a clock time;
 - a number by its value, so that 1.200,50 in German is 1,200.50 in English, or an identifier such as DE-1234/5, as a
-  whole and its parts;
+  whole, without its signs, and its parts;
 - a pair of characters, in Chinese and Japanese, which do not separate words, and in Korean, which writes particles as
   part of the word before them;
 - three characters, in scripts such as Thai's, which do not separate words and have a letter for each sound.
@@ -167,9 +167,9 @@ def _find_stamps(text: str, language: str) -> Iterator[tuple[int, int, Sequence[
     dates = [(date.start, date.end, date.list_terms(), date.name) for date in find_dates(text, language)]
     times = [(start, end, readings, (0, 0)) for start, end, readings in find_times(text)]
     codes = [
-        (*match.span(), (match.group().lower()[:MAX_TERM_CHARS],), match.span())
+        (*match.span(), (code[:MAX_TERM_CHARS], re.sub("[-/_]", "", code)[:MAX_TERM_CHARS]), match.span())
         for match in _IDENTIFIER.finditer(text)
-        if not _NO_IDENTIFIER.search(match.group())
+        if not _NO_IDENTIFIER.search(match.group()) and (code := match.group().lower())
     ]
     ibans = [
         (*match.span(), (match.group().replace(" ", "").lower(),), (0, 0)) for match in _IBAN.finditer(text)

@@ -11,12 +11,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import accumulate, pairwise
 from typing import Final
 
 import sentencex
 
 from responsa_formats.text.canonical import Block, BlockKind
 from responsa_formats.text.inline import STRUCK, find_struck
+from responsa_formats.text.languages import STOPWORDS
 
 MAX_PIECE_BYTES: Final = 900
 """A longer sentence, item or row is cut after a clause or a word, because a citation's quote has at most 1 KiB."""
@@ -43,6 +45,10 @@ _NO_TEXT: Final = re.compile(
     rb"\[[^\]\n]{1,200}\]:\s|</?(?:div|span|img|p|br|a|table|t[rdh]|center|figure|details|summary|picture|source)\b|<!"
 )
 _PARAGRAPH: Final = re.compile(r"\n[ \t\r]*\n")
+_LETTER: Final = re.compile(r"(?<![^\W\d_]\.)(\s[A-Z])\.(?=\s+([^\W\d_]+))")
+"""A capital letter with a dot, such as that of "hall C.", which is an initial if a name follows."""
+_APOSTROPHE: Final = re.compile(r"(?<=\w)['’](?=\w)|(?<=s)['’](?=\s)")
+"""What the segmenter would take for quotation marks, between which no sentence ends."""
 _CLAUSE: Final = re.compile(r"[;:,.!?)\u3001\u3002\uff0c\uff1b][\s\"'”’)]*")
 
 
@@ -196,6 +202,7 @@ def sentences(text: str, language: str) -> Iterator[str]:
     The time grows with the length of the text: the segmenter, which needs quadratic time for some texts and cannot be
     interrupted, gets short windows.
     """
+    stop = STOPWORDS.get(language, frozenset())
     # Paragraphs are segmented one by one; line breaks within a paragraph do not end a sentence.
     start = 0
     for gap in [*(match.end() for match in _PARAGRAPH.finditer(text)), len(text)]:
@@ -204,10 +211,12 @@ def sentences(text: str, language: str) -> Iterator[str]:
             if end < gap:
                 end = text.rfind(" ", start, end) + 1 or end
             window = text[start:end]
-            segments = [
-                sentence_boundary["text"]
-                for sentence_boundary in sentencex.get_sentence_boundaries(language, window)
-            ] or [window]
+            shown = _LETTER.sub(
+                lambda match: f"{match[1]}{'!' if match[2].istitle() and match[2].lower() in stop else '.'}",
+                _APOSTROPHE.sub("\u02bc", window),
+            )
+            sizes = (len(part["text"]) for part in sentencex.get_sentence_boundaries(language, shown))
+            segments = [window[low:high] for low, high in pairwise(accumulate(sizes, initial=0))] or [window]
             if end < gap and len(segments) > 1:
                 del segments[-1]  # it may go on after the window
             for sentence in segments:

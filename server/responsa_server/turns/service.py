@@ -52,7 +52,6 @@ from responsa_server.turns.following import Following, draining
 from responsa_server.turns.hub import Hub
 from responsa_server.turns.pack import ending, pack
 from responsa_server.turns.runtime import Runtime, loop_time, retry
-from responsa_server.turns.settings import TurnSettings
 from responsa_server.turns.worker import RunServices, title_of
 from responsa_server.turns.writer import LogWriter
 
@@ -129,10 +128,6 @@ class Turns:
     def process(self) -> UUID:
         """The id of this process. The store records it as the owner of the turns that run here."""
         return self._process
-
-    @property
-    def settings(self) -> TurnSettings:
-        return self._runtime.options
 
     @property
     def errors(self) -> UnexpectedErrors:

@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from responsa_server.domain.agents import HISTORY_MESSAGES, TIME_LIMIT_SECONDS
 from responsa_server.domain.events import MAX_DELTA_BYTES
 from responsa_server.domain.turns import ALONE_AFTER_LOSSES
 
@@ -29,27 +28,6 @@ class TurnSettings:
             ),
         ),
     ] = 6.0
-    sweep_seconds: Annotated[
-        float,
-        Field(
-            ge=0.1,
-            le=60,
-            description=(
-                "How often a worker looks for turns that wait or whose lease has expired. It is told of "
-                "most at once; without Redis, it looks every quarter of a second."
-            ),
-        ),
-    ] = 2.0
-    time_limit_seconds: Annotated[
-        float,
-        Field(
-            ge=1,
-            le=3600,
-            description=(
-                "The longest time from a turn's first claim to its end; then it fails with TURN_TIME_LIMIT."
-            ),
-        ),
-    ] = TIME_LIMIT_SECONDS
     max_running: Annotated[
         int,
         Field(
@@ -83,17 +61,6 @@ class TurnSettings:
             ),
         ),
     ] = 1.5
-    max_queued: Annotated[
-        int,
-        Field(
-            ge=1,
-            le=1000,
-            description=(
-                "The most turns that wait in one conversation (`on_busy` QUEUE); further ones are "
-                "refused with QUEUE_FULL."
-            ),
-        ),
-    ] = 8
     max_losses: Annotated[
         int,
         Field(
@@ -116,35 +83,6 @@ class TurnSettings:
             ),
         ),
     ] = ALONE_AFTER_LOSSES
-    history_messages: Annotated[
-        int,
-        Field(
-            ge=0,
-            le=100,
-            description="How many earlier messages of the conversation an agent reads.",
-        ),
-    ] = HISTORY_MESSAGES
-    heartbeat_seconds: Annotated[
-        float,
-        Field(
-            ge=1,
-            le=30,
-            description=(
-                "How often a silent stream sends an empty frame; after 45 seconds of silence, clients "
-                "consider the connection lost."
-            ),
-        ),
-    ] = 15.0
-    disconnect_seconds: Annotated[
-        float,
-        Field(
-            ge=0.1,
-            le=300,
-            description=(
-                "How long a turn with `cancel_on_disconnect` continues without a client that follows it."
-            ),
-        ),
-    ] = 10.0
     retention_days: Annotated[
         int,
         Field(
@@ -178,16 +116,6 @@ class TurnSettings:
             ),
         ),
     ] = 24.0
-    share_days: Annotated[
-        int,
-        Field(
-            ge=1,
-            le=365,
-            description=(
-                "After how many days the link to a shared answer ends, unless its user chooses a time."
-            ),
-        ),
-    ] = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +128,11 @@ class TurnOptions(TurnSettings):
     slots: how many turns that ask no language model work at a time in this process; the others wait.
     alone_seconds: how long a turn that may stop its worker waits for the other turns of its process to end, and
     then how long it has the process for itself. prune_seconds: how often a worker deletes events and checkpoints that
-    are too old.
+    are too old. sweep_seconds: how often a worker looks for turns that wait or whose lease has expired; it is told of most at
+    once, and without Redis it looks every quarter of a second. max_queued: the most turns that wait in one conversation
+    (`on_busy` QUEUE); further ones are refused with QUEUE_FULL. heartbeat_seconds: how often a silent stream sends an empty
+    frame; after 45 seconds of silence, clients consider the connection lost. disconnect_seconds: how long a turn with
+    `cancel_on_disconnect` continues without a client that follows it.
     """
 
     works: bool = True
@@ -209,3 +141,7 @@ class TurnOptions(TurnSettings):
     slots: int = 8
     alone_seconds: float = 10.0
     prune_seconds: float = 3600.0
+    sweep_seconds: float = 2.0
+    max_queued: int = 8
+    heartbeat_seconds: float = 15.0
+    disconnect_seconds: float = 10.0

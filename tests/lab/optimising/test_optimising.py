@@ -26,7 +26,7 @@ from responsa_lab.optimising.questions import Outcome, Questions, search_of
 from responsa_lab.optimising.record import Record, Stopped
 from responsa_server.agents.config.build import content_from
 from responsa_server.agents.config.check import Surroundings
-from responsa_server.agents.config.content import Content, Defaults, content_of
+from responsa_server.agents.config.content import Content, content_of
 from responsa_server.agents.config.files import SHIPPED, verify
 from responsa_server.agents.config.files import read as files_of
 from responsa_server.agents.engine.config import AgentConfig, RetrievalTable
@@ -52,7 +52,7 @@ from tests.instance import ROOT
 from tests.raising import raises
 from tests.unit.agents.speaking import says
 
-DEFAULTS = Defaults(("scripted:strong",), 10, 60.0)
+DEFAULTS = ("scripted:strong",)
 
 
 @cache

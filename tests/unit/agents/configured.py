@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from responsa_server.agents.config.check import Surroundings
-from responsa_server.agents.config.content import Defaults
 from responsa_server.agents.engine.kinds import NodeKind
 from responsa_server.agents.engine.node import ExamplesName, Node, NodeModel, NodeOptions, Run
 from responsa_server.agents.nodes.table import KINDS
-from responsa_server.turns.settings import TurnSettings
 
-DEFAULTS = Defaults((), TurnSettings().history_messages, TurnSettings().time_limit_seconds)
+DEFAULTS: tuple[str, ...] = ()
+"""The models that “default” stands for."""
 Change = tuple[str, str, str]
 """A file, an old text in it and the new text. If the old text is "", the new text is the whole file."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
@@ -13,27 +12,17 @@ from uuid_utils.compat import uuid7
 from responsa_server.agents.config.files import SHIPPED
 from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.tools import FixedTools
-from responsa_server.providers.chain import ChainModel, ModelChain, ModelCircuits, Retrying, RetryPolicy
+from responsa_server.providers.chain import ChainModel, ModelChain, ModelCircuits
 from tests.unit.agents.evidence import Shelf, excerpt
 from tests.unit.agents.shipping import LONG, Knows, parts_of, shipped, task_for
 from tests.unit.agents.speaking import Does, answer_in, told_by
 from tests.unit.agents.test_bad_models import Free
 from tests.unit.providers.openai_serving import served
-from tests.wire.refusing import REFUSALS, Refusal, RefusingServer, tokens, window
+from tests.wire.refusing import RefusingServer, tokens, window
 
 ANSWER: Final = "The Nile is 6,650 km long [1]."
 AGENTS: Final = sorted(path.parent.name for path in SHIPPED.glob("*/agent.toml"))
 _LABELS: Final = {"intents": "qa", "categories": "fact"}
-_REFUSALS: Final[Mapping[str, Refusal | None]] = {
-    **REFUSALS,
-    "reasoning that travels back": None,
-    "another content type": None,
-    "temperature, limit and tools": Refusal(
-        lambda body: any(each.refuses(body) for each in list(REFUSALS.values())[:4]),
-        (400, {"error": {"message": "The fields temperature, max_tokens and tools are not supported."}}),
-        {},
-    ),
-}
 
 
 class _Every(dict[str, Knows]):
@@ -45,25 +34,6 @@ class _Every(dict[str, Knows]):
 
     def __contains__(self, path: object) -> bool:
         return True
-
-
-@pytest.mark.parametrize("agent", AGENTS)
-@pytest.mark.parametrize("name", _REFUSALS)
-async def test_every_shipped_agent_answers_with_a_model_that_refuses(name: str, agent: str) -> None:
-    refusal = _REFUSALS[name]
-    server = RefusingServer(
-        *filter(None, [refusal]),
-        asks="knowledge_search" if refusal is None else "",
-        reasons=name.startswith("reasoning"),
-        whole=name == "another content type",
-        text=ANSWER,
-    )
-    async with served(server.handle) as model:
-        members = [ChainModel("p:m", "p", Retrying(model, RetryPolicy(retries=0)))]
-        chain = ModelChain(members, Free(), ModelCircuits(), patience_seconds=30.0)
-        parts = parts_of(chain, classifiers=_Every(), tools=FixedTools([Does()]))
-        end = answer_in(await told_by(shipped(agent, parts), task_for(agent)))
-    assert (end.model, LONG.removesuffix(".") in end.text) == ("p:m", True)
 
 
 @pytest.mark.parametrize("agent", AGENTS)

@@ -20,8 +20,6 @@ from responsa_server.domain.events import (
     Effect,
     Fallback,
     FallbackKind,
-    ModelUsed,
-    RefusalReason,
     Status,
     ToolOutcome,
     ToolReturned,
@@ -30,7 +28,7 @@ from responsa_server.domain.models import ModelPiece, ModelPrompt
 from responsa_server.domain.tools import FixedTools, ToolCard, ToolResult
 from tests.unit.agents.evidence import Shelf
 from tests.unit.agents.shipping import ASHDOWN, LONG, Notes, parts_of, shipped, task_for
-from tests.unit.agents.speaking import Does, answer_in, refusal_in, text, told_by
+from tests.unit.agents.speaking import Does, answer_in, text, told_by
 
 THEN = datetime(2026, 11, 20, tzinfo=UTC)
 
@@ -80,34 +78,6 @@ class Away(Shelf):
 # Chat
 
 
-async def test_the_chat_agent_writes_with_a_model_and_checks_what_it_cites() -> None:
-    model = Remembers()
-    events = await told_by(shipped("chat", parts_of(model)), task_for("chat"))
-    assert messages(events) == [
-        "Classifying your query...",
-        "Searching knowledge base...",
-        "Analyzing results...",
-        "Generating response...",
-        "Checking the sources...",
-    ]
-    end = whole(events)
-    assert end.model == "strong"
-    assert [citation.quote for citation in end.citations] == [LONG]
-    assert (end.passages_used, "[1]" in end.text) == (1, False)
-    assert model.asked == {"intent_classification": 1, "response_synthesis": 1}
-    assert [one.model for one in events if isinstance(one, ModelUsed)] == ["strong", "strong"]
-
-
-async def test_small_talk_searches_nothing() -> None:
-    shelf = Shelf()
-    told = await told_by(
-        shipped("chat", parts_of(Remembers(), shelf)), task_for("chat", "Hello, how are you?")
-    )
-    end = whole(told)
-    assert (end.intent, end.model, shelf.asked) == ("chitchat", "strong", [])
-    assert "Checking the sources..." not in messages(told)
-
-
 @pytest.mark.parametrize(
     ("agent", "text", "purpose"),
     [
@@ -120,14 +90,6 @@ async def test_the_kind_of_the_question_chooses_the_prompt(agent: str, text: str
     end = whole(await told_by(shipped(agent, parts_of(model)), task_for(agent, text)))
     assert purpose in (end.intent, end.category)
     assert model.prompts[-1].purpose == purpose
-
-
-async def test_what_no_example_resembles_is_not_recognised() -> None:
-    question = "¿Cuánto dura la batería del Wren 2?"
-    end = refusal_in(await told_by(shipped("chat", parts_of()), task_for("chat", question)))
-    assert (end.reason, end.intent) == (RefusalReason.OUT_OF_SCOPE, "out_of_scope")
-    assert f"Chat did not recognise “{question}”" in end.message
-    assert "“How long does the battery of Wren 2 last?”" in end.message
 
 
 @pytest.mark.parametrize("agent", ["default", "chat"])

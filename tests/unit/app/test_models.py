@@ -35,13 +35,13 @@ def test_a_model_with_a_price_and_without_a_quota_is_said(
 ) -> None:
     settings = load(
         models={"default": models, "servers": SERVERS},
-        quotas={"user": quota},
+        quotas=quota,
     )
     said = warn_of_spending(settings)
     assert (said is not None) is warned
     if said is not None:
         assert models[0] in said[0]
-        assert "quotas.user.cost_micros_per_month" in said[1]
+        assert "quotas.cost_micros_per_month" in said[1]
 
 
 def test_the_model_that_judges_citations_costs_money_too() -> None:

@@ -13,6 +13,7 @@ from responsa_local.commands.instance import reranker_finding
 from responsa_server.app.models import model_table, open_reranker
 from responsa_server.app.settings import SettingsError, load
 from responsa_server.domain.models import ModelError, ModelFault, Reranker
+from responsa_server.providers import settings as providers_settings
 from responsa_server.providers.settings import RERANKING_VENDORS, ModelSettings
 from responsa_server.search.settings import RetrievalSettings
 from tests.raising import raises
@@ -38,7 +39,7 @@ async def test_vendors_and_own_servers_are_asked_in_their_protocols(wire: Any) -
     if wire == "tei":
         settings = ModelSettings.model_validate({"servers": {"lab": {**given, "rerank": wire}}})
     else:
-        settings = ModelSettings.model_validate({wire: given})
+        settings = ModelSettings.model_validate({"vendors": {wire: given}})
     called = f"{'lab' if wire == 'tei' else wire}:m-1"
     async with AsyncExitStack() as stack:
         stack.push_async_callback(server.close)
@@ -78,10 +79,13 @@ def test_doctor_checks_the_model(servers: Any, right: bool) -> None:
     assert (found.name, found.ok, bool(found.remedy)) == ("reranker", right, not right)
 
 
-async def test_language_models_and_the_reranker_share_the_limits_of_a_key() -> None:
+async def test_language_models_and_the_reranker_share_the_limits_of_a_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(providers_settings, "WAIT_SECONDS", 0.0)
     server = RerankServer("tei")
     await server.start()
-    own = {"url": server.url, "rerank": "tei", "concurrent": 1, "wait_seconds": 0}
+    own = {"url": server.url, "rerank": "tei", "concurrent": 1}
     settings = ModelSettings.model_validate({"servers": {"lab": own}, "retries": 0})
     async with AsyncExitStack() as stack:
         stack.push_async_callback(server.close)
@@ -102,4 +106,6 @@ def test_names_and_keys_are_checked(tmp_path: Path) -> None:
     for name in (*RERANKING_VENDORS, "onnx"):
         with pytest.raises(ValidationError, match="stands for another provider"):
             ModelSettings.model_validate({"servers": {name: {"url": "http://127.0.0.1:9"}}})
-    assert "k-secret" not in repr(ModelSettings.model_validate({"jina": {"api_key": SecretStr("k-secret")}}))
+    assert "k-secret" not in repr(
+        ModelSettings.model_validate({"vendors": {"jina": {"api_key": SecretStr("k-secret")}}})
+    )

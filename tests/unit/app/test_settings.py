@@ -66,10 +66,14 @@ KEY = "sk-verysecret"
         ("RESPONSA_ENVIRONMENT", "live", "environment"),
         ("RESPONSA_SECRETS_DIR", "/none", r"RESPONSA_SECRETS_DIR names .*none, which is not a folder"),
         ("RESPONSA_CONFIG", "/none.toml", r"none\.toml"),
-        ("RESPONSA_MODELS__OPENAI__API_KYE", KEY, "models.openai.api_kye"),
+        ("RESPONSA_MODELS__VENDORS__OPENAI__API_KYE", KEY, "models.vendors.openai.api_kye"),
         ("RESPONSA_MODELS__SERVERS__LAB__API_KEY", KEY, "models.servers.lab.url"),
-        ("RESPONSA_MODELS__OPENAI__URL", f"https://user:{KEY}@example.org/v1", "models.openai.url"),
-        ("RESPONSA_MODELS__OPENAI", f'{{"api_key": "{KEY}"', "models"),
+        (
+            "RESPONSA_MODELS__VENDORS__OPENAI__URL",
+            f"https://user:{KEY}@example.org/v1",
+            "models.vendors.openai.url",
+        ),
+        ("RESPONSA_MODELS__VENDORS__OPENAI", f'{{"api_key": "{KEY}"', "models"),
         ("RESPONSA_MODELS", f'{{"openai": "{KEY}"}}', "models.openai"),
         ("RESPONSA_AGENTS__KEY", KEY, "agents.key"),
         ("RESPONSA_DATABASE_POOL", f"postgresql://u:{KEY}@h/d", "database_pool"),
@@ -90,8 +94,8 @@ def test_a_wrong_setting_is_named_and_a_key_never_shown(
         ("port = = 1", "cannot be read"),
         ("foo = 1", "foo"),
         ("[turns]\nlease_secs = 6", r"turns\.lease_secs"),
-        (f'[models.openai]\nkey = "{KEY}"\n', r"models\.openai\.key"),
-        (f'models.openai.api_key = "{KEY}\n', "cannot be read"),
+        (f'[models.vendors.openai]\nkey = "{KEY}"\n', r"models\.vendors\.openai\.key"),
+        (f'models.vendors.openai.api_key = "{KEY}\n', "cannot be read"),
     ],
 )
 def test_what_is_wrong_in_the_settings_file_is_named_and_a_key_never_shown(
@@ -199,11 +203,11 @@ def test_vendors_keys_have_their_own_names_too_and_never_show(
     monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}-o")
     monkeypatch.setenv("COHERE_API_KEY", f"{KEY}-c")
     monkeypatch.setenv("GEMINI_API_KEY", f"{KEY}-general")
-    monkeypatch.setenv("RESPONSA_MODELS__GEMINI__API_KEY", f"{KEY}-g")
+    monkeypatch.setenv("RESPONSA_MODELS__VENDORS__GEMINI__API_KEY", f"{KEY}-g")
     settings = load()
     models = settings.models
-    vendors = (models.openai, models.anthropic, models.cohere, models.gemini)
-    found = [vendor.api_key.get_secret_value() for vendor in vendors]
+    vendors = ("openai", "anthropic", "cohere", "gemini")
+    found = [models.vendors[vendor].api_key.get_secret_value() for vendor in vendors]
     assert found == [f"{KEY}-o", f"{KEY}-a", f"{KEY}-c", f"{KEY}-g"], "the setting of the group goes first"
     assert KEY not in f"{settings!r}{models!r}"
 
@@ -274,7 +278,7 @@ def test_agents_and_sockets_have_their_settings(tmp_path: Path) -> None:
         "own",
         False,
     )
-    assert (settings.sockets.turns, settings.sockets.message_bytes) == (16, 262_144)
+    assert settings.sockets.agent == "chat"
     (tmp_path / "responsa.toml").write_text('[agents]\ndefault = "Own Agent"\n')
     with pytest.raises(SettingsError, match=r"agents\.default"):
         load()

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from responsa.chat.v1 import citation_pb2, turn_pb2
 from responsa.type.v1 import byte_range_pb2
-from responsa_server.calls.convert import shares
+from responsa_server.calls.convert import chat
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.rows import Row
 
@@ -36,11 +36,9 @@ def test_a_reader_sees_only_citations_of_what_they_may_read() -> None:
             id=UUID(int=9), turn_id=UUID(int=8), user_id=ASKER, sharer="Ada", question="How long?",
             create_time=NOW, expire_time=NOW, ask_time=NOW, terminal=terminal, unreadable=unreadable,
         )  # fmt: skip
-        read = shares.share(row, Principal("acme", READER, Role.USER, "session"))
+        read = chat.share(row, Principal("acme", READER, Role.USER, "session"))
         assert read.turn == "", "only the sharer learns the turn"
-        assert (
-            shares.share(row, Principal("acme", ASKER, Role.USER, "session")).turn == f"turns/{UUID(int=8)}"
-        )
+        assert chat.share(row, Principal("acme", ASKER, Role.USER, "session")).turn == f"turns/{UUID(int=8)}"
         return read.answer
 
     assert (list(seen().citations), seen().text) == ([*cited, fetched], "28 days.")

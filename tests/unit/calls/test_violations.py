@@ -20,7 +20,7 @@ from responsa.admin.v1 import admin_service_pb2, teacher_pb2
 from responsa.auth.v1 import auth_service_pb2, user_pb2
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1 import conversation_pb2
-from responsa.knowledge.v1 import collection_pb2, document_pb2, reader_pb2
+from responsa.knowledge.v1 import collection_pb2, reader_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa.rules import validate_pb2
 from responsa.type.v1 import scope_pb2
@@ -180,20 +180,6 @@ def test_nul_characters_are_found_wherever_they_are() -> None:
         )
     )
     assert set(descriptions) == {"conversation.title", 'conversation.labels["b"]', "conversation.labels"}
-
-
-def test_nul_characters_in_what_is_said_of_an_upload() -> None:
-    metadata = document_pb2.DocumentMetadata(
-        collection="collections/a", source_key="a\x00.md", title="\x00", uri="u\x00"
-    )
-    request = knowledge.UploadDocumentRequest(start=knowledge.UploadStart(metadata=metadata))
-    error = refused(UPLOAD, request, knowledge.UploadDocumentRequest.FromString)
-    assert {violation.rule for violation in error.violations} == {"string.no_nul"}
-    assert set(described(error)) == {
-        "start.metadata.source_key",
-        "start.metadata.title",
-        "start.metadata.uri",
-    }
 
 
 def test_zero_bytes_in_chunks_are_no_text() -> None:
@@ -397,9 +383,3 @@ def test_every_pattern_of_the_contract_has_words() -> None:
         assert text != violations.in_words("(no|form)"), pattern
         assert "[0-9a-f]" not in text
         assert "^" not in text
-
-
-def test_rules_of_all_methods_compile() -> None:
-    Validation().warm(request_types(tuple(RULES)))
-    pool = descriptor_pool.Default()
-    assert pool.FindMessageTypeByName("responsa.chat.v1.AskRequest") is not None

@@ -77,9 +77,9 @@ def test_what_would_be_lost_or_take_long_is_printed_as_it_is(markdown: str) -> N
     assert text_of(markdown) is None
 
 
-@pytest.mark.parametrize("text", ["word" * 6_000, "[" * 24_000, "![" * 12_000, "*a_" * 8_000, "<" * 24_000])
+@pytest.mark.parametrize("text", ["word" * 6_000, "[" * 24_000, "*a_" * 8_000])
 def test_no_letter_is_lost(text: str) -> None:
-    for width in (64, 80, 500):
+    for width in (64, 500):
         assert "".join((text_of(text, width) or "").split()) == "".join(text.split())
 
 

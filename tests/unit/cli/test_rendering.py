@@ -71,7 +71,7 @@ def test_below_each_source_stands_what_a_reader_should_know() -> None:
         '    Differs: "38 euros"; the passage says "28 euros".',
         '    Differs: the passage does not say "It".',
         '    One of the two denies something: "It costs 38 euros".',
-        '    A second model denies this: "It costs 38 euros now"',
+        '    A model checked this and denies it: "It costs 38 euros now"',
         "[2] T (documents/d/versions/1, bytes 0-1)",
         '    "q"',
         "    Closest words, found by search.",

@@ -86,14 +86,6 @@ async def test_reasons_to_stop(reason: str, stop: Stop | None) -> None:
         assert pieces[-1] == Ended(complete=stop is Stop.END, stop=stop)
 
 
-@pytest.mark.parametrize("left_out", [-1, -2])
-async def test_an_answer_needs_its_reason_and_its_stop(left_out: int) -> None:
-    events = list(WIRE.events(Scene(["a"])))
-    del events[left_out]
-    async with speaking(WIRE, telling(WIRE, events)) as model:
-        assert (await failure(model)).fault is ModelFault.CUT
-
-
 async def test_events_need_no_names() -> None:
     events = [b"data: " + event.partition(b"data: ")[2] for event in WIRE.events(Scene(["a"]))]
     async with speaking(WIRE, telling(WIRE, events)) as model:

@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from responsa_lab.testing.loopback import LoopbackExchange, as_json
 from responsa_server.domain.errors import Precondition, Reason, Unavailable
 from responsa_server.domain.models import ModelError
+from responsa_server.providers import embedding as adapters
 from responsa_server.providers import json_server
 from responsa_server.providers.chain import KeyLimits, RetryPolicy
 from responsa_server.providers.embedding import EMBEDDERS, HttpEmbedder
@@ -151,13 +152,16 @@ async def test_openai_orders_vectors_by_their_index() -> None:
         assert np.allclose(await one.embedder.embed(TEXTS), [unit(text) for text in TEXTS], atol=1e-6)
 
 
-async def test_a_request_has_a_bounded_number_of_texts_and_tokens(wire: str) -> None:
-    few = EmbeddingModelSettings(dimensions=384, texts_a_call=2)
-    async with served(wire, settings=few) as model:
-        assert len(await model.embedder.embed([*TEXTS, *TEXTS[:2]])) == 5
-        assert len(model.server.bodies) == 3
-    small = EmbeddingModelSettings(dimensions=384, tokens_a_call=256)
-    async with served(wire, settings=small) as model:
+async def test_a_request_has_a_bounded_number_of_texts_and_tokens(
+    wire: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as few:
+        few.setattr(adapters, "_TEXTS_A_CALL", 2)
+        async with served(wire) as model:
+            assert len(await model.embedder.embed([*TEXTS, *TEXTS[:2]])) == 5
+            assert len(model.server.bodies) == 3
+    monkeypatch.setattr(adapters, "_TOKENS_A_CALL", 256)
+    async with served(wire) as model:
         await model.embedder.embed(["word " * 80] * 4)
         assert len(model.server.bodies) == 2
         await model.embedder.embed([])

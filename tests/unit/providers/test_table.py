@@ -29,7 +29,7 @@ from tests.wire.openai import OpenAi
 from tests.wire.speaking import KEY, Scene, complaining, telling
 
 SETTINGS = ModelSettings.model_validate(
-    {"openai": {"api_key": KEY}, "servers": {"lab": {"url": "http://127.0.0.1:9/v1/"}}}
+    {"vendors": {"openai": {"api_key": KEY}}, "servers": {"lab": {"url": "http://127.0.0.1:9/v1/"}}}
 )
 OPTIONS = TableOptions(SETTINGS.patience_seconds, RetryPolicy(SETTINGS.retries))
 RETRYING = replace(OPTIONS, retry=RetryPolicy(retries=2, first_seconds=0))
@@ -135,10 +135,10 @@ async def test_models_behind_one_key_share_its_places_and_a_busy_server_is_asked
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"openai": {"url": "ftp://x"}},
-        {"openai": {"url": "https://user:secret@x/v1"}},
+        {"vendors": {"openai": {"url": "ftp://x"}}},
+        {"vendors": {"openai": {"url": "https://user:secret@x/v1"}}},
         {"servers": {"lab": {}}},
-        {"openai": {"key": "secret"}},
+        {"vendors": {"openai": {"key": "secret"}}},
         {"servers": {"openai": {"url": "http://x/v1"}}},
     ],
 )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import re
 from dataclasses import replace
+from pathlib import Path
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from responsa_formats.parsers.sniff import sniff
 from responsa_formats.parsers.table import FORMATS
@@ -20,7 +25,7 @@ from responsa_server.domain.passages import (
     PassagePiece,
     VectorKind,
 )
-from responsa_server.search.parts import BEFORE_BYTES, CUT, ExcerptPart, PassageParts
+from responsa_server.search.parts import BEFORE_BYTES, CARD_LINES, CARD_WORDS, CUT, ExcerptPart, PassageParts
 from responsa_server.text.sentences import pieces
 
 ID = UUID(int=1)
@@ -208,6 +213,49 @@ def test_a_card_has_at_most_eight_items_rows_or_lines() -> None:
     code = "\n".join(f"line_{number} = {number}" for number in range(30))
     lines = card(f"```py\n{code}\n```\n", "line_0", wanted="line_20 ")
     assert ("line_20 = 20" in lines, lines.count(" = "), lines.count("```")) == (True, 8, 2)
+
+
+READER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+BLOCKS = [
+    block
+    for page in sorted((Path(__file__).parents[3] / "docs").glob("*.md"))
+    for block in re.findall(
+        r"(?:^```.*?^```$|^[^`\n].*?)(?=\n\n|\Z)", page.read_text(), re.DOTALL | re.MULTILINE
+    )
+]
+
+ITEMS = "\n".join(f"- {thing}" for thing in ("a key", "a lamp", "a rope", "a map", "two oars"))
+TAGS = " ".join(["Write `<input type='text' name='key'>` and see <https://example.org/keys>."] * 9)
+BLOCKS += ["You need these:", ITEMS, "And of these some:", ITEMS, TAGS, f"A form:\n\n{TAGS}"] * 20
+
+
+def read_card(markdown: str) -> tuple[int, int]:
+    """How many words a reader sees, and how many paragraphs, items, rows and lines of code, without CUT."""
+    text = re.sub(r"<li>\s*<p>", "<li>", READER.render(markdown)).replace(f"<p>{CUT}</p>", "")
+    code = [part.strip("\n") for part in re.findall(r"<pre><code[^>]*>(.*?)</code>", text, re.DOTALL)]
+    lines = len(re.findall(r"<(?:p|li|tr)>", text)) + sum(part.count("\n") + 1 for part in code)
+    plain = re.sub(r"<[^>]*>", " ", re.sub(r"</?(?:em|strong|code|a|s)\b[^>]*>", "", text))
+    return len(re.findall(r"\w\S*", html.unescape(plain))), lines
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, len(BLOCKS) - 1), st.integers(1, 4)), min_size=1, max_size=3),
+    st.sampled_from(("\n\n", "\n")),
+    st.sampled_from(("page.md", "page.txt")),
+)
+def test_every_card_has_words_and_no_more_than_fit(
+    runs: list[tuple[int, int]], between: str, name: str
+) -> None:
+    blocks = [block for start, count in runs for block in BLOCKS[start : start + count]]
+    whole = passage_of(between.join(blocks), name=name)
+    parts = PassageParts(whole)
+    for index, piece in enumerate(whole.pieces):
+        header = piece.kind is VectorKind.ROW and parts.header(index) is None
+        shown = parts.markdown(parts.card(index, lambda _: 0.0))
+        if shown and not header and piece.kind is not VectorKind.HEADING:
+            words, lines = read_card(shown)
+            assert words <= CARD_WORDS, shown
+            assert 0 < lines <= CARD_LINES, shown
 
 
 def test_a_card_goes_back_to_the_beginning_of_its_paragraph_first() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from responsa_server.text.headed import FencedCode, fenced_code, headed_sections
+from responsa_server.text.headed import fenced_code, headed_sections
 
 PAGE = """Before all.
 
@@ -88,9 +88,9 @@ def test_an_indented_block_is_code_unless_it_belongs_to_a_list() -> None:
 
 
 def test_code_blocks_are_without_their_fences() -> None:
-    assert [one.code for one in fenced_code(PAGE)] == ["# not a heading\n\nmeasure --depth"]
-    assert fenced_code("```\n\n```\n~~~\nopen") == [FencedCode("", "open")]
-    assert fenced_code("```Cairo,noplayground\nfn\n```") == [FencedCode("cairo", "fn")]
+    assert fenced_code(PAGE) == ["# not a heading\n\nmeasure --depth"]
+    assert fenced_code("```\n\n```\n~~~\nopen") == ["open"]
+    assert fenced_code("```Cairo,noplayground\nfn\n```") == ["fn"]
 
 
 def test_an_indented_block_before_any_list_is_code() -> None:

@@ -93,6 +93,21 @@ def test_the_label_of_a_long_item_belongs_to_its_first_sentence(label: str) -> N
         ("世界很大。我们很小！", "zh", ["世界很大。", "我们很小！"]),
         ("पहला वाक्य। दूसरा वाक्य।", "hi", ["पहला वाक्य।", "दूसरा वाक्य।"]),
         ("Das kostet z. B. 3.5 Euro. Mehr nicht.", "de", ["Das kostet z. B. 3.5 Euro.", "Mehr nicht."]),
+        (
+            "The parcels are in hall C. The gate is shut. It is by J. Smith, of the U. S. Navy.",
+            "en",
+            ["The parcels are in hall C.", "The gate is shut.", "It is by J. Smith, of the U. S. Navy."],
+        ),
+        (
+            "Es liegt in Halle C. Das Tor ist z. B. für A. Huber zu.",
+            "de",
+            ["Es liegt in Halle C.", "Das Tor ist z. B. für A. Huber zu."],
+        ),
+        (
+            "Its `code` is the contract's reason. No call lets owners see other tenants' data.",
+            "en",
+            ["Its `code` is the contract's reason.", "No call lets owners see other tenants' data."],
+        ),
         ("Two paragraphs\n\nwithout full stops", "en", ["Two paragraphs", "without full stops"]),
         ("   ", "en", []),
         ("~~Dogs may come.~~ Cats may.", "en", ["Cats may."]),

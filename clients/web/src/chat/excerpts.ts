@@ -25,9 +25,11 @@ export function kindOf({ collectionKind }: Excerpt): string {
   return collectionKind === CollectionKind.SAMPLE ? t("sampleDocuments") : "";
 }
 
-/** The places of a question's words in a text. A word counts from four letters on, also with another ending, and a number always. */
+/** The places of a question's words in a text, also with another ending. In a question of at least three words, short words and a short first one are those with which every question is put, such as “What”: a word counts from five letters on, a name from four, the first word from seven, and a number always. */
 export function wordsIn(question: string, text: string): readonly Place[] {
-  const asked = (question.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? []).filter((word) => word.length > 3 || /\p{N}/u.test(word));
+  const words = question.match(/[\p{L}\p{N}]+/gu) ?? [];
+  const least = (word: string, place: number) => (words.length < 3 || (place > 0 && /^\p{Lu}/u.test(word)) ? 4 : place > 0 ? 5 : 7);
+  const asked = words.filter((word, place) => word.length >= least(word, place) || /\p{N}/u.test(word)).map((word) => word.toLowerCase());
   const stems = [...new Set(asked)].map((word) => (/\p{N}/u.test(word) ? word : `${word.slice(0, Math.max(4, word.length - 2))}\\p{L}{0,4}`));
   if (stems.length === 0) return [];
   const found = text.matchAll(new RegExp(`(?<![\\p{L}\\p{N}])(?:${stems.join("|")})(?![\\p{L}\\p{N}])`, "giu"));

@@ -1,4 +1,4 @@
-/** Says what stands against a citation: its words are not in the source, a second model disagrees, or something differs. Nothing here touches the page. */
+/** Says what stands against a citation: its words are not in the source, a model that checked it disagrees, or something differs. Nothing here touches the page. */
 
 import { DifferenceKind, JudgeVerdict, QuoteOrigin, type Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { unitsAt } from "@responsa/client/parts.js";

@@ -249,7 +249,7 @@ export const de: Messages = {
   cutOff: "Die Antwort ist abgeschnitten, weil sie ein Limit für Länge oder Kosten erreicht hat.",
   quoteChosen: "Nächstliegende Worte, von der Suche gefunden.",
   quoteNotFound: "Die zitierten Worte stehen nicht in der Quelle.",
-  denied: "Ein zweites Modell meint, dass die Quelle das nicht stützt.",
+  denied: "Ein Modell hat das geprüft und meint, dass die Quelle es nicht stützt.",
   deniesOther: "Die Quelle und diese Antwort sind sich über ein „nicht“ uneins.",
   passageSays: "In der Quelle steht {text}.",
   passageDiffers: "In der Quelle steht etwas anderes als „{text}“.",

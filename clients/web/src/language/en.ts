@@ -248,7 +248,7 @@ export const en = {
   cutOff: "The answer was cut off at a limit on its length or cost.",
   quoteChosen: "Closest words, found by search.",
   quoteNotFound: "The quoted words do not stand in the source.",
-  denied: "A second model says that the source does not support this.",
+  denied: "A model checked this and says that the source does not support it.",
   deniesOther: "The source and this answer disagree about a “not”.",
   passageSays: "The source says {text}.",
   passageDiffers: "The source says something else than “{text}”.",

@@ -85,7 +85,7 @@ class Answers extends HTMLElement {
 /** What stands against a citation, in a few words; "" for a valid one. */
 function flawOf({ quoteOrigin, verdict, differences }: Citation): string {
   if (quoteOrigin === "QUOTE_ORIGIN_NOT_FOUND") return "words not in the passage";
-  if (verdict === "JUDGE_VERDICT_DENIED") return "a second model denies it";
+  if (verdict === "JUDGE_VERDICT_DENIED") return "a model checked it and denies it";
   return differences?.length ? "the passage differs" : "";
 }
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.agents.config.check import AgentFiles, Surroundings, check
-from responsa_server.agents.config.content import Content, Defaults, content_of
+from responsa_server.agents.config.content import Content, content_of
 from responsa_server.agents.config.files import SHARED, SHIPPED, read_shared
 from responsa_server.agents.config.parameters import ParameterCheck
 from responsa_server.agents.config.problems import AGENT_FILE, Problem, clause, from_validation, in_config
@@ -55,13 +55,13 @@ class BuildContext:
     """The parts from which this server builds agents.
 
     parts: the parts that all agents share, without the model, prompts and classifiers of any agent. trainer: trains
-    classifiers; None if this server cannot train them.
+    classifiers; None if this server cannot train them. default: the models that replace “default” in a chain.
     """
 
     parts: NodeParts
     models: Models
     counters: Counters
-    defaults: Defaults
+    default: Sequence[str]
     trainer: Trainer | None = None
     faults: Faults = field(default_factory=NoFaults)
     kinds: Mapping[str, NodeKind] = field(default_factory=lambda: KINDS)
@@ -126,9 +126,6 @@ class ConfiguredAgent(PlannedAgent):
     def __init__(self, built: BuiltVersion, version: str, digest: bytes, context: BuildContext) -> None:
         """version: the name, `agents/{id}/versions/{n}`. digest: the version's SHA-256."""
         config = built.config
-        if "seconds" not in built.content.config.get("limits", {}):
-            limits = config.limits.model_copy(update={"seconds": context.defaults.seconds})
-            config = config.model_copy(update={"limits": limits})
         admission = ParameterCheck(built.content.agent, config.parameters, context.parts.teachers)
         super().__init__(
             built.plan,
@@ -280,7 +277,7 @@ def _limit_reading(config: AgentConfig) -> AgentConfig:
 
 
 def content_from(
-    document: Mapping[str, object], identity: str, surroundings: Surroundings, defaults: Defaults
+    document: Mapping[str, object], identity: str, surroundings: Surroundings, default: Sequence[str]
 ) -> Content:
     """The content of a version from the document that GetAgentVersion shows, checked like an agent's files.
 
@@ -308,7 +305,7 @@ def content_from(
     if checked is None:
         own = [each for each in problems if not standard or each.key[:1] not in {(key,) for key in GRAPH}]
         raise BuildFailed(own or problems)
-    content = content_of(rtoml.loads(text), checked, files, defaults, surroundings.kinds)
+    content = content_of(rtoml.loads(text), checked, files, default, surroundings.kinds)
     if not standard:
         return content.model_copy(update={"chain": draft.chain}) if draft.chain else content
     parts = ("prompts", "partials", "examples")

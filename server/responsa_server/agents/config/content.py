@@ -7,7 +7,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -63,27 +62,15 @@ class Content(BaseModel):
         return {name: Partial(file, text) for name, (file, text) in self.partials.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Defaults:
-    """The server's values for settings that an agent leaves out.
-
-    models: the models that replace “default” in a chain. history_messages: the value of `messages` in `[history]`.
-    seconds: the value of `seconds` in `[limits]`.
-    """
-
-    models: Sequence[str]
-    history_messages: int
-    seconds: float
-
-
 def content_of(
     raw: Mapping[str, object],
     config: AgentConfig,
     files: AgentFiles,
-    defaults: Defaults,
+    models: Sequence[str],
     kinds: Mapping[str, NodeKind] = KINDS,
 ) -> Content:
-    """The version of an agent whose files have no problems. raw: `agent.toml` as plain values. config: `agent.toml` as its model."""
+    """The version of an agent whose files have no problems. raw: `agent.toml` as plain values. config: `agent.toml` as its model. models:
+    those that replace “default” in a chain."""
     prompts: dict[str, PromptSource] = {}
     examples: dict[str, str] = {}
     for table in config.nodes.values():
@@ -97,8 +84,8 @@ def content_of(
                 prompts[name] = files.prompts[name]
     return Content(
         agent=files.identity,
-        config=_fill(raw, defaults),
-        chain=resolve(config.model.chain, defaults.models),
+        config=dict(raw),
+        chain=resolve(config.model.chain, models),
         prompts={
             name: _Prompt(file=prompt.file, front=prompt.front, body=prompt.body, line=prompt.body_line)
             for name, prompt in prompts.items()
@@ -140,13 +127,6 @@ def new_version(content: Content) -> NewVersion:
     # The hash includes the engine's number, so that the same files are a new version for a new engine.
     digest = hashlib.sha256(b"engine %d\n" % ENGINE + data).digest()
     return NewVersion(content.agent, ENGINE, digest, data)
-
-
-def _fill(raw: Mapping[str, object], defaults: Defaults) -> dict[str, Any]:
-    """`agent.toml` with the defaults that shape answers. The default time limit is left out, because it does not shape answers."""
-    table = raw.get("history")
-    history: dict[str, object] = dict(table) if isinstance(table, Mapping) else {}  # pyright: ignore[reportUnknownArgumentType] - of texts
-    return {**raw, "history": {"messages": defaults.history_messages, **history}}
 
 
 def _reach(prompts: Iterable[PromptSource], partials: Mapping[str, Partial]) -> Mapping[str, Partial]:

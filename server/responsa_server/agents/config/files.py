@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.agents.config.check import AgentFiles, Surroundings, check
-from responsa_server.agents.config.content import Content, ContentBroken, Defaults, content_of, new_version
+from responsa_server.agents.config.content import Content, ContentBroken, content_of, new_version
 from responsa_server.agents.config.problems import (
     AGENT_FILE,
     Problem,
@@ -294,23 +294,23 @@ class AgentScanner:
     may use at a time.
     """
 
-    def __init__(self, folders: AgentFolders, surroundings: Surroundings, defaults: Defaults) -> None:
+    def __init__(self, folders: AgentFolders, surroundings: Surroundings, default: Sequence[str]) -> None:
         self._folders = folders
         self._surroundings = surroundings
-        self._defaults = defaults
+        self._default = tuple(default)
         self._scans: Mapping[str, _Scan] = {}
         self._shared: tuple[Fingerprint | None, PromptFiles] | None = None
 
     @property
-    def defaults(self) -> Defaults:
-        """The server's values for settings that an agent leaves out."""
-        return self._defaults
+    def default(self) -> Sequence[str]:
+        """The models that replace “default” in a chain."""
+        return self._default
 
     def use_models(self, models: Sequence[str]) -> bool:
         """Let `default` stand for these models from the next scan on. Returns whether that is a change."""
-        if tuple(models) == tuple(self._defaults.models):
+        if tuple(models) == self._default:
             return False
-        self._defaults = replace(self._defaults, models=tuple(models))
+        self._default = tuple(models)
         self._scans = {}
         return True
 
@@ -349,7 +349,7 @@ class AgentScanner:
         config, problems = verify(folder, self._surroundings)
         if config is None or folder.config is None:
             return ScannedAgent(location.identity, location.shipped, problems=problems)
-        content = content_of(folder.config, config, folder.files, self._defaults, self._surroundings.kinds)
+        content = content_of(folder.config, config, folder.files, self._default, self._surroundings.kinds)
         try:
             version = new_version(content)
         except ContentBroken as error:

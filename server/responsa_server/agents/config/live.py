@@ -171,7 +171,7 @@ class LiveAgents:
         self._versions = versions
         self._context = context
         self._surroundings = surroundings
-        self._scanner = AgentScanner(folders, surroundings, context.defaults)
+        self._scanner = AgentScanner(folders, surroundings, context.default)
         self._log: FilteringBoundLogger = structlog.get_logger("agents")
         self._snapshot = AgentSnapshot.of({}, self._options.coded, {}, self._options.default)
         self._ordinal = 0
@@ -339,7 +339,7 @@ class LiveAgents:
 
     def _examine(self, document: Mapping[str, object], identity: str) -> NewVersion:
         try:
-            content = content_from(document, identity, self._surroundings, self._scanner.defaults)
+            content = content_from(document, identity, self._surroundings, self._scanner.default)
             # JSON has no type for whole numbers, so a document may say 1 where a file says 1.0.
             agents = (*self._snapshot.configured.values(), *self._snapshot.served.values())
             known = (agent.content for agent in agents)
@@ -517,7 +517,7 @@ class LiveAgents:
 
     def _of_form(self, identity: str, config: Mapping[str, object]) -> ScannedAgent:
         try:
-            content = content_from({"config": config}, identity, self._surroundings, self._scanner.defaults)
+            content = content_from({"config": config}, identity, self._surroundings, self._scanner.default)
             return ScannedAgent(identity, shipped=False, content=content, version=new_version(content))
         except (BuildFailed, ContentBroken) as error:
             wrong = error.problems if isinstance(error, BuildFailed) else [Problem(AGENT_FILE, str(error))]

@@ -455,8 +455,7 @@ def find_unsourced(text: str, cited: Sequence[AnyCitation]) -> Sequence[ByteRang
     names one if a citation belongs to it, or if the quotes of the sentence after it have all its words, names and numbers.
     """
     data = _APART.sub(lambda match: re.sub(rb"[^\n]", b" ", match[0]), text.encode())
-    language = language_of(text) or "en"
-    spans = [_words(data, span.start, span.end) for span in sentence_ranges(data.decode(), language)]
+    spans = [_words(data, span.start, span.end) for span in sentence_ranges(data.decode())]
     sentences = [span for span in spans if span]
     quotes = [
         [item for item in cited if item.answer.start < span.end and span.start < item.answer.end]
@@ -472,10 +471,10 @@ def find_unsourced(text: str, cited: Sequence[AnyCitation]) -> Sequence[ByteRang
     return unsourced
 
 
-def sentence_ranges(text: str, language: str = "en") -> Sequence[ByteRange]:
+def sentence_ranges(text: str) -> Sequence[ByteRange]:
     """The sentences of a text. A line break always ends a sentence, because lists and headings have no full stops."""
     ranges: list[ByteRange] = []
-    start = 0
+    start, language = 0, language_of(text) or "en"
     for line in text.split("\n"):
         position = start
         for sentence in sentences(line, language):

@@ -328,7 +328,7 @@ class CodeChecker(Node[CodeCheckerModel, CodeCheckerOutput]):
         note = ""
         if blocks and inputs.complete:
             shown = await self._source.passages(inputs.evidence, self._most_bytes) if inputs.evidence else ()
-            own = own_blocks([block.code for block in blocks], [passage.text for passage in shown])
+            own = own_blocks(blocks, [passage.text for passage in shown])
             note = code_note(len(blocks), own)
         if len((inputs.text + note).encode()) > MAX_ANSWER_BYTES:
             note = ""

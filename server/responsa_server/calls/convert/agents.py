@@ -1,15 +1,37 @@
-"""Agents, and results of reloading them."""
+"""Agents, results of reloading them, tools, the default model, and tests of models."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
 
 from responsa.admin.v1 import admin_service_pb2
-from responsa.chat.v1 import agent_pb2
-from responsa_server.calls.convert import messages, structs, tools
+from responsa.admin.v1 import model_settings_pb2 as pb
+from responsa.chat.v1 import agent_pb2, tool_pb2
+from responsa_server.calls.convert import enums, messages, structs
 from responsa_server.domain import names
 from responsa_server.domain.agents import AgentCard, AgentVersion, Reloaded
-from responsa_server.domain.tools import ToolProblem
+from responsa_server.domain.model_settings import DefaultModel, InstalledModels, ModelTest
+from responsa_server.domain.tools import ToolEntry, ToolProblem
+
+
+def tool(entry: ToolEntry, agents: Sequence[str], *, problems: bool) -> tool_pb2.Tool:
+    """Convert a tool. agents: the ids of the agents through which the caller may use it. problems: whether the caller sees its problems."""
+    card = entry.card
+    return messages.message(
+        tool_pb2.Tool,
+        card,
+        title=card.title or card.id,
+        kind=entry.kind,
+        effect=enums.EFFECT.number(entry.effect if entry.usable else None),
+        parameters_schema=structs.of(card.parameters),
+        returns_schema=None if card.returns is None else structs.of(card.returns),
+        timeout=timedelta(seconds=entry.timeout_seconds),
+        agents=[names.agent(agent) for agent in agents],
+        problems=[messages.message(tool_pb2.ToolProblem, problem) for problem in entry.problems]
+        if problems
+        else (),
+    )
 
 
 def agent(card: AgentCard, schema: Mapping[str, object]) -> agent_pb2.Agent:
@@ -17,9 +39,7 @@ def agent(card: AgentCard, schema: Mapping[str, object]) -> agent_pb2.Agent:
     return messages.message(
         agent_pb2.Agent,
         card,
-        name=names.agent(card.id),
         parameters_schema=structs.of(schema),
-        collections=[names.collection(collection) for collection in card.collections],
     )
 
 
@@ -45,16 +65,36 @@ def reloads(
 ) -> admin_service_pb2.ReloadAgentsResponse:
     """Convert the results of a reload. problems: the problems of the tools."""
     return admin_service_pb2.ReloadAgentsResponse(
-        tool_problems=[tools.problem(problem) for problem in problems],
-        agents=[
-            messages.message(
-                admin_service_pb2.AgentReload,
-                outcome,
-                agent=names.agent(outcome.agent),
-                problems=[
-                    messages.message(admin_service_pb2.AgentProblem, problem) for problem in outcome.problems
-                ],
-            )
-            for outcome in outcomes
-        ],
+        tool_problems=[messages.message(tool_pb2.ToolProblem, problem) for problem in problems],
+        agents=[messages.message(admin_service_pb2.AgentReload, outcome) for outcome in outcomes],
+    )
+
+
+def to_default_model(model: pb.DefaultModel) -> DefaultModel:
+    """Read the model of a request."""
+    return DefaultModel(
+        model.provider,
+        model.model,
+        model.key_name,
+        model.base_url,
+        model.embedding,
+        model.window,
+        model.judge,
+        model.input_usd_micros if model.HasField("input_usd_micros") else None,
+        model.output_usd_micros if model.HasField("output_usd_micros") else None,
+        model.api_key,
+    )
+
+
+def model_settings(models: InstalledModels) -> pb.ModelSettings:
+    model = messages.message(pb.DefaultModel, models.default_model, api_key="")
+    return messages.message(pb.ModelSettings, models, default_model=model)
+
+
+def test_of_model(tested: ModelTest) -> admin_service_pb2.TestModelResponse:
+    return messages.message(
+        admin_service_pb2.TestModelResponse,
+        tested,
+        duration=timedelta(milliseconds=round(tested.seconds * 1000)),
+        windows={name: window for name, window in tested.models.items() if window},
     )

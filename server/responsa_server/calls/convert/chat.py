@@ -1,10 +1,11 @@
-"""Questions, turns with their events, conversations and messages."""
+"""Questions, turns with their events, conversations, messages, and shared answers as their reader may read them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, assert_never, cast
+from uuid import UUID
 
 from google.protobuf import json_format
 
@@ -13,9 +14,9 @@ from responsa.chat.v1 import (
     citation_pb2,
     conversation_pb2,
     excerpt_pb2,
-    feedback_pb2,
     found_conversation_pb2,
     message_pb2,
+    share_pb2,
     tool_pb2,
     turn_pb2,
 )
@@ -45,6 +46,7 @@ from responsa_server.domain.events import (
     Excerpt,
     Failed,
     Fallback,
+    FallbackKind,
     ModelUsed,
     NumberedEvent,
     ProviderSwitched,
@@ -53,7 +55,6 @@ from responsa_server.domain.events import (
     Status,
     ToolCalled,
     ToolCitation,
-    ToolOrigin,
     ToolReturned,
     ToolSource,
     Usage,
@@ -61,6 +62,7 @@ from responsa_server.domain.events import (
 from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.knowledge import ExcerptPlace, SourceRef
 from responsa_server.domain.passages import SourcePlace
+from responsa_server.domain.people import Principal
 from responsa_server.domain.rows import Row
 from responsa_server.domain.turns import CitationCheck, EarlierMessage, OnBusy, Question, Turn
 
@@ -119,25 +121,21 @@ def _agent(name: str) -> tuple[str, int | None]:
 
 def turn(value: Turn) -> turn_pb2.Turn:
     """Convert a turn. Its terminal event is parsed from the stored bytes."""
-    result = turn_pb2.Turn(
-        name=names.turn(value.id),
-        conversation=names.conversation(value.conversation_id),
+    parameters = value.question.parameters
+    result = messages.message(
+        turn_pb2.Turn,
+        value,
         text=value.question.text,
         request_id="" if value.request_id is None else str(value.request_id),
-        agent_version=value.agent_version,
-        state=enums.TURN_STATE.number(value.state),
-        last_seq=value.last_seq,
         usage=usage(value.usage),
-        create_time=timestamp(value.create_time),
-        end_time=timestamp(value.end_time),
         owner=names.user(value.user_id),
+        parameters=structs.of_text(parameters) if parameters else None,
+        **dict.fromkeys(("terminal_event", "fallbacks")),
     )
     if value.terminal is not None:
         result.terminal_event.ParseFromString(value.terminal)
         end = getattr(result.terminal_event, result.terminal_event.WhichOneof("event") or "", None)
         result.fallbacks.extend(getattr(end, "fallbacks", ()))
-    if value.question.parameters:
-        result.parameters.CopyFrom(structs.of_text(value.question.parameters))
     return result
 
 
@@ -145,9 +143,7 @@ def conversation(value: Conversation) -> conversation_pb2.Conversation:
     return messages.message(
         conversation_pb2.Conversation,
         value,
-        active_turn="" if value.active_turn is None else names.turn(value.active_turn),
         owner=names.user(value.user_id),
-        files=names.collection(value.files) if value.files else "",
     )
 
 
@@ -198,19 +194,13 @@ def message(value: Message) -> message_pb2.Message:
         role=enums.SPEAKER.number(value.speaker),
         citations=[citation(item) for item in value.citations],
         refusal_reason=enums.REFUSAL_REASON.number(value.refusal),
-        feedback=None if value.feedback is None else messages.message(feedback_pb2.Feedback, value.feedback),
     )
 
 
 def checks(claims: Sequence[CitationCheck]) -> chat_service_pb2.VerifyCitationsResponse:
     return chat_service_pb2.VerifyCitationsResponse(
         checks=[
-            chat_service_pb2.CitationCheck(
-                citation=citation(claim.citation),
-                verdict=enums.VERDICT.number(claim.verdict),
-                source_text=claim.source_text,
-                quote_range=None if claim.quote_range is None else byte_range(claim.quote_range),
-            )
+            messages.message(chat_service_pb2.CitationCheck, claim, citation=citation(claim.citation))
             for claim in claims
         ]
     )
@@ -220,43 +210,19 @@ def byte_range(value: ByteRange) -> byte_range_pb2.ByteRange:
     return byte_range_pb2.ByteRange(start=value.start, end=value.end)
 
 
+_OF_DOCUMENT: Final = ("passage", "document_version", "page", "boxes", "path", "locator", "date")
+"""The fields of a citation that only a source has that is a document."""
+
+
 def citation(value: AnyCitation) -> citation_pb2.Citation:
-    origin: dict[str, Any] = {}
+    origin: dict[str, Any] = {"tool_result": None, "not_permitted": False}
     if isinstance(value, ToolCitation):
-        origin["tool_result"] = _tool_result(value.origin)
+        origin |= dict.fromkeys(_OF_DOCUMENT)
+        origin["tool_result"] = messages.message(citation_pb2.CitedToolResult, value.origin)
     else:
-        origin["passage"] = names.passage(value.passage_id)
         origin["document_version"] = names.document_version(value.document_id, value.version)
-        origin |= {"date": value.date, **place_fields(value)}
-    return citation_pb2.Citation(
-        title=value.title,
-        uri=values.safe_uri(value.uri),
-        source_range=byte_range(value.source),
-        quote=value.quote,
-        sha256=value.sha256,
-        answer_range=byte_range(value.answer),
-        score=value.score,
-        quote_origin=enums.QUOTE_ORIGIN.number(value.quote_origin),
-        verdict=enums.JUDGE_VERDICT.number(value.verdict),
-        differences=[
-            citation_pb2.CitationDifference(
-                kind=enums.DIFFERENCE_KIND.number(difference.kind),
-                answer_range=byte_range(difference.answer),
-                source_range=None if difference.source is None else byte_range(difference.source),
-            )
-            for difference in value.differences
-        ],
-        **origin,
-    )
-
-
-def _tool_result(origin: ToolOrigin) -> citation_pb2.CitedToolResult:
-    return citation_pb2.CitedToolResult(
-        call_id=origin.call_id,
-        tool=names.tool(origin.tool),
-        source_index=origin.source_index,
-        fetch_time=timestamp(origin.fetch_time),
-    )
+        origin |= place_fields(value)
+    return messages.message(citation_pb2.Citation, value, **origin)
 
 
 def place_fields(value: Citation | Excerpt | SourcePlace) -> Mapping[str, Any]:
@@ -274,14 +240,8 @@ def excerpt(value: Excerpt) -> excerpt_pb2.Excerpt:
         excerpt_pb2.Excerpt,
         value,
         document_version=names.document_version(value.document_id, value.version),
-        collection_kind=enums.COLLECTION_KIND.number(value.collection_kind),
-        uri=values.safe_uri(value.uri),
-        source_range=byte_range(value.source),
-        marked_range=None if value.marked is None else byte_range(value.marked),
         marked_in_markdown=None if value.marked_shown is None else byte_range(value.marked_shown),
-        grade=enums.GRADE.number(value.grade),
         **place_fields(value),
-        piece_range=None if value.piece is None else byte_range(value.piece),
         section_markdown=value.section,
     )
 
@@ -312,22 +272,11 @@ def place_of(shown: excerpt_pb2.Excerpt, turn: Turn) -> ExcerptPlace:
 
 
 def fallbacks(used: Iterable[Fallback]) -> list[turn_pb2.Fallback]:
-    return [
-        turn_pb2.Fallback(
-            kind=enums.FALLBACK_KIND.number(use.kind), source=use.source, target=use.target, cause=use.cause
-        )
-        for use in list(used)[:MAX_FALLBACKS]
-    ]
+    return [messages.message(turn_pb2.Fallback, use) for use in list(used)[:MAX_FALLBACKS]]
 
 
 def usage(value: Usage) -> turn_pb2.Usage:
-    return turn_pb2.Usage(
-        embedding_tokens=value.embedding_tokens,
-        input_tokens=value.input_tokens,
-        output_tokens=value.output_tokens,
-        cost_usd_micros=value.cost_micros,
-        unpriced_tokens=value.unpriced_tokens,
-    )
+    return messages.message(turn_pb2.Usage, value, cost_usd_micros=value.cost_micros)
 
 
 def tool_source(value: ToolSource) -> tool_pb2.ToolSource:
@@ -350,9 +299,7 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
     what = value.event
     match what:
         case Started():
-            result.started.conversation = names.conversation(what.conversation_id)
-            result.started.agent_version = what.agent_version
-            result.started.created_conversation = what.created_conversation
+            result.started.CopyFrom(messages.message(turn_pb2.TurnStarted, what))
         case Status():
             result.status.step = enums.STEP.number(what.step)
             result.status.message = what.message
@@ -376,10 +323,7 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
             result.tool_result.sources.extend(map(tool_source, what.sources))
             result.tool_result.fault = enums.TOOL_FAULT.number(what.fault)
         case ProviderSwitched():
-            result.provider_switched.source = what.source
-            result.provider_switched.target = what.target
-            result.provider_switched.cause = what.cause
-            result.provider_switched.mid_answer = what.mid_answer
+            result.provider_switched.CopyFrom(messages.message(turn_pb2.TurnProviderSwitched, what))
         case ModelUsed():
             result.usage.model = what.model
             result.usage.usage.CopyFrom(usage(what.usage))
@@ -388,38 +332,30 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
             result.attempt_restarted.keep_bytes = what.keep_bytes
         case Answered():
             result.answer.CopyFrom(
-                turn_pb2.TurnAnswer(
-                    text=what.text,
-                    sha256=what.sha256,
+                messages.message(
+                    turn_pb2.TurnAnswer,
+                    what,
                     citations=[citation(item) for item in what.citations],
-                    outcome=enums.ANSWER_OUTCOME.number(what.outcome),
-                    passages_used=what.passages_used,
                     usage=usage(what.usage),
-                    standalone_question=what.standalone_question,
-                    support=what.support,
-                    intent=what.intent,
                     fallbacks=fallbacks(what.fallbacks),
-                    category=what.category,
-                    model=what.model,
-                    collection=names.collection(what.collection_id) if what.collection_id else "",
-                    collection_kind=enums.COLLECTION_KIND.number(what.collection_kind),
                     excerpts=[excerpt(item) for item in what.excerpts],
                     more_excerpts=[excerpt(item) for item in what.more_excerpts],
                     unsupported_sentences=what.unsupported,
-                    unsourced=[byte_range(item) for item in what.unsourced],
                 )
             )
             if result.answer.ByteSize() > MAX_FULL_EVENT_BYTES:
                 for item in result.answer.citations[MAX_FULL_CITATIONS:]:
                     item.ClearField("uri")
         case Refused():
-            result.refused.reason = enums.REFUSAL_REASON.number(what.reason)
-            result.refused.message = what.message
-            result.refused.usage.CopyFrom(usage(what.usage))
-            result.refused.support = what.support
-            result.refused.intent = what.intent
-            result.refused.fallbacks.extend(fallbacks(what.fallbacks))
-            result.refused.excerpts.extend(excerpt(item) for item in what.excerpts)
+            result.refused.CopyFrom(
+                messages.message(
+                    turn_pb2.TurnRefused,
+                    what,
+                    usage=usage(what.usage),
+                    fallbacks=fallbacks(what.fallbacks),
+                    excerpts=[excerpt(item) for item in what.excerpts],
+                )
+            )
         case Failed():
             result.failed.status.CopyFrom(status.of(what.error))
             result.failed.retriable = what.retriable
@@ -430,3 +366,39 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
         case _:
             assert_never(what)
     return result
+
+
+def share(value: Row, reader: Principal, *, answered: bool = True) -> share_pb2.Share:
+    """Convert a share. answered: whether with its answer."""
+    answer: turn_pb2.TurnAnswer | None = None
+    if answered and value.terminal is not None:
+        answer = _readable(turn_pb2.TurnEvent.FromString(value.terminal).answer, value.unreadable)
+    turn = names.turn(value.turn_id) if value.user_id == reader.user_id else ""
+    return messages.message(share_pb2.Share, value, turn=turn, answer=answer)
+
+
+def _readable(answer: turn_pb2.TurnAnswer, unreadable: Collection[UUID]) -> turn_pb2.TurnAnswer:
+    def hidden(version: str) -> bool:
+        # A tool's source may be a document, and does not say which.
+        return bool(unreadable) if not version else names.parse_document_version(version)[0] in unreadable
+
+    # Without a model, the text consists of texts of documents.
+    withheld = bool(unreadable) and answer.model == FallbackKind.PASSAGES
+    return turn_pb2.TurnAnswer(
+        text="" if withheld else answer.text,
+        citations=[
+            citation_pb2.Citation(answer_range=citation.answer_range, not_permitted=True)
+            if hidden(citation.document_version)
+            else citation
+            for citation in answer.citations
+        ],
+        outcome=answer.outcome,
+        unsourced=() if withheld else answer.unsourced,
+        model=answer.model,
+        fallbacks=[
+            turn_pb2.Fallback(kind=fallback.kind)
+            for fallback in answer.fallbacks
+            if fallback.kind == turn_pb2.FALLBACK_KIND_UNCITED
+        ],
+        excerpts=[excerpt for excerpt in answer.excerpts if not hidden(excerpt.document_version)],
+    )

@@ -7,40 +7,30 @@ from typing import Final
 
 from responsa.admin.v1 import (
     insight_pb2,
-    model_settings_pb2,
     source_pb2,
     system_status_pb2,
 )
 from responsa.auth.v1 import sign_in_pb2, usage_report_pb2, user_pb2
 from responsa.chat.v1 import (
     chat_service_pb2,
-    citation_pb2,
-    excerpt_pb2,
     feedback_pb2,
     message_pb2,
     tool_pb2,
     turn_pb2,
 )
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
-from responsa.type.v1 import collection_kind_pb2
 from responsa_contract import (
     AnswerOutcome,
     CancelCause,
-    DifferenceKind,
     Dimension,
     Effect,
-    FallbackKind,
     FeedbackState,
     FolderKind,
-    Grade,
     Health,
-    JudgeVerdict,
     LeftOutKind,
-    ModelTestOutcome,
     OnBusy,
     QuestionOutcome,
     QuestionPatternState,
-    QuoteOrigin,
     RefusalReason,
     Registration,
     Role,
@@ -49,30 +39,22 @@ from responsa_contract import (
     Step,
     ToolFault,
     ToolOutcome,
-    Verdict,
 )
 from responsa_server.calls.convert.values import EnumMap
 from responsa_server.domain.conversations import Rating
 from responsa_server.domain.insight import Granularity
-from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.turns import TurnState
 
 FEEDBACK_STATE: Final = EnumMap(insight_pb2.FeedbackState, FeedbackState)
 FOLDER_KIND: Final = EnumMap(source_pb2.FolderKind, FolderKind)
 QUESTION_OUTCOME: Final = EnumMap(insight_pb2.QuestionOutcome, QuestionOutcome)
 QUESTION_PATTERN_STATE: Final = EnumMap(insight_pb2.QuestionPatternState, QuestionPatternState)
-MODEL_TEST_OUTCOME: Final = EnumMap(model_settings_pb2.ModelTestOutcome, ModelTestOutcome)
 HEALTH: Final = EnumMap(system_status_pb2.Health, Health)
 REGISTRATION: Final = EnumMap(sign_in_pb2.Registration, Registration)
 GRANULARITY: Final = EnumMap(usage_report_pb2.UsageGranularity, Granularity)
 DIMENSION: Final = EnumMap(usage_report_pb2.UsageDimension, Dimension)
 ROLE: Final = EnumMap(user_pb2.UserRole, Role)
 ON_BUSY: Final = EnumMap(chat_service_pb2.OnBusy, OnBusy)
-QUOTE_ORIGIN: Final = EnumMap(citation_pb2.QuoteOrigin, QuoteOrigin)
-JUDGE_VERDICT: Final = EnumMap(citation_pb2.JudgeVerdict, JudgeVerdict)
-DIFFERENCE_KIND: Final = EnumMap(citation_pb2.DifferenceKind, DifferenceKind)
-VERDICT: Final = EnumMap(citation_pb2.CitationVerdict, Verdict)
-GRADE: Final = EnumMap(excerpt_pb2.ExcerptGrade, Grade)
 RATING: Final = EnumMap(feedback_pb2.Rating, Rating)
 SPEAKER: Final = EnumMap(message_pb2.Role, Speaker)
 EFFECT: Final = EnumMap(tool_pb2.ToolEffect, Effect)
@@ -80,10 +62,8 @@ TOOL_FAULT: Final = EnumMap(tool_pb2.ToolFault, ToolFault)
 TURN_STATE: Final = EnumMap(turn_pb2.TurnState, TurnState)
 STEP: Final = EnumMap(turn_pb2.Step, Step)
 REFUSAL_REASON: Final = EnumMap(turn_pb2.RefusalReason, RefusalReason)
-FALLBACK_KIND: Final = EnumMap(turn_pb2.FallbackKind, FallbackKind)
 ANSWER_OUTCOME: Final = EnumMap(turn_pb2.AnswerOutcome, AnswerOutcome)
 TOOL_OUTCOME: Final = EnumMap(turn_pb2.ToolOutcome, ToolOutcome)
 CANCEL_CAUSE: Final = EnumMap(turn_pb2.CancelCause, CancelCause)
 LEFT_OUT_KIND: Final = EnumMap(document_pb2.LeftOutKind, LeftOutKind)
 SEARCH_MODE: Final = EnumMap(knowledge_service_pb2.SearchMode, SearchMode)
-COLLECTION_KIND: Final = EnumMap(collection_kind_pb2.CollectionKind, CollectionKind)

@@ -44,8 +44,6 @@ def experiment(value: Experiment) -> pb.Experiment:
         value,
         baseline=names.agent_version(value.agent, value.baseline),
         candidate=names.agent_version(value.agent, value.candidate),
-        duration=value.duration,
-        state=pb.ExperimentState.Value(f"EXPERIMENT_STATE_{value.state.name}"),
     )
 
 

@@ -58,7 +58,6 @@ def quality(value: Quality, rated: FeedbackCount) -> insight_pb2.Quality:
     return messages.message(
         insight_pb2.Quality,
         value,
-        agent=value.agent and names.agent(value.agent),
         **{f"{end}_turns": value.turns.get(end, 0) for end in ("answered", "refused", "failed", "cancelled")},
         refusals={reason.upper(): number for reason, number in value.refusals.items()},
         fallbacks={kind.upper(): number for kind, number in value.fallbacks.items()},
@@ -170,4 +169,4 @@ def pattern_changes(request: admin_service_pb2.UpdateQuestionPatternRequest) -> 
 
 
 def feedback_count(value: FeedbackCount) -> insight_pb2.FeedbackCount:
-    return messages.message(insight_pb2.FeedbackCount, value, agent=value.agent and names.agent(value.agent))
+    return messages.message(insight_pb2.FeedbackCount, value)

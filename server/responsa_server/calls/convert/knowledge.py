@@ -27,7 +27,7 @@ from responsa.knowledge.v1 import (
 from responsa_contract import LeftOutKind
 from responsa_formats.parsers.table import Format
 from responsa_server.calls import status
-from responsa_server.calls.convert import enums, messages, structs, values
+from responsa_server.calls.convert import enums, messages, structs
 from responsa_server.calls.convert.chat import byte_range, excerpt, place_fields
 from responsa_server.calls.convert.values import slug_of, uuid_of
 from responsa_server.domain import lists, names
@@ -99,7 +99,6 @@ def collection(value: Collection) -> collection_pb2.Collection:
     return messages.message(
         collection_pb2.Collection,
         value,
-        chunking=messages.message(collection_pb2.Chunking, value.chunking),
         readers=[_reader(reader) for reader in value.readers],
         shared_name=names.collection(value.shared_id),
     )
@@ -235,12 +234,7 @@ def inline(value: DocumentMetadata) -> DocumentMetadata:
 
 
 def document(value: Document) -> document_pb2.Document:
-    return messages.message(
-        document_pb2.Document,
-        value,
-        uri=values.safe_uri(value.uri),
-        error=None if value.error is None else status.of(value.error),
-    )
+    return messages.message(document_pb2.Document, value)
 
 
 def document_or_version(name: str) -> tuple[UUID, int | None]:
@@ -275,7 +269,6 @@ def passage(value: Passage) -> document_pb2.Passage:
         value,
         name=names.passage(value.id),
         document_version=names.document_version(value.document_id, value.version),
-        source_range=byte_range(value.source),
         sha256=hashlib.sha256(value.text.encode()).digest(),
         excerpt=None,
         **place_fields(value.place_of(value.source)),

@@ -5,20 +5,23 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from typing import Any, TypeVar
 
 from google.api import resource_pb2
+from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc.status_pb2 import Status
 
+from responsa_server.calls import status
 from responsa_server.calls.convert import structs
-from responsa_server.calls.convert.values import timestamp
+from responsa_server.calls.convert.values import safe_uri, timestamp
 from responsa_server.domain import names
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
@@ -28,12 +31,13 @@ _RESOURCE: Any = resource_pb2.resource
 _REFERENCE: Any = resource_pb2.resource_reference
 
 
-def message(kind: type[AnyMessage], value: object, **others: object) -> AnyMessage:
+def message(kind: type[AnyMessage], value: object, /, **others: object) -> AnyMessage:
     """Make a message. Each field gets the attribute of the value that has its name: a time (in JSON a text), a member of
-    an enum, or the name of one in lower case, without the contract's prefix, plain JSON values, or what the field itself
-    takes; None leaves the field unset. The name of a resource can also come from its id: `user` from `user_id`, and
-    its own `name` from `id`. others: the fields that do not come from such an attribute. Raises AttributeError for a field that
-    has none.
+    an enum, or the name of one in lower case, without the contract's prefix, plain JSON values, an error for its status, a
+    value that such a message is made of, or what the field itself takes, and a repeated field a sequence of these; None
+    leaves the field unset. The name of a resource can also come from its id: `user` from `user` or `user_id`, and its own
+    `name` from `id`; a range `source_range` can come from `source`. An address `uri` is one that a browser does not run. others: the
+    fields that do not come from such an attribute. Raises AttributeError for a field that has none.
     """
     values = {name: read(value) for name, read in _fields(kind.DESCRIPTOR) if name not in others}
     return kind(**values, **others)
@@ -62,9 +66,9 @@ def _fields(descriptor: Descriptor) -> Sequence[tuple[str, Callable[[object], ob
     fields: Any = descriptor.fields  # the fast implementation has classes of its own
     own = descriptor.GetOptions().Extensions[_RESOURCE]
     return [
-        (field.name, _name_reader(field.name, _identity(own), own.type))
+        (field.name, _name_reader(field, _identity(own), own.type))
         if field.name == "name" and own.type
-        else (field.name, _name_reader(field.name, f"{field.name}_id", of))
+        else (field.name, _name_reader(field, f"{field.name}_id", of))
         if (of := field.GetOptions().Extensions[_REFERENCE].type.removesuffix("*"))
         else (field.name, functools.partial(_read, field.name, _converter(field)))
         for field in fields
@@ -78,32 +82,56 @@ def _identity(resource: resource_pb2.ResourceDescriptor) -> str:
 
 
 def _read(name: str, convert: Callable[[Any], object], value: object) -> object:
+    if name.endswith("_range") and not hasattr(value, name):
+        name = name.removesuffix("_range")
     return content if (content := getattr(value, name)) is None else convert(content)
 
 
-def _name_reader(name: str, identity: str, kind: str) -> Callable[[object], object]:
-    """Reads the name of a resource. identity: the attribute with its id. kind: its type."""
+def _name_reader(field: FieldDescriptor, identity: str, kind: str) -> Callable[[object], object]:
+    """Reads the name of a resource, or those of several. identity: the attribute with its id. kind: its type."""
     form = names.of_id(kind.rpartition("/")[2])
+
+    def to_name(key: Any) -> object:
+        return form(key) if key and "/" not in str(key) else key
 
     def read(value: object) -> object:
         # A column `agent` beside `agent_id` is the id of an agent, but the attribute `name` beside `id` is the name.
-        if not hasattr(value, identity) or (name == "name" and hasattr(value, name)):
-            return getattr(value, name)
-        key = getattr(value, identity)
-        return form(key) if key else ""
+        if field.name == "name" and hasattr(value, "name"):
+            return getattr(value, "name")  # noqa: B009 - the type has no such attribute
+        key = getattr(value, identity if hasattr(value, identity) else field.name)
+        return [to_name(part) for part in key or ()] if field.is_repeated else to_name(key)
 
     return read
 
 
 def _converter(field: FieldDescriptor) -> Callable[[Any], object]:
+    convert = _part_converter(field)
+    if convert is None:
+        return lambda value: value
+    return (lambda parts: [convert(part) for part in parts]) if field.is_repeated else convert
+
+
+def _part_converter(field: FieldDescriptor) -> Callable[[Any], object] | None:
+    """What converts a value of the field; None if the field takes it as it is."""
     if field.enum_type is not None:
         return functools.partial(_number, field.enum_type)
-    type_name = "" if field.message_type is None else field.message_type.full_name
-    if type_name == Timestamp.DESCRIPTOR.full_name:
+    kind = field.message_type
+    if kind is None:
+        return safe_uri if field.name == "uri" else None
+    if kind.full_name == Timestamp.DESCRIPTOR.full_name:
         return lambda time: timestamp(datetime.fromisoformat(time) if isinstance(time, str) else time)
-    if type_name == Struct.DESCRIPTOR.full_name:
+    if kind.full_name == Struct.DESCRIPTOR.full_name:
         return lambda value: structs.of(value) if value else None
-    return lambda value: value
+    if kind.full_name == Status.DESCRIPTOR.full_name:
+        return status.of
+    if kind.full_name.startswith("google.") or kind.GetOptions().map_entry:
+        return None
+    inner = message_factory.GetMessageClass(kind)
+
+    def convert(value: Any) -> object:
+        return value if isinstance(value, Message | Mapping) else message(inner, value)
+
+    return convert
 
 
 def _number(enum: EnumDescriptor, member: str) -> int:

@@ -1,13 +1,21 @@
-"""Users, API keys and the status of the system."""
+"""Users with their limits and credentials, service grants, tenants, and the status of the system."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from typing import Final
 from uuid import UUID
 
-from responsa.admin.v1 import audit_event_pb2, system_status_pb2, user_quota_pb2
+from responsa.admin.v1 import (
+    admin_service_pb2,
+    audit_event_pb2,
+    service_grant_pb2,
+    system_status_pb2,
+    tenant_pb2,
+    user_limits_pb2,
+    user_quota_pb2,
+)
 from responsa.auth.v1 import (
     api_key_pb2,
     deletion_receipt_pb2,
@@ -24,13 +32,16 @@ from responsa_server.domain.accounts import SignInProvider
 from responsa_server.domain.agents import Catalogue
 from responsa_server.domain.counters import Count
 from responsa_server.domain.errors import InvalidRequest
+from responsa_server.domain.limits import LIMIT_NAMES, UserLimits
 from responsa_server.domain.parts import Installation, MigrationState, PartReport
 from responsa_server.domain.people import ApiKey, Erasure, NewKey, Role, User, UserChange
 from responsa_server.domain.quotas import LIMITS, Metric, Period, UserUsage, contract_name
 from responsa_server.domain.rows import Row
+from responsa_server.domain.tenants import Tenant
 from responsa_server.domain.unexpected import ErrorGroup
 from responsa_server.identity.accounts import SignedIn
 from responsa_server.identity.service import key_of_service, require_email
+from responsa_server.identity.tenants import NewTenant
 
 
 def user(value: User) -> user_pb2.User:
@@ -209,14 +220,7 @@ def api_key(value: ApiKey) -> api_key_pb2.ApiKey:
 
 def session(value: Row, current: UUID | None) -> session_pb2.Session:
     """Convert a session. current: the id of the session that makes the call, or None."""
-    return messages.message(
-        session_pb2.Session,
-        value,
-        current=value.id == current,
-        connection=None
-        if value.connection is None
-        else messages.message(session_pb2.Connection, value.connection),
-    )
+    return messages.message(session_pb2.Session, value, current=value.id == current)
 
 
 def oidc_provider(value: SignInProvider) -> sign_in_pb2.OidcProvider:
@@ -229,7 +233,7 @@ def identity(value: Row, provider: SignInProvider | None) -> sign_in_pb2.Identit
     return messages.message(
         sign_in_pb2.Identity,
         value,
-        provider="" if provider is None else names.oidc_provider(provider.id),
+        provider=provider and names.oidc_provider(provider.id),
     )
 
 
@@ -256,14 +260,58 @@ def system_status(
         version=installation.version,
         migration=migration.last,
         migrations_pending=migration.pending,
-        parts=[
-            messages.message(
-                system_status_pb2.PartStatus, report, part=name, health=enums.HEALTH.number(report.health)
-            )
-            for name, report in parts
-        ],
+        parts=[messages.message(system_status_pb2.PartStatus, report, part=name) for name, report in parts],
         embedding_model=installation.embedding_model,
         answer_model=answer_model,
         counters=[messages.message(system_status_pb2.Counter, count) for count in counts],
         errors=[messages.message(system_status_pb2.UnexpectedError, group) for group in errors],
     )
+
+
+_PREFIX: Final = "exceptions."
+_SUFFIX: Final = "/limits"
+LIMIT_PATHS: Final = tuple(_PREFIX + name for name in LIMIT_NAMES)
+"""The paths of the fields that an update may change."""
+
+
+def user_limits(value: UserLimits) -> user_limits_pb2.UserLimits:
+    return user_limits_pb2.UserLimits(
+        name=names.limits(value.user_id),
+        effective=user_limits_pb2.Limits(**asdict(value.limits)),
+        exceptions=user_limits_pb2.Limits(**value.exceptions),
+    )
+
+
+def limits_user(field: str, name: str) -> UUID:
+    """The user of `users/{uuid}/limits`. field: the path of the field in the request. Raises InvalidRequest."""
+    return uuid_of(field, "users", name.removesuffix(_SUFFIX))
+
+
+def limit_changes(limits: user_limits_pb2.UserLimits, paths: Collection[str]) -> Mapping[str, int | None]:
+    """The new exceptions by name; None for one to remove. paths: those of the update mask."""
+    values = {field.name: int(value) for field, value in limits.exceptions.ListFields()}
+    return {name: values.get(name) for name in sorted(path.removeprefix(_PREFIX) for path in paths)}
+
+
+def tenant(value: Tenant) -> tenant_pb2.Tenant:
+    return messages.message(
+        tenant_pb2.Tenant,
+        value,
+        name=names.tenant(value.id),
+        erase_end_time=timestamp(value.end_time),
+        erased_counts=value.erased,
+    )
+
+
+def new_tenant(value: NewTenant) -> admin_service_pb2.CreateTenantResponse:
+    return admin_service_pb2.CreateTenantResponse(
+        tenant=tenant(value.tenant),
+        invitation_code=value.code,
+        invitation_expire_time=timestamp(value.expire_time),
+        administrator=None if value.administrator is None else user(value.administrator),
+        api_key_secret=value.secret,
+    )
+
+
+def service_grant(value: Row) -> service_grant_pb2.ServiceGrant:
+    return messages.message(service_grant_pb2.ServiceGrant, value, all_users=value.user_id is None or None)

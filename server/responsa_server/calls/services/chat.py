@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 from uuid import UUID
 
 from google.protobuf.empty_pb2 import Empty
 
-from responsa.chat.v1 import agent_pb2, conversation_pb2, feedback_pb2, message_pb2, turn_pb2
+from responsa.chat.v1 import (
+    agent_pb2,
+    conversation_pb2,
+    feedback_pb2,
+    message_pb2,
+    share_pb2,
+    tool_pb2,
+    turn_pb2,
+)
 from responsa.chat.v1 import chat_service_pb2 as pb
+from responsa_server.agents.config.tools import LiveTools
 from responsa_server.calls import frames
 from responsa_server.calls.call import caller, current
 from responsa_server.calls.convert import agents, chat, enums
 from responsa_server.calls.convert.messages import columns, message
-from responsa_server.calls.convert.values import request_id, slug_of, unmask, uuid_of
+from responsa_server.calls.convert.values import request_id, slug_of, to_datetime, unmask, uuid_of
 from responsa_server.calls.listing import Listing
 from responsa_server.calls.services.paging import fits, page_of
 from responsa_server.calls.services.parts import Services
 from responsa_server.domain import lists, names
+from responsa_server.domain.agents import Catalogue
 from responsa_server.domain.background import Background
 from responsa_server.domain.conversations import Rating
 from responsa_server.domain.errors import InvalidRequest, NotFound
 from responsa_server.domain.filters import holds
+from responsa_server.domain.formatting import counted
 from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.domain.people import Principal
+from responsa_server.domain.tools import ToolEntry
 from responsa_server.domain.turns import Accepted, log_ids
+from responsa_server.stores.postgres.shares import PostgresShares
 
 MAX_WORDS: Final = 16
 """How many words a search for conversations may have."""
@@ -233,3 +247,89 @@ class ChatService:
     async def GetAgent(self, request: pb.GetAgentRequest) -> agent_pb2.Agent:
         card = self._catalogue.card(slug_of("name", "agents", request.name))
         return agents.agent(card, await self._catalogue.schema(caller(), card))
+
+
+class ToolService:
+    """The tools that agents can call."""
+
+    def __init__(self, tools: LiveTools, agents: Catalogue) -> None:
+        self._tools = tools
+        self._agents = agents
+
+    async def ListTools(self, request: pb.ListToolsRequest) -> pb.ListToolsResponse:
+        """List the tools that the caller may use; for an owner, all."""
+        principal = caller()
+        listing = Listing(lists.TOOLS, principal, request)
+        entries = [
+            entry
+            for entry in self._tools.entries()
+            if self._visible(entry, principal)
+            and all(holds(wanted, partial(fits, entry.card.title)) for wanted in listing.query.filters)
+        ]
+        page = page_of(entries, lambda entry: entry.card.id, listing.query)
+        return listing.answer(pb.ListToolsResponse, page, lambda item: self._convert(item, principal))
+
+    async def GetTool(self, request: pb.GetToolRequest) -> tool_pb2.Tool:
+        who = caller()
+        wanted = request.name.removeprefix("tools/")
+        for entry in self._tools.entries():
+            if entry.card.id == wanted and self._visible(entry, who):
+                return self._convert(entry, who)
+        raise NotFound.of("tool", request.name)
+
+    def _visible(self, entry: ToolEntry, caller: Principal) -> bool:
+        return caller.owner or (entry.usable and bool(self._users(entry, caller)))
+
+    def _convert(self, entry: ToolEntry, caller: Principal) -> tool_pb2.Tool:
+        return agents.tool(entry, self._users(entry, caller), problems=caller.owner)
+
+    def _users(self, entry: ToolEntry, caller: Principal) -> Sequence[str]:
+        """The agents through which this user may use the tool."""
+        return [
+            card.id
+            for card in self._agents.cards()
+            if entry.allow.chosen(card.tools, entry.names, entry.effect, card.id)
+            and entry.allow.allows(caller, card.id)
+        ]
+
+
+_SHORTEST: Final = timedelta(minutes=1)
+_MOST_DAYS: Final = 365
+_USUAL: Final = timedelta(days=30)
+
+
+class ShareService:
+    """Answers that users share within their tenant."""
+
+    def __init__(self, store: PostgresShares) -> None:
+        self._store = store
+
+    async def ShareTurn(self, request: pb.ShareTurnRequest) -> share_pb2.Share:
+        now = datetime.now(UTC)
+        ends = now + _USUAL
+        if request.HasField("expire_time"):
+            ends = to_datetime("expire_time", request.expire_time)
+            # The page counts the days by its own clock.
+            if not _SHORTEST <= ends - now <= timedelta(days=_MOST_DAYS, hours=1):
+                raise InvalidRequest.of_field(
+                    "expire_time",
+                    "expire_time.range",
+                    f"must be at least a minute from now, and within {counted(_MOST_DAYS, 'day')}",
+                )
+        share = await self._store.share(caller(), uuid_of("turn", "turns", request.turn), ends)
+        return chat.share(share, caller(), answered=False)
+
+    async def GetShare(self, request: pb.GetShareRequest) -> share_pb2.Share:
+        share = await self._store.get(caller(), uuid_of("name", "shares", request.name))
+        return chat.share(share, caller())
+
+    async def ListShares(self, request: pb.ListSharesRequest) -> pb.ListSharesResponse:
+        asked = Listing(lists.SHARES, caller(), request)
+        page = await self._store.list(caller(), asked.query)
+        return asked.answer(
+            pb.ListSharesResponse, page, lambda item: chat.share(item, caller(), answered=False)
+        )
+
+    async def RevokeShare(self, request: pb.RevokeShareRequest) -> Empty:
+        await self._store.revoke(caller(), uuid_of("name", "shares", request.name))
+        return Empty()

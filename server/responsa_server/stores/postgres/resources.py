@@ -1,4 +1,5 @@
-"""The stores of resources that administrators keep for their tenant."""
+"""The stores of resources that administrators keep for their tenant, among them teachers, registered programs, and the
+addresses that others asked for."""
 
 from __future__ import annotations
 
@@ -13,8 +14,9 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import NotFound
-from responsa_server.domain.listing import ListQuery, ListRules, Page
+from responsa_server.domain.errors import NotFound, Reason
+from responsa_server.domain.listing import Field, ListQuery, ListRules, Order, Page
+from responsa_server.domain.lists import CREATED, NEWEST, OLDEST
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.rows import Row
 from responsa_server.stores.postgres.audit import AuditLog
@@ -186,3 +188,28 @@ class ResourceTable(ResourceStore[Row, UUID]):
 def _digest(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+_TEACHERS: Final = ListRules(
+    "teachers",
+    (Field("display_name"), CREATED),
+    (OLDEST, NEWEST, Order("display_name"), Order("display_name", descending=True)),
+)
+TEACHERS: Final[ResourceKind[Row, UUID]] = ResourceKind(
+    "teacher",
+    names.teacher,
+    _TEACHERS,
+    resource_row,
+    missing=lambda name: NotFound(
+        Reason.TEACHER_NOT_FOUND,
+        "Teacher not found or access denied",
+        {"resource_type": "teacher", "resource_name": name},
+    ),
+)
+_OF_PROGRAMS: Final = (Field("display_name"), CREATED)
+_PROGRAMS: Final = ListRules("programs", _OF_PROGRAMS, (OLDEST, NEWEST))
+_ASKED_PROGRAMS: Final = ListRules("asked_programs", _OF_PROGRAMS, (NEWEST, OLDEST))
+PROGRAMS: Final[ResourceKind[Row, UUID]] = ResourceKind("program", names.program, _PROGRAMS, resource_row)
+ASKED_PROGRAMS: Final[ResourceKind[Row, UUID]] = ResourceKind(
+    "asked_program", names.asked_program, _ASKED_PROGRAMS, resource_row
+)

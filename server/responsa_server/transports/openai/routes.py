@@ -145,7 +145,7 @@ async def _call_for_turn(
 
 async def _models(exchange: ApiExchange) -> None:
     choices = await agents(exchange)
-    kinds = [kind for kind in ModelVariant if kind is not ModelVariant.PLAIN or exchange.settings.list_plain]
+    kinds = [kind for kind in ModelVariant if kind is not ModelVariant.PLAIN]
     data = [
         _model(agent, kind)
         for agent in choices

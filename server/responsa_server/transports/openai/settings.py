@@ -8,10 +8,6 @@ from pydantic import BaseModel, Field
 class OpenAiApiSettings(BaseModel, extra="forbid", frozen=True):
     """OpenAI's API, `/v1`."""
 
-    list_plain: bool = Field(
-        default=False,
-        description="Whether `/v1/models` lists `AGENT:plain`, too. It can be asked for in any case.",
-    )
     sources_in_text: bool = Field(
         default=True,
         description=(

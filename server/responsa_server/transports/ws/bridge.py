@@ -53,6 +53,13 @@ _SERVICE_RESTART: Final = 1012
 _TRY_AGAIN_LATER: Final = 1013
 MOST_WAITING: Final = 64
 """The most connections of one process that wait for their sign-in."""
+MOST_OF_ADDRESS: Final = 16
+"""The most of these from one network address."""
+MOST_TURNS: Final = 16
+"""The most turns that one connection follows at a time: more than the questions of a minute, so that somebody who sends too many
+meets that limit."""
+MESSAGE_BYTES: Final = 262_144
+"""The largest message, in bytes."""
 _FIRST_MESSAGE_BYTES: Final = 8_192
 """The largest message before the sign-in, in bytes; a token is far shorter."""
 _FIRST_MESSAGES: Final = 128
@@ -104,17 +111,13 @@ class Bridge:
         *,
         limits: SocketLimits | None = None,
         watch: CredentialWatch | None = None,
-        most_per_address: int = 0,
         cookie: SessionCookie | None = None,
     ) -> None:
         """cookie: the session cookie. limits: counts signed-in sockets; None for no limit. watch: says when the
-        credential of an open socket ends; None: a socket without turns notices it at its next request.
-        most_per_address: the maximum number of sockets of one network address that wait for their sign-in; 0 for no
-        limit."""
+        credential of an open socket ends; None: a socket without turns notices it at its next request."""
         self.cookie = cookie or SessionCookie()
         self.limits = limits
         self.watch = watch
-        self._most_per_address = most_per_address
         self._waiting: Counter[str] = Counter()
         self.calls = calls
         self.settings = settings or SocketSettings()
@@ -144,7 +147,7 @@ class Bridge:
         address; "" if it is unknown."""
         if self._waiting.total() >= MOST_WAITING:
             return False
-        if address and 0 < self._most_per_address <= self._waiting[address]:
+        if address and self._waiting[address] >= MOST_OF_ADDRESS:
             return False
         self._waiting[address] += 1
         return True
@@ -285,12 +288,11 @@ class SocketSession:
     async def _first_token(self) -> Metadata:
         """The credential of the first message. Raises Unauthenticated if a question or too many other messages come
         before a token, or if no token comes in time."""
-        most_bytes = min(_FIRST_MESSAGE_BYTES, self._bridge.settings.message_bytes)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._bridge.timing.credential_seconds):
                 for _ in range(_FIRST_MESSAGES):
                     try:
-                        message = parse(await self._message(), most_bytes)
+                        message = parse(await self._message(), _FIRST_MESSAGE_BYTES)
                     except InvalidRequest as error:
                         await self._report(error)
                         continue
@@ -396,7 +398,7 @@ class SocketSession:
         """Handle a message. If it fails, send the error and keep the socket open."""
         message: Incoming | None = None
         try:
-            message = parse(text, self._bridge.settings.message_bytes)
+            message = parse(text, MESSAGE_BYTES)
             await self._do(message)
         except ResponsaError as error:
             await self._report(error, message)
@@ -437,12 +439,11 @@ class SocketSession:
 
     def _follower(self, message: QuestionMessage | Resume) -> Follower:
         """Create the follower for a message. Raises Exhausted (OVERLOADED) if the socket already follows the maximum number of turns."""
-        limit = self._bridge.settings.turns
-        if sum(not follower.ended for follower in self._followers.values()) >= limit:
+        if sum(not follower.ended for follower in self._followers.values()) >= MOST_TURNS:
             raise Exhausted(
                 Reason.OVERLOADED,
-                f"This socket follows {limit} turns, the maximum; wait for one of them to end.",
-                {"limit": str(limit)},
+                f"This socket follows {MOST_TURNS} turns, the maximum; wait for one of them to end.",
+                {"limit": str(MOST_TURNS)},
                 retry_after=1,
             )
         return Follower(self._signed_in, self._outbox, self._bridge.rendering, message.deltas, message.tools)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from responsa_server.agents.engine import asking as nodes_asking
 from responsa_server.agents.engine.asking import (
     AnswerShape,
     StructuredInvalid,
@@ -25,6 +24,7 @@ from responsa_server.domain.models import (
     ModelError,
     ModelFault,
     ModelPiece,
+    ModelPrompt,
     Provenance,
     Role,
     Spent,
@@ -147,10 +147,9 @@ async def test_a_model_that_fails_is_not_asked_again(
     assert cause(caught) == f"model_unavailable:{fault.value}"
 
 
-async def test_a_model_that_takes_its_time_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nodes_asking, "PATIENCE_SECONDS", 0.01)
+async def test_a_model_that_takes_its_time_is_not_waited_for() -> None:
     model = Says([TextPiece("{"), asyncio.Event()])
-    caught = await raises(ModelError, query_of(model))
+    caught = await raises(ModelError, asker(model).raw(ModelPrompt([], ""), Turn().run, 0.01))
     assert (caught.fault, model.closed) == (ModelFault.TIMEOUT, True)
 
 

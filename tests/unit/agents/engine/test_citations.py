@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -36,7 +38,9 @@ from responsa_server.domain.events import (
     Delta,
 )
 from responsa_server.domain.passages import PlacedBlock
+from responsa_server.text.sentences import PieceKind
 from tests.unit.agents.evidence import quote
+from tests.unit.text.test_sentences import quotes as quotes_of
 
 ALPHABET = st.sampled_from(
     [
@@ -244,6 +248,13 @@ def test_a_quote_that_is_too_long_is_cut_between_characters(text: str) -> None:
         assert made.source == ByteRange(0, len(made.quote.encode()))
 
 
+DOCS = [
+    " ".join(text.split())
+    for page in sorted((Path(__file__).parents[4] / "docs").glob("*.md"))
+    for kind, text in quotes_of(page.read_text())
+    if kind is PieceKind.SENTENCE and re.fullmatch(r"[A-Z][^\n\[]*\w{3}[.!?]", text)
+]
+"""Sentences of the docs, of which the last word is no abbreviation."""
 # What quotes show has no images, HTML and links elsewhere (text.shown), so the text of an answer does not change it.
 WORDS = st.characters(exclude_characters="\0\r![]<\\`", exclude_categories=["Cs"])
 SENTENCES = st.lists(
@@ -322,6 +333,30 @@ def test_what_is_shown_is_not_what_is_quoted() -> None:
 def test_list_items_that_follow_each_other_are_one_list() -> None:
     items = [quote("x", shown=one) for one in ("Choose.", "- one", "- two", "1. first", "Then go.")]
     assert compose(items).text == "Choose.\n\n- one\n- two\n1. first\n\nThen go."
+
+
+@st.composite
+def marked_sentences(draw: st.DrawFn) -> tuple[str, list[tuple[int, int]]]:
+    """A text of sentences of the docs, some with a mark, and the bytes of those with one."""
+    text, spans, at = "", list[tuple[int, int]](), 0
+    for sentence in draw(st.lists(st.sampled_from(DOCS), min_size=1, max_size=6)):
+        size = len(sentence.encode())
+        if draw(st.booleans()):
+            spans.append((at, at + size))
+            sentence = draw(st.sampled_from((f"{sentence} [1]", f"{sentence[:-1]} [1]{sentence[-1]}")))
+        text += f"{sentence} "
+        at += size + 1
+    return text, spans
+
+
+@given(marked_sentences())
+def test_what_a_mark_covers_ends_with_its_sentence(marked: tuple[str, list[tuple[int, int]]]) -> None:
+    text, spans = marked
+    marks = MarkFilter(shown=1)
+    covered = [claim.answer for claim in claims(marks.feed(text) + marks.end(), marks.marks)]
+    assert len(covered) == len(spans)
+    for answer, (start, end) in zip(covered, spans, strict=True):
+        assert start <= answer.start < answer.end <= end
 
 
 @given(st.text(max_size=300), st.integers(4, 40))

@@ -98,20 +98,6 @@ async def test_only_a_node_that_must_not_be_done_again_is_followed_by_a_mileston
     ]
 
 
-async def test_a_run_goes_on_at_any_node() -> None:
-    graph = Graph(chain(*(Adds(name, calls_model=True) for name in "abc")))
-    turn = Turn()
-    whole = await graph.run(GraphState(question="?"), turn.run)
-    assert whole["text"] == "abc"
-    for milestone in await milestones_of(graph):
-        name, state = restore(milestone)
-        state["question"] = "?"
-        again = Turn()
-        context = Run(again.run.caller, again.events.append, again.meter.add, begin_at=name)
-        assert await graph.run(state, context) == whole
-        assert again.events == turn.events[len(turn.events) - len(again.events) :]
-
-
 async def test_a_milestone_keeps_the_choice_that_was_made() -> None:
     plan = Plan(
         {"a": Adds("a", calls_model=True), "b": Adds("b"), "c": Adds("c")},

@@ -84,7 +84,7 @@ export const de: Translated<typeof en> = {
   changeBudget: "Budget ändern …",
   monthlyBudget: "US-Dollar pro Monat",
   budgetNote: "Zum Beispiel {example}. Ein leeres Feld entfernt das Budget. Das Diagramm zeigt es neben den Kosten. Es verhindert keine Fragen; das tun die Kontingente der Benutzer.",
-  reasonNoSupport: "nichts Naheliegendes gefunden",
+  reasonNoSupport: "keine Antwort gefunden",
   reasonNeedsModel: "braucht ein Sprachmodell",
   reasonOutOfScope: "nicht Aufgabe des Agenten",
   reasonUnsafe: "vom Modell abgelehnt",

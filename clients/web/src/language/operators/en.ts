@@ -81,7 +81,7 @@ export const en = {
   changeBudget: "Change the budget…",
   monthlyBudget: "US dollars a month",
   budgetNote: "For example {example}. Leave the field empty to remove the budget. The chart shows the budget beside the cost. It does not stop questions; user quotas do.",
-  reasonNoSupport: "nothing close found",
+  reasonNoSupport: "no answer found",
   reasonNeedsModel: "needs a language model",
   reasonOutOfScope: "outside the agent’s task",
   reasonUnsafe: "the model declined",

@@ -1,1 +1,1 @@
-"""AdminService: one class for each thing that is administered. `calls/contract.py` puts them together."""
+"""AdminService: resources, people, the installation, and insight. `calls/contract.py` puts them together."""
