@@ -22,7 +22,6 @@ import psutil
 
 from bench.processes import ROOT, leave_in_order, place, running
 from tools.install import DEFAULTS, UV, pip_settings, uv_variables
-from tools.publishing import wanted
 
 _PAGE: Final = ROOT / "clients" / "web" / "dist"
 _NAMED: Final = re.compile(r'<(?:script|link rel="(?:modulepreload|stylesheet)")[^>]+(?:src|href)="/([^"]+)"')
@@ -77,22 +76,17 @@ def measure_installed(wheels: Path) -> tuple[int, int]:
     variables = uv_variables(pip_settings() or "")
     if variables is None:
         raise SystemExit("uv cannot do what the settings of pip say")
-    version = wanted()["version"]
+    (server,) = wheels.glob("responsa-*.whl")
     with tempfile.TemporaryDirectory(dir=wheels.parent) as folder:
         environment = {**DEFAULTS, **variables, "PATH": "/usr/bin:/bin", "HOME": folder}
-        run = {"env": environment, "check": True}
-        subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, f"{folder}/env"], **run)
-        install = (
-            UV,
-            "pip",
-            "install",
-            "--quiet",
-            "--python",
-            f"{folder}/env/bin/python",
-            "--link-mode=copy",
-        )
-        subprocess.run([*install, "--find-links", wheels, f"responsa[local]=={version}"], **run)
-        (packages,) = Path(folder, "env", "lib").glob("python*/site-packages")
+        made = Path(folder, "env")
+        install = ("install", "--python", made, "--link-mode=copy", *wheels.glob("responsa_*.whl"))
+        for command in (
+            ("venv", "--python", sys.executable, made),
+            ("pip", *install, f"{server}[local]"),
+        ):
+            subprocess.run([UV, *command, "--quiet"], env=environment, check=True)
+        (packages,) = (made / "lib").glob("python*/site-packages")
         files = [file for file in packages.rglob("*") if file.is_file() and not file.is_symlink()]
         return len([*packages.glob("*.dist-info")]), sum(file.stat().st_size for file in files)
 

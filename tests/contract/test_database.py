@@ -300,6 +300,23 @@ async def test_a_cancellation_that_comes_with_the_connection_counts(database_url
         await pool.close()
 
 
+async def test_connections_that_nobody_needs_are_closed(
+    database_urls: DatabaseUrls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("responsa_server.stores.postgres.pool._IDLE_SECONDS", 0.02)
+    pool = Pool(conninfo(database_urls.app, ""), min_size=1, max_size=4, open=False)
+    await pool.open(wait=True)
+    try:
+        for connection in [await pool.getconn() for _ in range(4)]:
+            await pool.putconn(connection)
+        async with asyncio.timeout(PATIENCE):
+            while pool.get_stats()["pool_size"] > 1:  # noqa: ASYNC110  the pool sends no signal
+                await asyncio.sleep(0)
+        await pool.putconn(await pool.getconn())
+    finally:
+        await pool.close()
+
+
 async def test_an_outage_fails_calls_at_once_and_ends_with_the_first_good_probe() -> None:
     async def asks() -> None:
         for connected in (database.no_tenant, database.log, database.writer):

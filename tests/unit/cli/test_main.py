@@ -62,7 +62,10 @@ def test_the_overview_lists_commands_by_kind_and_a_help_names_values(
 def test_a_machine_with_musl_is_not_told_to_install_what_it_cannot(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(extras, "installed", lambda *_: False)
+    def lacks(extra: str, distribution: str) -> bool:
+        return (extra, distribution) != ("local", extras.OWN)
+
+    monkeypatch.setattr(extras, "installed", lacks)
     monkeypatch.setattr(sysconfig, "get_config_var", {"SOABI": "cpython-312-x86_64-linux-musl"}.get)
     with pytest.raises(typer.Exit) as ended:
         need("up", "local")
