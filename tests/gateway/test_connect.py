@@ -155,6 +155,7 @@ BOMB: Final = gzip.compress(bytes(64 * 1024 * 1024), mtime=0)
         (ANSWER, b"{}", {**JSON, "content-encoding": "gzip"}, 400, "not gzip"),
         (ANSWER, BOMB, {**PROTO, "content-encoding": "gzip"}, 400, "larger than 64 KiB"),
         (ANSWER, BOMB[:60], {**PROTO, "content-encoding": "gzip"}, 400, "within gzip"),
+        (ANSWER, gzip.compress(b"{}") * 2, {**JSON, "content-encoding": "gzip"}, 400, "within gzip"),
         (ASK, b"", JSON_STREAM, 200, "ended before its message"),
         (ASK, b"\0\0", JSON_STREAM, 200, "within an envelope"),
         (ASK, envelope(b"{}")[:6], JSON_STREAM, 200, "within an envelope"),
@@ -183,6 +184,8 @@ def test_refusals_are_errors_of_connect(http: httpx2.Client) -> None:
         answer = http.request(method, f"{ANSWER}?encoding=json&message=%7B%7D", headers=JSON)
         refused(answer, 405, "unimplemented", "ROUTE_NOT_FOUND")
         assert answer.headers["allow"] == "POST"
+    for unknown in (f"{CHAT}Nope", "/google.longrunning.Operations/Nope"):
+        refused(http.post(unknown, content=b"{}", headers=JSON), 404, "unimplemented", "ROUTE_NOT_FOUND")
     wrong = http.post(ANSWER, content=b'{"agnet": 1}', headers=JSON)
     assert "did you mean agent?" in refused(wrong, 400, "invalid_argument", "INVALID_FIELD")
     late = http.post(ANSWER, content=b"{}", headers={**JSON, "connect-timeout-ms": "soon"})

@@ -352,7 +352,6 @@ def test_a_get_on_the_path_of_a_call(http: httpx2.Client) -> None:
         ("GET", "/v2/turns"),
         ("GET", "/nope"),
         ("POST", "/"),
-        ("POST", "/responsa.chat.v1.ChatService/Nope"),
         ("GET", "/v1/turns:nope"),
         ("GET", "/v1/turns/1/2"),
         ("GET", "/grpc.health.v1.Health/Check"),

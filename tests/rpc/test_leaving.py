@@ -80,6 +80,27 @@ def over_rest(ways: Ways, headers: dict[str, str]) -> str:
         return str(json.loads(next(answer.iter_lines()))["turn"])
 
 
+def over_connect(ways: Ways, headers: dict[str, str]) -> str:
+    """Ask over Connect, in a body that never ends, read the first frame and disconnect."""
+    message = QUESTION.SerializeToString()
+    connection = HTTPConnection(ways.http.base_url.host, ways.http.base_url.port)
+    connection.putrequest("POST", ASK)
+    for name, value in {
+        "content-type": "application/connect+proto",
+        "transfer-encoding": "chunked",
+        **headers,
+    }.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    envelope = struct.pack(">BI", 0, len(message)) + message
+    connection.send(b"%x\r\n%s\r\n" % (len(envelope), envelope))
+    with connection.getresponse() as answer:
+        _, size = struct.unpack(">BI", answer.read(5))
+        turn = AskResponse.FromString(answer.read(size)).turn
+    connection.close()
+    return turn
+
+
 def turn_of(ways: Ways, tenant: Tenant, name: str) -> Json:
     return ways.call("ChatService/GetTurn", {"name": name}, tenant.headers(Credential.USER)).message
 
@@ -96,6 +117,7 @@ def test_who_leaves_ends_the_turn_and_whose_time_is_up_does_not(registry: Regist
             over_web(ways, headers, text=False),
             over_web(ways, headers, text=True),
             over_rest(ways, headers),
+            over_connect(ways, headers),
         ]
         for name in left:
             eventually(lambda name=name: "terminalEvent" in turn_of(ways, tenant, name), name)

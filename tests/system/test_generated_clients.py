@@ -35,6 +35,7 @@ GO: Final = {
     "ghz": f"{GHZ}@{GHZ_VERSION}",
     "protoc-gen-go": "google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12",
     "protoc-gen-connect-go": "connectrpc.com/connect/cmd/protoc-gen-connect-go@v1.21.1",
+    "protoc-gen-go-grpc": "google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2",
 }
 """The Go programs, with their modules."""
 CONNECT_PYTHON: Final = ("connectrpc==0.13.0", "protoc-gen-connectrpc==0.13.0", "protoc-gen-py==0.7.0")
@@ -75,6 +76,155 @@ func main() {
 		detail, _ := failed.Details()[0].Value()
 		fmt.Println(last, stream.Err(), failed.Code(), detail.(*errdetails.ErrorInfo).Reason)
 	}
+}
+"""
+ASKS_OVER_GRPC_IN_GO: Final = """
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	chat "example.org/ask/gen/responsa/chat/v1"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+func main() {
+	connection, err := grpc.NewClient(os.Args[1], grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		panic(err)
+	}
+	client := chat.NewChatServiceClient(connection)
+	ctx := metadata.AppendToOutgoingContext(context.Background(), "authorization", "Bearer "+os.Args[2])
+	stream, err := client.Ask(ctx, &chat.AskRequest{Text: "How deep is the well?"})
+	if err != nil {
+		panic(err)
+	}
+	last := ""
+	frame, err := stream.Recv()
+	for ; err == nil; frame, err = stream.Recv() {
+		for _, event := range frame.Events {
+			last = fmt.Sprintf("%T", event.Event)
+		}
+	}
+	_, failed := client.GetTurn(context.Background(), &chat.GetTurnRequest{Name: "turns/none"})
+	refused := status.Convert(failed)
+	fmt.Println(last, err, refused.Code(), refused.Details()[0].(*errdetails.ErrorInfo).Reason)
+}
+"""
+CARGO: Final = """
+[package]
+name = "ask"
+version = "0.1.0"
+edition = "2024"
+
+[dependencies]
+prost = "0.14"
+prost-types = "0.14"
+tonic = "0.14"
+tonic-prost = "0.14"
+tonic-types = "0.14"
+tokio = { version = "1", features = ["macros", "rt"] }
+
+[build-dependencies]
+prost = "0.14"
+prost-types = "0.14"
+tonic-prost-build = "0.14"
+"""
+BUILDS_IN_RUST: Final = """
+use prost::Message;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let set = prost_types::FileDescriptorSet::decode(&*std::fs::read("descriptor.binpb")?)?;
+    Ok(tonic_prost_build::configure().build_server(false).include_file("all.rs").compile_fds(set)?)
+}
+"""
+ASKS_IN_RUST: Final = """
+mod proto {
+    include!(concat!(env!("OUT_DIR"), "/all.rs"));
+}
+use proto::responsa::chat::v1::{AskRequest, GetTurnRequest, chat_service_client::ChatServiceClient, turn_event::Event};
+use tonic::{Request, transport::Channel};
+use tonic_types::StatusExt;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = std::env::args().collect();
+    let mut client = ChatServiceClient::new(Channel::from_shared(arguments[1].clone())?.connect().await?);
+    let mut ask = Request::new(AskRequest { text: "How deep is the well?".into(), ..Default::default() });
+    ask.metadata_mut().insert("authorization", format!("Bearer {}", arguments[2]).parse()?);
+    let mut stream = client.ask(ask).await?.into_inner();
+    let mut answered = false;
+    while let Some(frame) = stream.message().await? {
+        answered = frame.events.iter().any(|event| matches!(event.event, Some(Event::Answer(_))));
+    }
+    let refused = client.get_turn(GetTurnRequest { name: "turns/none".into(), ..Default::default() }).await.unwrap_err();
+    println!("{answered} {:?} {}", refused.code(), refused.get_details_error_info().unwrap().reason);
+    Ok(())
+}
+"""
+POM: Final = """
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>org.example</groupId><artifactId>ask</artifactId><version>1</version>
+  <properties>
+    <maven.compiler.release>17</maven.compiler.release>
+    <project.build.sourceEncoding>UTF-8</project.build.sourceEncoding>
+    <grpc>1.85.0</grpc><protobuf>3.25.9</protobuf>
+  </properties>
+  <dependencies>
+    <dependency><groupId>io.grpc</groupId><artifactId>grpc-netty-shaded</artifactId><version>${grpc}</version></dependency>
+    <dependency><groupId>io.grpc</groupId><artifactId>grpc-protobuf</artifactId><version>${grpc}</version></dependency>
+    <dependency><groupId>io.grpc</groupId><artifactId>grpc-stub</artifactId><version>${grpc}</version></dependency>
+  </dependencies>
+  <build>
+    <extensions><extension><groupId>kr.motd.maven</groupId><artifactId>os-maven-plugin</artifactId><version>1.7.1</version></extension></extensions>
+    <plugins>
+      <plugin><artifactId>maven-compiler-plugin</artifactId><version>3.14.1</version></plugin>
+      <plugin>
+        <groupId>org.xolstice.maven.plugins</groupId><artifactId>protobuf-maven-plugin</artifactId><version>0.6.1</version>
+        <configuration>
+          <protocArtifact>com.google.protobuf:protoc:${protobuf}:exe:${os.detected.classifier}</protocArtifact>
+          <pluginId>grpc-java</pluginId>
+          <pluginArtifact>io.grpc:protoc-gen-grpc-java:1.76.0:exe:${os.detected.classifier}</pluginArtifact>
+          <protoSourceRoot>PROTOS</protoSourceRoot>
+        </configuration>
+        <executions><execution><goals><goal>compile</goal><goal>compile-custom</goal></goals></execution></executions>
+      </plugin>
+      <plugin><groupId>org.codehaus.mojo</groupId><artifactId>exec-maven-plugin</artifactId><version>3.5.0</version></plugin>
+    </plugins>
+  </build>
+</project>
+"""
+ASKS_IN_JAVA: Final = """
+import io.grpc.*;
+import io.grpc.protobuf.StatusProto;
+import io.grpc.stub.MetadataUtils;
+import responsa.chat.v1.ChatServiceGrpc;
+import responsa.chat.v1.ChatServiceOuterClass.*;
+
+public class Ask {
+    public static void main(String[] arguments) throws Exception {
+        var channel = ManagedChannelBuilder.forTarget(arguments[0]).usePlaintext().build();
+        var headers = new Metadata();
+        headers.put(Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER), "Bearer " + arguments[1]);
+        var signed = ClientInterceptors.intercept(channel, MetadataUtils.newAttachHeadersInterceptor(headers));
+        var frames = ChatServiceGrpc.newBlockingStub(signed).ask(AskRequest.newBuilder().setText("How deep is the well?").build());
+        Object last = null;
+        while (frames.hasNext()) for (var event : frames.next().getEventsList()) last = event.getEventCase();
+        try {
+            ChatServiceGrpc.newBlockingStub(channel).getTurn(GetTurnRequest.newBuilder().setName("turns/none").build());
+        } catch (StatusRuntimeException refused) {
+            var info = StatusProto.fromThrowable(refused).getDetails(0).unpack(com.google.rpc.ErrorInfo.class);
+            System.out.println(last + " " + refused.getStatus().getCode() + " " + info.getReason());
+        }
+        channel.shutdownNow();
+    }
 }
 """
 ASKS_IN_PYTHON: Final = """
@@ -176,6 +326,17 @@ def generate(folder: Path, name: str, plugins: Sequence[Mapping[str, object]], p
     return project
 
 
+def run_go(folder: Path, path: str, kind: str, program: str, *arguments: str) -> str:
+    """What a program prints that uses what protoc-gen-go and protoc-gen-KIND generate."""
+    own = {"opt": "paths=source_relative"}
+    plugins = [{"local": f"protoc-gen-{name}", **own} for name in ("go", kind)]
+    project = generate(folder, kind, plugins, path)
+    (project / "main.go").write_text(program)
+    (project / "go.mod").write_text("module example.org/ask\n\ngo 1.25\n")
+    run(project, "go", "mod", "tidy")
+    return run(project, "go", "run", ".", *arguments)
+
+
 def test_grpcurl_and_ghz_need_only_reflection(instance: Instance, folder: Path, go: str, key: str) -> None:
     method = "responsa.knowledge.v1.KnowledgeService.ListDocuments"
     said = run(folder, "grpcurl", "-plaintext", instance.target, "describe", method, PATH=go)
@@ -189,14 +350,37 @@ def test_grpcurl_and_ghz_need_only_reflection(instance: Instance, folder: Path, 
 
 
 def test_connect_go_works_as_it_is(instance: Instance, folder: Path, go: str, key: str) -> None:
-    own = {"opt": "paths=source_relative"}
-    plugins = [{"local": name, **own} for name in GO if name.startswith("protoc")]
-    project = generate(folder, "go", plugins, go)
-    (project / "main.go").write_text(ASKS_IN_GO)
-    (project / "go.mod").write_text("module example.org/ask\n\ngo 1.24\n")
-    run(project, "go", "mod", "tidy")
-    said = run(project, "go", "run", ".", instance.url, key)
+    said = run_go(folder, go, "connect-go", ASKS_IN_GO, instance.url, key)
     assert said == "*chatv1.TurnEvent_Answer <nil> unauthenticated CREDENTIAL_MISSING\n" * 3
+
+
+def test_grpc_go_works_as_it_is(instance: Instance, folder: Path, go: str, key: str) -> None:
+    said = run_go(folder, go, "go-grpc", ASKS_OVER_GRPC_IN_GO, instance.target, key)
+    assert said == "*chatv1.TurnEvent_Answer EOF Unauthenticated CREDENTIAL_MISSING\n"
+
+
+def test_tonic_works_as_it_is(instance: Instance, folder: Path, key: str) -> None:
+    project = folder / "rust"
+    (project / "src").mkdir(parents=True)
+    shutil.copy(ROOT / "generated" / "descriptor.binpb", project)
+    (project / "Cargo.toml").write_text(CARGO)
+    (project / "build.rs").write_text(BUILDS_IN_RUST)
+    (project / "src" / "main.rs").write_text(ASKS_IN_RUST)
+    said = run(project, "cargo", "run", "--quiet", "--", instance.url, key)
+    assert said == "true Unauthenticated CREDENTIAL_MISSING\n"
+
+
+def test_grpc_java_works_as_it_is(instance: Instance, folder: Path, key: str) -> None:
+    project = folder / "grpc-java"
+    source = project / "src" / "main" / "java"
+    source.mkdir(parents=True)
+    (project / "pom.xml").write_text(POM.strip().replace("PROTOS", str(ROOT / "protos")))
+    (source / "Ask.java").write_text(ASKS_IN_JAVA)
+    quiet = ("mvn", "--batch-mode", "--quiet")
+    arguments = f"-Dexec.args={instance.target} {key}"
+    said = run(project, *quiet, "compile", "exec:java", "-Dexec.mainClass=Ask", arguments)
+    # Maven wraps what the program prints in codes of the terminal.
+    assert "ANSWER UNAUTHENTICATED CREDENTIAL_MISSING\n" in said
 
 
 def test_connect_python_works_as_it_is(instance: Instance, folder: Path, key: str) -> None:

@@ -271,11 +271,10 @@ def test_the_code_assistant(http: httpx2.Client, tenant: Tenant, administrator: 
         "history": [],
     }
     headers = tenant.headers(Credential.ADMIN)
-    for more in ({}, {"x-mcp-mode": "true"}):
+    for slash, more in (("", {}), ("/", {"x-mcp-mode": "true"})):
         answer = ""
-        with http.stream(
-            "POST", "/v1/agents/cairo/chat/completions", json=body, headers={**headers, **more}
-        ) as reply:
+        path = f"/v1/agents/cairo/chat/completions{slash}"
+        with http.stream("POST", path, json=body, headers={**headers, **more}) as reply:
             assert reply.headers["content-type"].startswith("text/event-stream")
             lines = [line.removeprefix("data: ") for line in reply.iter_lines() if line]
         for line in lines[:-1]:

@@ -28,7 +28,6 @@ from responsa_server.domain.errors import (
 )
 from responsa_server.transports.mcp.backend import describe_error
 from responsa_server.transports.openai.exchange import dump, error_of
-from responsa_server.transports.rest.connect import connect_error
 from responsa_server.transports.rest.requests import bad_request, body_too_large
 
 
@@ -171,7 +170,7 @@ _BODIES: Final[Mapping[str, Callable[[ResponsaError], str]]] = {
     "/(auth|users|chat|agent|kb|jobs|analytics)(/.*)?|/feedback(/stats)?/?": lambda error: dump(
         {"detail": error.message, "code": error.reason.value}
     ),
-    r"/(responsa|google\.longrunning)\..*": lambda error: connect_error(status.of(error)).decode(),
+    r"/(responsa|google\.longrunning)\..*": lambda error: status.as_connect(status.of(error)).decode(),
     ".*": _status,
 }
 """The body of an error, by the paths that have its shape, as in envoy/routes.yaml. The first one that fits counts."""

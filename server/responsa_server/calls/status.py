@@ -5,6 +5,8 @@ The same Status is sent in the trailers (gRPC, gRPC-Web), in the body of a REST 
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from enum import IntEnum
@@ -240,6 +242,17 @@ def retry_after(error: ResponsaError) -> str | None:
 def as_json(status: status_pb2.Status) -> bytes:
     """The body of a REST error: `{"code": …, "message": …, "details": […]}`."""
     return to_json(status)
+
+
+def as_connect(status: status_pb2.Status) -> bytes:
+    """The JSON of an error over Connect."""
+    named = Code(status.code).name.lower()
+    details = [
+        {"type": detail.TypeName(), "value": b64encode(detail.value).decode().rstrip("=")}
+        for detail in status.details
+    ]
+    shown = "canceled" if named == "cancelled" else named
+    return json.dumps({"code": shown, "message": status.message, "details": details}).encode()
 
 
 def _cut(text: str, limit: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from google.rpc.status_pb2 import Status
 from starlette.exceptions import HTTPException
@@ -16,6 +17,9 @@ from responsa_server.calls.call import CALL_ID
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.http import call_of
 from responsa_server.domain.errors import InvalidRequest, Reason, ResponsaError
+
+_CONNECT: Final = ("/responsa.", "/google.longrunning.")
+"""What the paths of Connect begin with."""
 
 
 def problem(rpc_status: Status, retry_after: str | None = None) -> Response:
@@ -37,7 +41,13 @@ async def _of_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code in (404, 405):
         if not (allowed := _methods(request)):
-            return problem(status.of(status.no_route()))
+            missing = status.of(status.no_route())
+            if not request.url.path.startswith(_CONNECT):
+                return problem(missing)
+            missing.code = status.Code.UNIMPLEMENTED  # as over gRPC
+            return Response(
+                status.as_connect(missing), 404, {"cache-control": "no-store"}, "application/json"
+            )
         refused = problem(status.no_method(request.method, allowed))
         refused.status_code = 405
         refused.headers["allow"] = ", ".join(allowed)

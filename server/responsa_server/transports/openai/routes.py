@@ -249,7 +249,6 @@ ROWS: Final[Sequence[PathRow]] = (
     PathRow("GET", "/v1/responses/{id}", CHAT + "GetTurn", _response, _OF_RESPONSE),
     PathRow("POST", "/v1/responses/{id}/cancel", CHAT + "CancelTurn", _cancel, _OF_RESPONSE),
     PathRow("GET", "/v1/models", CHAT + "ListAgents", _models, _OF_ALL),
-    PathRow("GET", "/v1/models/", CHAT + "ListAgents", _models, _OF_ALL),
     PathRow("GET", "/v1/models/{model:path}", CHAT + "GetAgent", _one_model, _OF_ALL),
     PathRow("POST", "/v1/embeddings", _EMBED, _embed, _OF_ALL),
 )
@@ -258,7 +257,7 @@ ROWS: Final[Sequence[PathRow]] = (
 def openai_routes(calls: Calls, settings: OpenAiApiSettings, page: str = "") -> Iterator[BaseRoute]:
     """The routes of all rows, and of what is not served. page: see `ApiExchange`."""
     path = partial(_Endpoint, partial(ApiExchange, calls, settings=settings, page=page), calls)
-    yield from (Route(row.path, path(row)) for row in ROWS)
+    yield from (Route(f"{row.path}{slash}", path(row)) for row in ROWS for slash in ("", "/"))
     for name, instead in _NOT_SERVED.items():
         yield Route(f"/v1/{name}{{rest:path}}", path(None, _refusal(name, instead)))
 

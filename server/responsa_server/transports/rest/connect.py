@@ -3,10 +3,8 @@ in protobuf or its JSON, in a body of their own if request and response have one
 
 from __future__ import annotations
 
-import json
 import re
 import zlib
-from base64 import b64encode
 from collections.abc import Callable, Collection, Iterator, Mapping
 from struct import Struct
 from typing import ClassVar, Final
@@ -31,23 +29,12 @@ _HEAD: Final = Struct(">BI")
 _LONGEST_MS: Final = 99_999_999
 
 
-def connect_error(rpc_status: Status) -> bytes:
-    """The JSON of an error over Connect."""
-    code = status.Code(rpc_status.code).name.lower()
-    details = [
-        {"type": detail.TypeName(), "value": b64encode(detail.value).decode().rstrip("=")}
-        for detail in rpc_status.details
-    ]
-    named = "canceled" if code == "cancelled" else code
-    return json.dumps({"code": named, "message": rpc_status.message, "details": details}).encode()
-
-
 def _envelop(data: bytes, flags: int = 0) -> bytes:
     return _HEAD.pack(flags, len(data)) + data
 
 
 def _error(failed: Status) -> bytes:
-    return _envelop(b'{"error":' + connect_error(failed) + b"}", flags=2)
+    return _envelop(b'{"error":' + status.as_connect(failed) + b"}", flags=2)
 
 
 _WRITERS: Final[Mapping[str, Callable[[Message], bytes]]] = {
@@ -62,7 +49,7 @@ class ConnectExchange(Exchange):
     """One request and its response. The paths are the names of the methods."""
 
     _transport: ClassVar = "connect"
-    describe: ClassVar = staticmethod(connect_error)
+    describe: ClassVar = staticmethod(status.as_connect)
     _buffer = b""
 
     @staticmethod
@@ -84,7 +71,7 @@ class ConnectExchange(Exchange):
         else:
             wanted = ", ".join((*kinds, "application/grpc or application/grpc-web"))
             wrong = unreadable(f"the content-type must be {wanted}")
-            await self._respond(415, connect_error(status.of(wrong)), {})
+            await self._respond(415, self.describe(status.of(wrong)), {})
 
     def _timeout(self) -> str | None:
         if (timeout := self._headers.get("connect-timeout-ms")) is None:
@@ -109,6 +96,8 @@ class ConnectExchange(Exchange):
         body = await self._take(size)
         if len(head + body) < _HEAD.size + size:
             raise unreadable("it ends within an envelope")
+        if not self._binding.method.client_streaming:
+            self._arrived.set()  # what follows the only message does not count, though the body may stay open
         return self._message(body, head[0])
 
     async def _take(self, size: int) -> bytes:
@@ -139,6 +128,6 @@ class ConnectExchange(Exchange):
         except zlib.error as error:
             raise unreadable("it is not gzip, as a header says") from error
         check_size(self._call.method, len(plain), announced=True)
-        if not inflating.eof:
-            raise unreadable("it ends within gzip")
+        if not inflating.eof or inflating.unused_data:
+            raise unreadable("it ends within gzip, or goes on after it")
         return plain
