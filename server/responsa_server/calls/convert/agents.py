@@ -73,12 +73,12 @@ def reloads(
 
 def to_default_model(model: pb.DefaultModel) -> DefaultModel:
     """Read the model of a request."""
-    given = [
+    fields = [
         field.name
         for field in model.DESCRIPTOR.fields
         if not field.has_presence or model.HasField(cast("Any", field.name))
     ]
-    return DefaultModel(**{name: getattr(model, name) for name in given})
+    return DefaultModel(**{name: getattr(model, name) for name in fields})
 
 
 def model_settings(models: InstalledModels) -> pb.ModelSettings:
