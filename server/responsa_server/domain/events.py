@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -232,23 +233,11 @@ class Usage:
     unpriced_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.embedding_tokens + other.embedding_tokens,
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.cost_micros + other.cost_micros,
-            self.unpriced_tokens + other.unpriced_tokens,
-        )
+        return Usage(*map(operator.add, astuple(self), astuple(other)))
 
     def __sub__(self, other: Usage) -> Usage:
         """The usage since `other`."""
-        return Usage(
-            self.embedding_tokens - other.embedding_tokens,
-            self.input_tokens - other.input_tokens,
-            self.output_tokens - other.output_tokens,
-            self.cost_micros - other.cost_micros,
-            self.unpriced_tokens - other.unpriced_tokens,
-        )
+        return Usage(*map(operator.sub, astuple(self), astuple(other)))
 
 
 # Events. An event gets its seq when it is appended to the log.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
+from typing import Any, cast
 
 from responsa.admin.v1 import admin_service_pb2
 from responsa.admin.v1 import model_settings_pb2 as pb
@@ -72,18 +73,12 @@ def reloads(
 
 def to_default_model(model: pb.DefaultModel) -> DefaultModel:
     """Read the model of a request."""
-    return DefaultModel(
-        model.provider,
-        model.model,
-        model.key_name,
-        model.base_url,
-        model.embedding,
-        model.window,
-        model.judge,
-        model.input_usd_micros if model.HasField("input_usd_micros") else None,
-        model.output_usd_micros if model.HasField("output_usd_micros") else None,
-        model.api_key,
-    )
+    fields = [
+        field.name
+        for field in model.DESCRIPTOR.fields
+        if not field.has_presence or model.HasField(cast("Any", field.name))
+    ]
+    return DefaultModel(**{name: getattr(model, name) for name in fields})
 
 
 def model_settings(models: InstalledModels) -> pb.ModelSettings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Final
 
 from responsa_server.domain import names
@@ -46,14 +46,7 @@ class AuditLog:
         if event is None:
             return
         values = {
-            "tenant": event.tenant_id,
-            "actor": event.actor,
-            "action": event.action,
-            "resource": event.resource_name,
-            "outcome": event.outcome,
-            "address": event.address,
-            "call_id": event.call_id,
-            "on_behalf_of": event.on_behalf_of,
+            **asdict(event),
             "affected_user": event.affected_user,
             "added_readers": list(event.added_readers),
             "removed_readers": list(event.removed_readers),

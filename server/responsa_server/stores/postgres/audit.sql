@@ -3,7 +3,7 @@
 -- name: add
 INSERT INTO responsa.audit_event (id, tenant_id, actor, action, resource_name, outcome, address, call_id, on_behalf_of, affected_user,
     added_readers, removed_readers)
-VALUES (uuidv7(), %(tenant)s, %(actor)s, %(action)s, %(resource)s, %(outcome)s, %(address)s, %(call_id)s,
+VALUES (uuidv7(), %(tenant_id)s, %(actor)s, %(action)s, %(resource_name)s, %(outcome)s, %(address)s, %(call_id)s,
     %(on_behalf_of)s, %(affected_user)s,
     %(added_readers)s, %(removed_readers)s);
 

@@ -84,7 +84,7 @@ class PostgresOpenIdStore:
             if await self._add(connection, user_id, identity):
                 await self._audit.write(connection, audit)
                 return
-            row = await one_row(connection, self._queries["owner"], _values(identity))
+            row = await one_row(connection, self._queries["owner"], asdict(identity))
         if row is None or row["user_id"] != user_id:
             raise AlreadyExists(
                 Reason.OIDC_IDENTITY_TAKEN,
@@ -128,7 +128,7 @@ class PostgresOpenIdStore:
 
     async def _sign_in(self, identity: ExternalIdentity) -> User | None:
         async with self._database.tenant(identity.tenant_id) as connection:
-            row = await one_row(connection, self._queries["sign_in"], _values(identity))
+            row = await one_row(connection, self._queries["sign_in"], asdict(identity))
         return None if row is None else user_of(row)
 
     async def _register(
@@ -142,7 +142,7 @@ class PostgresOpenIdStore:
         values = {**asdict(user), "first": False, "code": code}
         row = await one_row(connection, self._shared["add_user"], values)
         if row is None:
-            if await one_row(connection, self._queries["owner"], _values(identity)) is not None:
+            if await one_row(connection, self._queries["owner"], asdict(identity)) is not None:
                 raise _IdentityTaken
             raise _address_taken(user.email)
         if not await self._add(connection, user.id, identity):
@@ -159,21 +159,12 @@ class PostgresOpenIdStore:
         return user_of(row)
 
     async def _add(self, connection: Connection, user_id: UUID, identity: ExternalIdentity) -> bool:
-        values = {**_values(identity), "user_id": user_id}
+        values = {**asdict(identity), "user_id": user_id}
         if await one_row(connection, self._queries["add"], values) is None:
             return False
         if identity.subject is not None:
             await connection.execute(self._queries["set_subject"], values)
         return True
-
-
-def _values(identity: ExternalIdentity) -> dict[str, object]:
-    return {
-        "tenant_id": identity.tenant_id,
-        "issuer": identity.issuer,
-        "sub": identity.sub,
-        "subject": identity.subject,
-    }
 
 
 def _address_taken(email: str) -> AlreadyExists:

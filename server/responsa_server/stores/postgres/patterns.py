@@ -4,6 +4,7 @@ questions' events; this module groups and counts them, each once."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -204,10 +205,7 @@ class PostgresPatterns:
             "turns": uuid_array(turns),
             "title": title,
             "model": model,
-            "input_tokens": cost.input_tokens,
-            "output_tokens": cost.output_tokens,
-            "cost_micros": cost.cost_micros,
-            "unpriced_tokens": cost.unpriced_tokens,
+            **asdict(cost),
         }
         async with self._database.tenant(tenant_id) as connection:
             if cost != Usage():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -135,10 +135,7 @@ class PostgresQuotas:
             "micros": used.cost_micros - (grant.cost_micros or 0),
             "agent": agent,
             "model": model,
-            "input_tokens": used.input_tokens,
-            "output_tokens": used.output_tokens,
-            "cost_micros": used.cost_micros,
-            "unpriced_tokens": used.unpriced_tokens,
+            **asdict(used),
         }
         async with self._database.tenant(caller.tenant_id) as connection:
             await connection.execute(self._queries["settle_charge"], parameters)
