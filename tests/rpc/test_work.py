@@ -47,7 +47,7 @@ from responsa_server.domain.turns import Append, Claim, Conclusion, TurnState
 from responsa_server.identity.service import Identity
 from responsa_server.insight.periodic import PeriodicTask
 from responsa_server.stores import redis
-from responsa_server.stores.postgres import database, pause
+from responsa_server.stores.postgres import database, pause, pool
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.telemetry import unexpected
 from responsa_server.turns import claiming, following, writer
@@ -200,6 +200,12 @@ async def leave_out_check(checking: object) -> None:
 
 
 @pytest.fixture
+def pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pools set no alarms again and again, which look like the work of a call."""
+    monkeypatch.setattr(pool, "_IDLE_SECONDS", 3600.0)
+
+
+@pytest.fixture
 def paused(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Background work is paused, and events are gathered by what follows them, not by time."""
     monkeypatch.setattr(PeriodicTask, "start", leave_out)
@@ -272,6 +278,7 @@ class Asker:
 
 
 async def test_a_call_takes_no_more_work_than_its_number(
+    pools: None,
     house: House,
     database_urls: DatabaseUrls,
     redis_url: str,

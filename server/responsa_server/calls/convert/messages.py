@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from enum import Enum
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from google.api import resource_pb2
@@ -70,7 +71,7 @@ def _fields(descriptor: Descriptor) -> Sequence[tuple[str, Callable[[object], ob
         if field.name == "name" and own.type
         else (field.name, _name_reader(field, f"{field.name}_id", of))
         if (of := field.GetOptions().Extensions[_REFERENCE].type.removesuffix("*"))
-        else (field.name, functools.partial(_read, field.name, _converter(field)))
+        else (field.name, _reader(field))
         for field in fields
     ]
 
@@ -81,15 +82,24 @@ def _identity(resource: resource_pb2.ResourceDescriptor) -> str:
     return "id" if variable.replace("_", "") == resource.singular.lower() else f"{variable}_id"
 
 
+def _reader(field: FieldDescriptor) -> Callable[[object], object]:
+    convert = _converter(field)
+    if not field.name.endswith("_range"):
+        return attrgetter(field.name) if convert is None else functools.partial(_read, field.name, convert)
+    return functools.partial(_read_range, field.name, convert or (lambda value: value))
+
+
 def _read(name: str, convert: Callable[[Any], object], value: object) -> object:
-    if name.endswith("_range") and not hasattr(value, name):
-        name = name.removesuffix("_range")
     return content if (content := getattr(value, name)) is None else convert(content)
+
+
+def _read_range(name: str, convert: Callable[[Any], object], value: object) -> object:
+    return _read(name if hasattr(value, name) else name.removesuffix("_range"), convert, value)
 
 
 def _name_reader(field: FieldDescriptor, identity: str, kind: str) -> Callable[[object], object]:
     """Reads the name of a resource, or those of several. identity: the attribute with its id. kind: its type."""
-    form = names.of_id(kind.rpartition("/")[2])
+    form, many = names.of_id(kind.rpartition("/")[2]), field.is_repeated
 
     def to_name(key: Any) -> object:
         return form(key) if key and "/" not in str(key) else key
@@ -99,16 +109,18 @@ def _name_reader(field: FieldDescriptor, identity: str, kind: str) -> Callable[[
         if field.name == "name" and hasattr(value, "name"):
             return getattr(value, "name")  # noqa: B009 - the type has no such attribute
         key = getattr(value, identity if hasattr(value, identity) else field.name)
-        return [to_name(part) for part in key or ()] if field.is_repeated else to_name(key)
+        if many:
+            return [to_name(part) for part in key or ()]
+        return key if not key or "/" in str(key) else form(key)
 
     return read
 
 
-def _converter(field: FieldDescriptor) -> Callable[[Any], object]:
+def _converter(field: FieldDescriptor) -> Callable[[Any], object] | None:
     convert = _part_converter(field)
-    if convert is None:
-        return lambda value: value
-    return (lambda parts: [convert(part) for part in parts]) if field.is_repeated else convert
+    if convert is None or not field.is_repeated:
+        return convert
+    return lambda parts: [convert(part) for part in parts]
 
 
 def _part_converter(field: FieldDescriptor) -> Callable[[Any], object] | None:
@@ -128,8 +140,8 @@ def _part_converter(field: FieldDescriptor) -> Callable[[Any], object] | None:
         return None
     inner = message_factory.GetMessageClass(kind)
 
-    def convert(value: Any) -> object:
-        return value if isinstance(value, Message | Mapping) else message(inner, value)
+    def convert(value: object) -> object:
+        return value if isinstance(value, Message) or hasattr(value, "keys") else message(inner, value)
 
     return convert
 
