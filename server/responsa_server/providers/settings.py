@@ -276,12 +276,6 @@ class EmbeddingModelSettings(BaseModel, extra="forbid"):
         return self
 
 
-EMBEDDED_WINDOW: Final = 4096
-"""The most tokens of a prompt to the model on this machine and its answer together."""
-EMBEDDED_CONCURRENT: Final = 2
-"""The most answers that it writes at a time."""
-
-
 class EmbeddedModelSettings(BaseModel, extra="forbid"):
     """The model on this machine, `embedded:smollm2`, which `responsa setup --language-model` installs."""
 
