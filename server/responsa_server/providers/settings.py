@@ -376,6 +376,6 @@ class ModelSettings(CallLimitSettings, extra="forbid", regex_engine="python-re")
         url = section.url or _URLS[name]
         return self._complete(**limits, url=url, api_key=section.api_key, **kind)
 
-    def _complete(self, **given: object) -> CompatibleSettings:
+    def _complete(self, **values: object) -> CompatibleSettings:
         times = {"idle_seconds": self.patience_seconds, "wait_seconds": WAIT_SECONDS}
-        return CompatibleSettings.model_validate({**times, **given})
+        return CompatibleSettings.model_validate({**times, **values})
