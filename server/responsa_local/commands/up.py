@@ -36,6 +36,7 @@ from responsa_server.app.settings import Settings, environment, load, unknown_va
 from responsa_server.app.vector_stores import open_store
 from responsa_server.domain.parts import Health
 from responsa_server.domain.passages import VectorStore
+from responsa_server.system.instance import MODEL_ANSWERS, MODEL_WINDOW
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -110,10 +111,8 @@ def run(settings: Settings, *, repair: bool = False, lan: bool = False) -> int:
         children.append(Child(EmbeddedRedis(layout)))
     if settings.models.wants_embedded:
         from responsa_local.embedded.llama import EmbeddedLlama
-        from responsa_server.providers.settings import EMBEDDED_CONCURRENT, EMBEDDED_WINDOW
 
-        llama = EmbeddedLlama(layout, environment(), EMBEDDED_WINDOW, EMBEDDED_CONCURRENT)
-        children.append(Child(llama))
+        children.append(Child(EmbeddedLlama(layout, environment(), MODEL_WINDOW, MODEL_ANSWERS)))
 
     def write_files() -> None:
         servers.send_to([child.part for child in servers.children])

@@ -28,14 +28,12 @@ from responsa_server.providers.onnx_reranker import OnnxReranker, RerankerUnusab
 from responsa_server.providers.prices import PriceList, PriceRow, Prices, load_shipped, price_of
 from responsa_server.providers.reranking import HttpReranker
 from responsa_server.providers.settings import (
-    EMBEDDED_CONCURRENT,
-    EMBEDDED_WINDOW,
     ONNX,
     CompatibleSettings,
     ModelSettings,
 )
 from responsa_server.providers.table import Provider, ProviderTable, TableOptions, providers
-from responsa_server.system.instance import no_language_model
+from responsa_server.system.instance import MODEL_ANSWERS, MODEL_WINDOW, no_language_model
 
 EMBEDDED: Final = "embedded"
 EMBEDDED_MODEL: Final = "smollm2"
@@ -151,13 +149,13 @@ def _local_provider(layout: Layout) -> Provider:
     server = CompatibleSettings(
         url="http://embedded/v1",
         idle_seconds=_EMBEDDED_IDLE_SECONDS,
-        concurrent=EMBEDDED_CONCURRENT,
+        concurrent=MODEL_ANSWERS,
         wait_seconds=_EMBEDDED_IDLE_SECONDS,
         uds=str(layout.model_socket),
         # The embedded server sometimes closes a connection just as the next request arrives on it.
         keep_alive=False,
         tools=False,
-        window=EMBEDDED_WINDOW,
+        window=MODEL_WINDOW,
     )
     return Provider(server, models=frozenset({EMBEDDED_MODEL}), small=True)
 

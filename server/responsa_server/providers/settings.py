@@ -276,12 +276,6 @@ class EmbeddingModelSettings(BaseModel, extra="forbid"):
         return self
 
 
-EMBEDDED_WINDOW: Final = 4096
-"""The most tokens of a prompt to the model on this machine and its answer together."""
-EMBEDDED_CONCURRENT: Final = 2
-"""The most answers that it writes at a time."""
-
-
 class EmbeddedModelSettings(BaseModel, extra="forbid"):
     """The model on this machine, `embedded:smollm2`, which `responsa setup --language-model` installs."""
 
@@ -382,6 +376,6 @@ class ModelSettings(CallLimitSettings, extra="forbid", regex_engine="python-re")
         url = section.url or _URLS[name]
         return self._complete(**limits, url=url, api_key=section.api_key, **kind)
 
-    def _complete(self, **given: object) -> CompatibleSettings:
+    def _complete(self, **values: object) -> CompatibleSettings:
         times = {"idle_seconds": self.patience_seconds, "wait_seconds": WAIT_SECONDS}
-        return CompatibleSettings.model_validate({**times, **given})
+        return CompatibleSettings.model_validate({**times, **values})

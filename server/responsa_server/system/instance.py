@@ -16,6 +16,10 @@ DEFAULT_HOME: Final = (Path.home() if INSTALLED else CHECKOUT) / ".responsa"
 """The data folder."""
 DEFAULT_PORT: Final = 8080
 """The port of the page and of every API."""
+MODEL_WINDOW: Final = 4096
+"""The most tokens of a prompt to the language model on this machine and its answer together."""
+MODEL_ANSWERS: Final = 2
+"""The most answers that it writes at a time."""
 OLDEST_POSTGRES: Final = 18
 """The oldest major version of PostgreSQL that Responsa works with."""
 SHIPPED_AGENTS: Final = _PACKAGE / "agents" / "shipped"
