@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Final, Literal, Self
@@ -116,6 +117,12 @@ def _check(entries: list[str]) -> list[str]:
     return entries
 
 
+def _check_key(key: SecretStr) -> SecretStr:
+    if re.fullmatch("[!-~]*", key.get_secret_value()) is None:
+        raise ValueError("must have only visible ASCII characters; copy it from where the provider shows it")
+    return key
+
+
 Web = Annotated[str, AfterValidator(_web)]
 Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000)]
 EmbeddingName = Annotated[str, Field(pattern=EMBEDDING_NAME)]
@@ -131,7 +138,7 @@ class VendorSettings(BaseModel, extra="forbid"):
     url: Annotated[str, AfterValidator(_web_or_own)] = Field(
         default="", description="The server's address. Empty: the vendor's own."
     )
-    api_key: SecretStr = Field(
+    api_key: Annotated[SecretStr, AfterValidator(_check_key)] = Field(
         default=SecretStr(""),
         description=(
             "The server's key, from the environment or a secret file. Empty if it needs none; for a vendor, "

@@ -68,6 +68,7 @@ KEY = "sk-verysecret"
         ("RESPONSA_CONFIG", "/none.toml", r"none\.toml"),
         ("RESPONSA_MODELS__VENDORS__OPENAI__API_KYE", KEY, "models.vendors.openai.api_kye"),
         ("RESPONSA_MODELS__SERVERS__LAB__API_KEY", KEY, "models.servers.lab.url"),
+        ("OPENAI_API_KEY", f"{KEY}…", r"models\.vendors\.openai\.api_key: must have only visible ASCII"),
         (
             "RESPONSA_MODELS__VENDORS__OPENAI__URL",
             f"https://user:{KEY}@example.org/v1",
