@@ -155,7 +155,7 @@ BOMB: Final = gzip.compress(bytes(64 * 1024 * 1024), mtime=0)
         (ANSWER, b"{}", {**JSON, "content-encoding": "gzip"}, 400, "not gzip"),
         (ANSWER, BOMB, {**PROTO, "content-encoding": "gzip"}, 400, "larger than 64 KiB"),
         (ANSWER, BOMB[:60], {**PROTO, "content-encoding": "gzip"}, 400, "within gzip"),
-        (ANSWER, gzip.compress(b"{}") * 2, {**JSON, "content-encoding": "gzip"}, 400, "within gzip"),
+        (ANSWER, gzip.compress(b"{}", mtime=0) * 2, {**JSON, "content-encoding": "gzip"}, 400, "within gzip"),
         (ASK, b"", JSON_STREAM, 200, "ended before its message"),
         (ASK, b"\0\0", JSON_STREAM, 200, "within an envelope"),
         (ASK, envelope(b"{}")[:6], JSON_STREAM, 200, "within an envelope"),
