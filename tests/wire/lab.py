@@ -131,10 +131,10 @@ class Lab:
         `alpha:NAME` and `alpha-too:NAME`. Tests that reject the key use the second name, because the server
         remembers a rejected key.
         """
-        named: dict[str, str] = {}
+        named = {"RESPONSA_MODELS__PATIENCE_SECONDS": "3"}
         for one, wire in zip(self.stations, ("openai", "anthropic", "gemini"), strict=True):
             for name in (one.name, f"{one.name}-too"):
-                values = {"URL": one.url, "WIRE": wire, "API_KEY": KEY, "IDLE_SECONDS": "3"}
+                values = {"URL": one.url, "WIRE": wire, "API_KEY": KEY}
                 named |= {
                     f"RESPONSA_MODELS__SERVERS__{name.upper()}__{key}": value for key, value in values.items()
                 }

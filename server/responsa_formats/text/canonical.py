@@ -80,7 +80,7 @@ _GENERATED_TITLE: Final = re.compile(
 _LOWER, _UPPER = "[^\\W\\d_A-ZÀ-Þ]", "[A-ZÀ-Þ]"
 # Names such as T-12, X200, utf8 and e-mail are words.
 _BETWEEN_WORDS: Final = re.compile(
-    rf"_+|(?<!^\w)(?:(?<=[^\W\dA-Z])-+|-+(?=[^\W\d]))|(?<=\w)(?=\()|(?<=\d)(?={_UPPER}{_LOWER}{{2}})"
+    rf"_+|(?<!^\w)(?:(?<=[^\W\dA-Z])-+|(?<!-)-+(?=[^\W\d]))|(?<=\w)(?=\()|(?<=\d)(?={_UPPER}{_LOWER}{{2}})"
     rf"|(?<={_LOWER}{{4}})(?=\d)|(?<={_LOWER}{{2}})(?=(?:19|20)\d\d(?!\d))"
 )
 _HUMPS: Final = re.compile(
