@@ -87,7 +87,7 @@ def test_a_folder_is_connected_and_runs_take_over_what_has_changed(desk: Desk) -
     (desk.folder / "out.md").symlink_to("/etc/hostname")
     (desk.folder / "etc").symlink_to("/usr/share/doc")
     said = desk.run("sources", "add", str(desk.folder), "--collection", "handbook")
-    assert "3 created, 2 failed, 0 unchanged" in said
+    assert "3 created, 2 failed, 1 skipped, 0 unchanged" in said
     assert desk.documents() == {"welcome.md": 1, "rules/boats.md": 1, "rules/oars.txt": 1}
     listed = desk.run("sources", "list")
     assert re.search(
@@ -100,7 +100,9 @@ def test_a_folder_is_connected_and_runs_take_over_what_has_changed(desk: Desk) -
     desk.write("new.md", "# New")
     (desk.folder / "rules" / "oars.txt").unlink()
     (desk.folder / "empty.md").write_text("# Full now")
-    assert "2 created, 1 updated, 1 deleted, 1 failed, 1 unchanged" in desk.run("sources", "run", "handbook")
+    assert "2 created, 1 updated, 1 deleted, 1 failed, 1 skipped, 1 unchanged" in desk.run(
+        "sources", "run", "handbook"
+    )
     assert desk.documents() == {"welcome.md": 2, "rules/boats.md": 1, "new.md": 1, "empty.md": 1}
 
     for name in ("welcome.md", "new.md", "rules/boats.md"):
@@ -246,7 +248,7 @@ def test_a_bucket_is_read_with_signed_requests(desk: Desk) -> None:
         said = desk.run(
             "sources", "add", f"{address}/rules", "--collection", "handbook", *login, stdin=secret
         )
-        assert "2 created, 0 unchanged" in said
+        assert "2 created, 1 skipped, 0 unchanged" in said
         assert desk.documents() == {"boats & oars.md": 1, "ä/deep.md": 1}
         store.put("rules/boats & oars.md", b"# Boats alone")
         store.put("rules/new.md", b"# New")

@@ -224,6 +224,7 @@ def describe_sync(result: source_pb2.SyncResult) -> str:
             (result.updated, "updated"),
             (result.deleted, "deleted"),
             (result.failed, "failed"),
+            (result.skipped, "skipped"),
         )
         if count
     ]

@@ -88,8 +88,7 @@ def test_envoy_limits_the_connections_of_an_address_as_the_settings_say(
         monkeypatch.delenv("RESPONSA_LIMITS__ADDRESS__CONNECTIONS", raising=False)
     layout = LocalLayout.of(tmp_path)
     config = envoy_config(load(home=tmp_path), layout.replicas, layout.envoy_admin_socket)
-    up._configure_envoy(config, layout)  # pyright: ignore[reportPrivateUsage]  # a whole start takes a minute
-    (listener,) = json.loads(layout.envoy_config.read_text())["static_resources"]["listeners"]
+    (listener,) = json.loads(render(config))["static_resources"]["listeners"]
     first = listener["filter_chains"][0]["filters"][0]
     assert first["typed_config"]["config"]["configuration"]["value"] == (most or "500")
 

@@ -122,7 +122,7 @@ async def test_a_result_answers_by_itself_or_is_a_source(
                 "results": (result("web_search", title="the web search"), result("sea", ToolFault.TIMEOUT)),
             },
             (
-                "Nothing close was found\n\nSea did not answer in time. I searched all documents that you may read for "
+                "Nothing close was found\n\nSea did not answer in time. I searched the documents that you may read for "
                 "“Why?”. Name"
             ),
         ),
