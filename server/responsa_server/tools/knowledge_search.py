@@ -25,6 +25,7 @@ from responsa_server.domain.tools import (
     ToolResult,
     ToolUnfit,
 )
+from responsa_server.domain.uris import safe_uri
 from responsa_server.tools.kinds import ToolContext, ToolKind, ToolOptions
 
 _PARAMETERS: Final[Mapping[str, object]] = {
@@ -117,7 +118,7 @@ class KnowledgeTool:
         sources = [ToolSource(hit.uri, hit.title, time, hit.exact, hit.place) for hit in shown]
         content = "\n\n".join(f"{hit.title}\n{hit.exact}" for hit in shown)
         data = [
-            {"title": hit.title, "uri": hit.uri, "passage": str(hit.place.passage_id)}
+            {"title": hit.title, "uri": safe_uri(hit.uri), "passage": str(hit.place.passage_id)}
             for hit in shown
             if hit.place is not None
         ]

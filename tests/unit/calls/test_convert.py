@@ -53,6 +53,7 @@ from responsa_server.domain.knowledge import (
 from responsa_server.domain.people import Role
 from responsa_server.domain.rows import Row
 from responsa_server.domain.turns import Question, Turn, TurnState
+from responsa_server.domain.uris import safe_uri
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 OPERATION = Operation(
@@ -282,7 +283,7 @@ def test_a_turn_tells_what_its_end_tells(end: Terminal, count: int) -> None:
     ],
 )
 def test_a_source_has_no_uri_that_a_browser_would_run(uri: str, shown: bool) -> None:
-    assert values.safe_uri(uri) == (uri if shown else "")
+    assert safe_uri(uri) == (uri if shown else "")
 
 
 FELL = turn_pb2.Fallback(kind=turn_pb2.FALLBACK_KIND_PASSAGES, source="lab:m", cause="timeout")

@@ -22,7 +22,7 @@ from responsa.chat.v1 import (
 )
 from responsa.type.v1 import byte_range_pb2
 from responsa_server.calls import status
-from responsa_server.calls.convert import enums, messages, structs, values
+from responsa_server.calls.convert import enums, messages, structs
 from responsa_server.calls.convert.values import slug_of, timestamp, uuid_of
 from responsa_server.domain import lists, names
 from responsa_server.domain.conversations import (
@@ -65,6 +65,7 @@ from responsa_server.domain.passages import SourcePlace
 from responsa_server.domain.people import Principal
 from responsa_server.domain.rows import Row
 from responsa_server.domain.turns import CitationCheck, EarlierMessage, OnBusy, Question, Turn
+from responsa_server.domain.uris import safe_uri
 
 EXCERPT_CHARACTERS: Final = 240
 """The maximum length of the excerpt of a message that a search found."""
@@ -281,7 +282,7 @@ def usage(value: Usage) -> turn_pb2.Usage:
 
 def tool_source(value: ToolSource) -> tool_pb2.ToolSource:
     result = tool_pb2.ToolSource(
-        uri=values.safe_uri(value.uri),
+        uri=safe_uri(value.uri),
         title=value.title,
         fetch_time=timestamp(value.fetch_time),
         text=value.text,

@@ -22,8 +22,9 @@ from google.rpc.status_pb2 import Status
 
 from responsa_server.calls import status
 from responsa_server.calls.convert import structs
-from responsa_server.calls.convert.values import safe_uri, timestamp
+from responsa_server.calls.convert.values import timestamp
 from responsa_server.domain import names
+from responsa_server.domain.uris import safe_uri
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 

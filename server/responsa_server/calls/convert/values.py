@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -143,13 +142,3 @@ class EnumMap(Generic[_Number, _Domain]):
         """The domain's value for a number of the contract; None for `PREFIX_UNSPECIFIED`. Validation has already
         refused numbers that the contract does not know."""
         return self._values.get(number)
-
-
-_SKIPPED: Final = re.compile(r"[\x00-\x20]+")
-_ACTIVE: Final = re.compile(r"(?:about|blob|data|filesystem|javascript|vbscript|view-source):", re.IGNORECASE)
-
-
-def safe_uri(uri: str) -> str:
-    """The URI of a source as callers get it: "" if a browser would run it or show its content as a page."""
-    # Browsers skip control characters and white space in front of a scheme and within it.
-    return "" if _ACTIVE.match(_SKIPPED.sub("", uri)) else uri
