@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from typing import Final
 
@@ -150,17 +150,21 @@ async def test_a_test_that_says_yes_has_learned_what_agents_do_without(
     nameless = Refusal(
         lambda body: "temperature" in body or "tools" in body, NAMELESS, {"temperature": 0, "tools": 0}
     )
-    for refusal in (*REFUSALS.values(), nameless):
-        await check_learned(served, database, refusal)
+    async with AsyncExitStack() as servers:  # a port that is used again would have what was learned at it
+        for refusal in (*REFUSALS.values(), nameless):
+            tested = RefusingServer(refusal, asks="look_up", reasons=True)
+            server = LoopbackServer(tested.handle)
+            await server.start()
+            servers.push_async_callback(server.close)
+            await check_learned(served, database, refusal, tested, server.url)
 
 
-async def check_learned(served: Served, database: Database, refusal: Refusal) -> None:
+async def check_learned(
+    served: Served, database: Database, refusal: Refusal, tested: RefusingServer, url: str
+) -> None:
     """The test of a model on a server that refuses something has learned it, and so has another process."""
-    tested = RefusingServer(refusal, asks="look_up", reasons=True)
-    server = LoopbackServer(tested.handle)
-    await server.start()
     window = int(refusal.learned.get("window", 0))
-    wanted = DefaultModel("compatible", "m", base_url=f"{server.url}/v1", window=window)
+    wanted = DefaultModel("compatible", "m", base_url=f"{url}/v1", window=window)
     testing = model_table(MODELS.models)
     models = build_default_models(MODELS, testing, database)
     tested_model = await models.test(served.ann.who, wanted)
@@ -188,7 +192,6 @@ async def check_learned(served: Served, database: Database, refusal: Refusal) ->
     assert tested.refused == refused
     await table.close()
     await testing.close()
-    await server.close()
 
 
 async def test_a_body_that_is_none_is_said_to_the_owner(served: Served) -> None:
