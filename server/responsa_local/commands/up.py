@@ -1,7 +1,7 @@
 """The command `responsa up`, which runs all of Responsa in the foreground, including a real PostgreSQL, Redis and
 Envoy.
 
-This module imports only what starts the parts. What works with the database is in `preparing`, which is imported while the servers load.
+This module imports only what starts the parts. What works with the database is in `preparing`, which only the assistant imports.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from responsa_formats.sandbox.confinement import SandboxCapabilities, capabilities
+from responsa_local.commands.assistant import Assistant
 from responsa_local.commands.envoy import envoy_config
 from responsa_local.commands.failures import reporting
 from responsa_local.commands.lan import IN_CLEAR, lan_variables
@@ -91,20 +93,17 @@ def run(settings: Settings, *, repair: bool = False, lan: bool = False) -> int:
     config = replace(envoy_config(settings, layout.replicas, layout.envoy_admin_socket), also_loopback=lan)
 
     layout.prepare()
+    assistant = Assistant()
     if settings.database_url is not None:
-        from responsa_local.commands import preparing
-
-        preparing.await_database(settings, layout)
-        preparing.prepare_database(settings, layout)
+        assistant.run(_await_database, settings, layout)
+        assistant.run(_prepare_database, settings, layout)
     plan = processes_of(settings)
     children: list[Child] = []
     if settings.database_url is None:
         sizes = [("max_connections", str(plan.connections)), ("shared_buffers", f"{plan.buffers_mib}MB")]
 
         def prepare() -> None:
-            from responsa_local.commands import preparing
-
-            preparing.prepare_database(settings, layout, repair=repair)
+            assistant.run(_prepare_database, settings, layout, repair=repair)
 
         children.append(Child(EmbeddedPostgres(layout, settings=sizes), on_ready=prepare))
     if settings.redis_url is None:
@@ -122,28 +121,25 @@ def run(settings: Settings, *, repair: bool = False, lan: bool = False) -> int:
     # files that the first start uses.
     servers = Servers(settings, layout, plan, write_files)
     children.extend(servers.children)
-    children.append(Child(_Envoy(layout, config, listen=listen, concurrency=plan.envoy_threads)))
+    children.append(Child(_Envoy(layout, config, assistant, listen=listen, concurrency=plan.envoy_threads)))
 
     def announce() -> None:
-        from responsa_local.commands import preparing
-
-        code, pause = preparing.finish(settings, layout)
+        code, pause = assistant.run(_finish, settings, layout)
+        assistant.retire()
         for line in warnings(settings, layout.api_key.read_text(encoding="utf-8").strip()):
             print(line, flush=True)
         print(f"Responsa is ready: {url_of(settings)}/#code={code}", flush=True)
         if lan:
             print(IN_CLEAR, flush=True)
-        if pause is not None:
-            print(f"{pause.sentence}.", flush=True)
+        if pause:
+            print(f"{pause}.", flush=True)
         print(
             "The link signs you in once, within ten minutes. `responsa open` prints a new link. Ctrl-C stops Responsa.",
             flush=True,
         )
 
     def paused() -> bool:
-        from responsa_local.commands import preparing
-
-        return preparing.pause_of(settings, layout) is not None
+        return assistant.run(_is_paused, settings, layout)
 
     print(f"Starting Responsa with {plan}; its data is in {layout.home}", flush=True)
     return Supervisor(
@@ -162,6 +158,41 @@ def sandbox_warning(settings: Settings, sandbox: SandboxCapabilities) -> str:
     """What each start says about a kernel without the sandbox of parsers; "" for other kernels."""
     finding = sandbox_finding(sandbox, allow_unconfined=settings.allows_unconfined_parsing)
     return "" if finding.ok else f"Warning: {finding.detail} To change that, {finding.remedy}."
+
+
+# What the assistant calls.
+
+
+def _await_database(settings: Settings, layout: LocalLayout) -> None:
+    from responsa_local.commands import preparing
+
+    preparing.await_database(settings, layout)
+
+
+def _prepare_database(settings: Settings, layout: LocalLayout, *, repair: bool = False) -> None:
+    from responsa_local.commands import preparing
+
+    preparing.prepare_database(settings, layout, repair=repair)
+
+
+def _write_envoy_config(path: Path, config: EnvoyConfig) -> None:
+    try:
+        path.write_text(render(config), encoding="utf-8")
+    except EnvoyConfigError as error:
+        raise EmbeddedError(str(error), "see docs/install.md") from error
+
+
+def _is_paused(settings: Settings, layout: LocalLayout) -> bool:
+    from responsa_local.commands import preparing
+
+    return preparing.pause_of(settings, layout) is not None
+
+
+def _finish(settings: Settings, layout: LocalLayout) -> tuple[str, str]:
+    from responsa_local.commands import preparing
+
+    code, pause = preparing.finish(settings, layout)
+    return code, "" if pause is None else pause.sentence
 
 
 def _repair(settings: Settings, layout: LocalLayout) -> None:
@@ -190,13 +221,17 @@ class _Envoy(EmbeddedEnvoy):
     """Writes its configuration before it starts, while the servers load."""
 
     def __init__(
-        self, layout: LocalLayout, config: EnvoyConfig, *, listen: tuple[str, int], concurrency: int
+        self,
+        layout: LocalLayout,
+        config: EnvoyConfig,
+        assistant: Assistant,
+        *,
+        listen: tuple[str, int],
+        concurrency: int,
     ) -> None:
         super().__init__(layout, layout.envoy_config, listen=listen, concurrency=concurrency)
         self._values = config
+        self._assistant = assistant
 
     def preload(self) -> None:
-        try:
-            self.layout.envoy_config.write_text(render(self._values), encoding="utf-8")
-        except EnvoyConfigError as error:
-            raise EmbeddedError(str(error), "see docs/install.md") from error
+        self._assistant.run(_write_envoy_config, self.layout.envoy_config, self._values)
