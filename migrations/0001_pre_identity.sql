@@ -197,7 +197,7 @@ CREATE TABLE responsa.asked_program (
     display_name text NOT NULL CHECK (length(display_name) <= 200), -- what the program says of itself
     allowed boolean NOT NULL DEFAULT false,
     ask_time timestamptz NOT NULL DEFAULT now(), -- the last time
-    network bytea NOT NULL DEFAULT '', -- a digest of the network address that asked first
+    network bytea NOT NULL DEFAULT '', -- a digest of the network address that asked last
     revision bigint NOT NULL DEFAULT 1, -- counts the changes; the etag is made of it
     create_time timestamptz NOT NULL DEFAULT now(),
     update_time timestamptz NOT NULL DEFAULT now(),
@@ -365,7 +365,10 @@ CREATE FUNCTION responsa.ask_for_redirects(name text, uris text[], network bytea
     AS $$
         INSERT INTO responsa.asked_program AS a (tenant_id, redirect_uri, display_name, network)
         SELECT t.id, uri, name, network FROM responsa.tenant AS t CROSS JOIN (SELECT DISTINCT unnest(uris) ORDER BY 1) AS asked (uri) WHERE t.home
-        ON CONFLICT ON CONSTRAINT asked_program_once DO UPDATE SET display_name = excluded.display_name, ask_time = now() WHERE NOT a.allowed;
+        ON CONFLICT ON CONSTRAINT asked_program_once DO UPDATE SET display_name = excluded.display_name, ask_time = now(), network = excluded.network,
+            -- Whoever allows a name that has changed meanwhile gets a conflict.
+            revision = a.revision + (a.display_name <> excluded.display_name)::int,
+            update_time = CASE WHEN a.display_name <> excluded.display_name THEN now() ELSE a.update_time END WHERE NOT a.allowed;
         DELETE FROM responsa.asked_program WHERE NOT allowed AND id NOT IN (
             SELECT a.id FROM responsa.asked_program AS a WHERE NOT a.allowed
             ORDER BY row_number() OVER (PARTITION BY a.network ORDER BY a.ask_time DESC, a.id DESC), a.ask_time DESC, a.id DESC LIMIT 100)

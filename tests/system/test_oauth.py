@@ -24,6 +24,7 @@ from fastmcp import Client
 from fastmcp.client.auth import OAuth
 
 from responsa_client import Responsa
+from responsa_client.errors import Conflict
 from tests.gateway.wire import OWN
 from tests.instance import Instance, eventually
 
@@ -367,6 +368,10 @@ def test_an_owner_allows_the_address_of_a_program_that_asked(person: Person) -> 
         assert {back, other} <= set(listed)
         assert "ferry://back" not in listed, "nobody could allow it"
         assert (listed[back].display_name, listed[back].allowed) == ("Ferryman", False)
+        person.http.post("/oauth/register", json=body | {"client_name": "Bank"})
+        with pytest.raises(Conflict):  # the owner has not seen that name
+            owner.update_asked_program(listed[back].name, allowed=True, etag=listed[back].etag)
+        person.http.post("/oauth/register", json=body)
         owner.update_asked_program(listed[back].name, allowed=True)
         made = person.http.post("/oauth/register", json=body)
         assert (made.status_code, made.json()["redirect_uris"]) == (201, [back, back])
@@ -380,6 +385,9 @@ def test_an_owner_allows_the_address_of_a_program_that_asked(person: Person) -> 
 
 def test_programs_that_asked_from_one_address_displace_only_their_own(person: Person) -> None:
     quiet = {"redirect_uris": ["https://quiet.example/back"]}
+    with httpx2.Client(transport=httpx2.HTTPTransport(local_address="127.0.0.2")) as http:
+        # One that asks for another's address first does not make it its own.
+        assert http.post(f"{person.instance.url}/oauth/register", json=quiet).status_code == 400
     assert person.http.post("/oauth/register", json=quiet).status_code == 400
     for address in ("127.0.0.2", "127.0.0.3"):
         with httpx2.Client(transport=httpx2.HTTPTransport(local_address=address)) as http:
