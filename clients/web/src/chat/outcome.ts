@@ -109,7 +109,13 @@ function named(names: Intl.DisplayNames, code: string): string {
   return (code && names.of(code)) || code;
 }
 
-const FALLBACKS: Partial<Record<FallbackKind, Key>> = {
+/** `satisfies` refuses a kind without a row; a newer server may send one that is unknown here. */
+const FALLBACKS: Readonly<Record<number, Key | undefined>> = {
+  [FallbackKind.UNSPECIFIED]: undefined,
+  // `meant` has sentences of their own for these three.
+  [FallbackKind.PROVIDER]: undefined,
+  [FallbackKind.OTHER_LANGUAGE]: undefined,
+  [FallbackKind.WITHOUT_TOOL]: undefined,
   [FallbackKind.WITHOUT_RETRIEVAL]: "withoutRetrieval",
   [FallbackKind.TEXT_ONLY]: "textOnly",
   [FallbackKind.TEMPLATE]: "isTemplate",
@@ -120,7 +126,7 @@ const FALLBACKS: Partial<Record<FallbackKind, Key>> = {
   [FallbackKind.UNCITED]: "uncited",
   [FallbackKind.WITHOUT_RERANKER]: "withoutReranker",
   [FallbackKind.SEARCHED_AGAIN]: "searchedAgain",
-};
+} satisfies Record<FallbackKind, Key | undefined>;
 
 /** The outcome in an event `answer`, `refused` or `failed`; undefined for other events. `agent` is the agent's display name. */
 export function outcomeOf({ event }: TurnEvent, agent: string): Outcome | undefined {
@@ -156,7 +162,12 @@ function answered(answer: TurnAnswer, agent: string): Outcome {
   };
 }
 
-const KINDS: Partial<Record<CollectionKind, Key>> = { [CollectionKind.SAMPLE]: "fromSamples", [CollectionKind.DOCS]: "fromDocs" };
+const KINDS: Readonly<Record<number, Key | undefined>> = {
+  [CollectionKind.UNSPECIFIED]: undefined,
+  [CollectionKind.OWN]: undefined,
+  [CollectionKind.SAMPLE]: "fromSamples",
+  [CollectionKind.DOCS]: "fromDocs",
+} satisfies Record<CollectionKind, Key | undefined>;
 
 /** Where an answer comes from, if not from people's own documents; undefined otherwise. */
 export function originOf({ collection, collectionKind }: TurnAnswer): Origin | undefined {
@@ -192,7 +203,11 @@ export interface RefusalWords {
   readonly end: string;
 }
 
-const REFUSALS: Partial<Record<RefusalReason, readonly [heading: Key, did: Key, end: Key]>> = {
+type Refusal = readonly [heading: Key, did: Key, end: Key];
+
+const REFUSALS: Readonly<Record<number, Refusal | undefined>> = {
+  [RefusalReason.UNSPECIFIED]: undefined,
+  [RefusalReason.NO_SUPPORT]: undefined, // its text begins with its heading
   [RefusalReason.NEEDS_MODEL]: ["refusedNeedsModel", "didRead", "endNeedsModel"],
   [RefusalReason.OUT_OF_SCOPE]: ["refusedScope", "didRead", "endScope"],
   [RefusalReason.UNSAFE]: ["refusedUnsafe", "didAsk", "endUnsafe"],
@@ -200,7 +215,7 @@ const REFUSALS: Partial<Record<RefusalReason, readonly [heading: Key, did: Key, 
   [RefusalReason.NOT_PERMITTED]: ["refusedNotPermitted", "answered", "endNotPermitted"],
   [RefusalReason.BUDGET]: ["refusedBudget", "didStop", "endBudget"],
   [RefusalReason.QUOTA]: ["refusedQuota", "didStop", "endQuota"],
-};
+} satisfies Record<RefusalReason, Refusal | undefined>;
 
 /** The headings of refusals that the server begins with, which are English if the question is not German. */
 const HEADINGS: Readonly<Record<string, Key>> = {
@@ -230,7 +245,8 @@ export function toolFailure({ fault, content }: Pick<TurnToolResult, "fault" | "
   return isEnglish() || !known ? content : t(known);
 }
 
-const STEPS: Partial<Record<Step, Key>> = {
+const STEPS: Readonly<Record<number, Key | undefined>> = {
+  [Step.UNSPECIFIED]: undefined, // an agent's own step, with words of its own
   [Step.REWRITING]: "rephrasing",
   [Step.RETRIEVING]: "searching",
   [Step.GRADING]: "grading",
@@ -239,7 +255,7 @@ const STEPS: Partial<Record<Step, Key>> = {
   [Step.ROUTING]: "routing",
   [Step.VERIFYING]: "verifying",
   [Step.LOADING]: "modelLoading",
-};
+} satisfies Record<Step, Key | undefined>;
 
 /** The sentence for a step: the message of its status, which is usually English, or a fixed sentence. */
 export function stepWords(step: Step, message: string): string {
