@@ -41,7 +41,7 @@ BEGIN = """async (body) => {
 
 
 @dataclass
-class Site:
+class Harness:
     instance: Instance
     provider: Provider
     mails: MailServer
@@ -52,7 +52,7 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
+def harness() -> Iterator[Harness]:
     """An instance with a provider and a mail server, where anyone may register."""
     loop, provider = asyncio.new_event_loop(), Provider(Key("k1"))
     thread = threading.Thread(target=loop.run_forever, name="provider")
@@ -82,7 +82,7 @@ def site() -> Iterator[Site]:
             serving() as mails,
             instance_in(folder, **settings, RESPONSA_MAIL__PORT=str(mails.port)) as instance,
         ):
-            yield Site(instance, provider, mails)
+            yield Harness(instance, provider, mails)
     finally:
         shutil.rmtree(folder)
         asyncio.run_coroutine_threadsafe(provider.server.close(), loop).result(30)
@@ -107,33 +107,33 @@ async def me(page: Page) -> dict[str, Any]:
     return await page.evaluate("async () => (await fetch('/v1/users/me')).json()")
 
 
-async def test_a_person_who_signs_in_with_a_provider_allows_a_program(site: Site, page: Page) -> None:
-    site.provider.person = person("abe")
-    with Responsa(site.instance.url, site.instance.key) as responsa:
-        made = responsa.create_program("Ferryman", [f"{site.url}/docs"])
+async def test_a_person_who_signs_in_with_a_provider_allows_a_program(harness: Harness, page: Page) -> None:
+    harness.provider.person = person("abe")
+    with Responsa(harness.instance.url, harness.instance.key) as responsa:
+        made = responsa.create_program("Ferryman", [f"{harness.url}/docs"])
     authorization = {
         "client_id": made.name.removeprefix("programs/"),
-        "redirect_uri": f"{site.url}/docs",
+        "redirect_uri": f"{harness.url}/docs",
         "response_type": "code",
         "code_challenge": "x" * 43,
         "code_challenge_method": "S256",
         "state": "s" * 300,
     }
-    await page.goto(f"{site.url}/oauth/authorize?{urlencode(authorization)}")
+    await page.goto(f"{harness.url}/oauth/authorize?{urlencode(authorization)}")
     await page.get_by_role("button", name="Sign in with Acme's login").click()
     await expect(page.get_by_role("heading", name="Ferryman")).to_be_visible()
     await expect(page.get_by_text("abe@example.org")).to_be_visible()
     await page.get_by_role("button", name="Do not allow").click()
     await page.wait_for_url("**/docs?*")
     reply = parse_qs(urlsplit(page.url).query)
-    assert (reply["error"], reply["state"], reply["iss"]) == (["access_denied"], ["s" * 300], [site.url])
+    assert (reply["error"], reply["state"], reply["iss"]) == (["access_denied"], ["s" * 300], [harness.url])
 
 
-async def test_a_person_signs_in_and_out(site: Site, page: Page) -> None:
-    site.provider.person = person("ann")
+async def test_a_person_signs_in_and_out(harness: Harness, page: Page) -> None:
+    harness.provider.person = person("ann")
     arrivals: list[Request] = []
     page.on("request", lambda one: arrivals.append(one) if one.is_navigation_request() else None)
-    await page.goto(site.url)
+    await page.goto(harness.url)
     await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     await page.evaluate(BEGIN, {"returnTo": "/"})
     await page.get_by_label("Your question").wait_for()
@@ -141,34 +141,36 @@ async def test_a_person_signs_in_and_out(site: Site, page: Page) -> None:
     # The last navigation began on the callback's page, so that it carries the Strict cookie; the callback itself carried only the Lax one.
     callback, last = arrivals[-2], arrivals[-1]
     assert "/v1/oidc/corp/callback?code=" in callback.url
-    assert last.url == f"{site.url}/"
-    assert f"responsa_session_{site.instance.port}=" in (await last.all_headers())["cookie"]
+    assert last.url == f"{harness.url}/"
+    assert f"responsa_session_{harness.instance.port}=" in (await last.all_headers())["cookie"]
     came = (await callback.all_headers())["cookie"]
-    assert f"responsa_oidc_{site.instance.port}=" in came
+    assert f"responsa_oidc_{harness.instance.port}=" in came
     assert "responsa_session" not in came
     cookies = {cookie.get("name", ""): cookie for cookie in await page.context.cookies()}
-    assert set(cookies) == {f"responsa_session_{site.instance.port}"}
-    session = cookies[f"responsa_session_{site.instance.port}"]
+    assert set(cookies) == {f"responsa_session_{harness.instance.port}"}
+    session = cookies[f"responsa_session_{harness.instance.port}"]
     assert (session.get("sameSite"), session.get("httpOnly")) == ("Strict", True)
     # Neither the address, nor the history, nor a log keeps the code.
     code = callback.url.partition("code=")[2].partition("&")[0]
     for name in ("server", "envoy", "postgres"):
-        text = site.instance.log(name)
+        text = harness.instance.log(name)
         assert code not in text
         assert SECRET not in text
     assert "code=" not in page.url
     await page.go_back()
     assert "code=" not in page.url
-    await page.goto(site.url)
+    await page.goto(harness.url)
     assert await page.evaluate("async () => (await fetch('/v1/sessions', {method: 'DELETE'})).status") == 200
     assert (await me(page))["details"][0]["reason"] == "CREDENTIAL_MISSING"
 
 
-async def test_a_user_links_a_provider_in_the_profile_and_signs_in_with_it(site: Site, page: Page) -> None:
-    site.provider.person = {"sub": "fay"}  # neither an invitation nor an address admits this person
-    with Responsa(site.instance.url, site.instance.key) as admin:
+async def test_a_user_links_a_provider_in_the_profile_and_signs_in_with_it(
+    harness: Harness, page: Page
+) -> None:
+    harness.provider.person = {"sub": "fay"}  # neither an invitation nor an address admits this person
+    with Responsa(harness.instance.url, harness.instance.key) as admin:
         fay = account(admin, "Fay")
-    await page.goto(f"{site.url}/#/profile/password")
+    await page.goto(f"{harness.url}/#/profile/password")
     await fill(Tab(page), fay)
     await page.get_by_role("button", name="Sign in", exact=True).click()
     await page.get_by_role("button", name="Link to Acme's login").click()
@@ -181,19 +183,19 @@ async def test_a_user_links_a_provider_in_the_profile_and_signs_in_with_it(site:
     await page.get_by_role("button", name="Sign in with Acme's login").click()
     await page.get_by_label("Your question").wait_for()
     assert (await me(page))["name"] == fay.user.name
-    await page.goto(f"{site.url}/#/profile/password")
+    await page.goto(f"{harness.url}/#/profile/password")
     await page.get_by_role("button", name="Unlink Acme's login").click()
     await page.get_by_role("dialog").get_by_role("button", name="Unlink").click()
     await expect(linked).to_have_text("Your account is not linked to a provider.")
 
 
-async def test_a_command_signs_in_with_the_provider(site: Site, tmp_path: Path) -> None:
-    site.provider.person = person("cleo")
+async def test_a_command_signs_in_with_the_provider(harness: Harness, tmp_path: Path) -> None:
+    harness.provider.person = person("cleo")
     passed = {name: value for name, value in os.environ.items() if not name.startswith("RESPONSA_")}
     environment = {
         **passed,
         "RESPONSA_HOME": str(tmp_path),
-        "RESPONSA_PORT": str(site.instance.port),
+        "RESPONSA_PORT": str(harness.instance.port),
         "XDG_STATE_HOME": str(tmp_path),
     }
     responsa = (sys.executable, "-m", "responsa_server")
@@ -228,9 +230,9 @@ def _link(mails: MailServer, email: str, kind: str) -> str:
 
 
 async def test_links_of_mails_confirm_a_registration_reset_a_password_and_change_the_address(
-    site: Site, browser: Browser
+    harness: Harness, browser: Browser
 ) -> None:
-    instance, mails = site.instance, site.mails
+    instance, mails = harness.instance, harness.mails
     with Responsa(instance.url, api_key=instance.key) as client:
         async for person in at_browser(instance, browser, client):
             tab = await person.open(await person.profile(), person.url)

@@ -23,7 +23,7 @@ from tests.clients.scripted import (
 
 
 @dataclass
-class Kept:
+class StoredDocument:
     """A document and its bytes."""
 
     document: document_pb2.Document
@@ -36,7 +36,9 @@ class ScriptedLibrary:
     for.
     """
 
-    documents: dict[tuple[str, str], Kept] = field(default_factory=dict[tuple[str, str], Kept])
+    documents: dict[tuple[str, str], StoredDocument] = field(
+        default_factory=dict[tuple[str, str], StoredDocument]
+    )
     collections: set[str] = field(default_factory=lambda: {"collections/default"})
     made: list[str] = field(default_factory=list[str])
     titles: dict[str, str] = field(default_factory=dict[str, str])
@@ -139,7 +141,7 @@ class ScriptedLibrary:
                 labels=metadata.labels,
                 metadata=metadata.metadata,
             )
-            self.documents[place] = Kept(document, data)
+            self.documents[place] = StoredDocument(document, data)
         result = document_pb2.IngestResult(document=self.documents[place].document, unchanged=unchanged)
         if b"remark" in data:
             result.left_out.add(kind=document_pb2.LEFT_OUT_KIND_COMMENT, count=2)

@@ -23,9 +23,9 @@ from responsa_server.stores.postgres.passages import PassageTable
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.cut_database import CutDatabase
-from tests.contract.library_house import House
-from tests.contract.shelf import Shelf, retriever_of
-from tests.contract.turn_house import Services
+from tests.contract.index_writer import IndexWriter, retriever_of
+from tests.contract.library_harness import Harness
+from tests.contract.turn_harness import Services
 from tests.plain_codec import PlainCodec
 
 AGENT = "agents/default/versions/1"
@@ -118,17 +118,17 @@ def new_turn(
 
 
 @pytest.fixture
-def house(
+def harness(
     database_urls: DatabaseUrls,
     database: Database,
     parser: ParserPool,
     embedder: MiniLmEmbedder,
     tmp_path: Path,
-) -> Iterator[House]:
+) -> Iterator[Harness]:
     """A library with all its parts."""
     spool = tmp_path / "spool"
     spool.mkdir()
-    yield House(database_urls, database, parser, embedder, spool)
+    yield Harness(database_urls, database, parser, embedder, spool)
     # What still embeds for a cancelled caller ends its turn on this test's event loop, which is closed by then.
     embedder._turns = Scheduler("embedding", 1)
 
@@ -144,14 +144,14 @@ def retriever(database: Database, embedder: MiniLmEmbedder) -> Retriever:
 
 
 @pytest.fixture
-def shelf(database: Database, embedder: MiniLmEmbedder) -> Shelf:
+def index_writer(database: Database, embedder: MiniLmEmbedder) -> IndexWriter:
     """The passages of the tenant acme."""
-    return Shelf(database, embedder)
+    return IndexWriter(database, embedder)
 
 
 @pytest.fixture
-def rival(database: Database, embedder: MiniLmEmbedder) -> Shelf:
-    return Shelf(database, embedder, "rival")
+def rival(database: Database, embedder: MiniLmEmbedder) -> IndexWriter:
+    return IndexWriter(database, embedder, "rival")
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import Question
 from responsa_server.routing.stored import KeptClassifiers
 from responsa_server.search.answering import LibraryEvidence
-from tests.contract.library_house import House, pieces_of
-from tests.contract.shelf import retriever_of
+from tests.contract.index_writer import retriever_of
+from tests.contract.library_harness import Harness, pieces_of
 
 PROFILE = """# Personality profile of {name}
 
@@ -77,24 +77,24 @@ class Somebody:
 class Records:
     """A collection with the records of people, a catalogue, and the agent."""
 
-    house: House
+    harness: Harness
     owner: Principal
     people: list[Somebody] = field(default_factory=list[Somebody])
 
     async def open(self, *collections: str) -> None:
         """Make collections that everyone in the tenant reads."""
         for collection in collections:
-            await self.house.library.create_collection(
+            await self.harness.library.create_collection(
                 self.owner, collection, CollectionFields(collection), Chunking()
             )
-            await self.house.library.update_collection(
+            await self.harness.library.update_collection(
                 self.owner, collection, CollectionFields(readers=(EVERYONE,))
             )
 
     def user(self, subject: str, role: Role = Role.USER) -> Principal:
         """A new user whom the documents with this subject are about."""
         user = uuid7()
-        self.house.ask(
+        self.harness.ask(
             "INSERT INTO responsa.app_user (id, tenant_id, display_name, role, subject) VALUES (%s, 'acme', 'x', %s, %s)",
             user,
             role.value,
@@ -105,8 +105,8 @@ class Records:
     async def put(self, collection: str, key: str, title: str, text: str, subject: str = "") -> UUID:
         """Add a document."""
         metadata = DocumentMetadata(collection, key, title, subject=subject)
-        operation = await self.house.library.upload(self.owner, metadata, pieces_of(text.encode()))
-        await self.house.ingest().run(self.owner.tenant_id, operation.id)
+        operation = await self.harness.library.upload(self.owner, metadata, pieces_of(text.encode()))
+        await self.harness.ingest().run(self.owner.tenant_id, operation.id)
         return operation.document_id
 
     async def somebody(
@@ -134,12 +134,12 @@ class Records:
 
     def agent(self, model: ChatModel | None = None) -> PlannedAgent:
         """The agent `personal`, with its real classifier."""
-        retriever = retriever_of(self.house.database, self.house.embedders)
+        retriever = retriever_of(self.harness.database, self.harness.embedders)
         evidence = LibraryEvidence(retriever)
         examined = examine(SHIPPED / "personal", Surroundings())
         assert examined.config is not None, examined.problems
         texts = {path: data.decode() for path, data in read(SHIPPED / "personal").files.examples.items()}
-        trained = classifiers(texts, KeptClassifiers(self.house.spool, self.house.embedder))
+        trained = classifiers(texts, KeptClassifiers(self.harness.spool, self.harness.embedder))
         parts = NodeParts(
             evidence,
             evidence,

@@ -35,9 +35,9 @@ from responsa_server.stores.cached import reader_key
 from responsa_server.stores.postgres.groups import PostgresGroups
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.library_house import House
-from tests.contract.shelf import lexical_of
-from tests.contract.turn_house import QUICK, SEARCHING, Script, Services, answer, seen
+from tests.contract.index_writer import lexical_of
+from tests.contract.library_harness import Harness
+from tests.contract.turn_harness import QUICK, SEARCHING, Script, Services, answer, seen
 from tests.raising import raises
 
 ELBE = "# Elbe\n\nThe Elbe is 1094 kilometres long.\n"
@@ -49,7 +49,7 @@ async def chunks(text: str) -> object:
 
 
 async def put(
-    house: House,
+    harness: Harness,
     caller: Principal,
     text: str,
     key: str = "a.md",
@@ -58,31 +58,31 @@ async def put(
 ) -> UUID:
     """Upload a document and take it in."""
     metadata = DocumentMetadata(collection, key, subject=subject)
-    operation = await house.library.upload(caller, metadata, chunks(text))
-    await house.ingest().run(caller.tenant_id, operation.id)
+    operation = await harness.library.upload(caller, metadata, chunks(text))
+    await harness.ingest().run(caller.tenant_id, operation.id)
     return operation.document_id
 
 
-async def hits(house: House, caller: Principal, *collections: str) -> list[Hit]:
+async def hits(harness: Harness, caller: Principal, *collections: str) -> list[Hit]:
     return list(
-        await house.library.search(caller, SearchQuery(("How long is the river?", "Elbe"), collections))
+        await harness.library.search(caller, SearchQuery(("How long is the river?", "Elbe"), collections))
     )
 
 
-async def readable(house: House, caller: Principal, *collections: str) -> set[UUID]:
-    found = await hits(house, caller, *collections)
+async def readable(harness: Harness, caller: Principal, *collections: str) -> set[UUID]:
+    found = await hits(harness, caller, *collections)
     return {passage.document_id for hit in found for passage in (hit.passage, *hit.copies)}
 
 
-async def listed(house: House, caller: Principal) -> list[str]:
-    page = await house.library.collections.list(caller, ListQuery(10, COLLECTIONS.orders[0]))
+async def listed(harness: Harness, caller: Principal) -> list[str]:
+    page = await harness.library.collections.list(caller, ListQuery(10, COLLECTIONS.orders[0]))
     return [item.id for item in page.items]
 
 
 async def share(
-    house: House, caller: Principal, *readers: CollectionReader, collection: str = "rivers"
+    harness: Harness, caller: Principal, *readers: CollectionReader, collection: str = "rivers"
 ) -> None:
-    await house.library.update_collection(caller, collection, CollectionFields(readers=readers))
+    await harness.library.update_collection(caller, collection, CollectionFields(readers=readers))
 
 
 def admin_of(people: People, urls: DatabaseUrls, role: Role = Role.ADMIN) -> Principal:
@@ -99,23 +99,23 @@ def admin_of(people: People, urls: DatabaseUrls, role: Role = Role.ADMIN) -> Pri
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 async def test_a_search_after_the_end_of_an_access_finds_nothing_in_a_thousand_races(
-    house: House, people: People
+    harness: Harness, people: People
 ) -> None:
-    await house.library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
-    document, generator = await put(house, people.ann, ELBE), random.Random(7)
+    await harness.library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
+    document, generator = await put(harness, people.ann, ELBE), random.Random(7)
 
     async def searched(later: int) -> set[UUID]:
         for _ in range(later):  # the order of the tasks and of their transactions varies
             await asyncio.sleep(0.001)
-        return await readable(house, people.bob)
+        return await readable(harness, people.bob)
 
-    groups = PostgresGroups(house.database, uuid7)
+    groups = PostgresGroups(harness.database, uuid7)
     group, bob = (await groups.create(people.ann, {"display_name": "Sales"})).id, people.bob.user_id
     for number in range(int(os.environ.get("RESPONSA_SOAK_COUNT") or 1000)):
         # Every other time, it is the membership of a group that ends.
         by_group = bool(number % 2)
         await share(
-            house, people.ann, CollectionReader(group_id=group) if by_group else CollectionReader(bob)
+            harness, people.ann, CollectionReader(group_id=group) if by_group else CollectionReader(bob)
         )
         if by_group:
             await groups.add(people.ann, group, [bob])
@@ -125,25 +125,25 @@ async def test_a_search_after_the_end_of_an_access_finds_nothing_in_a_thousand_r
         if by_group:
             await groups.remove(people.ann, group, [bob])
         else:
-            await share(house, people.ann)
+            await share(harness, people.ann)
         assert await searched(0) == set()
         assert all(one in (set(), {document}) for one in await asyncio.gather(*during))
 
 
 async def test_a_new_collection_is_private_and_does_not_exist_for_others(
-    house: House, people: People
+    harness: Harness, people: People
 ) -> None:
-    library = house.library
+    library = harness.library
     await library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
-    document = await put(house, people.ann, ELBE)
-    assert await readable(house, people.ann) == await readable(house, people.ann, "rivers") == {document}
-    passage = (await hits(house, people.ann))[0].passage
+    document = await put(harness, people.ann, ELBE)
+    assert await readable(harness, people.ann) == await readable(harness, people.ann, "rivers") == {document}
+    passage = (await hits(harness, people.ann))[0].passage
     assert (await library.documents.passage(people.ann, passage.id)).collection_id == "rivers"
     operation = (await library.list_operations(people.ann, ListQuery(1, NEWEST))).items[0]
-    assert await readable(house, people.bob) == set()
-    assert await listed(house, people.bob) == []
+    assert await readable(harness, people.bob) == set()
+    assert await listed(harness, people.bob) == []
     query = ListQuery(10, DOCUMENTS.orders[0])
-    ask = lexical_of(house.database)
+    ask = lexical_of(harness.database)
 
     async def everything(of: UUID, place: str, passage_id: UUID, operation_id: UUID) -> list[str]:
         """The replies to a stranger, without the names of what was asked for."""
@@ -161,7 +161,7 @@ async def test_a_new_collection_is_private_and_does_not_exist_for_others(
             lambda: library.delete_collection(people.bob, place),
             lambda: library.update_collection(people.bob, place, CollectionFields(display_name="x")),
             lambda: library.reindex_collection(people.bob, place),
-            lambda: put(house, people.bob, RHINE, collection=place),
+            lambda: put(harness, people.bob, RHINE, collection=place),
             lambda: library.documents.get(people.bob, of),
             lambda: library.documents.versions(people.bob, of, query),
             lambda: library.documents.version(people.bob, of, 1),
@@ -199,26 +199,26 @@ async def test_a_new_collection_is_private_and_does_not_exist_for_others(
     assert await ask.candidates(people.bob, [CandidateQuery(None, ["elb"], ids=[passage.id])]) == [{}]
 
 
-async def test_two_owners_may_call_their_collections_the_same(house: House, people: People) -> None:
-    library = house.library
+async def test_two_owners_may_call_their_collections_the_same(harness: Harness, people: People) -> None:
+    library = harness.library
     for who in (people.ann, people.bob):
         await library.create_collection(who, "rivers", CollectionFields(""), Chunking())
     await raises(
         AlreadyExists, library.create_collection(people.bob, "rivers", CollectionFields("Mine"), Chunking())
     )
-    elbe, rhine = await put(house, people.ann, ELBE), await put(house, people.bob, RHINE)
-    await share(house, people.ann, CollectionReader(people.bob.user_id))
-    [other, own] = sorted(await listed(house, people.bob), key=len, reverse=True)
+    elbe, rhine = await put(harness, people.ann, ELBE), await put(harness, people.bob, RHINE)
+    await share(harness, people.ann, CollectionReader(people.bob.user_id))
+    [other, own] = sorted(await listed(harness, people.bob), key=len, reverse=True)
     assert own == "rivers"
     assert other == (await library.collections.get(people.ann, "rivers")).shared_id
-    assert await readable(house, people.bob, "rivers") == {rhine}
-    assert await readable(house, people.bob, other) == {elbe}
-    assert await readable(house, people.bob) == {elbe, rhine}
-    assert {hit.passage.collection_id for hit in await hits(house, people.bob)} == {own, other}
+    assert await readable(harness, people.bob, "rivers") == {rhine}
+    assert await readable(harness, people.bob, other) == {elbe}
+    assert await readable(harness, people.bob) == {elbe, rhine}
+    assert {hit.passage.collection_id for hit in await hits(harness, people.bob)} == {own, other}
     assert (await library.documents.get(people.bob, elbe)).collection_id == other
     # Without a collection of one's own, the owner's id means it too.
     await library.delete_collection(people.bob, "rivers", force=True)
-    assert await readable(house, people.bob, "rivers") == {elbe}
+    assert await readable(harness, people.bob, "rivers") == {elbe}
     assert (await library.collections.get(people.bob, "rivers")).id == other
     # A call that had found Bob's own collection under this name, just before its deletion, changes nothing of Ann's.
     acts: list[Callable[[], Awaitable[object]]] = [
@@ -235,15 +235,15 @@ async def test_two_owners_may_call_their_collections_the_same(house: House, peop
     await raises(
         NotFound, library.collections.delete(admin, "rivers", "", force=True, owner_id=people.bob.user_id)
     )
-    assert await readable(house, people.bob, "rivers") == {elbe}
+    assert await readable(harness, people.bob, "rivers") == {elbe}
 
 
 async def test_readers_read_at_once_and_change_nothing(
-    house: House, people: People, database_urls: DatabaseUrls
+    harness: Harness, people: People, database_urls: DatabaseUrls
 ) -> None:
-    library = house.library
+    library = harness.library
     await library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
-    document = await put(house, people.ann, ELBE)
+    document = await put(harness, people.ann, ELBE)
     service = admin_of(people, database_urls, Role.SERVICE)
     for readers, bob, serving in (
         ((CollectionReader(people.bob.user_id),), True, False),
@@ -252,48 +252,48 @@ async def test_readers_read_at_once_and_change_nothing(
         ((EVERYONE,), True, True),
         ((), False, False),
     ):
-        await share(house, people.ann, *readers)
+        await share(harness, people.ann, *readers)
         assert set((await library.collections.get(people.ann, "rivers")).readers) == set(readers)
         for who, reads in ((people.bob, bob), (service, serving)):
-            assert await readable(house, who) == ({document} if reads else set())
+            assert await readable(harness, who) == ({document} if reads else set())
             if not reads:
                 continue
             shown = await library.collections.get(who, "rivers")
             assert (shown.document_count, shown.readers) == (1, ())
             acts: list[Callable[[], Awaitable[object]]] = [
-                lambda who=who: put(house, who, RHINE),
-                lambda who=who: share(house, who, EVERYONE),
+                lambda who=who: put(harness, who, RHINE),
+                lambda who=who: share(harness, who, EVERYONE),
                 lambda who=who: library.delete_collection(who, "rivers", force=True),
                 lambda who=who: library.delete_document(who, document),
                 lambda who=who: library.reindex_collection(who, "rivers"),
             ]
             for act in acts:
                 assert (await raises(NotPermitted, act())).reason is Reason.ROLE_REQUIRED
-    assert await readable(house, people.eve) == set()
-    events = house.ask("SELECT count(*) FROM responsa.audit_event WHERE action = 'collection.share'")
+    assert await readable(harness, people.eve) == set()
+    events = harness.ask("SELECT count(*) FROM responsa.audit_event WHERE action = 'collection.share'")
     assert events[0][0] == 5
 
 
-async def test_readers_must_be_users_of_the_tenant(house: House, people: People) -> None:
-    await house.library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
+async def test_readers_must_be_users_of_the_tenant(harness: Harness, people: People) -> None:
+    await harness.library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
     for unknown in (people.eve.user_id, uuid7()):
-        caught = await raises(InvalidRequest, share(house, people.ann, EVERYONE, CollectionReader(unknown)))
+        caught = await raises(InvalidRequest, share(harness, people.ann, EVERYONE, CollectionReader(unknown)))
         assert caught.violations[0].field == "collection.readers[1].user"
-    assert (await house.library.collections.get(people.ann, "rivers")).readers == ()
+    assert (await harness.library.collections.get(people.ann, "rivers")).readers == ()
     bob = people.bob.user_id
-    house.ask("UPDATE responsa.app_user SET email = 'bob@example.org' WHERE id = %s RETURNING 1", bob)
-    house.ask(
+    harness.ask("UPDATE responsa.app_user SET email = 'bob@example.org' WHERE id = %s RETURNING 1", bob)
+    harness.ask(
         "UPDATE responsa.app_user SET email = 'eve@example.org' WHERE id = %s RETURNING 1", people.eve.user_id
     )
     by_address = CollectionReader(email="bob@example.org")
-    await share(house, people.ann, by_address, CollectionReader(bob))
-    shown = await house.library.collections.get(people.ann, "rivers")
+    await share(harness, people.ann, by_address, CollectionReader(bob))
+    shown = await harness.library.collections.get(people.ann, "rivers")
     assert shown.readers == (CollectionReader(bob),)
     # The address of a user of another tenant is refused as an unknown one is.
     messages: set[str] = set()
     for unknown in ("eve@example.org", "nobody@example.org"):
         caught = await raises(
-            InvalidRequest, share(house, people.ann, by_address, CollectionReader(email=unknown))
+            InvalidRequest, share(harness, people.ann, by_address, CollectionReader(email=unknown))
         )
         assert caught.violations[0].field == "collection.readers[1].email"
         assert "nobody in this tenant has this address" in caught.message
@@ -301,40 +301,40 @@ async def test_readers_must_be_users_of_the_tenant(house: House, people: People)
     for unknown in ("eve@example.org", "nobody@example.org"):
         caught = await raises(
             InvalidRequest,
-            house.library.update_collection(
+            harness.library.update_collection(
                 people.ann, "rivers", CollectionFields(readers=(), without=("bob@example.org", unknown))
             ),
         )
         assert caught.violations[0].field == "removed_emails[1]"
         messages.add(caught.message)
     assert len(messages) == 2
-    changed = await house.library.update_collection(
+    changed = await harness.library.update_collection(
         people.ann, "rivers", CollectionFields(readers=(by_address, EVERYONE), without=("bob@example.org",))
     )
     assert changed.readers == (EVERYONE,)
 
 
-async def test_the_owner_of_a_collection_is_not_one_of_its_readers(house: House, people: People) -> None:
+async def test_the_owner_of_a_collection_is_not_one_of_its_readers(harness: Harness, people: People) -> None:
     ann, bob = CollectionReader(people.ann.user_id), CollectionReader(people.bob.user_id)
-    await house.library.create_collection(
+    await harness.library.create_collection(
         people.ann, "rivers", CollectionFields("Rivers", readers=[ann, bob]), Chunking()
     )
-    assert (await house.library.collections.get(people.ann, "rivers")).readers == (bob,)
-    await share(house, people.ann, ann)
-    assert (await house.library.collections.get(people.ann, "rivers")).readers == ()
+    assert (await harness.library.collections.get(people.ann, "rivers")).readers == (bob,)
+    await share(harness, people.ann, ann)
+    assert (await harness.library.collections.get(people.ann, "rivers")).readers == ()
 
 
-async def test_the_names_of_owners_and_readers(house: House, people: People) -> None:
+async def test_the_names_of_owners_and_readers(harness: Harness, people: People) -> None:
     for caller, name in ((people.ann, "Ann"), (people.bob, "Bob")):
-        house.ask(
+        harness.ask(
             "UPDATE responsa.app_user SET display_name = %s WHERE id = %s RETURNING 1", name, caller.user_id
         )
-    await house.library.create_collection(people.ann, "rivers", CollectionFields(""), Chunking())
-    await share(house, people.ann, EVERYONE, CollectionReader(people.bob.user_id))
+    await harness.library.create_collection(people.ann, "rivers", CollectionFields(""), Chunking())
+    await share(harness, people.ann, EVERYONE, CollectionReader(people.bob.user_id))
     for caller, readers in ((people.ann, {"", "Bob"}), (people.bob, set[str]())):
-        listed = await house.library.collections.list(caller, ListQuery(10, COLLECTIONS.orders[0]))
+        listed = await harness.library.collections.list(caller, ListQuery(10, COLLECTIONS.orders[0]))
         mine = "rivers" if caller is people.ann else listed.items[0].id
-        for shown in (*listed.items, await house.library.collections.get(caller, mine)):
+        for shown in (*listed.items, await harness.library.collections.get(caller, mine)):
             assert (shown.owner_display_name, shown.chosen_id) == ("Ann", "rivers")
             assert {reader.display_name for reader in shown.readers} == readers
     # Readers find it by an id with a random end.
@@ -342,56 +342,56 @@ async def test_the_names_of_owners_and_readers(house: House, people: People) -> 
 
 
 async def test_administrators_manage_what_they_do_not_read(
-    house: House, people: People, database_urls: DatabaseUrls
+    harness: Harness, people: People, database_urls: DatabaseUrls
 ) -> None:
-    library = house.library
+    library = harness.library
     await library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
-    document = await put(house, people.ann, ELBE)
+    document = await put(harness, people.ann, ELBE)
     admin = admin_of(people, database_urls)
-    [place] = await listed(house, admin)
+    [place] = await listed(harness, admin)
     assert (await library.collections.get(admin, place)).owner_id == people.ann.user_id
-    assert await readable(house, admin) == set()
+    assert await readable(harness, admin) == set()
     for call in (
         lambda: library.documents.get(admin, document),
         lambda: library.documents.passage(admin, document),
         lambda: library.search(admin, SearchQuery(("Elbe",), (place,))),
     ):
         await raises(NotFound, call())
-    await share(house, admin, CollectionReader(admin.user_id), collection=place)
-    assert await readable(house, admin) == {document}
-    await share(house, admin, collection=place)
+    await share(harness, admin, CollectionReader(admin.user_id), collection=place)
+    assert await readable(harness, admin) == {document}
+    await share(harness, admin, collection=place)
     await library.delete_collection(admin, place, force=True)
-    assert await listed(house, people.ann) == []
+    assert await listed(harness, people.ann) == []
     await raises(NotFound, library.documents.get(people.ann, document))
 
 
 async def test_a_subject_s_documents_move_no_score_of_others(
-    house: House, people: People, database_urls: DatabaseUrls
+    harness: Harness, people: People, database_urls: DatabaseUrls
 ) -> None:
-    library = house.library
+    library = harness.library
     await library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
-    await share(house, people.ann, EVERYONE)
+    await share(harness, people.ann, EVERYONE)
     admin = admin_of(people, database_urls)
-    plain = await put(house, people.ann, ELBE)
-    await raises(NotPermitted, put(house, people.ann, RHINE, "b.md", subject=f"users/{people.ann.user_id}"))
-    before = await hits(house, people.ann)
-    rows = house.rows(("subject_stat", "subject_term_stat"))
-    secret = await put(house, admin, RHINE, "b.md", subject=f"users/{people.bob.user_id}")
+    plain = await put(harness, people.ann, ELBE)
+    await raises(NotPermitted, put(harness, people.ann, RHINE, "b.md", subject=f"users/{people.ann.user_id}"))
+    before = await hits(harness, people.ann)
+    rows = harness.rows(("subject_stat", "subject_term_stat"))
+    secret = await put(harness, admin, RHINE, "b.md", subject=f"users/{people.bob.user_id}")
     service = admin_of(people, database_urls, Role.SERVICE)
-    assert await hits(house, people.ann) == before
+    assert await hits(harness, people.ann) == before
     assert (await library.collections.get(people.ann, "rivers")).document_count == 1
     for who in (people.bob, admin, service):
-        assert await readable(house, who) == {plain, secret}
+        assert await readable(harness, who) == {plain, secret}
     await raises(NotFound, library.documents.get(people.ann, secret))
-    assert await lexical_of(house.database).hides(SearchScope(people.ann))
-    assert not await lexical_of(house.database).hides(SearchScope(people.bob))
+    assert await lexical_of(harness.database).hides(SearchScope(people.ann))
+    assert not await lexical_of(harness.database).hides(SearchScope(people.bob))
     # A change applies at once, and leaves no count.
     await library.update_document(admin, secret, DocumentChanges(subject="patient 7"))
-    assert await readable(house, people.bob) == {plain}
+    assert await readable(harness, people.bob) == {plain}
     database_urls.ask("UPDATE responsa.app_user SET subject = 'patient 7' WHERE id = %s", people.ann.user_id)
-    assert await readable(house, people.ann) == {plain, secret}
+    assert await readable(harness, people.ann) == {plain, secret}
     await library.update_document(admin, secret, DocumentChanges(subject=""))
-    assert await readable(house, people.bob) == {plain, secret}
+    assert await readable(harness, people.bob) == {plain, secret}
     # It applies to a search that has begun already.
     with psycopg.connect(database_urls.app) as searching:
         searching.execute(
@@ -412,15 +412,15 @@ async def test_a_subject_s_documents_move_no_score_of_others(
         assert both is not None
         assert (0 < passages < both[0], 0 < vectors < both[1]) == (True, True)
     await library.update_document(admin, secret, DocumentChanges(subject=""))
-    assert house.rows(("subject_stat", "subject_term_stat")) == rows
-    counts = house.ask("SELECT passages FROM responsa.collection_stat WHERE passages > 0")
+    assert harness.rows(("subject_stat", "subject_term_stat")) == rows
+    counts = harness.ask("SELECT passages FROM responsa.collection_stat WHERE passages > 0")
     assert counts == [(2,)]
 
 
 async def test_a_widget_reads_what_is_shared_with_its_user_by_name_and_nothing_about_persons(
-    house: House, people: People, database_urls: DatabaseUrls
+    harness: Harness, people: People, database_urls: DatabaseUrls
 ) -> None:
-    library = house.library
+    library = harness.library
     admin = admin_of(people, database_urls)
     documents: dict[str, UUID] = {}
     for role in Role:
@@ -433,37 +433,37 @@ async def test_a_widget_reads_what_is_shared_with_its_user_by_name_and_nothing_a
         }
         for name, reader in shares.items():
             await library.create_collection(admin, f"{name}-{role}", CollectionFields(name), Chunking())
-            documents[name] = await put(house, admin, ELBE, collection=f"{name}-{role}")
-            await share(house, admin, reader, collection=f"{name}-{role}")
+            documents[name] = await put(harness, admin, ELBE, collection=f"{name}-{role}")
+            await share(harness, admin, reader, collection=f"{name}-{role}")
         await library.create_collection(user, "own", CollectionFields("Own"), Chunking())
-        documents["own"] = await put(house, user, ELBE, collection="own")
-        assert await readable(house, user) >= set(documents.values())
-        assert await readable(house, widget) == {documents["named"]}
-        assert [one.partition("-")[0] for one in await listed(house, widget)] == ["named"]
-        before = await hits(house, widget)
+        documents["own"] = await put(harness, user, ELBE, collection="own")
+        assert await readable(harness, user) >= set(documents.values())
+        assert await readable(harness, widget) == {documents["named"]}
+        assert [one.partition("-")[0] for one in await listed(harness, widget)] == ["named"]
+        before = await hits(harness, widget)
         # Neither the persons of documents nor the user's own record change what it finds, and how it weighs words.
         secrets = [
-            await put(house, admin, ELBE, f"{subject}.md", f"named-{role}", subject)
+            await put(harness, admin, ELBE, f"{subject}.md", f"named-{role}", subject)
             for subject in (f"users/{user.user_id}", f"users/{people.bob.user_id}", "patient 7")
         ]
-        assert await hits(house, widget) == before
-        assert await lexical_of(house.database).hides(SearchScope(widget))
+        assert await hits(harness, widget) == before
+        assert await lexical_of(harness.database).hides(SearchScope(widget))
         assert set(await library.documents.find(widget, [*secrets, *documents.values()])) == {
             documents["named"]
         }
         # What is kept for the user is not for the widget.
         assert reader_key(widget) != reader_key(user)
         assert SearchScope(widget) != SearchScope(replace(user, role=Role.USER))
-        await share(house, admin, collection=f"named-{role}")
-        assert await readable(house, widget) == set()
+        await share(harness, admin, collection=f"named-{role}")
+        assert await readable(harness, widget) == set()
 
 
-async def test_who_takes_a_widgets_turn_over_reads_as_the_widget(house: House, people: People) -> None:
-    turns = Services(house.database)
+async def test_who_takes_a_widgets_turn_over_reads_as_the_widget(harness: Harness, people: People) -> None:
+    turns = Services(harness.database)
     widget = replace(people.ann, widget=True)
-    await house.library.create_collection(people.bob, "rivers", CollectionFields("Rivers"), Chunking())
-    await share(house, people.bob, EVERYONE)
-    await put(house, people.bob, ELBE)
+    await harness.library.create_collection(people.bob, "rivers", CollectionFields("Rivers"), Chunking())
+    await share(harness, people.bob, EVERYONE)
+    await put(harness, people.bob, ELBE)
     first, second = Script([SEARCHING, asyncio.Event()]), Script([answer("It is.")])
     for caller in (people.ann, widget):
         async with turns.turns(first, QUICK) as old:
@@ -474,23 +474,23 @@ async def test_who_takes_a_widgets_turn_over_reads_as_the_widget(house: House, p
                 await new.wait(caller, accepted.turn_id)
         (*_, task) = second.tasks
         assert task.caller.acting_role == caller.acting_role
-        assert bool(await readable(house, task.caller)) is not caller.widget
+        assert bool(await readable(harness, task.caller)) is not caller.widget
 
 
-async def test_default_is_each_user_s_own(house: House, people: People) -> None:
-    elbe = await put(house, people.ann, ELBE, collection="")
-    await share(house, people.ann, EVERYONE, collection="default")
-    assert await readable(house, people.bob, "default") == {elbe}
-    rhine = await put(house, people.bob, RHINE, collection="")
-    assert await readable(house, people.bob, "default") == {rhine}
-    assert await readable(house, people.bob) == {elbe, rhine}
+async def test_default_is_each_user_s_own(harness: Harness, people: People) -> None:
+    elbe = await put(harness, people.ann, ELBE, collection="")
+    await share(harness, people.ann, EVERYONE, collection="default")
+    assert await readable(harness, people.bob, "default") == {elbe}
+    rhine = await put(harness, people.bob, RHINE, collection="")
+    assert await readable(harness, people.bob, "default") == {rhine}
+    assert await readable(harness, people.bob) == {elbe, rhine}
 
 
 async def test_without_any_where_clause_a_user_reads_its_own_rows_alone(
-    house: House, people: People, database_urls: DatabaseUrls
+    harness: Harness, people: People, database_urls: DatabaseUrls
 ) -> None:
-    await house.library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
-    await put(house, people.ann, ELBE)
+    await harness.library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
+    await put(harness, people.ann, ELBE)
     tables = ("collection", "document", "document_version", "passage", "passage_vector", "operation")
     tables += ("collection_stat", "term_stat")
     with psycopg.connect(database_urls.app) as app:

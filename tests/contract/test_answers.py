@@ -22,7 +22,7 @@ from responsa_server.search.retrieve import RetrievalQuery, Retriever
 from responsa_server.stores.postgres.database import Database
 from responsa_server.text.lexical import Analyzer, tsvector_literal
 from tests.conftest import DatabaseUrls
-from tests.contract.shelf import Shelf, indexed_at_once, retriever_of
+from tests.contract.index_writer import IndexWriter, indexed_at_once, retriever_of
 
 HANDBOOK = {
     "Turns": "A turn is one question and its answer. Its events are numbered from 1 and committed before they are shown."
@@ -69,9 +69,9 @@ UNRELATED: Final = 3_000
 
 @pytest.fixture
 async def retriever(database: Database, embedder: MiniLmEmbedder) -> Retriever:
-    shelf = Shelf(database, embedder)
+    index_writer = IndexWriter(database, embedder)
     for title, text in HANDBOOK.items():
-        await shelf.put(text, title=title)
+        await index_writer.put(text, title=title)
     return retriever_of(database, embedder)
 
 
@@ -103,9 +103,9 @@ async def test_questions_in_languages_that_the_vectors_do_not_know(
     """The right document is among the first three for nearly each question, and few are refused. Of the questions about
     other things, nearly all are."""
     folder = Path(__file__).parents[2] / "evals" / "languages" / language
-    shelf = Shelf(database, embedder)
+    index_writer = IndexWriter(database, embedder)
     names = {
-        await shelf.put(one["text"], title=one["title"]): one["id"]
+        await index_writer.put(one["text"], title=one["title"]): one["id"]
         for one in map(json.loads, (folder / "docs.jsonl").read_text().splitlines())
     }
     retriever = retriever_of(database, embedder)
@@ -124,7 +124,7 @@ async def test_questions_in_languages_that_the_vectors_do_not_know(
     assert len(answered) <= 1, answered
 
 
-async def put_unrelated(shelf: Shelf, collection: str) -> None:
+async def put_unrelated(index_writer: IndexWriter, collection: str) -> None:
     """Stores passages of words of the questions and the handbook, in no order. Every fifth has a made-up vector."""
     analyzer, document = Analyzer(), uuid7()
     words = sorted(
@@ -150,9 +150,9 @@ async def put_unrelated(shelf: Shelf, collection: str) -> None:
                 [PassageVector(VectorKind.SENTENCE, source, vector)] if ordinal % 5 == 0 else [],
             )
         )
-    async with shelf.database.tenant(shelf.tenant) as connection:
-        await shelf.table.write(connection, shelf.tenant, passages)
-    await shelf.publish(document, 1, collection)
+    async with index_writer.database.tenant(index_writer.tenant) as connection:
+        await index_writer.table.write(connection, index_writer.tenant, passages)
+    await index_writer.publish(document, 1, collection)
 
 
 async def test_unrelated_passages_in_another_collection_displace_nothing(
@@ -166,6 +166,6 @@ async def test_unrelated_passages_in_another_collection_displace_nothing(
 
     alone = await firsts()
     async with indexed_at_once(database_urls.superuser):
-        await put_unrelated(Shelf(database, embedder), "unrelated")
+        await put_unrelated(IndexWriter(database, embedder), "unrelated")
     beside = await firsts()
     assert sum(one == other for one, other in zip(alone, beside, strict=True)) >= len(ANSWERED) - 1

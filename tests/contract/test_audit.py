@@ -20,7 +20,7 @@ from responsa_server.stores.postgres.resources import TEACHERS, ResourceTable
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.library_house import House
+from tests.contract.library_harness import Harness
 from tests.contract.turn_steps import accepted_turn
 from tests.people import people_of
 from tests.raising import raises
@@ -108,18 +108,18 @@ async def test_changes_of_teachers_are_recorded_with_the_call(
 
 
 async def test_deletions_and_cancellations_of_what_belongs_to_others_are_recorded_and_ones_own_are_not(
-    trail: PostgresAuditTrail, house: House, people: People
+    trail: PostgresAuditTrail, harness: Harness, people: People
 ) -> None:
-    library, admin = house.library, admin_of(people.bob)
+    library, admin = harness.library, admin_of(people.bob)
     expected: list[tuple[str, str]] = []
     for caller in (people.ann, admin):
         rivers = await library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
         lakes = await library.create_collection(people.ann, "lakes", CollectionFields("Lakes"), Chunking())
         mine = caller is people.ann
         ended, running = [
-            await house.upload(people.ann, TEXT, collection=name) for name in ("rivers", "lakes")
+            await harness.upload(people.ann, TEXT, collection=name) for name in ("rivers", "lakes")
         ]
-        await house.ingest().run("acme", ended.id)
+        await harness.ingest().run("acme", ended.id)
         await library.cancel_operation(caller, running.id)
         await library.cancel_operation(caller, running.id)
         await library.delete_operation(caller, ended.id)
@@ -138,15 +138,19 @@ async def test_deletions_and_cancellations_of_what_belongs_to_others_are_recorde
 
 
 async def test_a_refused_act_names_the_owner_in_the_tenant_alone(
-    trail: PostgresAuditTrail, house: House, turn_store: PostgresTurnStore, people: People, database: Database
+    trail: PostgresAuditTrail,
+    harness: Harness,
+    turn_store: PostgresTurnStore,
+    people: People,
+    database: Database,
 ) -> None:
     bob, eve = admin_of(people.bob), admin_of(people.eve)
     new = await accepted_turn(turn_store, people.ann)
     key, _ = await people_of(database).identity.create_key("acme", people.ann.user_id, "")
-    rivers = await house.library.create_collection(
+    rivers = await harness.library.create_collection(
         people.ann, "rivers", CollectionFields("Rivers"), Chunking()
     )
-    operation = await house.upload(people.ann, TEXT, collection="rivers")
+    operation = await harness.upload(people.ann, TEXT, collection="rivers")
     resources = [
         f"apiKeys/{key.id}",
         f"turns/{new.id}",

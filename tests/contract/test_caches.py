@@ -34,8 +34,8 @@ from responsa_server.stores.postgres.groups import PostgresGroups
 from responsa_server.stores.redis import RedisCache
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.library_house import House
-from tests.contract.shelf import lexical_of
+from tests.contract.index_writer import lexical_of
+from tests.contract.library_harness import Harness
 from tests.contract.test_access import ELBE, RHINE, put, share
 from tests.contract.test_groups import share_with_group
 
@@ -78,9 +78,9 @@ async def servers(
     await cache.close()
 
 
-def searching(house: House, results: SharedCache[Retrieval]) -> Retriever:
+def searching(harness: Harness, results: SharedCache[Retrieval]) -> Retriever:
     """The search of a server."""
-    return Retriever(lexical_of(house.database), house.embedders, cached_results=results)
+    return Retriever(lexical_of(harness.database), harness.embedders, cached_results=results)
 
 
 def described(result: Retrieval) -> bytes:
@@ -109,13 +109,13 @@ async def test_an_entry_that_is_not_what_was_stored_is_a_miss(servers: Servers) 
     assert await number.get("acme", ["a"]) == {}
 
 
-async def test_with_a_ttl_of_0_no_key_is_written(house: House, people: People, servers: Servers) -> None:
+async def test_with_a_ttl_of_0_no_key_is_written(harness: Harness, people: People, servers: Servers) -> None:
     off = {kind: servers.cache(kind, seconds=0) for kind in ("vectors", "searches")}
-    await QuestionEmbedder(house.embedder, off["vectors"]).embed("acme", ["Elbe"])
-    await house.library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
-    await put(house, people.ann, ELBE)
-    index = lexical_of(house.database)
-    found = await Retriever(index, house.embedders, off["vectors"], off["searches"]).retrieve(
+    await QuestionEmbedder(harness.embedder, off["vectors"]).embed("acme", ["Elbe"])
+    await harness.library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
+    await put(harness, people.ann, ELBE)
+    index = lexical_of(harness.database)
+    found = await Retriever(index, harness.embedders, off["vectors"], off["searches"]).retrieve(
         RetrievalQuery(people.ann, ["Elbe"])
     )
     assert found.passages
@@ -123,11 +123,11 @@ async def test_with_a_ttl_of_0_no_key_is_written(house: House, people: People, s
 
 
 async def test_a_cached_search_ends_with_every_change_at_another_server(
-    house: House, people: People, servers: Servers, database_urls: DatabaseUrls
+    harness: Harness, people: People, servers: Servers, database_urls: DatabaseUrls
 ) -> None:
-    library, ann, bob = house.library, people.ann, people.bob
+    library, ann, bob = harness.library, people.ann, people.bob
     here, there = servers.cache("searches", plain(Retrieval)), servers.cache("searches", plain(Retrieval))
-    first, second = searching(house, here), searching(house, there)
+    first, second = searching(harness, here), searching(harness, there)
 
     asked: list[Principal] = []
 
@@ -144,7 +144,7 @@ async def test_a_cached_search_ends_with_every_change_at_another_server(
             RetrievalQuery(caller, ["How long is the river?"], mode=SearchMode.TEXT)
         )
         assert there.last == (int(hit), int(not hit))
-        uncached = await searching(house, servers.cache("searches", seconds=0)).retrieve(
+        uncached = await searching(harness, servers.cache("searches", seconds=0)).retrieve(
             RetrievalQuery(caller, ["How long is the river?"], mode=SearchMode.TEXT)
         )
         assert described(result) == described(uncached)
@@ -154,25 +154,25 @@ async def test_a_cached_search_ends_with_every_change_at_another_server(
         return {one.found.passage.document_id for one in result.passages}
 
     await library.create_collection(ann, "rivers", CollectionFields("Rivers"), Chunking())
-    elbe = await put(house, ann, ELBE)
-    await share(house, ann, CollectionReader(user_id=bob.user_id))
+    elbe = await put(harness, ann, ELBE)
+    await share(harness, ann, CollectionReader(user_id=bob.user_id))
     assert await documents_found(hit=False) == await documents_found(hit=True) == {elbe}
     # Nobody gets what was cached for another reader.
     assert await documents_found(hit=False, caller=ann) == {elbe}
     assert await documents_found(hit=False, caller=people.eve) == set()
 
-    rhine = await put(house, ann, RHINE, "b.md")
+    rhine = await put(harness, ann, RHINE, "b.md")
     assert await documents_found(hit=False) == await documents_found(hit=True) == {elbe, rhine}
     await library.update_document(ann, rhine, DocumentChanges(title="Of the Rhine"))
-    await house.finish_jobs()
+    await harness.finish_jobs()
     assert await documents_found(hit=False) == await documents_found(hit=True) == {elbe, rhine}
     await library.update_collection(ann, "rivers", CollectionFields(synonyms="river, stream"))
     assert await documents_found(hit=False) == {elbe, rhine}
     database_urls.ask("UPDATE responsa.app_user SET subject = 'bob' WHERE id = %s", bob.user_id)
     assert await documents_found(hit=False) == {elbe, rhine}
-    await share(house, ann)
+    await share(harness, ann)
     assert await documents_found(hit=False) == set()
-    await share(house, ann, CollectionReader(user_id=bob.user_id))
+    await share(harness, ann, CollectionReader(user_id=bob.user_id))
     assert await documents_found(hit=False) == {elbe, rhine}
     await library.delete_document(ann, rhine)
     assert await documents_found(hit=False) == {elbe}
@@ -181,12 +181,12 @@ async def test_a_cached_search_ends_with_every_change_at_another_server(
 
 
 async def test_a_cached_search_ends_with_the_membership(
-    house: House, people: People, servers: Servers
+    harness: Harness, people: People, servers: Servers
 ) -> None:
-    groups = PostgresGroups(house.database, uuid7)
-    document, group = await share_with_group(house, people, groups, people.bob)
+    groups = PostgresGroups(harness.database, uuid7)
+    document, group = await share_with_group(harness, people, groups, people.bob)
     cache = servers.cache("searches", plain(Retrieval))
-    search = searching(house, cache)
+    search = searching(harness, cache)
 
     async def documents_found() -> set[UUID]:
         result = await search.retrieve(
@@ -206,13 +206,13 @@ async def test_a_cached_search_ends_with_the_membership(
 
 
 async def test_a_search_by_names_of_collections_is_not_ended_by_others(
-    house: House, people: People, servers: Servers
+    harness: Harness, people: People, servers: Servers
 ) -> None:
     cache = servers.cache("searches", plain(Retrieval))
-    search = searching(house, cache)
+    search = searching(harness, cache)
     for name in ("rivers", "lakes"):
-        await house.library.create_collection(people.ann, name, CollectionFields(name), Chunking())
-    await put(house, people.ann, ELBE)
+        await harness.library.create_collection(people.ann, name, CollectionFields(name), Chunking())
+    await put(harness, people.ann, ELBE)
 
     async def cached() -> bool:
         await search.retrieve(RetrievalQuery(people.ann, ["Elbe"], ["rivers"], mode=SearchMode.TEXT))
@@ -220,7 +220,7 @@ async def test_a_search_by_names_of_collections_is_not_ended_by_others(
 
     assert not await cached()
     assert not await cached()
-    await put(house, people.ann, RHINE, "b.md", "lakes")
+    await put(harness, people.ann, RHINE, "b.md", "lakes")
     assert await cached()
-    await put(house, people.ann, RHINE, "b.md")
+    await put(harness, people.ann, RHINE, "b.md")
     assert not await cached()

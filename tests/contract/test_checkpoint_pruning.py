@@ -15,7 +15,7 @@ from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.turns.settings import TurnOptions
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
-from tests.contract.turn_house import QUICK, SEARCHING, Cast, Script, Services, answer
+from tests.contract.turn_harness import QUICK, SEARCHING, Cast, Script, Services, answer
 from tests.contract.turn_steps import (
     FAILED,
     accepted_turn,

@@ -26,7 +26,7 @@ from responsa_server.stores.postgres.database import Connection, Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
-from tests.contract.turn_house import citation
+from tests.contract.turn_harness import citation
 from tests.contract.turn_steps import (
     FAILED,
     accepted_turn,

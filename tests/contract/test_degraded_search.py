@@ -25,7 +25,7 @@ from responsa_server.search.hits import KnowledgeSearch
 from responsa_server.stores.postgres.database import Database
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.shelf import Shelf, lexical_of, retriever_of
+from tests.contract.index_writer import IndexWriter, lexical_of, retriever_of
 from tests.raising import raises
 
 HARBOUR = "The harbour master keeps the tide table. Ships enter the harbour two hours before high water."
@@ -69,9 +69,9 @@ class Failing:
 
 @pytest.fixture
 async def filled(database: Database, embedder: MiniLmEmbedder, people: People) -> None:
-    shelf = Shelf(database, embedder)
+    index_writer = IndexWriter(database, embedder)
     for text in (HARBOUR, BAKERY):
-        await shelf.put(text)
+        await index_writer.put(text)
 
 
 def evidence(database: Database, embedder: Embedder, seconds: float | None = None) -> LibraryEvidence:

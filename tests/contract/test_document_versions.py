@@ -22,56 +22,60 @@ from responsa_server.ingest.formats import FORMATS
 from responsa_server.ingest.jobs import Parser
 from responsa_server.stores.postgres.documents import DocumentStore
 from tests.contract.conftest import People
-from tests.contract.library_house import GatedParser, House, OtherParser
+from tests.contract.library_harness import GatedParser, Harness, OtherParser
 
 TEXT = "# Rivers\n\nThe Elbe is 1094 kilometres long.\n"
 CHANGED = TEXT.replace("1094", "1112")
 
 
-async def run(house: House, operation: Operation, parser: Parser | None = None) -> Operation:
-    await house.ingest(parser=parser).run(operation.tenant_id, operation.id)
-    return await house.library.operations.get(Server(operation.tenant_id), operation.id)
+async def run(harness: Harness, operation: Operation, parser: Parser | None = None) -> Operation:
+    await harness.ingest(parser=parser).run(operation.tenant_id, operation.id)
+    return await harness.library.operations.get(Server(operation.tenant_id), operation.id)
 
 
-async def stored(house: House, document_id: UUID) -> Sequence[DocumentVersion]:
+async def stored(harness: Harness, document_id: UUID) -> Sequence[DocumentVersion]:
     """All versions, read in pages of two."""
     query = ListQuery(2, DOCUMENT_VERSIONS.orders[0])
-    page = await house.documents.versions(Server("acme"), document_id, query)
+    page = await harness.documents.versions(Server("acme"), document_id, query)
     versions = [*page.items]
     while page.next_after is not None:
-        page = await house.documents.versions(
+        page = await harness.documents.versions(
             Server("acme"), document_id, replace(query, after=page.next_after)
         )
         versions += page.items
     return versions
 
 
-async def text(house: House, caller: Principal, document_id: UUID, version: int | None = None) -> str:
-    return "".join([piece async for _, piece in house.library.content(caller, document_id, version)])
+async def text(harness: Harness, caller: Principal, document_id: UUID, version: int | None = None) -> str:
+    return "".join([piece async for _, piece in harness.library.content(caller, document_id, version)])
 
 
-async def original(house: House, caller: Principal, document_id: UUID, version: int) -> bytes:
-    return b"".join([data async for _, _, data in house.library.original(caller, document_id, version)])
+async def original(harness: Harness, caller: Principal, document_id: UUID, version: int) -> bytes:
+    return b"".join([data async for _, _, data in harness.library.original(caller, document_id, version)])
 
 
-async def test_an_older_version_is_restored_as_a_new_one(house: House, people: People) -> None:
-    taken = await house.take_in(people.ann, TEXT, uri="https://example.org/rivers", title="Rivers of Europe")
+async def test_an_older_version_is_restored_as_a_new_one(harness: Harness, people: People) -> None:
+    taken = await harness.take_in(
+        people.ann, TEXT, uri="https://example.org/rivers", title="Rivers of Europe"
+    )
     document_id = taken.document_id
-    await house.take_in(people.ann, CHANGED)
+    await harness.take_in(people.ann, CHANGED)
     request_id = uuid7()
-    restored = await house.library.restore(people.ann, document_id, 1, request_id=request_id)
+    restored = await harness.library.restore(people.ann, document_id, 1, request_id=request_id)
     assert (restored.version, restored.stage) == (3, IngestStage.QUEUED)
-    assert (await house.library.restore(people.ann, document_id, 1, request_id=request_id)).id == restored.id
+    assert (
+        await harness.library.restore(people.ann, document_id, 1, request_id=request_id)
+    ).id == restored.id
     with pytest.raises(AlreadyExists) as caught:
-        await house.library.restore(people.ann, document_id, 2, request_id=request_id)
+        await harness.library.restore(people.ann, document_id, 2, request_id=request_id)
     assert caught.value.metadata["difference"] == "name"
-    assert (await run(house, restored)).error is None
-    document = await house.documents.get(Server("acme"), document_id)
+    assert (await run(harness, restored)).error is None
+    document = await harness.documents.get(Server("acme"), document_id)
     assert (document.version, document.state) == (3, DocumentState.READY)
     assert (document.title, document.uri) == ("Rivers of Europe", "https://example.org/rivers")
-    assert await text(house, people.ann, document_id) == TEXT
-    assert await original(house, people.ann, document_id, 3) == TEXT.encode()
-    found = await stored(house, document_id)
+    assert await text(harness, people.ann, document_id) == TEXT
+    assert await original(harness, people.ann, document_id, 3) == TEXT.encode()
+    found = await stored(harness, document_id)
     assert [(one.version, one.searchable, one.passage_count) for one in found] == [
         (3, True, 1),
         (2, False, 1),
@@ -79,117 +83,119 @@ async def test_an_older_version_is_restored_as_a_new_one(house: House, people: P
     ]
 
 
-async def test_the_same_text_is_unchanged(house: House, people: People) -> None:
-    document_id = (await house.take_in(people.ann, TEXT)).document_id
-    before = house.rows()
-    passages = house.ask("SELECT id FROM responsa.passage")
-    reading = await house.library.reindex(people.ann, document_id)
+async def test_the_same_text_is_unchanged(harness: Harness, people: People) -> None:
+    document_id = (await harness.take_in(people.ann, TEXT)).document_id
+    before = harness.rows()
+    passages = harness.ask("SELECT id FROM responsa.passage")
+    reading = await harness.library.reindex(people.ann, document_id)
     assert (reading.version, reading.done) == (2, False)
     # A second call meanwhile, and an upload of the same bytes, wait for the same operation.
-    assert (await house.library.reindex(people.ann, document_id)).id == reading.id
-    assert (await house.upload(people.ann, TEXT)).id == reading.id
-    ended = await run(house, reading)
+    assert (await harness.library.reindex(people.ann, document_id)).id == reading.id
+    assert (await harness.upload(people.ann, TEXT)).id == reading.id
+    ended = await run(harness, reading)
     assert (ended.unchanged, ended.error, ended.version) == (True, None, 1)
-    document = await house.documents.get(Server("acme"), document_id)
+    document = await harness.documents.get(Server("acme"), document_id)
     assert (document.version, document.state, document.error) == (1, DocumentState.READY, None)
-    assert house.rows() == {**before, "operation": before["operation"] + 1}
-    assert house.ask("SELECT id FROM responsa.passage") == passages
+    assert harness.rows() == {**before, "operation": before["operation"] + 1}
+    assert harness.ask("SELECT id FROM responsa.passage") == passages
     # Afterwards the document is as ready as before for anything else.
-    same = await house.upload(people.ann, TEXT)
+    same = await harness.upload(people.ann, TEXT)
     assert (same.unchanged, same.version) == (True, 1)
-    changed = await house.take_in(people.ann, CHANGED)
+    changed = await harness.take_in(people.ann, CHANGED)
     assert (changed.version, changed.error) == (3, None)
-    assert [one.version for one in await stored(house, document_id)] == [3, 1]
+    assert [one.version for one in await stored(harness, document_id)] == [3, 1]
 
 
-async def test_another_text_is_a_new_version(house: House, people: People) -> None:
-    document_id = (await house.take_in(people.ann, TEXT)).document_id
-    reading = await house.library.reindex(people.ann, document_id)
-    assert not (await run(house, reading, OtherParser(house.parser, b"1094", b"1095"))).unchanged
-    assert "1095" in await text(house, people.ann, document_id)
-    assert "1094" in await text(house, people.ann, document_id, 1)
-    assert [(one.version, one.searchable) for one in await stored(house, document_id)] == [
+async def test_another_text_is_a_new_version(harness: Harness, people: People) -> None:
+    document_id = (await harness.take_in(people.ann, TEXT)).document_id
+    reading = await harness.library.reindex(people.ann, document_id)
+    assert not (await run(harness, reading, OtherParser(harness.parser, b"1094", b"1095"))).unchanged
+    assert "1095" in await text(harness, people.ann, document_id)
+    assert "1094" in await text(harness, people.ann, document_id, 1)
+    assert [(one.version, one.searchable) for one in await stored(harness, document_id)] == [
         (2, True),
         (1, False),
     ]
-    assert await original(house, people.ann, document_id, 2) == TEXT.encode()
+    assert await original(harness, people.ann, document_id, 2) == TEXT.encode()
 
 
 async def test_what_an_earlier_parser_read_or_earlier_rules_cut_is_read_again(
-    house: House, people: People
+    harness: Harness, people: People
 ) -> None:
     parser = FORMATS.with_name("MARKDOWN")
     assert parser is not None
-    documents = DocumentStore(house.database, house.queue, uuid7, parsers=[parser.parsed_by])
-    house.library.documents = documents
-    document_id = (await house.take_in(people.ann, TEXT, title="Rivers")).document_id
-    cited = await text(house, people.ann, document_id)
-    assert (await house.upload(people.ann, TEXT)).unchanged
+    documents = DocumentStore(harness.database, harness.queue, uuid7, parsers=[parser.parsed_by])
+    harness.library.documents = documents
+    document_id = (await harness.take_in(people.ann, TEXT, title="Rivers")).document_id
+    cited = await text(harness, people.ann, document_id)
+    assert (await harness.upload(people.ann, TEXT)).unchanged
     assert await documents.read_outdated("acme", 10) == 0
-    house.ask("UPDATE responsa.document_version SET parser = 'CARDS 2'")
+    harness.ask("UPDATE responsa.document_version SET parser = 'CARDS 2'")
     assert await documents.read_outdated("acme", 10) == 0, "no parser here reads this format"
     for again, earlier in product(("upload", "look"), ("parser = 'MARKDOWN 0'", "chunking = 1")):
-        house.ask(f"UPDATE responsa.document_version SET {earlier}")
+        harness.ask(f"UPDATE responsa.document_version SET {earlier}")
         if again == "upload":
-            reading = await house.upload(people.ann, TEXT)
+            reading = await harness.upload(people.ann, TEXT)
         else:
             assert await documents.read_outdated("acme", 10) == 1
             assert await documents.read_outdated("acme", 10) == 0, "it is being read"
-            (operation,) = house.ask("SELECT id FROM responsa.operation WHERE stage <> 'done'")
-            reading = await house.library.operations.get(Server("acme"), operation[0])
+            (operation,) = harness.ask("SELECT id FROM responsa.operation WHERE stage <> 'done'")
+            reading = await harness.library.operations.get(Server("acme"), operation[0])
         assert not reading.done
-        ended = await run(house, reading)
+        ended = await run(harness, reading)
         assert not ended.unchanged, "its passages may begin elsewhere"
         # Its bytes are not read a third time.
         assert (await documents.version(Server("acme"), document_id, None)).parser == parser.parsed_by
-        assert (await house.upload(people.ann, TEXT)).unchanged
+        assert (await harness.upload(people.ann, TEXT)).unchanged
     assert (await documents.get(Server("acme"), document_id)).title == "Rivers"
-    assert await text(house, people.ann, document_id, 1) == cited, "citations of the first version stay valid"
+    assert await text(harness, people.ann, document_id, 1) == cited, (
+        "citations of the first version stay valid"
+    )
     # A title that nobody has set becomes the one of today.
-    unset = (await house.take_in(people.ann, "## Fares\n\nFree.", "ferry_times.md")).document_id
-    house.ask("UPDATE responsa.document SET title = 'Fares' WHERE title = 'ferry times'")
-    house.ask(
+    unset = (await harness.take_in(people.ann, "## Fares\n\nFree.", "ferry_times.md")).document_id
+    harness.ask("UPDATE responsa.document SET title = 'Fares' WHERE title = 'ferry times'")
+    harness.ask(
         "UPDATE responsa.document_version SET title = 'Fares', chunking = 1 WHERE title = 'ferry times'"
     )
     assert await documents.read_outdated("acme", 10) == 1
-    (operation,) = house.ask("SELECT id FROM responsa.operation WHERE stage <> 'done'")
-    await run(house, await house.library.operations.get(Server("acme"), operation[0]))
+    (operation,) = harness.ask("SELECT id FROM responsa.operation WHERE stage <> 'done'")
+    await run(harness, await harness.library.operations.get(Server("acme"), operation[0]))
     assert (await documents.get(Server("acme"), unset)).title == "ferry times"
 
 
-async def test_a_failure_leaves_the_searchable_version(house: House, people: People) -> None:
-    document_id = (await house.take_in(people.ann, TEXT)).document_id
-    reading = await house.library.reindex(people.ann, document_id)
+async def test_a_failure_leaves_the_searchable_version(harness: Harness, people: People) -> None:
+    document_id = (await harness.take_in(people.ann, TEXT)).document_id
+    reading = await harness.library.reindex(people.ann, document_id)
 
     async def refuse() -> None:
         raise Rejected.as_malformed("No.")
 
-    failed = await run(house, reading, GatedParser(house.parser, refuse))
+    failed = await run(harness, reading, GatedParser(harness.parser, refuse))
     assert failed.error is not None
-    document = await house.documents.get(Server("acme"), document_id)
+    document = await harness.documents.get(Server("acme"), document_id)
     assert (document.version, document.state) == (1, DocumentState.FAILED)
     # The searchable version can be read again and restored, and either makes the document ready.
-    assert (await run(house, await house.library.reindex(people.ann, document_id))).unchanged
-    assert (await house.documents.get(Server("acme"), document_id)).state is DocumentState.READY
+    assert (await run(harness, await harness.library.reindex(people.ann, document_id))).unchanged
+    assert (await harness.documents.get(Server("acme"), document_id)).state is DocumentState.READY
 
 
-async def test_older_versions_are_kept_up_to_a_number(house: House, people: People) -> None:
-    taken = [await house.take_in(people.ann, f"{TEXT}\n{number}\n") for number in range(5)]
+async def test_older_versions_are_kept_up_to_a_number(harness: Harness, people: People) -> None:
+    taken = [await harness.take_in(people.ann, f"{TEXT}\n{number}\n") for number in range(5)]
     document_id = taken[0].document_id
-    await house.documents.prune("acme", document_id)
-    assert [one.version for one in await stored(house, document_id)] == [5, 4, 3, 2, 1]
+    await harness.documents.prune("acme", document_id)
+    assert [one.version for one in await stored(harness, document_id)] == [5, 4, 3, 2, 1]
     # Kept versions are not searched, so they need no passages.
-    assert house.ask("SELECT DISTINCT version FROM responsa.passage") == [(5,)]
-    keeping = DocumentStore(house.database, house.queue, uuid7, kept_versions=2)
+    assert harness.ask("SELECT DISTINCT version FROM responsa.passage") == [(5,)]
+    keeping = DocumentStore(harness.database, harness.queue, uuid7, kept_versions=2)
     await keeping.prune("acme", document_id)
-    assert [one.version for one in await stored(house, document_id)] == [5, 4, 3]
-    assert await text(house, people.ann, document_id, 3) == f"{TEXT}\n2\n"
+    assert [one.version for one in await stored(harness, document_id)] == [5, 4, 3]
+    assert await text(harness, people.ann, document_id, 3) == f"{TEXT}\n2\n"
 
 
-async def test_an_original_can_be_had_before_it_is_read(house: House, people: People) -> None:
+async def test_an_original_can_be_had_before_it_is_read(harness: Harness, people: People) -> None:
     data = bytes(range(32, 127)) * 8_000
-    operation = await house.upload(people.ann, data, "long.txt")
-    pieces = [piece async for piece in house.library.original(people.ann, operation.document_id)]
+    operation = await harness.upload(people.ann, data, "long.txt")
+    pieces = [piece async for piece in harness.library.original(people.ann, operation.document_id)]
     assert b"".join(data for _, _, data in pieces) == data
     assert [offset for _, offset, _ in pieces] == [0, 262_144, 524_288]
     assert all(version.version == 1 and not version.searchable for version, _, _ in pieces)

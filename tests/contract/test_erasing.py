@@ -91,7 +91,7 @@ from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.turns.pack import ending, pack
 from tests.conftest import DatabaseUrls
-from tests.contract.library_house import House
+from tests.contract.library_harness import Harness
 from tests.people import GOOD, People, people_of
 from tests.raising import raises
 
@@ -104,7 +104,7 @@ ADDRESS = "bob.quillfeather@example.org"
 class Stage:
     """A tenant with an administrator and a user who is going to be erased."""
 
-    house: House
+    harness: Harness
     people: People
     turns: PostgresTurnStore
     store: PostgresErasing
@@ -119,9 +119,11 @@ def cancelled(turn: OpenTurn) -> Ending:
     return ending(CODEC, turn.turn_id, event)
 
 
-def store_of(house: House) -> PostgresErasing:
-    outbox = Outbox(house.queue, uuid7)
-    return PostgresErasing(house.database, house.queue, CODEC, house.collections, house.documents, outbox)
+def store_of(harness: Harness) -> PostgresErasing:
+    outbox = Outbox(harness.queue, uuid7)
+    return PostgresErasing(
+        harness.database, harness.queue, CODEC, harness.collections, harness.documents, outbox
+    )
 
 
 def erasing_of(
@@ -142,15 +144,15 @@ async def person(people: People, name: str, email: str, role: Role = Role.USER) 
 
 
 @pytest.fixture
-async def stage(house: House, database: Database) -> Stage:
+async def stage(harness: Harness, database: Database) -> Stage:
     people = people_of(database)
     # The first tenant is the installation's, whose first administrator is its owner.
     await people.identity.create_tenant("home", "Home")
     await people.identity.create_tenant("acme", "Acme")
     ann = await person(people, "Ann", "ann@example.org", Role.ADMIN)
     bob = await person(people, "Bob Quillfeather", ADDRESS, Role.ADMIN)
-    turns, store = PostgresTurnStore(database, CODEC), store_of(house)
-    return Stage(house, people, turns, store, erasing_of(store, turns, people), ann, bob)
+    turns, store = PostgresTurnStore(database, CODEC), store_of(harness)
+    return Stage(harness, people, turns, store, erasing_of(store, turns, people), ann, bob)
 
 
 def citation_of(operation: Operation, quote: str = SECRET) -> Citation:
@@ -256,8 +258,8 @@ def holding(urls: DatabaseUrls, *marks: str) -> set[str]:
 async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_and_the_receipt(
     stage: Stage, database_urls: DatabaseUrls, database: Database
 ) -> None:
-    people, house, turns, ann, bob = stage.people, stage.house, stage.turns, stage.ann, stage.bob
-    herons = await house.take_in(bob, SECRET, "herons.md", title="Herons")
+    people, harness, turns, ann, bob = stage.people, stage.harness, stage.turns, stage.ann, stage.bob
+    herons = await harness.take_in(bob, SECRET, "herons.md", title="Herons")
     key, _ = await people.identity.create_api_key(bob, NewKey("Quillfeather key"))
     code, _ = await people.identity.create_session_code(bob)
     await people.identity.exchange_code(code)
@@ -276,7 +278,7 @@ async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_a
     mails = people_of(
         database,
         mail=MailSettings(host="192.0.2.1", sender="x@example.org"),
-        queue=house.queue,
+        queue=harness.queue,
         registration=Registration.OPEN,
     )
     for work in (
@@ -286,10 +288,10 @@ async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_a
         await work
     own = await begin(turns, bob, "What does Quillfeather ask?")
     await answer(turns, bob, own, citation_of(herons))
-    await house.library.create_collection(
+    await harness.library.create_collection(
         bob, "clip", CollectionFields(""), Chunking(), conversation_id=own.conversation_id
     )
-    await house.take_in(bob, SECRET, "clip.md", collection="clip")
+    await harness.take_in(bob, SECRET, "clip.md", collection="clip")
     quoting = await begin(turns, ann)
     await answer(turns, ann, quoting, citation_of(herons), read=[VersionRead(herons.document_id, 1)])
     await PostgresSummaries(database).keep(
@@ -339,7 +341,7 @@ async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_a
         waiting = (
             "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
         )
-        await house.until(lambda: house.ask(waiting) != [])
+        await harness.until(lambda: harness.ask(waiting) != [])
     receipt = await erased
 
     assert receipt.end_time is not None
@@ -364,14 +366,14 @@ async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_a
     assert holders.pop(str(bob.user_id)) == WITH_UUIDS
     assert holders.pop(str(key.id)) == {"audit_event"}
     assert {one: tables for one, tables in holders.items() if tables} == {}
-    assert house.ask("SELECT subject FROM responsa.source_failure ORDER BY 1") == [
+    assert harness.ask("SELECT subject FROM responsa.source_failure ORDER BY 1") == [
         ("",),
         ("",),
         ("someone else",),
     ]
     # The runs for the user alone are cancelled, so no worker goes on with them.
     runs = "SELECT subject LIKE 'users/%', stage, epoch, error_reason FROM responsa.operation WHERE kind = 'sync' ORDER BY 1, 2, 3"
-    assert house.ask(runs) == [
+    assert harness.ask(runs) == [
         (False, "done", 0, None),
         (False, "parsing", 0, None),
         (False, "queued", 0, None),
@@ -386,14 +388,14 @@ async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_a
 
 
 async def test_a_deleted_user_whose_credential_a_server_remembers_gets_a_reason(stage: Stage) -> None:
-    people, house, bob = stage.people, stage.house, stage.bob
+    people, harness, bob = stage.people, stage.harness, stage.bob
     await stage.erasing.erase(stage.ann, bob.user_id, None, "")
-    conversations = PostgresConversationStore(house.database)
+    conversations = PostgresConversationStore(harness.database)
     for work in (
         begin(stage.turns, bob),
         conversations.create(bob, uuid7(), "Herons", {}, None),
-        house.library.create_collection(bob, "herons", CollectionFields("Herons"), Chunking()),
-        house.upload(bob, SECRET),
+        harness.library.create_collection(bob, "herons", CollectionFields("Herons"), Chunking()),
+        harness.upload(bob, SECRET),
         people.identity.create_api_key(bob, NewKey("key")),
         people.identity.create_session_code(bob),
     ):
@@ -401,12 +403,12 @@ async def test_a_deleted_user_whose_credential_a_server_remembers_gets_a_reason(
 
 
 async def test_documents_of_others_are_handed_over_and_never_erased(stage: Stage) -> None:
-    ann, bob, house = stage.ann, stage.bob, stage.house
-    shared = await house.library.create_collection(bob, "herons", CollectionFields("Herons"), Chunking())
-    await house.library.update_collection(bob, "herons", CollectionFields(readers=[EVERYONE]))
-    theirs = await house.take_in(ann, "Herons nest in trees.", "nests.md", collection=shared.shared_id)
-    own = await house.take_in(bob, SECRET, "herons.md", collection="herons")
-    await house.library.update_collection(bob, "herons", CollectionFields(readers=[]))
+    ann, bob, harness = stage.ann, stage.bob, stage.harness
+    shared = await harness.library.create_collection(bob, "herons", CollectionFields("Herons"), Chunking())
+    await harness.library.update_collection(bob, "herons", CollectionFields(readers=[EVERYONE]))
+    theirs = await harness.take_in(ann, "Herons nest in trees.", "nests.md", collection=shared.shared_id)
+    own = await harness.take_in(bob, SECRET, "herons.md", collection="herons")
+    await harness.library.update_collection(bob, "herons", CollectionFields(readers=[]))
     refused = await raises(Precondition, stage.erasing.erase(ann, bob.user_id, None, ""))
     assert (refused.reason, refused.metadata) == (
         Reason.COLLECTION_NOT_EMPTY,
@@ -419,7 +421,7 @@ async def test_documents_of_others_are_handed_over_and_never_erased(stage: Stage
     patient = erasing_of(stage.store, stage.turns, stage.people, call_seconds=0.0)
     receipt = await patient.erase(ann, bob.user_id, "carol@example.org", "")
     assert (receipt.end_time, receipt.counts[ErasedKind.HANDED_OVER]) == (None, 1)
-    changed = await house.library.update_collection(
+    changed = await harness.library.update_collection(
         carol, "herons", CollectionFields(display_name="Carol's herons")
     )
     assert changed.shared_id == shared.shared_id
@@ -429,27 +431,27 @@ async def test_documents_of_others_are_handed_over_and_never_erased(stage: Stage
     assert ended is not None
     assert ended.end_time is not None
     assert ErasedKind.DOCUMENTS not in ended.counts
-    found = await house.documents.find(Server("acme"), [theirs.document_id, own.document_id])
+    found = await harness.documents.find(Server("acme"), [theirs.document_id, own.document_id])
     assert {one.owner_id for one in found.values()} == {ann.user_id, carol.user_id}
 
 
 async def test_people_hand_their_collections_to_administrators_or_readers_alone(
     stage: Stage, database_urls: DatabaseUrls
 ) -> None:
-    house, ann, bob = stage.house, stage.ann, stage.bob
+    harness, ann, bob = stage.harness, stage.ann, stage.bob
     carol, dan = [await person(stage.people, one, f"{one}@example.org") for one in ("carol", "dan")]
     for collection in ("herons", "owls"):
-        await house.library.create_collection(bob, collection, CollectionFields(""), Chunking())
+        await harness.library.create_collection(bob, collection, CollectionFields(""), Chunking())
         to_carol = CollectionReader(user_id=carol.user_id)
-        await house.library.update_collection(bob, collection, CollectionFields(readers=[to_carol]))
+        await harness.library.update_collection(bob, collection, CollectionFields(readers=[to_carol]))
     to_dan = CollectionReader(user_id=dan.user_id)
-    await house.library.update_collection(bob, "herons", CollectionFields(readers=[to_dan, to_carol]))
+    await harness.library.update_collection(bob, "herons", CollectionFields(readers=[to_dan, to_carol]))
     # What is shared with a group is read by its members alone.
-    groups = PostgresGroups(house.database, uuid7)
+    groups = PostgresGroups(harness.database, uuid7)
     group = (await groups.create(ann, {"display_name": "Birds"})).id
     await groups.add(ann, group, [carol.user_id])
     to_group = CollectionReader(group_id=group)
-    await house.library.update_collection(bob, "owls", CollectionFields(readers=[to_carol, to_group]))
+    await harness.library.update_collection(bob, "owls", CollectionFields(readers=[to_carol, to_group]))
     with pytest.raises(InvalidRequest) as refused:  # Dan reads one of the two
         await stage.erasing.erase(bob, bob.user_id, dan.user_id, "")
     assert "can read all collections" in refused.value.violations[0].description
@@ -457,13 +459,13 @@ async def test_people_hand_their_collections_to_administrators_or_readers_alone(
     receipt = await stage.erasing.erase(bob, bob.user_id, carol.user_id, "")
     assert receipt.counts[ErasedKind.HANDED_OVER] == 2
     # Carol was a reader and is now the owner.
-    assert (await house.library.collections.get(carol, "herons")).readers == (to_dan,)
+    assert (await harness.library.collections.get(carol, "herons")).readers == (to_dan,)
     # An administrator need not be a reader; and who deletes somebody else chooses freely.
     await stage.erasing.erase(carol, carol.user_id, ann.user_id, "")
     assert (await groups.get(ann, group)).member_count == 0
     eve = await person(stage.people, "eve", "eve@example.org")
-    await house.library.create_collection(eve, "wrens", CollectionFields(""), Chunking())
-    await house.library.update_collection(
+    await harness.library.create_collection(eve, "wrens", CollectionFields(""), Chunking())
+    await harness.library.update_collection(
         eve, "wrens", CollectionFields(readers=[CollectionReader(role=Role.ADMIN)])
     )
     await stage.erasing.erase(ann, eve.user_id, dan.user_id, "")
@@ -481,15 +483,15 @@ async def test_people_hand_their_collections_to_administrators_or_readers_alone(
 async def test_an_answer_that_quoted_an_erased_document_says_so_and_stays_resumable(
     stage: Stage, database: Database
 ) -> None:
-    house, turns, ann, bob = stage.house, stage.turns, stage.ann, stage.bob
-    herons = await house.take_in(bob, SECRET, "herons.md")
-    rivers = await house.take_in(ann, "The Nile is long.", "rivers.md", collection="")
+    harness, turns, ann, bob = stage.harness, stage.turns, stage.ann, stage.bob
+    herons = await harness.take_in(bob, SECRET, "herons.md")
+    rivers = await harness.take_in(ann, "The Nile is long.", "rivers.md", collection="")
     quoting, other = await begin(turns, ann), await begin(turns, ann)
     await answer(turns, ann, quoting, citation_of(herons))
     await answer(turns, ann, other, citation_of(rivers, "The Nile is long."), text="The Nile is long.")
     before = await turns.get(ann, other.id)
     # Bob's document is in a collection that others can read. Ann, who has a collection with the same id, gets it.
-    await house.library.update_collection(bob, "default", CollectionFields(readers=[EVERYONE]))
+    await harness.library.update_collection(bob, "default", CollectionFields(readers=[EVERYONE]))
     receipt = await stage.erasing.erase(ann, bob.user_id, ann.user_id, "")
     assert receipt.counts.get(ErasedKind.HANDED_OVER) == 1
     assert ErasedKind.WITHDRAWN not in receipt.counts
@@ -497,12 +499,12 @@ async def test_an_answer_that_quoted_an_erased_document_says_so_and_stays_resuma
     assert {
         one.owner_id
         for one in (
-            await house.documents.find(Server("acme"), [herons.document_id, rivers.document_id])
+            await harness.documents.find(Server("acme"), [herons.document_id, rivers.document_id])
         ).values()
     } == {ann.user_id}
 
     carol = await person(stage.people, "Carol", "carol@example.org")
-    eggs = await house.take_in(carol, "The egg of the heron is blue.", "eggs.md")
+    eggs = await harness.take_in(carol, "The egg of the heron is blue.", "eggs.md")
     cited = await begin(turns, ann)
     await answer(turns, ann, cited, citation_of(eggs, "The egg of the heron is blue."), text="It is blue.")
     derived = await begin(turns, ann)
@@ -540,7 +542,7 @@ async def test_an_answer_that_quoted_an_erased_document_says_so_and_stays_resuma
 
 async def test_a_cancelled_turn_that_had_sent_a_quote_loses_its_log(stage: Stage) -> None:
     turns, ann, bob = stage.turns, stage.ann, stage.bob
-    herons = await stage.house.take_in(bob, SECRET, "herons.md")
+    herons = await stage.harness.take_in(bob, SECRET, "herons.md")
     stopped = await begin(turns, ann)
     cited = NumberedEvent(2, 1, None, Cited(citation_of(herons)))
     rows = pack(CODEC, stopped.id, [cited])
@@ -557,7 +559,7 @@ async def test_a_turn_that_was_running_is_searched_when_it_has_ended(
     stage: Stage, database_urls: DatabaseUrls
 ) -> None:
     turns, ann, bob = stage.turns, stage.ann, stage.bob
-    herons = await stage.house.take_in(bob, SECRET, "herons.md")
+    herons = await stage.harness.take_in(bob, SECRET, "herons.md")
     running = await begin(turns, ann)
     receipt = await stage.erasing.erase(ann, bob.user_id, None, "")
     assert receipt.end_time is None
@@ -569,7 +571,7 @@ async def test_a_turn_that_was_running_is_searched_when_it_has_ended(
     assert (ended.end_time is not None, ended.counts[ErasedKind.WITHDRAWN]) == (True, 1)
     assert await stage.erasing.work("acme", bob.user_id, 2) is None
     size = "SELECT turn_bytes = (SELECT octet_length(request) + octet_length(terminal) FROM responsa.turn) FROM responsa.conversation"
-    assert stage.house.ask(size) == [(True,)]
+    assert stage.harness.ask(size) == [(True,)]
     assert everywhere(database_urls, SECRET, str(herons.document_id)) == {
         SECRET: set(),
         str(herons.document_id): set(),
@@ -581,17 +583,17 @@ async def test_no_credential_is_good_once_the_erasing_has_begun_and_the_job_goes
 ) -> None:
     people, bob = stage.people, stage.bob
     _, secret = await people.identity.create_api_key(bob, NewKey("key"))
-    await stage.house.take_in(bob, SECRET, "herons.md")
+    await stage.harness.take_in(bob, SECRET, "herons.md")
     await stage.store.begin(replace(stage.ann, act="user.delete"), bob.user_id, None, "")
     caught = await raises(ResponsaError, people.identity.authenticate(Credential("api_key", secret)))
     assert caught.reason is Reason.CREDENTIAL_REVOKED
     assert (await people.identity.user_of("acme", bob.user_id)).email == ""
     database_urls.ask("UPDATE procrastinate_jobs SET scheduled_at = now()")
-    jobs = asyncio.create_task(stage.house.queue.run({JobKind.ERASE: stage.erasing.work}))
+    jobs = asyncio.create_task(stage.harness.queue.run({JobKind.ERASE: stage.erasing.work}))
     try:
-        await stage.house.until(
+        await stage.harness.until(
             lambda: (
-                not stage.house.ask("SELECT id FROM procrastinate_jobs WHERE task_name = 'responsa.erase'")
+                not stage.harness.ask("SELECT id FROM procrastinate_jobs WHERE task_name = 'responsa.erase'")
             )
         )
     finally:
@@ -631,7 +633,7 @@ async def test_an_erasing_that_was_killed_anywhere_ends_with_the_same_receipt(st
     expected = None
     for calls in range(9):
         caller = await person(stage.people, f"Dan {calls}", f"dan{calls}@example.org")
-        operation = await stage.house.take_in(caller, f"Sentence {calls} is about Dan.", f"dan{calls}.md")
+        operation = await stage.harness.take_in(caller, f"Sentence {calls} is about Dan.", f"dan{calls}.md")
         for reader in (caller, ann):
             turn = await begin(turns, reader)
             await answer(turns, reader, turn, citation_of(operation, f"Sentence {calls}"), text="x")
@@ -649,7 +651,7 @@ async def test_an_erasing_that_was_killed_anywhere_ends_with_the_same_receipt(st
 async def test_a_deletion_that_begins_while_another_one_ends_returns_its_receipt(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = store_of(stage.house)
+    store = store_of(stage.harness)
     found: Any = getattr(store, "_find")  # noqa: B009  pyright allows no private names
 
     async def late(*arguments: object) -> object:
@@ -667,7 +669,7 @@ async def test_a_deletion_that_has_begun_succeeds_though_its_receipt_cannot_be_r
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database may fail between the beginning and the end of the call. The job goes on, so a failure would mislead the caller."""
-    store = store_of(stage.house)
+    store = store_of(stage.harness)
 
     async def away(*_: object) -> NoReturn:
         raise unavailable()
@@ -722,7 +724,7 @@ async def erased_while_answering(stage: Stage, urls: DatabaseUrls, place: int, c
     async def erase() -> None:
         for _ in range(chance.randrange(60)):
             await asyncio.sleep(0)
-        await erasing_of(store_of(stage.house), turns, stage.people).erase(ann, caller.user_id, None, "")
+        await erasing_of(store_of(stage.harness), turns, stage.people).erase(ann, caller.user_id, None, "")
 
     await asyncio.gather(answering("one"), answering("two"), erase(), erase())
     for _ in range(100):

@@ -33,9 +33,9 @@ from responsa_server.stores.postgres.experiments import PostgresExperiments
 from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.turns.worker import conclude
-from tests.contract.agents_house import Folder, Town
+from tests.contract.agents_harness import AgentProcesses, Folder
 from tests.contract.conftest import People, new_turn
-from tests.contract.turn_house import Cast, Script, Services, followed
+from tests.contract.turn_harness import Cast, Script, Services, followed
 from tests.contract.turn_steps import cancelled, claim_of, row
 from tests.raising import raises
 
@@ -88,9 +88,9 @@ async def test_servers_agree_although_one_lags_and_its_clock_is_wrong(
 ) -> None:
     folder = Folder(tmp_path)
     folder.write("own", "One.")
-    town, store = Town(database, folder), PostgresExperiments(database)
+    group, store = AgentProcesses(database, folder), PostgresExperiments(database)
     options = [LiveOptions(DEFAULT, experiments=one) for one in (store, FastClock(store))]
-    async with town.process(options=options[0]) as first, town.process(options=options[1]) as second:
+    async with group.process(options=options[0]) as first, group.process(options=options[1]) as second:
         await create_second(first, people)
         await first.publish("own", 2, AuditEvent.of(people.ann, "agent_version.publish", "agents/own"))
         experiment = await begun(store, first, people, candidate=1)
@@ -112,9 +112,9 @@ async def test_a_bad_candidate_is_stopped_by_its_guard_and_another_version_ends_
 ) -> None:
     folder = Folder(tmp_path)
     folder.write("own", "One.")
-    town, store = Town(database, folder), PostgresExperiments(database)
+    group, store = AgentProcesses(database, folder), PostgresExperiments(database)
     turns, insight = PostgresTurnStore(database, CODEC), PostgresInsight(database)
-    async with town.process(options=LiveOptions(DEFAULT, experiments=store)) as agents:
+    async with group.process(options=LiveOptions(DEFAULT, experiments=store)) as agents:
         await create_second(agents, people)
         experiment = await begun(store, agents, people)
         refused = await raises(Precondition, begun(store, agents, people))
@@ -171,8 +171,8 @@ async def test_an_accepted_question_keeps_its_part_and_feedback_counts(
 ) -> None:
     folder = Folder(tmp_path)
     folder.write("own", "One.")
-    store, house = PostgresExperiments(database), Services(database)
-    async with Town(database, folder).process() as agents:
+    store, harness = PostgresExperiments(database), Services(database)
+    async with AgentProcesses(database, folder).process() as agents:
         folder.write("own", "Two.")
         await agents.reload()
         new = NewExperiment(
@@ -191,10 +191,10 @@ async def test_an_accepted_question_keeps_its_part_and_feedback_counts(
         event = AuditEvent.of(people.ann, "experiment.create", "experiments/-")
         experiment = await store.create(new, event)
     part = experiment.assign(people.ann.user_id, uuid7())
-    async with house.turns(Cast({"": Script()}, part)) as turns:
+    async with harness.turns(Cast({"": Script()}, part)) as turns:
         accepted = await turns.accept(people.ann, new_turn().question, None)
         await followed(turns, people.ann, accepted.turn_id)
-    await house.conversations.give_feedback(
+    await harness.conversations.give_feedback(
         people.ann, {"rating": "down", "score": None, "comment": "", "shown": False}, turn_id=accepted.turn_id
     )
     (measured,) = await store.measure(experiment.id)

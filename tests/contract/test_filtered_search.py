@@ -37,8 +37,16 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.vectors import EXACT_PASSAGES
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.library_house import House, pieces_of
-from tests.contract.shelf import Shelf, VectorsOf, fill, indexed_at_once, lexical_of, matching, unit_vectors
+from tests.contract.index_writer import (
+    IndexWriter,
+    VectorsOf,
+    fill,
+    indexed_at_once,
+    lexical_of,
+    matching,
+    unit_vectors,
+)
+from tests.contract.library_harness import Harness, pieces_of
 
 COLUMNS: Final = (
     "source_key", "uri", "title", "media_type", "language", "author", "labels", "metadata", "date",
@@ -219,20 +227,20 @@ async def test_rubbish_in_a_filter_is_refused_or_compared(
     assert accepted > 25
 
 
-async def test_a_rare_label_is_found_among_many(house: House, people: People) -> None:
+async def test_a_rare_label_is_found_among_many(harness: Harness, people: People) -> None:
     """The labelled document fits the question worst of all, so no limit leaves it a place unless the index applies the filter."""
-    library = house.library
+    library = harness.library
     await library.create_collection(people.ann, "rivers", CollectionFields(""), Chunking())
     river = "The Elbe is a long river. The Elbe is deep. The Elbe flows to the sea.\n\n"
     text = "".join(f"## Elbe {number}\n\n{river}" for number in range(130))
-    await house.take_in(people.ann, text, "rivers.md", collection="rivers")
+    await harness.take_in(people.ann, text, "rivers.md", collection="rivers")
     for key, label in (("rare.md", "rare"), ("other.md", "usual")):
         metadata = DocumentMetadata("rivers", key, labels={"kind": label})
         rare = "A baker once said that bread is as long to bake as the Elbe is long to walk along.\n"
         operation = await library.upload(people.ann, metadata, pieces_of(f"{rare}{key}".encode()))
-        await house.ingest().run("acme", operation.id)
+        await harness.ingest().run("acme", operation.id)
 
-    keys = dict(house.ask("SELECT id, source_key FROM responsa.document"))
+    keys = dict(harness.ask("SELECT id, source_key FROM responsa.document"))
     for mode in SearchMode:
         for text, expected in (
             ("", {"rivers.md"}),
@@ -247,45 +255,45 @@ async def test_a_rare_label_is_found_among_many(house: House, people: People) ->
 
 
 async def test_three_passages_are_found_among_three_thousand(
-    shelf: Shelf, database_urls: DatabaseUrls
+    index_writer: IndexWriter, database_urls: DatabaseUrls
 ) -> None:
     """Both ways of searching vectors, and the search by words, find all passages of the documents, although 3,000 others fit better."""
     wanted = unit_vectors(1, 1)[0]
     async with indexed_at_once(database_urls.superuser):
         for number in range(3):
-            await fill(shelf, list(wanted + 0.02 * unit_vectors(number + 2, 1_000)))
+            await fill(index_writer, list(wanted + 0.02 * unit_vectors(number + 2, 1_000)))
         rare = uuid7()
-        ids = await fill(shelf, list(unit_vectors(9, 3)), rare)
+        ids = await fill(index_writer, list(unit_vectors(9, 3)), rare)
     question = QuestionVector("", wanted.astype("<f4").tobytes())
     for passages in (3, EXACT_PASSAGES + 1):
         scope = SearchScope(Server("acme"), None, DocumentSet.of([rare], passages))
-        assert set(await VectorsOf(shelf.database).nearest(scope, question, 100)) == set(ids)
+        assert set(await VectorsOf(index_writer.database).nearest(scope, question, 100)) == set(ids)
     query = CandidateQuery(["default"], words=[LexicalQuery(["default"], ["x"], [1.0], [3_003], 1, 1.0)])
     for passages in (3, 10_001):
         within = replace(query, documents=DocumentSet.of([rare], passages))
-        assert await matching(shelf.database, Server("acme"), within) == set(ids)
+        assert await matching(index_writer.database, Server("acme"), within) == set(ids)
     assert not set(ids) & set(
-        await VectorsOf(shelf.database).nearest(SearchScope(Server("acme")), question, 100)
+        await VectorsOf(index_writer.database).nearest(SearchScope(Server("acme")), question, 100)
     )
 
 
 @pytest.mark.parametrize("passages", [1, EXACT_PASSAGES + 1])
 async def test_exact_and_graph_search_stay_within_the_documents(
-    shelf: Shelf, embedder: MiniLmEmbedder, passages: int
+    index_writer: IndexWriter, embedder: MiniLmEmbedder, passages: int
 ) -> None:
     """passages: as stated for the set of documents; it decides between the two ways."""
-    ids = [await shelf.put(f"The harbour has {number} piers and a light.") for number in range(12)]
+    ids = [await index_writer.put(f"The harbour has {number} piers and a light.") for number in range(12)]
     wanted = embedder.embed_sync(["How many piers has the harbour?"])[0].astype("<f4").tobytes()
     question = QuestionVector(embedder.name, wanted)
     for some in (ids[:1], ids[3:9], ids, []):
         scope = SearchScope(Server("acme"), None, DocumentSet.of(some, passages))
-        nearest = await VectorsOf(shelf.database).nearest(scope, question, 100)
-        rows = await lexical_of(shelf.database).passages(
+        nearest = await VectorsOf(index_writer.database).nearest(scope, question, 100)
+        rows = await lexical_of(index_writer.database).passages(
             Server("acme"), {None: dict.fromkeys(nearest, False)}
         )
         assert {row.passage.document_id for row in rows[None]} == set(some)
     scope = SearchScope(Server("acme"), ["elsewhere"], DocumentSet.of(ids, passages))
-    assert not await VectorsOf(shelf.database).nearest(scope, question, 100)
-    assert not await VectorsOf(shelf.database).nearest(
+    assert not await VectorsOf(index_writer.database).nearest(scope, question, 100)
+    assert not await VectorsOf(index_writer.database).nearest(
         SearchScope(Server("rival"), None, DocumentSet.of(ids, passages)), question, 100
     )

@@ -52,7 +52,7 @@ from responsa_server.stores.postgres.generation_table import FIRST_TABLE
 from responsa_server.stores.qdrant import QdrantVectors
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.library_house import Gate, House
+from tests.contract.library_harness import Gate, Harness
 from tests.contract.outside import QDRANTS, qdrant_at, size
 from tests.raising import raises
 from tests.wire.embeddings import EmbeddingServer
@@ -69,7 +69,7 @@ ACTIVE, RETIRED, READY, BUILDING, FAILED = (
     GenerationState.BUILDING,
     GenerationState.FAILED,
 )
-EVERYWHERE = pytest.mark.parametrize("house", ["postgres", *QDRANTS], indirect=True)
+EVERYWHERE = pytest.mark.parametrize("harness", ["postgres", *QDRANTS], indirect=True)
 TEXTS = {
     "rivers.md": "# Rivers\n\nThe Elbe is 1094 kilometres long.\n\nThe Bille rises in the Hahnheide forest.",
     "mills.md": "# Mills\n\nThe mill at Sandford grinds rye.\n\n| miller | since |\n|---|---|\n| Agnes | 1911 |",
@@ -133,7 +133,7 @@ def settings(lab: Lab) -> ModelSettings:
 
 
 @pytest.fixture
-async def house(
+async def harness(
     request: pytest.FixtureRequest,
     database_urls: DatabaseUrls,
     database: Database,
@@ -141,204 +141,204 @@ async def house(
     embedder: MiniLmEmbedder,
     embedders: ConfiguredEmbedders,
     tmp_path: Path,
-) -> AsyncIterator[House]:
+) -> AsyncIterator[Harness]:
     """Its vectors are in PostgreSQL, or where the parameter says."""
     place = getattr(request, "param", "postgres")
     if place == "postgres":
-        yield House(database_urls, database, parser, embedder, tmp_path, embedders)
+        yield Harness(database_urls, database, parser, embedder, tmp_path, embedders)
         return
     async with qdrant_at(place) as qdrant:
-        yield House(database_urls, database, parser, embedder, tmp_path, embedders, qdrant)
+        yield Harness(database_urls, database, parser, embedder, tmp_path, embedders, qdrant)
 
 
-async def stored(house: House) -> int:
+async def stored(harness: Harness) -> int:
     """The number of vectors."""
-    if isinstance(house.vectors, QdrantVectors):
-        return await size(house.vectors)
-    return sum(house.rows(("passage_vector", "generation_vector")).values())
+    if isinstance(harness.vectors, QdrantVectors):
+        return await size(harness.vectors)
+    return sum(harness.rows(("passage_vector", "generation_vector")).values())
 
 
 @pytest.fixture
-async def filled(house: House, people: People) -> House:
-    """A house with two documents in the collection `notes`, which belongs to Ann."""
-    await house.library.create_collection(people.ann, "notes", CollectionFields(""), Chunking())
+async def filled(harness: Harness, people: People) -> Harness:
+    """A library with two documents in the collection `notes`, which belongs to Ann."""
+    await harness.library.create_collection(people.ann, "notes", CollectionFields(""), Chunking())
     for key, text in TEXTS.items():
-        assert (await house.take_in(people.ann, text, key, collection="notes")).error is None
-    return house
+        assert (await harness.take_in(people.ann, text, key, collection="notes")).error is None
+    return harness
 
 
 async def best_texts(
-    house: House, caller: Principal, question: str, mode: SearchMode = SearchMode.VECTOR
+    harness: Harness, caller: Principal, question: str, mode: SearchMode = SearchMode.VECTOR
 ) -> str:
     """The text of the best passage."""
-    hits = await house.library.search(caller, SearchQuery((question,), ("notes",), 1, mode=mode))
+    hits = await harness.library.search(caller, SearchQuery((question,), ("notes",), 1, mode=mode))
     return hits[0].passage.text if hits else ""
 
 
-async def states(house: House, caller: Principal) -> dict[int, GenerationState]:
-    return {one.number: one.state for one in await house.generations.list(caller, "notes")}
+async def states(harness: Harness, caller: Principal) -> dict[int, GenerationState]:
+    return {one.number: one.state for one in await harness.generations.list(caller, "notes")}
 
 
-async def generation(house: House, caller: Principal, number: int) -> Generation:
-    [one] = [one for one in await house.generations.list(caller, "notes") if one.number == number]
+async def generation(harness: Harness, caller: Principal, number: int) -> Generation:
+    [one] = [one for one in await harness.generations.list(caller, "notes") if one.number == number]
     return one
 
 
-async def rebuilt(house: House, caller: Principal, embedding: str = WORDS) -> Operation:
+async def rebuilt(harness: Harness, caller: Principal, embedding: str = WORDS) -> Operation:
     """Build a generation and wait for it."""
-    operation = await house.library.reindex_collection(caller, "notes", embedding)
-    async with house.working():
-        return await house.ended(caller, operation)
+    operation = await harness.library.reindex_collection(caller, "notes", embedding)
+    async with harness.working():
+        return await harness.ended(caller, operation)
 
 
 @EVERYWHERE
 async def test_another_model_is_built_while_the_old_one_serves(
-    filled: House, people: People, lab: Lab
+    filled: Harness, people: People, lab: Lab
 ) -> None:
-    house, ann = filled, people.ann
-    [first] = await house.generations.list(Server("acme"), "notes")
+    harness, ann = filled, people.ann
+    [first] = await harness.generations.list(Server("acme"), "notes")
     assert (first.number, first.state, first.dimensions, first.embedding) == (
         1,
         ACTIVE,
         384,
-        house.embedder.name,
+        harness.embedder.name,
     )
     passages = first.passages_total
-    operation = await house.library.reindex_collection(ann, "notes", WORDS)
+    operation = await harness.library.reindex_collection(ann, "notes", WORDS)
     lab.gate = Gate()
-    async with house.working():
+    async with harness.working():
         await lab.gate.reached.wait()
-        assert await states(house, ann) == {2: BUILDING, 1: ACTIVE}
+        assert await states(harness, ann) == {2: BUILDING, 1: ACTIVE}
         # The old generation serves, and documents still arrive.
         asked = len(lab.texts)
-        assert "Elbe" in await best_texts(house, ann, "How long is the Elbe?")
-        late = await house.ended(ann, await house.upload(ann, LATE, "eels.md", collection="notes"))
+        assert "Elbe" in await best_texts(harness, ann, "How long is the Elbe?")
+        late = await harness.ended(ann, await harness.upload(ann, LATE, "eels.md", collection="notes"))
         assert late.error is None
-        assert "Sargasso" in await best_texts(house, ann, "Where do eels spawn?")
+        assert "Sargasso" in await best_texts(harness, ann, "Where do eels spawn?")
         assert len(lab.texts) == asked
         lab.gate.opened.set()
-        ended = await house.ended(ann, operation)
+        ended = await harness.ended(ann, operation)
     assert (ended.error, ended.passages_done, ended.passages_total) == (None, passages + 1, passages + 1)
-    assert await states(house, ann) == {2: ACTIVE, 1: RETIRED}
-    known = await house.generations.find(Server("acme"), ["missing", "notes"])
+    assert await states(harness, ann) == {2: ACTIVE, 1: RETIRED}
+    known = await harness.generations.find(Server("acme"), ["missing", "notes"])
     assert {name: one.state for name, one in known.items()} == {("notes", 2): ACTIVE, ("notes", 1): RETIRED}
-    former = await generation(house, ann, 1)
+    former = await generation(harness, ann, 1)
     assert (former.passages_done, former.passages_total) == (passages + 1, passages + 1)
-    second = await generation(house, ann, 2)
+    second = await generation(harness, ann, 2)
     assert (second.embedding, second.dimensions) == (f"{WORDS}/256", 256)
-    assert (await house.library.collections.get(Server("acme"), "notes")).embedding == second.embedding
+    assert (await harness.library.collections.get(Server("acme"), "notes")).embedding == second.embedding
     # The new model embeds the questions, and the document that arrived meanwhile is found too.
-    assert "Sargasso" in await best_texts(house, ann, "Where do eels spawn?")
+    assert "Sargasso" in await best_texts(harness, ann, "Where do eels spawn?")
     assert lab.texts[-1] == "Where do eels spawn?"
     for question, answer in (("The mill at Sandford grinds rye.", "rye"), ("Hahnheide forest", "Bille")):
         for mode in SearchMode:
-            assert answer in await best_texts(house, ann, question, mode)
+            assert answer in await best_texts(harness, ann, question, mode)
 
 
 @EVERYWHERE
 async def test_a_collection_goes_back_to_the_earlier_generation(
-    filled: House, people: People, lab: Lab
+    filled: Harness, people: People, lab: Lab
 ) -> None:
-    house, ann = filled, people.ann
-    await rebuilt(house, ann)
-    assert (await house.take_in(ann, LATE, "eels.md", collection="notes")).error is None
-    before = await stored(house)
-    operation = await house.library.activate_generation(ann, "notes", 1)
+    harness, ann = filled, people.ann
+    await rebuilt(harness, ann)
+    assert (await harness.take_in(ann, LATE, "eels.md", collection="notes")).error is None
+    before = await stored(harness)
+    operation = await harness.library.activate_generation(ann, "notes", 1)
     texts_before = len(lab.texts)
-    async with house.working():
-        assert (await house.ended(ann, operation)).error is None
-    assert await states(house, ann) == {2: RETIRED, 1: ACTIVE}
-    assert await stored(house) > before
-    assert "Sargasso" in await best_texts(house, ann, "Where do eels spawn?")
+    async with harness.working():
+        assert (await harness.ended(ann, operation)).error is None
+    assert await states(harness, ann) == {2: RETIRED, 1: ACTIVE}
+    assert await stored(harness) > before
+    assert "Sargasso" in await best_texts(harness, ann, "Where do eels spawn?")
     assert len(lab.texts) == texts_before
-    again = await house.library.activate_generation(ann, "notes", 1)
+    again = await harness.library.activate_generation(ann, "notes", 1)
     assert (again.done, again.error) == (True, None)
     assert again.passages_done == again.passages_total > 0
 
 
-async def test_tables_and_headings_keep_their_pieces(filled: House, people: People) -> None:
-    house, ann = filled, people.ann
+async def test_tables_and_headings_keep_their_pieces(filled: Harness, people: People) -> None:
+    harness, ann = filled, people.ann
     kinds = "SELECT v.kind, v.byte_start, v.byte_end FROM responsa.{} AS v WHERE v.kind NOT IN ('window', 'title')"
-    before = sorted(house.ask(kinds.format("passage_vector")))
-    await rebuilt(house, ann)
-    await rebuilt(house, ann, EMBEDDED_MODEL)
-    later = sorted(house.ask(kinds.format("generation_vector")))
+    before = sorted(harness.ask(kinds.format("passage_vector")))
+    await rebuilt(harness, ann)
+    await rebuilt(harness, ann, EMBEDDED_MODEL)
+    later = sorted(harness.ask(kinds.format("generation_vector")))
     assert later == sorted([*before, *before])
     assert {kind for kind, _, _ in before} >= {"row", "heading", "sentence"}
 
 
 @EVERYWHERE
-async def test_a_cancelled_operation_leaves_nothing(filled: House, people: People, lab: Lab) -> None:
-    house, ann = filled, people.ann
-    before, vectors_before = house.rows(), await stored(house)
-    operation = await house.library.reindex_collection(ann, "notes", WORDS)
+async def test_a_cancelled_operation_leaves_nothing(filled: Harness, people: People, lab: Lab) -> None:
+    harness, ann = filled, people.ann
+    before, vectors_before = harness.rows(), await stored(harness)
+    operation = await harness.library.reindex_collection(ann, "notes", WORDS)
     lab.gate = Gate()
-    async with house.working():
+    async with harness.working():
         await lab.gate.reached.wait()
-        await house.library.cancel_operation(ann, operation.id)
+        await harness.library.cancel_operation(ann, operation.id)
         lab.gate.opened.set()
-        ended = await house.ended(ann, operation)
+        ended = await harness.ended(ann, operation)
         assert ended.error is not None
         assert ended.error.reason is Reason.OPERATION_CANCELLED
-        assert await states(house, ann) == {1: ACTIVE}
+        assert await states(harness, ann) == {1: ACTIVE}
         # The worker that was cancelled writes nothing afterwards.
-        later = await house.library.reindex_collection(ann, "notes", EMBEDDED_MODEL, activate=False)
-        assert (await house.ended(ann, later)).error is None
-    await house.library.delete_generation(ann, "notes", 3)
-    await house.library.delete_operation(ann, operation.id)
-    await house.library.delete_operation(ann, later.id)
-    await house.finish_jobs()
-    assert house.rows() == {**before, "collection_generation": 1}
-    assert await stored(house) == vectors_before
+        later = await harness.library.reindex_collection(ann, "notes", EMBEDDED_MODEL, activate=False)
+        assert (await harness.ended(ann, later)).error is None
+    await harness.library.delete_generation(ann, "notes", 3)
+    await harness.library.delete_operation(ann, operation.id)
+    await harness.library.delete_operation(ann, later.id)
+    await harness.finish_jobs()
+    assert harness.rows() == {**before, "collection_generation": 1}
+    assert await stored(harness) == vectors_before
 
 
-async def test_a_cancelled_activation_keeps_the_generation(filled: House, people: People, lab: Lab) -> None:
-    house, ann = filled, people.ann
-    await rebuilt(house, ann)
-    await rebuilt(house, ann, EMBEDDED_MODEL)
-    assert (await house.take_in(ann, LATE, "eels.md", collection="notes")).error is None
+async def test_a_cancelled_activation_keeps_the_generation(filled: Harness, people: People, lab: Lab) -> None:
+    harness, ann = filled, people.ann
+    await rebuilt(harness, ann)
+    await rebuilt(harness, ann, EMBEDDED_MODEL)
+    assert (await harness.take_in(ann, LATE, "eels.md", collection="notes")).error is None
     lab.gate = Gate()
-    operation = await house.library.activate_generation(ann, "notes", 2)
-    async with house.working():
+    operation = await harness.library.activate_generation(ann, "notes", 2)
+    async with harness.working():
         await lab.gate.reached.wait()
-        await house.library.cancel_operation(ann, operation.id)
+        await harness.library.cancel_operation(ann, operation.id)
         lab.gate.opened.set()
-    assert await states(house, ann) == {3: ACTIVE, 2: RETIRED, 1: RETIRED}
+    assert await states(harness, ann) == {3: ACTIVE, 2: RETIRED, 1: RETIRED}
 
 
 async def test_a_refusing_model_fails_the_operation_and_a_busy_one_delays_it(
-    filled: House, people: People, lab: Lab
+    filled: Harness, people: People, lab: Lab
 ) -> None:
-    house, ann = filled, people.ann
-    await house.embedders.of_model(WORDS)
+    harness, ann = filled, people.ann
+    await harness.embedders.of_model(WORDS)
     lab.status = 401
-    ended = await rebuilt(house, ann)
+    ended = await rebuilt(harness, ann)
     assert ended.error is not None
     assert (ended.error.reason, ended.error.metadata) == (
         Reason.EMBEDDING_FAILED,
         {"embedding": WORDS, "cause": "credential"},
     )
-    assert await states(house, ann) == {2: FAILED, 1: ACTIVE}
-    await house.finish_jobs()
-    assert "generation_vector" not in house.rows()
-    caught = await raises(Precondition, house.library.activate_generation(ann, "notes", 2))
+    assert await states(harness, ann) == {2: FAILED, 1: ACTIVE}
+    await harness.finish_jobs()
+    assert "generation_vector" not in harness.rows()
+    caught = await raises(Precondition, harness.library.activate_generation(ann, "notes", 2))
     assert caught.metadata == {"generation": "collections/notes/generations/2", "state": "failed"}
     lab.status, lab.refused = 503, 0
-    operation = await house.library.reindex_collection(ann, "notes", WORDS)
-    async with house.working():
-        await house.until(lambda: lab.refused > 0)
+    operation = await harness.library.reindex_collection(ann, "notes", WORDS)
+    async with harness.working():
+        await harness.until(lambda: lab.refused > 0)
         lab.status = 0
-        assert (await house.ended(ann, operation)).error is None
-    assert await states(house, ann) == {3: ACTIVE, 1: RETIRED}
+        assert (await harness.ended(ann, operation)).error is None
+    assert await states(harness, ann) == {3: ACTIVE, 1: RETIRED}
 
 
 @EVERYWHERE
-async def test_a_generation_is_complete_only_with_what_arrived_last(filled: House, people: People) -> None:
-    house, ann, builds = filled, people.ann, filled.builds
-    operation = await house.library.reindex_collection(ann, "notes", WORDS)
+async def test_a_generation_is_complete_only_with_what_arrived_last(filled: Harness, people: People) -> None:
+    harness, ann, builds = filled, people.ann, filled.builds
+    operation = await harness.library.reindex_collection(ann, "notes", WORDS)
     task = await builds.begin("acme", operation.id)
     assert task is not None
-    indexer = await Indexers(house.embedders, house.ingestions, uuid7).of_name(task.embedding)
+    indexer = await Indexers(harness.embedders, harness.ingestions, uuid7).of_name(task.embedding)
     assert indexer is not None
 
     async def fill() -> int:
@@ -349,27 +349,27 @@ async def test_a_generation_is_complete_only_with_what_arrived_last(filled: Hous
             after, count = found[-1].passage.id, count + 1
         return count
 
-    assert await fill() == house.rows(("passage",))["passage"]
-    assert (await house.take_in(ann, LATE, "eels.md", collection="notes")).error is None
+    assert await fill() == harness.rows(("passage",))["passage"]
+    assert (await harness.take_in(ann, LATE, "eels.md", collection="notes")).error is None
     assert not await builds.complete(task)
     assert await fill() == 1
     assert await fill() == 0
     assert await builds.complete(task)
-    assert await states(house, ann) == {2: ACTIVE, 1: RETIRED}
-    assert "Sargasso" in await best_texts(house, ann, "Where do eels spawn?")
+    assert await states(harness, ann) == {2: ACTIVE, 1: RETIRED}
+    assert "Sargasso" in await best_texts(harness, ann, "Where do eels spawn?")
 
 
 @EVERYWHERE
 async def test_a_lost_worker_can_write_nothing_and_its_vectors_are_kept(
-    filled: House, people: People
+    filled: Harness, people: People
 ) -> None:
-    house, ann = filled, people.ann
-    operation = await house.library.reindex_collection(ann, "notes", WORDS)
-    builds = house.builds
+    harness, ann = filled, people.ann
+    operation = await harness.library.reindex_collection(ann, "notes", WORDS)
+    builds = harness.builds
     lost = await builds.begin("acme", operation.id)
     assert lost is not None
     missing = await builds.missing(lost, None, 1)
-    indexer = await Indexers(house.embedders, house.ingestions, uuid7).of_name(lost.embedding)
+    indexer = await Indexers(harness.embedders, harness.ingestions, uuid7).of_name(lost.embedding)
     assert indexer is not None
     made = await indexer.vectors("acme", missing, SeenVectors(1))
     await builds.write(lost, made, since=0, seconds=1.0)
@@ -381,79 +381,82 @@ async def test_a_lost_worker_can_write_nothing_and_its_vectors_are_kept(
     await raises(OwnershipLost, builds.complete(lost))
     assert not await builds.complete(following)
     assert made[0].passage_id not in {one.passage.id for one in await builds.missing(following, None, 100)}
-    async with house.working():
-        ended = await house.ended(ann, operation)
+    async with harness.working():
+        ended = await harness.ended(ann, operation)
     assert ended.error is None
-    assert (ended.passages_done, await states(house, ann)) == (ended.passages_total, {2: ACTIVE, 1: RETIRED})
+    assert (ended.passages_done, await states(harness, ann)) == (
+        ended.passages_total,
+        {2: ACTIVE, 1: RETIRED},
+    )
 
 
 async def test_the_vectors_of_a_deleted_generation_go_in_parts_after_the_call(
-    filled: House, people: People, monkeypatch: pytest.MonkeyPatch
+    filled: Harness, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house, ann = filled, people.ann
-    await rebuilt(house, ann)
+    harness, ann = filled, people.ann
+    await rebuilt(harness, ann)
     monkeypatch.setattr(generations, "_MOST_DISCARDED", 2)
-    builds = house.builds
-    active = UUID(str(house.ask("SELECT generation_id FROM responsa.collection")[0][0]))
-    before = house.rows(("passage_vector", "generation_vector"))
+    builds = harness.builds
+    active = UUID(str(harness.ask("SELECT generation_id FROM responsa.collection")[0][0]))
+    before = harness.rows(("passage_vector", "generation_vector"))
     for kept in (FIRST_TABLE, active):
         assert not await builds.discard("acme", kept)
-    await house.library.delete_generation(ann, "notes", 1)
-    assert house.rows(("passage_vector", "generation_vector")) == before
+    await harness.library.delete_generation(ann, "notes", 1)
+    assert harness.rows(("passage_vector", "generation_vector")) == before
     assert await builds.discard("acme", FIRST_TABLE)
-    assert house.rows(("passage_vector",))["passage_vector"] == before["passage_vector"] - 2
-    await house.finish_jobs()
-    assert house.rows(("passage_vector", "generation_vector")) == {
+    assert harness.rows(("passage_vector",))["passage_vector"] == before["passage_vector"] - 2
+    await harness.finish_jobs()
+    assert harness.rows(("passage_vector", "generation_vector")) == {
         "generation_vector": before["generation_vector"]
     }
 
 
 async def test_a_deletion_locks_passages_in_the_order_in_which_vectors_are_stored(
-    filled: House, people: People
+    filled: Harness, people: People
 ) -> None:
-    house = filled
+    harness = filled
     text = "\n\n".join(f"# Mill {number}\n\n{'The mill grinds rye. ' * 60}" for number in range(8))
-    document = (await house.take_in(people.ann, text, "long.md", collection="notes")).document_id
+    document = (await harness.take_in(people.ann, text, "long.md", collection="notes")).document_id
     ids = [
         one
-        for (one,) in house.ask(
+        for (one,) in harness.ask(
             "SELECT id FROM responsa.passage WHERE document_id = %s ORDER BY id", document
         )
     ]
     # The first passage is stored last, so that a scan reaches it last.
-    house.ask("UPDATE responsa.passage SET ordinal = 1000 WHERE id = %s", ids[0])
+    harness.ask("UPDATE responsa.passage SET ordinal = 1000 WHERE id = %s", ids[0])
     assert len(ids) > 2
     waiting = (
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
     hold = "SELECT FROM responsa.passage WHERE id = %s FOR KEY SHARE NOWAIT"
-    with psycopg.connect(house.urls.superuser) as worker:
+    with psycopg.connect(harness.urls.superuser) as worker:
         worker.execute(hold, [ids[0]])
-        deletion = asyncio.create_task(house.library.delete_document(people.ann, document))
-        await house.until(lambda: bool(house.ask(waiting)))
+        deletion = asyncio.create_task(harness.library.delete_document(people.ann, document))
+        await harness.until(lambda: bool(harness.ask(waiting)))
         for one in ids[1:]:
             worker.execute(hold, [one])
         worker.rollback()
     await deletion
 
 
-async def test_the_time_left_is_measured_over_all_attempts(filled: House, people: People) -> None:
-    house, ann = filled, people.ann
+async def test_the_time_left_is_measured_over_all_attempts(filled: Harness, people: People) -> None:
+    harness, ann = filled, people.ann
     for number in range(24):
         text = f"# Mill {number}\n\nThe mill number {number} grinds rye."
-        assert (await house.take_in(ann, text, f"{number}.md", collection="notes")).error is None
-    operation = await house.library.reindex_collection(ann, "notes", WORDS)
-    reindex = house.reindex(slice_seconds=0.0001)
+        assert (await harness.take_in(ann, text, f"{number}.md", collection="notes")).error is None
+    operation = await harness.library.reindex_collection(ann, "notes", WORDS)
+    reindex = harness.reindex(slice_seconds=0.0001)
 
     async def left() -> float | None:
-        found = (await house.library.operations.get(Server("acme"), operation.id)).time_left
+        found = (await harness.library.operations.get(Server("acme"), operation.id)).time_left
         return None if found is None else found.total_seconds()
 
     assert await left() is None
     while (first := await left()) is None:  # a slice on a busy machine may end before its first vectors
         assert await reindex.work("acme", operation.id, 0) is not None
     # The beginning of the next attempt keeps what was measured.
-    assert await house.builds.begin("acme", operation.id) is not None
+    assert await harness.builds.begin("acme", operation.id) is not None
     again = await left()
     assert again
     assert again >= first
@@ -463,24 +466,24 @@ async def test_the_time_left_is_measured_over_all_attempts(filled: House, people
 
 
 @EVERYWHERE
-async def test_a_document_whose_model_was_replaced_is_embedded_again(filled: House, people: People) -> None:
-    house, ann = filled, people.ann
-    await rebuilt(house, ann)
-    operation = await house.upload(ann, LATE, "eels.md", collection="notes")
-    ready = await house.library.reindex_collection(ann, "notes", EMBEDDED_MODEL)
-    task = await house.ingestions.begin("acme", operation.id)
+async def test_a_document_whose_model_was_replaced_is_embedded_again(filled: Harness, people: People) -> None:
+    harness, ann = filled, people.ann
+    await rebuilt(harness, ann)
+    operation = await harness.upload(ann, LATE, "eels.md", collection="notes")
+    ready = await harness.library.reindex_collection(ann, "notes", EMBEDDED_MODEL)
+    task = await harness.ingestions.begin("acme", operation.id)
     assert task is not None
     assert task.claim.embedding == f"{WORDS}/256"
-    reindex = house.reindex()
+    reindex = harness.reindex()
     while await reindex.work("acme", ready.id, 0) is not None:
         pass
-    assert await states(house, ann) == {3: ACTIVE, 2: RETIRED, 1: RETIRED}
-    await raises(GenerationSwitched, house.ingestions.publish(task.claim))
-    await house.ingest().run("acme", operation.id)
-    assert "Sargasso" in await best_texts(house, ann, "Where do eels spawn?")
+    assert await states(harness, ann) == {3: ACTIVE, 2: RETIRED, 1: RETIRED}
+    await raises(GenerationSwitched, harness.ingestions.publish(task.claim))
+    await harness.ingest().run("acme", operation.id)
+    assert "Sargasso" in await best_texts(harness, ann, "Where do eels spawn?")
 
 
-async def test_one_generation_is_built_at_a_time(filled: House, people: People) -> None:
+async def test_one_generation_is_built_at_a_time(filled: Harness, people: People) -> None:
     library, ann = filled.library, people.ann
     request_id = uuid7()
     operation = await library.reindex_collection(ann, "notes", request_id=request_id)
@@ -493,97 +496,97 @@ async def test_one_generation_is_built_at_a_time(filled: House, people: People) 
     await raises(Precondition, library.delete_generation(ann, "notes", 2), "cancel the operation")
 
 
-async def test_a_collection_has_a_bounded_number_of_generations(house: House, people: People) -> None:
+async def test_a_collection_has_a_bounded_number_of_generations(harness: Harness, people: People) -> None:
     ann = people.ann
-    await house.library.create_collection(ann, "notes", CollectionFields(""), Chunking())
+    await harness.library.create_collection(ann, "notes", CollectionFields(""), Chunking())
     for _ in range(MAX_GENERATIONS - 1):
-        await rebuilt(house, ann, EMBEDDED_MODEL)
-    caught = await raises(Precondition, house.library.reindex_collection(ann, "notes"))
+        await rebuilt(harness, ann, EMBEDDED_MODEL)
+    caught = await raises(Precondition, harness.library.reindex_collection(ann, "notes"))
     assert caught.reason is Reason.GENERATION_STATE
     assert caught.metadata["generation"] == "collections/notes/generations/1"
-    await house.library.delete_generation(ann, "notes", 1)
-    await house.library.reindex_collection(ann, "notes")
+    await harness.library.delete_generation(ann, "notes", 1)
+    await harness.library.reindex_collection(ann, "notes")
 
 
 @EVERYWHERE
 async def test_a_deleted_collection_ends_its_operation_and_takes_all_vectors(
-    filled: House, people: People, lab: Lab
+    filled: Harness, people: People, lab: Lab
 ) -> None:
-    house, ann = filled, people.ann
-    await rebuilt(house, ann)
-    operation = await house.library.reindex_collection(ann, "notes", WORDS)
-    await house.library.delete_collection(ann, "notes", force=True)
-    ended = await house.library.operations.get(Server("acme"), operation.id)
+    harness, ann = filled, people.ann
+    await rebuilt(harness, ann)
+    operation = await harness.library.reindex_collection(ann, "notes", WORDS)
+    await harness.library.delete_collection(ann, "notes", force=True)
+    ended = await harness.library.operations.get(Server("acme"), operation.id)
     assert ended.error is not None
     assert ended.error.reason is Reason.OPERATION_CANCELLED
     assert "collection was deleted" in ended.error.message
-    await house.finish_jobs()
-    assert not house.rows(("collection_generation",))
-    assert not await stored(house)
+    await harness.finish_jobs()
+    assert not harness.rows(("collection_generation",))
+    assert not await stored(harness)
 
 
 async def test_a_model_that_the_settings_no_longer_declare(
-    filled: House, people: People, embedder: MiniLmEmbedder
+    filled: Harness, people: People, embedder: MiniLmEmbedder
 ) -> None:
     ann = people.ann
     await rebuilt(filled, ann)
     left = configured(embedder, EMBEDDED_MODEL, ModelSettings())
-    house = House(filled.urls, filled.database, filled.parser, embedder, filled.spool, left)
-    assert "Elbe" in await best_texts(house, ann, "Elbe kilometres", SearchMode.HYBRID)
-    caught = await raises(Precondition, best_texts(house, ann, "Elbe kilometres"))
+    harness = Harness(filled.urls, filled.database, filled.parser, embedder, filled.spool, left)
+    assert "Elbe" in await best_texts(harness, ann, "Elbe kilometres", SearchMode.HYBRID)
+    caught = await raises(Precondition, best_texts(harness, ann, "Elbe kilometres"))
     assert caught.reason is Reason.COLLECTION_EMBEDDING_DIFFERS
-    failed = await house.take_in(ann, LATE, "eels.md", collection="notes")
+    failed = await harness.take_in(ann, LATE, "eels.md", collection="notes")
     assert failed.error is not None
     assert failed.error.reason is Reason.COLLECTION_EMBEDDING_DIFFERS
-    await raises(InvalidRequest, house.library.activate_generation(ann, "notes", 2))
+    await raises(InvalidRequest, harness.library.activate_generation(ann, "notes", 2))
     # The earlier generation can still be activated.
-    operation = await house.library.activate_generation(ann, "notes", 1)
-    async with house.working():
-        assert (await house.ended(ann, operation)).error is None
-    assert "Elbe" in await best_texts(house, ann, "How long is the Elbe?")
+    operation = await harness.library.activate_generation(ann, "notes", 1)
+    async with harness.working():
+        assert (await harness.ended(ann, operation)).error is None
+    assert "Elbe" in await best_texts(harness, ann, "How long is the Elbe?")
 
 
 async def test_the_configured_model_makes_the_vectors_of_new_collections(
-    filled: House, people: People, embedder: MiniLmEmbedder, lab: Lab
+    filled: Harness, people: People, embedder: MiniLmEmbedder, lab: Lab
 ) -> None:
     ann = people.ann
     of_words = configured(embedder, WORDS, settings(lab))
-    house = House(filled.urls, filled.database, filled.parser, embedder, filled.spool, of_words)
-    await house.library.create_collection(ann, "fish", CollectionFields(""), Chunking())
-    assert (await house.take_in(ann, LATE, "eels.md", collection="fish")).error is None
-    [only] = await house.generations.list(Server("acme"), "fish")
+    harness = Harness(filled.urls, filled.database, filled.parser, embedder, filled.spool, of_words)
+    await harness.library.create_collection(ann, "fish", CollectionFields(""), Chunking())
+    assert (await harness.take_in(ann, LATE, "eels.md", collection="fish")).error is None
+    [only] = await harness.generations.list(Server("acme"), "fish")
     assert (only.state, only.embedding, only.dimensions) == (ACTIVE, f"{WORDS}/256", 256)
     for question in ("Where do eels spawn?", "How long is the Elbe?"):
         query = SearchQuery((question,), ("fish", "notes"), 3, mode=SearchMode.VECTOR)
-        hits = await house.library.search(ann, query)
+        hits = await harness.library.search(ann, query)
         assert {hit.passage.collection_id for hit in hits} == {"fish", "notes"}
     # Another model, another length, and back: the vectors of both collections stay comparable with their own questions only.
-    operation = await house.library.reindex_collection(ann, "fish", EMBEDDED_MODEL)
-    async with house.working():
-        assert (await house.ended(ann, operation)).error is None
-    assert [one.state for one in await house.generations.list(Server("acme"), "fish")] == [ACTIVE, RETIRED]
+    operation = await harness.library.reindex_collection(ann, "fish", EMBEDDED_MODEL)
+    async with harness.working():
+        assert (await harness.ended(ann, operation)).error is None
+    assert [one.state for one in await harness.generations.list(Server("acme"), "fish")] == [ACTIVE, RETIRED]
     await of_words.close()
 
 
 async def test_a_model_that_is_down_stops_only_uploads_that_make_a_collection(
-    filled: House, people: People, embedder: MiniLmEmbedder, lab: Lab
+    filled: Harness, people: People, embedder: MiniLmEmbedder, lab: Lab
 ) -> None:
     ann = people.ann
     of_words = configured(embedder, WORDS, settings(lab))
-    house = House(filled.urls, filled.database, filled.parser, embedder, filled.spool, of_words)
+    harness = Harness(filled.urls, filled.database, filled.parser, embedder, filled.spool, of_words)
     lab.status = 503
-    await house.upload(ann, LATE, "eels.md", collection="notes")
-    await raises(Unavailable, house.upload(ann, LATE, "eels.md"))
+    await harness.upload(ann, LATE, "eels.md", collection="notes")
+    await raises(Unavailable, harness.upload(ann, LATE, "eels.md"))
     lab.status = 0
-    await house.upload(ann, LATE, "eels.md")
-    [only] = await house.generations.list(Server("acme"), "default")
+    await harness.upload(ann, LATE, "eels.md")
+    [only] = await harness.generations.list(Server("acme"), "default")
     assert only.embedding == f"{WORDS}/256"
     await of_words.close()
 
 
 @pytest.mark.parametrize("exact", [0, 2_000])
 async def test_a_filter_selects_within_a_generation(
-    filled: House, people: People, monkeypatch: pytest.MonkeyPatch, exact: int
+    filled: Harness, people: People, monkeypatch: pytest.MonkeyPatch, exact: int
 ) -> None:
     monkeypatch.setattr(vectors, "EXACT_PASSAGES", exact)
     await rebuilt(filled, people.ann)
@@ -596,64 +599,64 @@ async def test_a_filter_selects_within_a_generation(
 
 @EVERYWHERE
 async def test_uploads_and_deletions_during_switches_leave_every_passage_with_vectors(
-    filled: House, people: People
+    filled: Harness, people: People
 ) -> None:
-    house, ann = filled, people.ann
+    harness, ann = filled, people.ann
 
     async def write() -> list[Operation]:
         operations = [
-            await house.upload(
+            await harness.upload(
                 ann, f"# Note {number}\n\nThe number is {number}.", f"{number % 5}.md", collection="notes"
             )
             for number in range(10)
         ]
-        return [await house.ended(ann, operation) for operation in operations]
+        return [await harness.ended(ann, operation) for operation in operations]
 
     async def switch() -> None:
         for embedding in (WORDS, EMBEDDED_MODEL, WORDS):
-            operation = await house.library.reindex_collection(ann, "notes", embedding)
-            assert (await house.ended(ann, operation)).error is None
+            operation = await harness.library.reindex_collection(ann, "notes", embedding)
+            assert (await harness.ended(ann, operation)).error is None
 
     async def remove() -> None:
         for _ in range(2):
-            ended = await house.ended(ann, await house.upload(ann, LATE, "eels.md", collection="notes"))
+            ended = await harness.ended(ann, await harness.upload(ann, LATE, "eels.md", collection="notes"))
             assert ended.error is None
-            await house.library.delete_document(ann, ended.document_id)
+            await harness.library.delete_document(ann, ended.document_id)
 
-    async with house.working():
+    async with harness.working():
         operations, *_ = await asyncio.gather(write(), switch(), remove())
     assert [one.error for one in operations] == [None] * 10
-    assert "Sargasso" not in await best_texts(house, ann, "Where do eels spawn?")
+    assert "Sargasso" not in await best_texts(harness, ann, "Where do eels spawn?")
     live = "SELECT p.id FROM responsa.passage AS p JOIN responsa.collection AS c ON c.id = p.collection_id WHERE p.live"
-    if house.vectors is None:
-        lacking = house.ask(
+    if harness.vectors is None:
+        lacking = harness.ask(
             f"{live} AND NOT EXISTS (SELECT FROM responsa.generation_vector AS v WHERE v.passage_id = "
             "p.id AND v.generation_id = c.generation_id)"
         )
         assert lacking == list[tuple[UUID]]()
     else:
-        [(generation,)] = house.ask("SELECT generation_id::text FROM responsa.collection")
-        ids = [id_ for (id_,) in house.ask(live)]
-        assert await house.vectors.lacking("acme", f"{WORDS}/256", generation, ids) == []
+        [(generation,)] = harness.ask("SELECT generation_id::text FROM responsa.collection")
+        ids = [id_ for (id_,) in harness.ask(live)]
+        assert await harness.vectors.lacking("acme", f"{WORDS}/256", generation, ids) == []
         # Nothing is left of what was deleted or replaced.
-        generations = await house.generations.list(Server("acme"), "notes")
+        generations = await harness.generations.list(Server("acme"), "notes")
         for former in generations[1:]:
-            await house.library.delete_generation(ann, "notes", former.number)
-        await house.finish_jobs()
-        of_new = sum(map(len, (await house.vectors.pieces(Server("acme"), ids, None)).values()))
-        assert of_new < await stored(house) <= of_new + 2 * len(ids)
+            await harness.library.delete_generation(ann, "notes", former.number)
+        await harness.finish_jobs()
+        of_new = sum(map(len, (await harness.vectors.pieces(Server("acme"), ids, None)).values()))
+        assert of_new < await stored(harness) <= of_new + 2 * len(ids)
     for number in (5, 9):
-        assert f"number is {number}." in await best_texts(house, ann, f"The number is {number}.")
+        assert f"number is {number}." in await best_texts(harness, ann, f"The number is {number}.")
 
 
 async def test_a_table_of_several_passages_keeps_the_names_of_its_columns(
-    house: House, people: People, lab: Lab
+    harness: Harness, people: People, lab: Lab
 ) -> None:
     ann = people.ann
-    await house.library.create_collection(ann, "notes", CollectionFields(""), Chunking(64, 0))
+    await harness.library.create_collection(ann, "notes", CollectionFields(""), Chunking(64, 0))
     table = "| river | kilometres |\n|---|---|\n" + "".join(f"| Stream {n} | {n} |\n" for n in range(80))
-    assert (await house.take_in(ann, f"# Long\n\n{table}", "long.md", collection="notes")).error is None
-    await rebuilt(house, ann)
+    assert (await harness.take_in(ann, f"# Long\n\n{table}", "long.md", collection="notes")).error is None
+    await rebuilt(harness, ann)
     last = next(text for text in lab.texts if "Stream 79" in text and "Stream 78" in text)
     assert "river | kilometres" in last
 

@@ -34,7 +34,7 @@ from responsa_server.stores.postgres.locks import Lock
 from responsa_server.stores.postgres.operations import IngestionStore
 from tests.contract.conftest import People
 from tests.contract.in_memory import InMemory
-from tests.contract.library_house import Gate, GatedEmbedder, GatedParser, House
+from tests.contract.library_harness import Gate, GatedEmbedder, GatedParser, Harness
 from tests.formats.office_files import changed, docx
 from tests.raising import raises
 
@@ -44,10 +44,10 @@ LONG = "# Rivers\n\n" + "".join(SECTION.format(number, 100 + number) for number 
 
 
 @pytest.fixture(autouse=True)
-async def short_passages(house: House, people: People) -> None:
+async def short_passages(harness: Harness, people: People) -> None:
     """Create the default collections so that a document is cut into many short passages, which have few distinct vectors."""
     for who in (people.ann, people.eve):
-        await house.library.create_collection(who, "default", CollectionFields(""), Chunking(64, 0))
+        await harness.library.create_collection(who, "default", CollectionFields(""), Chunking(64, 0))
 
 
 class GatedIngestions(IngestionStore):
@@ -57,8 +57,8 @@ class GatedIngestions(IngestionStore):
     step: str
 
     @classmethod
-    def of(cls, house: House, step: str, gate: Gate) -> GatedIngestions:
-        store = cls(house.database, house.queue)
+    def of(cls, harness: Harness, step: str, gate: Gate) -> GatedIngestions:
+        store = cls(harness.database, harness.queue)
         store.gate, store.step = gate, step
         return store
 
@@ -77,109 +77,109 @@ class GatedIngestions(IngestionStore):
         return await super().publish(claim, passages, text)
 
 
-def stopping(house: House, stage: str, gate: Gate) -> Ingest:
+def stopping(harness: Harness, stage: str, gate: Gate) -> Ingest:
     """Processing that waits at a stage until the gate opens."""
     match stage:
         case "parsing":
-            return house.ingest(parser=GatedParser(house.parser, gate.pass_through))
+            return harness.ingest(parser=GatedParser(harness.parser, gate.pass_through))
         case "embedding":
-            return house.ingest(embedder=GatedEmbedder(house.embedder, gate.pass_through))
+            return harness.ingest(embedder=GatedEmbedder(harness.embedder, gate.pass_through))
         case _:
-            return house.ingest(ingestions=GatedIngestions.of(house, stage, gate))
+            return harness.ingest(ingestions=GatedIngestions.of(harness, stage, gate))
 
 
 STAGES = ("parsing", "embedding", "written", "publish")
 
 
-def jobs_left(house: House) -> list[tuple[str, int]]:
-    return house.ask("SELECT status::text, attempts FROM procrastinate.procrastinate_jobs ORDER BY id")
+def jobs_left(harness: Harness) -> list[tuple[str, int]]:
+    return harness.ask("SELECT status::text, attempts FROM procrastinate.procrastinate_jobs ORDER BY id")
 
 
-async def assert_whole(house: House, people: People, operation: Operation) -> None:
+async def assert_whole(harness: Harness, people: People, operation: Operation) -> None:
     assert operation.error is None
     assert operation.passages_done == operation.passages_total > 16
-    document = await house.library.documents.get(people.ann, operation.document_id)
+    document = await harness.library.documents.get(people.ann, operation.document_id)
     assert (document.state, document.version) == (DocumentState.READY, 1)
-    counted = house.ask("SELECT count(*), count(DISTINCT ordinal), bool_and(live) FROM responsa.passage")
+    counted = harness.ask("SELECT count(*), count(DISTINCT ordinal), bool_and(live) FROM responsa.passage")
     assert counted == [(operation.passages_total, operation.passages_total, True)]
-    hits = await house.library.search(people.ann, SearchQuery(("How long is river number 31?",)))
+    hits = await harness.library.search(people.ann, SearchQuery(("How long is river number 31?",)))
     assert "131 kilometres" in hits[0].passage.text
 
 
-async def test_a_large_text_is_stored_in_pieces(house: House, people: People) -> None:
-    operation = await house.upload(people.ann, "# Rivers and lakes")
-    task = await house.ingestions.begin("acme", operation.id)
+async def test_a_large_text_is_stored_in_pieces(harness: Harness, people: People) -> None:
+    operation = await harness.upload(people.ann, "# Rivers and lakes")
+    task = await harness.ingestions.begin("acme", operation.id)
     assert task is not None
     text = InMemory(b"0123456789abcde\n" * 200_000)
-    await house.ingestions.set_parsed(task.claim, CanonicalText(text, "t", "text/plain", "en", "p"), 1)
-    stored = house.ask("SELECT sha256(canonical), octet_length(canonical) FROM responsa.document_version")
+    await harness.ingestions.set_parsed(task.claim, CanonicalText(text, "t", "text/plain", "en", "p"), 1)
+    stored = harness.ask("SELECT sha256(canonical), octet_length(canonical) FROM responsa.document_version")
     assert stored == [(text.sha256, text.size)]
-    assert house.ask("SELECT 1 FROM pg_largeobject_metadata") == []
-    assert await house.ingestions.original(task.claim, 2, 6) == b"Rivers"
+    assert harness.ask("SELECT 1 FROM pg_largeobject_metadata") == []
+    assert await harness.ingestions.original(task.claim, 2, 6) == b"Rivers"
 
 
 @pytest.mark.parametrize("stage", STAGES)
 async def test_a_worker_that_is_stopped_in_the_midst_is_resumed_by_the_next(
-    house: House, people: People, stage: str
+    harness: Harness, people: People, stage: str
 ) -> None:
-    operation = await house.upload(people.ann, LONG, "rivers.md")
+    operation = await harness.upload(people.ann, LONG, "rivers.md")
     gate = Gate()
-    async with house.working(stopping(house, stage, gate)):
+    async with harness.working(stopping(harness, stage, gate)):
         await asyncio.wait_for(gate.reached.wait(), 60)
-        seen = await house.library.operations.get(people.ann, operation.id)
+        seen = await harness.library.operations.get(people.ann, operation.id)
         assert not seen.done
-        assert await house.library.search(people.ann, SearchQuery(("river",))) == []
-    assert [status for status, _ in jobs_left(house)] == ["todo"]
-    async with house.working():
-        await assert_whole(house, people, await house.ended(people.ann, operation))
-    assert jobs_left(house) == []
+        assert await harness.library.search(people.ann, SearchQuery(("river",))) == []
+    assert [status for status, _ in jobs_left(harness)] == ["todo"]
+    async with harness.working():
+        await assert_whole(harness, people, await harness.ended(people.ann, operation))
+    assert jobs_left(harness) == []
 
 
 async def test_a_short_text_is_stored_in_the_transaction_that_publishes_it(
-    house: House, people: People
+    harness: Harness, people: People
 ) -> None:
     stored = "SELECT canonical_sha256 = sha256, state FROM responsa.document_version"
-    operation, gate = await house.upload(people.ann, "# Rivers\n\nThe Heron is long.", "heron.md"), Gate()
-    async with house.working(stopping(house, "publish", gate)):
+    operation, gate = await harness.upload(people.ann, "# Rivers\n\nThe Heron is long.", "heron.md"), Gate()
+    async with harness.working(stopping(harness, "publish", gate)):
         await asyncio.wait_for(gate.reached.wait(), 60)
-        assert house.ask(stored) == [(None, "indexing")]
-    assert house.ask("SELECT 1 FROM responsa.passage") == []
-    async with house.working():
-        ended = await house.ended(people.ann, operation)
+        assert harness.ask(stored) == [(None, "indexing")]
+    assert harness.ask("SELECT 1 FROM responsa.passage") == []
+    async with harness.working():
+        ended = await harness.ended(people.ann, operation)
     assert (ended.error, ended.passages_done, ended.passages_total) == (None, 1, 1)
-    assert house.ask(stored) == [(True, "ready")]
-    document = await house.library.documents.get(people.ann, operation.document_id)
+    assert harness.ask(stored) == [(True, "ready")]
+    document = await harness.library.documents.get(people.ann, operation.document_id)
     assert (document.passage_count, document.language) == (1, "en")
-    hits = await house.library.search(people.ann, SearchQuery(("Heron",)))
+    hits = await harness.library.search(people.ann, SearchQuery(("Heron",)))
     assert [hit.passage.text for hit in hits] == ["# Rivers\n\nThe Heron is long."]
 
 
 async def test_a_call_ends_an_operation_while_the_rows_of_an_earlier_attempt_are_removed(
-    house: House, people: People, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Cancelling(IngestionStore):
         async def _discard_some(self, claim: IngestClaim) -> bool:
             more = await super()._discard_some(claim)
-            await house.library.cancel_operation(people.ann, claim.operation_id)
+            await harness.library.cancel_operation(people.ann, claim.operation_id)
             return more
 
-    operation, gate = await house.upload(people.ann, LONG, "rivers.md"), Gate()
-    async with house.working(stopping(house, "publish", gate)):
+    operation, gate = await harness.upload(people.ann, LONG, "rivers.md"), Gate()
+    async with harness.working(stopping(harness, "publish", gate)):
         await asyncio.wait_for(gate.reached.wait(), 60)
     monkeypatch.setattr("responsa_server.stores.postgres.passages._DISCARDED_AT_ONCE", 1)
-    await raises(OwnershipLost, Cancelling(house.database, house.queue).begin("acme", operation.id))
-    assert house.ask("SELECT 1 FROM responsa.passage") == []
+    await raises(OwnershipLost, Cancelling(harness.database, harness.queue).begin("acme", operation.id))
+    assert harness.ask("SELECT 1 FROM responsa.passage") == []
 
 
 @pytest.mark.parametrize("alone", [True, False])
 async def test_a_worker_that_was_killed_is_resumed_by_the_next(
-    house: House, people: People, alone: bool
+    harness: Harness, people: People, alone: bool
 ) -> None:
-    operation = await house.upload(people.ann, LONG, "rivers.md")
-    task = await house.ingestions.begin("acme", operation.id)
+    operation = await harness.upload(people.ann, LONG, "rivers.md")
+    task = await harness.ingestions.begin("acme", operation.id)
     assert task is not None
     # Make the state that a killed process leaves: a running job and a worker without heartbeats.
-    house.ask(
+    harness.ask(
         """WITH dead AS (
             INSERT INTO procrastinate.procrastinate_workers (last_heartbeat)
             VALUES (now() - make_interval(secs => %s)) RETURNING id)
@@ -190,17 +190,17 @@ async def test_a_worker_that_was_killed_is_resumed_by_the_next(
         if not alone:
             # Another process runs jobs, so a running job may belong to a live worker. The job is assigned again only when its worker has
             # sent no heartbeat for long.
-            other = await others.enter_async_context(await psycopg.AsyncConnection.connect(house.urls.log))
+            other = await others.enter_async_context(await psycopg.AsyncConnection.connect(harness.urls.log))
             await other.execute("SELECT pg_advisory_lock_shared(%s)", [Lock.JOB_WORKERS])
-        async with house.working():
-            await assert_whole(house, people, await house.ended(people.ann, operation))
+        async with harness.working():
+            await assert_whole(harness, people, await harness.ended(people.ann, operation))
 
 
 async def test_a_document_that_lost_two_workers_in_succession_is_given_up(
-    house: House, people: People
+    harness: Harness, people: People
 ) -> None:
-    operation = await house.upload(people.ann, LONG, "rivers.md")
-    house.ask(
+    operation = await harness.upload(people.ann, LONG, "rivers.md")
+    harness.ask(
         """WITH dead AS (INSERT INTO procrastinate.procrastinate_workers DEFAULT VALUES RETURNING id)
         UPDATE procrastinate.procrastinate_jobs SET status = 'doing', losses = 1, worker_id = dead.id FROM dead"""
     )
@@ -209,129 +209,131 @@ async def test_a_document_that_lost_two_workers_in_succession_is_given_up(
     async def announce(_: str, identity: UUID) -> None:
         announced.append(identity)
 
-    async with house.working(announce=announce):
-        ended = await house.ended(people.ann, operation)
-        await house.until(lambda: not house.ask("SELECT 1 FROM procrastinate.procrastinate_jobs"))
+    async with harness.working(announce=announce):
+        ended = await harness.ended(people.ann, operation)
+        await harness.until(lambda: not harness.ask("SELECT 1 FROM procrastinate.procrastinate_jobs"))
     assert isinstance(ended.error, Unavailable)
     assert ended.error.reason is Reason.WORKER_LOST
     assert ended.error.metadata == {"operation": f"operations/{operation.id}"}
     assert announced == [operation.id]
-    assert house.ask("SELECT state FROM responsa.document") == [("failed",)]
+    assert harness.ask("SELECT state FROM responsa.document") == [("failed",)]
 
 
 @pytest.mark.parametrize("stage", STAGES[1::2])
 async def test_a_document_deleted_while_it_is_taken_in_leaves_nothing(
-    house: House, people: People, stage: str
+    harness: Harness, people: People, stage: str
 ) -> None:
-    operation = await house.upload(people.ann, LONG, "rivers.md")
+    operation = await harness.upload(people.ann, LONG, "rivers.md")
     gate = Gate()
-    async with house.working(stopping(house, stage, gate)) as jobs:
+    async with harness.working(stopping(harness, stage, gate)) as jobs:
         await asyncio.wait_for(gate.reached.wait(), 60)
-        waiting = asyncio.create_task(house.ended(people.ann, operation))
-        await house.library.delete_document(people.ann, operation.document_id)
+        waiting = asyncio.create_task(harness.ended(people.ann, operation))
+        await harness.library.delete_document(people.ann, operation.document_id)
         ended = await waiting
         gate.opened.set()
         assert ended.error is not None
         assert ended.error.reason is Reason.OPERATION_CANCELLED
-        await house.until(lambda: not jobs_left(house))
+        await harness.until(lambda: not jobs_left(harness))
         assert jobs.alive
-    left = house.rows(("document", "document_version", "passage", "passage_vector", "term_stat"))
+    left = harness.rows(("document", "document_version", "passage", "passage_vector", "term_stat"))
     assert left == {}
 
 
 @pytest.mark.parametrize("stage", STAGES[::2])
-async def test_an_operation_is_cancelled(house: House, people: People, stage: str) -> None:
-    first = await house.take_in(people.ann, "# Rivers\n\nThe first text tells of brooks.", "rivers.md")
-    operation = await house.upload(people.ann, LONG, "rivers.md")
+async def test_an_operation_is_cancelled(harness: Harness, people: People, stage: str) -> None:
+    first = await harness.take_in(people.ann, "# Rivers\n\nThe first text tells of brooks.", "rivers.md")
+    operation = await harness.upload(people.ann, LONG, "rivers.md")
     gate = Gate()
-    async with house.working(stopping(house, stage, gate)):
+    async with harness.working(stopping(harness, stage, gate)):
         await asyncio.wait_for(gate.reached.wait(), 60)
-        caught = await raises(Precondition, house.library.delete_operation(people.ann, operation.id))
+        caught = await raises(Precondition, harness.library.delete_operation(people.ann, operation.id))
         assert caught.reason is Reason.OPERATION_RUNNING
-        await house.library.cancel_operation(people.ann, operation.id)
-        await house.library.cancel_operation(people.ann, operation.id)
+        await harness.library.cancel_operation(people.ann, operation.id)
+        await harness.library.cancel_operation(people.ann, operation.id)
         gate.opened.set()
-        await house.until(lambda: not jobs_left(house))
-    ended = await house.library.operations.get(people.ann, operation.id)
+        await harness.until(lambda: not jobs_left(harness))
+    ended = await harness.library.operations.get(people.ann, operation.id)
     assert ended.error is not None
     assert ended.error.reason is Reason.OPERATION_CANCELLED
     assert ended.error.metadata == {"operation": f"operations/{operation.id}"}
-    document = await house.library.documents.get(people.ann, operation.document_id)
+    document = await harness.library.documents.get(people.ann, operation.document_id)
     assert (document.state, document.version, document.error) == (DocumentState.READY, 1, None)
-    assert house.ask("SELECT DISTINCT version, live FROM responsa.passage") == [(1, True)]
-    assert house.ask("SELECT version FROM responsa.document_version") == [(1,)]
-    hits = await house.library.search(people.ann, SearchQuery(("brooks",)))
+    assert harness.ask("SELECT DISTINCT version, live FROM responsa.passage") == [(1, True)]
+    assert harness.ask("SELECT version FROM responsa.document_version") == [(1,)]
+    hits = await harness.library.search(people.ann, SearchQuery(("brooks",)))
     assert hits[0].passage.document_id == first.document_id
-    await house.library.delete_operation(people.ann, operation.id)
-    page = await house.library.list_operations(people.ann, ListQuery(10, NEWEST))
+    await harness.library.delete_operation(people.ann, operation.id)
+    page = await harness.library.list_operations(people.ann, ListQuery(10, NEWEST))
     assert [item.id for item in page.items] == [first.id]
 
 
-async def test_a_cancelled_version_leaves_an_earlier_one_that_waits(house: House, people: People) -> None:
-    first, second = [await house.upload(people.ann, text, "rivers.md") for text in ("The Elbe.", "The Oder.")]
-    await house.library.cancel_operation(people.ann, second.id)
-    await house.ingest().run("acme", first.id)
-    ended = await house.library.operations.get(Server("acme"), first.id)
-    document = await house.library.documents.get(Server("acme"), first.document_id)
+async def test_a_cancelled_version_leaves_an_earlier_one_that_waits(harness: Harness, people: People) -> None:
+    first, second = [
+        await harness.upload(people.ann, text, "rivers.md") for text in ("The Elbe.", "The Oder.")
+    ]
+    await harness.library.cancel_operation(people.ann, second.id)
+    await harness.ingest().run("acme", first.id)
+    ended = await harness.library.operations.get(Server("acme"), first.id)
+    document = await harness.library.documents.get(Server("acme"), first.document_id)
     assert ended.error is None
     assert (document.state, document.version, document.error) == (DocumentState.READY, 1, None)
 
 
-async def test_cancelling_all_versions_of_a_document_removes_it(house: House, people: People) -> None:
-    waiting = [await house.upload(people.ann, text, "rivers.md") for text in ("The Elbe.", "The Oder.")]
+async def test_cancelling_all_versions_of_a_document_removes_it(harness: Harness, people: People) -> None:
+    waiting = [await harness.upload(people.ann, text, "rivers.md") for text in ("The Elbe.", "The Oder.")]
     for operation in reversed(waiting):
-        await house.library.cancel_operation(people.ann, operation.id)
-    assert house.rows(("document", "document_version")) == {}
+        await harness.library.cancel_operation(people.ann, operation.id)
+    assert harness.rows(("document", "document_version")) == {}
 
 
-async def test_whoever_holds_a_stale_epoch_writes_nothing(house: House, people: People) -> None:
-    operation = await house.upload(people.ann, LONG, "rivers.md")
-    stale, gate = await house.ingestions.begin("acme", operation.id), Gate()
+async def test_whoever_holds_a_stale_epoch_writes_nothing(harness: Harness, people: People) -> None:
+    operation = await harness.upload(people.ann, LONG, "rivers.md")
+    stale, gate = await harness.ingestions.begin("acme", operation.id), Gate()
     assert stale is not None
-    slow = asyncio.create_task(stopping(house, "embedding", gate).run("acme", operation.id))
+    slow = asyncio.create_task(stopping(harness, "embedding", gate).run("acme", operation.id))
     await asyncio.wait_for(gate.reached.wait(), 60)
-    before = house.ask("SELECT epoch, stage, passages_total FROM responsa.operation")
+    before = harness.ask("SELECT epoch, stage, passages_total FROM responsa.operation")
     assert before[0][:2] == (2, "embedding")
     error = Unavailable(Reason.PART_UNAVAILABLE, "late", {"part": "parser"})
-    await raises(OwnershipLost, house.ingestions.write(stale.claim, [], 99))
-    await raises(OwnershipLost, house.ingestions.publish(stale.claim))
-    await raises(OwnershipLost, house.ingestions.fail(stale.claim, error))
-    assert house.ask("SELECT epoch, stage, passages_total FROM responsa.operation") == before
+    await raises(OwnershipLost, harness.ingestions.write(stale.claim, [], 99))
+    await raises(OwnershipLost, harness.ingestions.publish(stale.claim))
+    await raises(OwnershipLost, harness.ingestions.fail(stale.claim, error))
+    assert harness.ask("SELECT epoch, stage, passages_total FROM responsa.operation") == before
     # A third worker takes the operation over. The second worker continues later and finds that it has lost the
     # operation.
-    await house.ingest().run("acme", operation.id)
+    await harness.ingest().run("acme", operation.id)
     gate.opened.set()
     await raises(OwnershipLost, slow)
-    await assert_whole(house, people, await house.library.operations.get(people.ann, operation.id))
+    await assert_whole(harness, people, await harness.library.operations.get(people.ann, operation.id))
 
 
 async def test_an_operation_in_other_hands_is_not_forgotten_by_the_queue(
-    house: House, people: People
+    harness: Harness, people: People
 ) -> None:
-    operation = await house.upload(people.ann, LONG, "rivers.md")
+    operation = await harness.upload(people.ann, LONG, "rivers.md")
     gate = Gate()
-    async with house.working(stopping(house, "publish", gate)) as jobs:
+    async with harness.working(stopping(harness, "publish", gate)) as jobs:
         await asyncio.wait_for(gate.reached.wait(), 60)
-        taken = await house.ingestions.begin("acme", operation.id)
+        taken = await harness.ingestions.begin("acme", operation.id)
         assert taken is not None
         gate.opened.set()
-        await house.until(lambda: [status for status, _ in jobs_left(house)] == ["todo"])
+        await harness.until(lambda: [status for status, _ in jobs_left(harness)] == ["todo"])
         assert jobs.alive
-    assert house.ask(
+    assert harness.ask(
         "SELECT scheduled_at > now() + interval '30 s' FROM procrastinate.procrastinate_jobs"
     ) == [(True,)]
 
 
-async def test_a_fault_that_passes_is_tried_again(house: House, people: People) -> None:
+async def test_a_fault_that_passes_is_tried_again(harness: Harness, people: People) -> None:
     faults = iter([ParserUnavailable("gone"), RuntimeError("odd")])
 
     async def fault() -> None:
         for error in faults:
             raise error
 
-    operation = await house.upload(people.ann, LONG, "rivers.md")
-    async with house.working(house.ingest(parser=GatedParser(house.parser, fault))):
-        await assert_whole(house, people, await house.ended(people.ann, operation))
+    operation = await harness.upload(people.ann, LONG, "rivers.md")
+    async with harness.working(harness.ingest(parser=GatedParser(harness.parser, fault))):
+        await assert_whole(harness, people, await harness.ended(people.ann, operation))
 
 
 @pytest.mark.parametrize(
@@ -339,23 +341,23 @@ async def test_a_fault_that_passes_is_tried_again(house: House, people: People) 
     [(ParserUnavailable("gone"), Reason.PART_UNAVAILABLE), (RuntimeError("secret detail"), Reason.INTERNAL)],
 )
 async def test_a_fault_that_stays_ends_the_operation(
-    house: House, people: People, error: Exception, reason: Reason
+    harness: Harness, people: People, error: Exception, reason: Reason
 ) -> None:
     async def fault() -> None:
         raise error
 
-    operation = await house.upload(people.ann, LONG, "rivers.md")
-    async with house.working(house.ingest(parser=GatedParser(house.parser, fault)), max_attempts=2):
-        ended = await house.ended(people.ann, operation)
+    operation = await harness.upload(people.ann, LONG, "rivers.md")
+    async with harness.working(harness.ingest(parser=GatedParser(harness.parser, fault)), max_attempts=2):
+        ended = await harness.ended(people.ann, operation)
     assert ended.error is not None
     assert ended.error.reason is reason
     assert "secret" not in ended.error.message
-    counted = [(one.error, one.count, one.last_id) for one in house.queue.errors.read()]
+    counted = [(one.error, one.count, one.last_id) for one in harness.queue.errors.read()]
     expected = [("RuntimeError", 2, names.operation(operation.id))]
     assert counted == (expected if reason is Reason.INTERNAL else [])
-    document = await house.library.documents.get(people.ann, operation.document_id)
+    document = await harness.library.documents.get(people.ann, operation.document_id)
     assert (document.state, document.version) == (DocumentState.FAILED, 0)
-    assert house.rows(("document_version", "passage")) == {}
+    assert harness.rows(("document_version", "passage")) == {}
 
 
 @pytest.mark.parametrize(
@@ -371,12 +373,12 @@ async def test_a_fault_that_stays_ends_the_operation(
     ],
 )
 async def test_what_the_parser_refuses_is_told_by_operation_and_document(
-    house: House, people: People, content: bytes, key: str, reason: Reason | None
+    harness: Harness, people: People, content: bytes, key: str, reason: Reason | None
 ) -> None:
-    operation = await house.upload(people.ann, content, key)
-    async with house.working():
-        ended = await house.ended(people.ann, operation)
-    document = await house.library.documents.get(people.ann, operation.document_id)
+    operation = await harness.upload(people.ann, content, key)
+    async with harness.working():
+        ended = await harness.ended(people.ann, operation)
+    document = await harness.library.documents.get(people.ann, operation.document_id)
     if reason is None:
         assert ended.error is None or ended.error.reason is Reason.DOCUMENT_MALFORMED
         return
@@ -385,20 +387,20 @@ async def test_what_the_parser_refuses_is_told_by_operation_and_document(
     assert ended.error.metadata["source_key"] == key
     assert document.error is not None
     assert (document.state, document.error.reason) == (DocumentState.FAILED, reason)
-    assert house.rows(("document_version", "passage", "passage_vector", "term_stat")) == {}
-    assert jobs_left(house) == []
+    assert harness.rows(("document_version", "passage", "passage_vector", "term_stat")) == {}
+    assert jobs_left(harness) == []
 
 
 async def test_a_document_that_takes_too_long_is_refused_and_leaves_nothing(
-    house: House, people: People
+    harness: Harness, people: People
 ) -> None:
     gate = Gate()  # never opens
-    operation = await house.upload(people.ann, LONG, "rivers.md")
-    written = GatedIngestions.of(house, "written", gate)
-    async with house.working(house.ingest(ingestions=written, document_seconds=3.0)):
+    operation = await harness.upload(people.ann, LONG, "rivers.md")
+    written = GatedIngestions.of(harness, "written", gate)
+    async with harness.working(harness.ingest(ingestions=written, document_seconds=3.0)):
         async with asyncio.timeout(60):
             await gate.reached.wait()
-        ended = await house.ended(people.ann, operation)
+        ended = await harness.ended(people.ann, operation)
     assert ended.error is not None
     assert ended.error.reason is Reason.DOCUMENT_PARSER_LIMIT
     assert ended.error.metadata["source_key"] == "rivers.md"
@@ -406,69 +408,69 @@ async def test_a_document_that_takes_too_long_is_refused_and_leaves_nothing(
         ended.error.message
         == "Ingesting the document took more than 3 seconds. Split the document into smaller files."
     )
-    document = await house.library.documents.get(people.ann, operation.document_id)
+    document = await harness.library.documents.get(people.ann, operation.document_id)
     assert (document.state, document.version) == (DocumentState.FAILED, 0)
-    assert house.rows(("document_version", "passage", "passage_vector", "term_stat")) == {}
-    assert jobs_left(house) == []
+    assert harness.rows(("document_version", "passage", "passage_vector", "term_stat")) == {}
+    assert jobs_left(harness) == []
 
 
 async def test_nothing_is_taken_into_a_collection_whose_vectors_are_of_another_model(
-    house: House, people: People
+    harness: Harness, people: People
 ) -> None:
-    kept = await house.take_in(people.ann, LONG, "rivers.md")
+    kept = await harness.take_in(people.ann, LONG, "rivers.md")
     assert kept.error is None
-    house.ask("UPDATE responsa.collection SET embedding = 'another/1' WHERE tenant_id = 'acme'")
-    ended = await house.take_in(people.ann, LONG.replace("mountains", "hills"), "rivers.md")
+    harness.ask("UPDATE responsa.collection SET embedding = 'another/1' WHERE tenant_id = 'acme'")
+    ended = await harness.take_in(people.ann, LONG.replace("mountains", "hills"), "rivers.md")
     assert ended.error is not None
     assert ended.error.reason is Reason.COLLECTION_EMBEDDING_DIFFERS
-    default = await house.library.collections.get(people.ann, "default")
+    default = await harness.library.collections.get(people.ann, "default")
     assert ended.error.metadata == {
         "collection": f"collections/{default.shared_id}",
         "embedding": "another/1",
-        "running": house.embedder.name,
+        "running": harness.embedder.name,
     }
-    document = await house.library.documents.get(people.ann, ended.document_id)
+    document = await harness.library.documents.get(people.ann, ended.document_id)
     assert (document.state, document.version) == (DocumentState.FAILED, 1)
-    hits = await house.library.search(people.ann, SearchQuery(("Where does river number 7 rise?",), (), 5))
+    hits = await harness.library.search(people.ann, SearchQuery(("Where does river number 7 rise?",), (), 5))
     assert hits
     assert all(hit.vector_score == 0 and "mountains" in hit.passage.text for hit in hits)
 
 
-async def test_vectors_are_made_once(house: House, people: People) -> None:
-    await house.take_in(people.ann, LONG, "rivers.md")
-    counting = GatedEmbedder(house.embedder)
-    operation = await house.upload(
+async def test_vectors_are_made_once(harness: Harness, people: People) -> None:
+    await harness.take_in(people.ann, LONG, "rivers.md")
+    counting = GatedEmbedder(harness.embedder)
+    operation = await harness.upload(
         people.ann, LONG + "\n\nOne more sentence at the very end of it.\n", "rivers.md"
     )
-    await house.ingest(embedder=counting).run("acme", operation.id)
+    await harness.ingest(embedder=counting).run("acme", operation.id)
     assert 0 < counting.texts < 8
-    other = GatedEmbedder(house.embedder)
-    operation = await house.upload(people.eve, LONG, "rivers.md")
-    await house.ingest(embedder=other).run("rival", operation.id)
+    other = GatedEmbedder(harness.embedder)
+    operation = await harness.upload(people.eve, LONG, "rivers.md")
+    await harness.ingest(embedder=other).run("rival", operation.id)
     assert other.texts > 100, "a fast ingestion would reveal what another tenant has"
 
 
 async def test_an_actor_of_ray_makes_the_vectors_that_a_worker_needs_and_no_others(
-    house: House, people: People, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_engine, "load_minilm", lambda folder, threads: house.embedder)
+    monkeypatch.setattr(ray_engine, "load_minilm", lambda folder, threads: harness.embedder)
     limits = IngestionSettings().parse_limits
-    maker = VectorMaker(house.embedder.name, limits, allow_unconfined=True, ocr=False)
+    maker = VectorMaker(harness.embedder.name, limits, allow_unconfined=True, ocr=False)
     text = LONG + LONG
     made = 0
     try:
         async for vectors in maker.vectors(Unembedded("rivers.md", "", "", text.encode(), Chunking(64, 0))):
-            await house.ingestions.cache_vectors("acme", house.embedder.name, vectors)
+            await harness.ingestions.cache_vectors("acme", harness.embedder.name, vectors)
             made += len(vectors)
         rejected = Unembedded("broken.pdf", "", "", b"%PDF-1.7 of nothing", Chunking(64, 0))
         assert [vectors async for vectors in maker.vectors(rejected)] == []
     finally:
         await maker._parser.close()
-    counting = GatedEmbedder(house.embedder)
-    operation = await house.upload(people.ann, text, "rivers.md")
-    await house.ingest(embedder=counting).run("acme", operation.id)
+    counting = GatedEmbedder(harness.embedder)
+    operation = await harness.upload(people.ann, text, "rivers.md")
+    await harness.ingest(embedder=counting).run("acme", operation.id)
     assert counting.texts == 0
-    assert house.ask("SELECT count(*) FROM responsa.embedding_cache") == [(made,)]
+    assert harness.ask("SELECT count(*) FROM responsa.embedding_cache") == [(made,)]
     with pytest.raises(ValueError, match="install the same release"):
         VectorMaker("another/model", limits, allow_unconfined=True, ocr=False)
 
@@ -482,12 +484,12 @@ async def test_an_actor_of_ray_makes_the_vectors_that_a_worker_needs_and_no_othe
     ],
 )
 async def test_a_text_of_tiny_pieces_gets_few_vectors(
-    house: House, people: People, key: str, content: bytes
+    harness: Harness, people: People, key: str, content: bytes
 ) -> None:
     """Without the bound, a passage of 500 tokens has up to 500 pieces, each with a vector."""
-    await house.library.create_collection(people.ann, "tiny", CollectionFields(""), Chunking())
-    assert (await house.take_in(people.ann, content, key, collection="tiny")).error is None
-    ((passages, vectors),) = house.ask(
+    await harness.library.create_collection(people.ann, "tiny", CollectionFields(""), Chunking())
+    assert (await harness.take_in(people.ann, content, key, collection="tiny")).error is None
+    ((passages, vectors),) = harness.ask(
         "SELECT (SELECT count(*) FROM responsa.passage), (SELECT count(*) FROM responsa.passage_vector)"
     )
     assert passages > 5
@@ -495,11 +497,11 @@ async def test_a_text_of_tiny_pieces_gets_few_vectors(
 
 
 async def test_what_was_left_out_and_a_doubtful_character_set_are_in_the_result(
-    house: House, people: People
+    harness: Harness, people: People
 ) -> None:
     body = docx("<w:p><w:r><w:t>The pump stands in cellar four.</w:t></w:r></w:p>")
     part = b'<w:comments xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"><w:comment/></w:comments>'
-    commented = await house.take_in(people.ann, changed(body, {"word/comments.xml": part}), "a.docx")
+    commented = await harness.take_in(people.ann, changed(body, {"word/comments.xml": part}), "a.docx")
     assert (commented.error, commented.counts, commented.charset) == (None, {"comment": 1}, "")
-    guessed = await house.take_in(people.ann, "½ cup".encode("cp1252"), "b.txt")
+    guessed = await harness.take_in(people.ann, "½ cup".encode("cp1252"), "b.txt")
     assert (guessed.error, guessed.counts, guessed.charset) == (None, {}, "windows-1252")

@@ -26,112 +26,112 @@ from responsa_server.stores.postgres import migrate
 from responsa_server.stores.postgres.database import Queries
 from responsa_server.stores.postgres.jobs import OPTIONS, SMALL_BYTES, JobQueue, JobRank, OtherJobWorkers
 from tests.contract.conftest import People
-from tests.contract.library_house import PACE, Gate, House, pieces_of
+from tests.contract.library_harness import PACE, Gate, Harness, pieces_of
 
 TEXT = "# Rivers\n\nThe Elbe is 1094 kilometres long.\n"
 
 
-async def test_a_worker_whose_connections_are_cut_goes_on(house: House, people: People) -> None:
-    async with house.working():
-        first = await house.upload(people.ann, TEXT)
-        assert (await house.ended(people.ann, first)).error is None
-        cut = house.ask(
+async def test_a_worker_whose_connections_are_cut_goes_on(harness: Harness, people: People) -> None:
+    async with harness.working():
+        first = await harness.upload(people.ann, TEXT)
+        assert (await harness.ended(people.ann, first)).error is None
+        cut = harness.ask(
             """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
             WHERE usename = 'responsa_log' AND datname = current_database()"""
         )
         assert len(cut) > 1
-        second = await house.upload(people.ann, TEXT, "other.md")
-        assert (await house.ended(people.ann, second)).error is None
+        second = await harness.upload(people.ann, TEXT, "other.md")
+        assert (await harness.ended(people.ann, second)).error is None
 
 
 async def test_a_large_document_does_not_hold_up_a_small_one_of_another_tenant(
-    house: House, people: People
+    harness: Harness, people: People
 ) -> None:
     """Without turns, the two oldest jobs would run, and both wait at the gate."""
     large = "The Elbe is long. " * (SMALL_BYTES // 16)
     for number in range(3):
-        await house.upload(people.ann, large, f"rivers{number}.md")
-    small = await house.upload(people.eve, TEXT)
+        await harness.upload(people.ann, large, f"rivers{number}.md")
+    small = await harness.upload(people.eve, TEXT)
     gate = Gate()
-    queue = JobQueue(house.urls.log, concurrency=1, pace=PACE)
-    async with house.working(house.ingest(parser=SlowForLarge(house.parser, gate)), queue=queue):
+    queue = JobQueue(harness.urls.log, concurrency=1, pace=PACE)
+    async with harness.working(harness.ingest(parser=SlowForLarge(harness.parser, gate)), queue=queue):
         async with asyncio.timeout(60):
             await gate.reached.wait()
-        assert (await house.ended(people.eve, small)).error is None
+        assert (await harness.ended(people.eve, small)).error is None
         # The place for small documents takes no large one.
-        await house.until(lambda: house.ask("SELECT count(*) FROM procrastinate_jobs") == [(3,)])
-        assert house.ask("SELECT count(*) FROM procrastinate_jobs WHERE status = 'doing'") == [(1,)]
+        await harness.until(lambda: harness.ask("SELECT count(*) FROM procrastinate_jobs") == [(3,)])
+        assert harness.ask("SELECT count(*) FROM procrastinate_jobs WHERE status = 'doing'") == [(1,)]
 
 
-async def test_a_process_that_runs_no_jobs_tells_whether_another_does(house: House) -> None:
-    others = OtherJobWorkers(house.database)
+async def test_a_process_that_runs_no_jobs_tells_whether_another_does(harness: Harness) -> None:
+    others = OtherJobWorkers(harness.database)
     assert (await others.check()).health is Health.DOWN
 
     async def work(*_: object) -> None: ...
 
-    async with running(JobQueue(house.urls.log, concurrency=1, pace=PACE), work):
+    async with running(JobQueue(harness.urls.log, concurrency=1, pace=PACE), work):
         while (await others.check()).health is not Health.OK:  # noqa: ASYNC110  the queue sends no signal
             await asyncio.sleep(0.02)
 
 
-async def test_tenants_take_turns(house: House) -> None:
+async def test_tenants_take_turns(harness: Harness) -> None:
     large = SMALL_BYTES + 1
-    late = await defer(house, "a", size_bytes=large, rank=JobRank.LATE)
+    late = await defer(harness, "a", size_bytes=large, rank=JobRank.LATE)
     for tenant in "aaaabbc":
-        await defer(house, tenant, size_bytes=large)
-    urgent = await defer(house, "a", rank=JobRank.URGENT)
+        await defer(harness, tenant, size_bytes=large)
+    urgent = await defer(harness, "a", rank=JobRank.URGENT)
     order: list[str] = []
 
     async def work(tenant: str, identity: UUID, _: int) -> None:
         order.append("u" if identity == urgent else "l" if identity == late else tenant)
 
-    async with running(JobQueue(house.urls.log, concurrency=1, pace=PACE), work):
-        await house.until(lambda: len(order) == 9)
+    async with running(JobQueue(harness.urls.log, concurrency=1, pace=PACE), work):
+        await harness.until(lambda: len(order) == 9)
     assert "".join(order) == "ubcabaaal"
 
 
-async def test_users_of_a_tenant_take_turns(house: House) -> None:
+async def test_users_of_a_tenant_take_turns(harness: Harness) -> None:
     """Without turns, the oldest jobs would run first."""
     ann, bob = uuid7(), uuid7()
     names = {ann: "a", bob: "b"}
     users = dict[UUID, str]()
     for user in (ann, ann, ann, bob, bob):
-        users[await defer(house, "acme", size_bytes=SMALL_BYTES + 1, user_id=user)] = names[user]
+        users[await defer(harness, "acme", size_bytes=SMALL_BYTES + 1, user_id=user)] = names[user]
     order: list[str] = []
 
     async def work(_: str, identity: UUID, __: int) -> None:
         order.append(users[identity])
 
-    async with running(JobQueue(house.urls.log, concurrency=1, pace=PACE), work):
-        await house.until(lambda: len(order) == 5)
+    async with running(JobQueue(harness.urls.log, concurrency=1, pace=PACE), work):
+        await harness.until(lambda: len(order) == 5)
     assert "".join(order) == "ababa"
 
 
-async def test_documents_of_one_user_leave_a_place_to_each_other_user_and_tenant(house: House) -> None:
+async def test_documents_of_one_user_leave_a_place_to_each_other_user_and_tenant(harness: Harness) -> None:
     """The documents that are read never end. Without these places, the two of Ann would take all of the tenant, and
     those of the tenant all there are."""
     ann, bob, cleo = uuid7(), uuid7(), uuid7()
-    slow = [await defer(house, "acme", user_id=ann) for _ in range(3)]
+    slow = [await defer(harness, "acme", user_id=ann) for _ in range(3)]
     gate, begun = Gate(), list[UUID]()
 
     async def work(_: str, identity: UUID, __: int) -> None:
         begun.append(identity)
         await gate.pass_through()
 
-    async with running(JobQueue(house.urls.log, concurrency=1, pace=PACE), work):
-        await house.until(lambda: len(begun) == 1)
-        bobs = await defer(house, "acme", user_id=bob)
-        await house.until(lambda: len(begun) == 2)
-        await defer(house, "acme", user_id=cleo)
-        other = await defer(house, "umbra")
-        await house.until(lambda: len(begun) == 3)
+    async with running(JobQueue(harness.urls.log, concurrency=1, pace=PACE), work):
+        await harness.until(lambda: len(begun) == 1)
+        bobs = await defer(harness, "acme", user_id=bob)
+        await harness.until(lambda: len(begun) == 2)
+        await defer(harness, "acme", user_id=cleo)
+        other = await defer(harness, "umbra")
+        await harness.until(lambda: len(begun) == 3)
         assert begun == [slow[0], bobs, other]
 
 
-def test_the_next_job_is_found_without_statistics_of_the_queue(house: House) -> None:
+def test_the_next_job_is_found_without_statistics_of_the_queue(harness: Harness) -> None:
     """When a queue has just grown, PostgreSQL has no statistics of it. It then read the whole queue once for each
     waiting job, which took half a second."""
-    with psycopg.connect(house.urls.log, autocommit=True, options=OPTIONS) as log:
+    with psycopg.connect(harness.urls.log, autocommit=True, options=OPTIONS) as log:
         log.execute(
             """INSERT INTO procrastinate_jobs (queue_name, task_name, args)
             SELECT 'knowledge', 'work', jsonb_build_object('tenant_id', 'tenant' || n % 3, 'user_id', 'user' || n % 2, 'id', n)
@@ -155,7 +155,7 @@ def test_the_next_job_is_found_without_statistics_of_the_queue(house: House) -> 
             assert found["Shared Hit Blocks"] + found["Shared Read Blocks"] < 400, plans
 
 
-async def test_a_receiver_that_hangs_holds_up_neither_runs_nor_other_tenants(house: House) -> None:
+async def test_a_receiver_that_hangs_holds_up_neither_runs_nor_other_tenants(harness: Harness) -> None:
     gate, sent, hanging = Gate(), list[str](), Counter[str]()
 
     async def send(tenant: str, _: UUID, __: int) -> None:
@@ -168,21 +168,21 @@ async def test_a_receiver_that_hangs_holds_up_neither_runs_nor_other_tenants(hou
         sent.append(f"work of {tenant}")
 
     for _ in range(9):
-        await defer(house, "slow", kind=JobKind.DELIVER)
-    async with running(JobQueue(house.urls.log, concurrency=1, pace=PACE), work, sends=send):
-        await house.until(lambda: hanging["slow"] == 4)
-        await defer(house, "slow", size_bytes=SMALL_BYTES + 1)
-        await defer(house, "other", kind=JobKind.MAIL)
-        await house.until(lambda: sorted(sent) == ["other", "work of slow"])
+        await defer(harness, "slow", kind=JobKind.DELIVER)
+    async with running(JobQueue(harness.urls.log, concurrency=1, pace=PACE), work, sends=send):
+        await harness.until(lambda: hanging["slow"] == 4)
+        await defer(harness, "slow", size_bytes=SMALL_BYTES + 1)
+        await defer(harness, "other", kind=JobKind.MAIL)
+        await harness.until(lambda: sorted(sent) == ["other", "work of slow"])
         assert hanging["slow"] == 4
         gate.opened.set()
-        await house.until(lambda: sent.count("slow") == 9)
+        await harness.until(lambda: sent.count("slow") == 9)
 
 
-async def test_runs_that_enqueue_hold_up_neither_documents_nor_runs_for_one_subject(house: House) -> None:
+async def test_runs_that_enqueue_hold_up_neither_documents_nor_runs_for_one_subject(harness: Harness) -> None:
     gate, begun = Gate(), list[JobRank]()
-    await defer(house, "slow", kind=JobKind.SYNC, rank=JobRank.URGENT)
-    usual = [await defer(house, tenant, kind=JobKind.SYNC) for tenant in ("slow", "slow", "other", "other")]
+    await defer(harness, "slow", kind=JobKind.SYNC, rank=JobRank.URGENT)
+    usual = [await defer(harness, tenant, kind=JobKind.SYNC) for tenant in ("slow", "slow", "other", "other")]
 
     async def run(_: str, identity: UUID, __: int) -> None:
         begun.append(JobRank.USUAL if identity in usual else JobRank.URGENT)
@@ -192,31 +192,31 @@ async def test_runs_that_enqueue_hold_up_neither_documents_nor_runs_for_one_subj
     async def work(_: str, __: UUID, ___: int) -> None:
         begun.append(JobRank.LATE)
 
-    async with running(JobQueue(house.urls.log, concurrency=1, pace=PACE), work, runs=run):
-        await house.until(lambda: begun == [JobRank.URGENT, JobRank.USUAL, JobRank.USUAL])
-        await defer(house, "slow", size_bytes=SMALL_BYTES + 1, rank=JobRank.LATE)
-        await house.until(lambda: begun[3:] == [JobRank.LATE])
-        await defer(house, "slow", kind=JobKind.SYNC, rank=JobRank.URGENT)
-        await house.until(lambda: begun[4:] == [JobRank.URGENT])
+    async with running(JobQueue(harness.urls.log, concurrency=1, pace=PACE), work, runs=run):
+        await harness.until(lambda: begun == [JobRank.URGENT, JobRank.USUAL, JobRank.USUAL])
+        await defer(harness, "slow", size_bytes=SMALL_BYTES + 1, rank=JobRank.LATE)
+        await harness.until(lambda: begun[3:] == [JobRank.LATE])
+        await defer(harness, "slow", kind=JobKind.SYNC, rank=JobRank.URGENT)
+        await harness.until(lambda: begun[4:] == [JobRank.URGENT])
         gate.opened.set()
-        await house.until(lambda: begun[5:] == [JobRank.USUAL, JobRank.USUAL])
+        await harness.until(lambda: begun[5:] == [JobRank.USUAL, JobRank.USUAL])
 
 
-async def test_every_line_of_a_job_names_it_its_tenant_and_its_operation(house: House) -> None:
+async def test_every_line_of_a_job_names_it_its_tenant_and_its_operation(harness: Harness) -> None:
     async def work(_: str, __: UUID, ___: int) -> None:
         structlog.get_logger("elsewhere").info("somewhere in the work")
 
     with capture_logs(processors=[merge_contextvars]) as logs:
-        operations = {await defer(house, tenant): tenant for tenant in ("acme", "umbra")}
-        async with running(JobQueue(house.urls.log, concurrency=2, pace=PACE), work):
-            await house.until(lambda: len(logs) == 2)
+        operations = {await defer(harness, tenant): tenant for tenant in ("acme", "umbra")}
+        async with running(JobQueue(harness.urls.log, concurrency=2, pace=PACE), work):
+            await harness.until(lambda: len(logs) == 2)
     assert {(log["tenant"], log["operation"]) for log in logs} == {
         (tenant, f"operations/{operation}") for operation, tenant in operations.items()
     }
     assert all(isinstance(log["job"], int) for log in logs)
 
 
-async def test_long_runs_of_one_tenant_leave_a_place_to_another(house: House) -> None:
+async def test_long_runs_of_one_tenant_leave_a_place_to_another(harness: Harness) -> None:
     gate, begun = Gate(), list[str]()
 
     async def run(tenant: str, _: UUID, __: int) -> None:
@@ -224,16 +224,16 @@ async def test_long_runs_of_one_tenant_leave_a_place_to_another(house: House) ->
         await gate.pass_through()
 
     for tenant in "aa":
-        await defer(house, tenant, kind=JobKind.SYNC)
-    async with running(JobQueue(house.urls.log, concurrency=1, pace=PACE), run):
-        await house.until(lambda: len(begun) > 0)
-        await defer(house, "b", kind=JobKind.SYNC)
-        await house.until(lambda: begun == ["a", "b"])
+        await defer(harness, tenant, kind=JobKind.SYNC)
+    async with running(JobQueue(harness.urls.log, concurrency=1, pace=PACE), run):
+        await harness.until(lambda: len(begun) > 0)
+        await defer(harness, "b", kind=JobKind.SYNC)
+        await harness.until(lambda: begun == ["a", "b"])
         gate.opened.set()
-        await house.until(lambda: begun == ["a", "b", "a"])
+        await harness.until(lambda: begun == ["a", "b", "a"])
 
 
-async def test_a_run_that_waits_for_its_documents_looks_while_other_runs_read(house: House) -> None:
+async def test_a_run_that_waits_for_its_documents_looks_while_other_runs_read(harness: Harness) -> None:
     gate, reading, ended = Gate(), list[str](), list[str]()
 
     async def run(tenant: str, _: UUID, __: int) -> float | None:
@@ -248,18 +248,18 @@ async def test_a_run_that_waits_for_its_documents_looks_while_other_runs_read(ho
     async def work(_: str, __: UUID, ___: int) -> None:
         pass
 
-    await defer(house, "waiting", kind=JobKind.SYNC)
+    await defer(harness, "waiting", kind=JobKind.SYNC)
     for tenant in "ab":
-        await defer(house, tenant, kind=JobKind.SYNC)
-    async with running(JobQueue(house.urls.log, concurrency=1, pace=PACE), work, runs=run):
-        await house.until(lambda: ended == ["waiting"])
+        await defer(harness, tenant, kind=JobKind.SYNC)
+    async with running(JobQueue(harness.urls.log, concurrency=1, pace=PACE), work, runs=run):
+        await harness.until(lambda: ended == ["waiting"])
         gate.opened.set()
-        await house.until(lambda: sorted(ended) == ["a", "b", "waiting"])
+        await harness.until(lambda: sorted(ended) == ["a", "b", "waiting"])
 
 
-async def test_a_worker_that_lives_keeps_its_jobs_though_its_heartbeat_is_late(house: House) -> None:
+async def test_a_worker_that_lives_keeps_its_jobs_though_its_heartbeat_is_late(harness: Harness) -> None:
     gate, started = Gate(), Counter[UUID]()
-    slow = await defer(house, "slow")
+    slow = await defer(harness, "slow")
 
     async def work(_: str, identity: UUID, __: int) -> None:
         started[identity] += 1
@@ -268,14 +268,14 @@ async def test_a_worker_that_lives_keeps_its_jobs_though_its_heartbeat_is_late(h
 
     silent = replace(PACE, heartbeat=3600.0)
     with capture_logs() as logs:
-        async with running(JobQueue(house.urls.log, concurrency=1, pace=silent), work):
+        async with running(JobQueue(harness.urls.log, concurrency=1, pace=silent), work):
             async with asyncio.timeout(60):
                 await gate.reached.wait()
-            house.ask("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '30 s'")
-            async with running(JobQueue(house.urls.log, concurrency=1, pace=PACE), work):
+            harness.ask("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '30 s'")
+            async with running(JobQueue(harness.urls.log, concurrency=1, pace=PACE), work):
                 # A worker that is as late, but holds no lock, has ended.
                 lost = uuid7()
-                house.ask(
+                harness.ask(
                     """WITH ended AS (
                         INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '30 s') RETURNING id)
                     INSERT INTO procrastinate_jobs (queue_name, task_name, args, status, worker_id)
@@ -283,24 +283,24 @@ async def test_a_worker_that_lives_keeps_its_jobs_though_its_heartbeat_is_late(h
                     JobKind.INGEST.value,
                     str(lost),
                 )
-                await house.until(lambda: started[lost] == 1)
+                await harness.until(lambda: started[lost] == 1)
                 assert started[slow] == 1
                 # Its machine may have vanished, if a worker is silent for longer.
-                house.ask(
+                harness.ask(
                     "UPDATE procrastinate_workers SET last_heartbeat = now() - interval '2 min' WHERE "
                     "last_heartbeat < now() - interval '20 s'"
                 )
-                await house.until(lambda: started[slow] == 2)
-                await house.until(lambda: house.ask("SELECT 1 FROM procrastinate_jobs") == [])
+                await harness.until(lambda: started[slow] == 2)
+                await harness.until(lambda: harness.ask("SELECT 1 FROM procrastinate_jobs") == [])
                 gate.opened.set()
                 told = "a job was assigned to another worker before it ended here"
-                await house.until(lambda: told in [log["event"] for log in logs])
+                await harness.until(lambda: told in [log["event"] for log in logs])
     assert [log["event"] for log in logs].count("a job of a lost worker is assigned again") == 2
 
 
-async def test_a_job_is_given_up_only_if_it_loses_its_workers_in_succession(house: House) -> None:
+async def test_a_job_is_given_up_only_if_it_loses_its_workers_in_succession(harness: Harness) -> None:
     worked, given_up = list[int](), list[tuple[str, UUID, int]]()
-    job = await defer(house, "acme")
+    job = await defer(harness, "acme")
 
     async def work(_: str, __: UUID, attempts: int) -> float:
         worked.append(attempts)
@@ -311,47 +311,49 @@ async def test_a_job_is_given_up_only_if_it_loses_its_workers_in_succession(hous
 
     async def lose() -> None:
         """Make the state that a killed process leaves, and begin again."""
-        house.ask(
+        harness.ask(
             """WITH dead AS (INSERT INTO procrastinate_workers DEFAULT VALUES RETURNING id)
             UPDATE procrastinate_jobs SET status = 'doing', worker_id = dead.id FROM dead"""
         )
         before = len(worked) + len(given_up)
         async with running(
-            JobQueue(house.urls.log, concurrency=1, max_losses=1, pace=PACE), work, give_up=give_up
+            JobQueue(harness.urls.log, concurrency=1, max_losses=1, pace=PACE), work, give_up=give_up
         ):
-            await house.until(
+            await harness.until(
                 lambda: (
                     len(worked) + len(given_up) > before
-                    and not house.ask("SELECT 1 FROM procrastinate_jobs WHERE status = 'doing'")
+                    and not harness.ask("SELECT 1 FROM procrastinate_jobs WHERE status = 'doing'")
                 )
             )
 
     for _ in range(3):
         await lose()  # each of these attempts ends in order
-        assert house.ask("SELECT losses FROM procrastinate_jobs") == [(0,)]
-    house.ask("UPDATE procrastinate_jobs SET losses = 1")
+        assert harness.ask("SELECT losses FROM procrastinate_jobs") == [(0,)]
+    harness.ask("UPDATE procrastinate_jobs SET losses = 1")
     await lose()
     assert (len(worked), given_up) == (3, [("acme", job, 2)])
-    assert house.ask("SELECT 1 FROM procrastinate_jobs") == []
+    assert harness.ask("SELECT 1 FROM procrastinate_jobs") == []
 
 
-async def test_a_job_loses_no_worker_while_its_process_lives(house: House) -> None:
+async def test_a_job_loses_no_worker_while_its_process_lives(harness: Harness) -> None:
     gate, started = Gate(), list[int]()
-    await defer(house, "acme")
+    await defer(harness, "acme")
 
     async def work(_: str, __: UUID, attempts: int) -> None:
         started.append(attempts)
         if attempts == 0:
             await gate.pass_through()
 
-    async with running(JobQueue(house.urls.log, concurrency=1, max_losses=0, pace=PACE), work, give_up=never):
+    async with running(
+        JobQueue(harness.urls.log, concurrency=1, max_losses=0, pace=PACE), work, give_up=never
+    ):
         async with asyncio.timeout(60):
             await gate.reached.wait()
-        house.ask(
+        harness.ask(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'responsa_log' AND datname = current_database()"
         )
-        await house.until(lambda: len(started) == 2)
-        await house.until(lambda: house.ask("SELECT 1 FROM procrastinate_jobs") == [])
+        await harness.until(lambda: len(started) == 2)
+        await harness.until(lambda: harness.ask("SELECT 1 FROM procrastinate_jobs") == [])
 
 
 async def never(_: str, __: UUID, losses: int) -> None:
@@ -382,7 +384,7 @@ class SlowForLarge:
 
 
 async def defer(
-    house: House,
+    harness: Harness,
     tenant: str,
     *,
     size_bytes: int = 0,
@@ -392,8 +394,8 @@ async def defer(
 ) -> UUID:
     """Enqueue a job without an operation."""
     identity = uuid7()
-    async with house.database.tenant(tenant) as connection:
-        await house.queue.defer(
+    async with harness.database.tenant(tenant) as connection:
+        await harness.queue.defer(
             connection, kind, tenant, identity, size_bytes=size_bytes, rank=rank, user_id=user_id
         )
     return identity
@@ -423,45 +425,45 @@ async def running(
         await asyncio.wait({task})
 
 
-async def test_a_worker_without_its_database_can_be_stopped(house: House) -> None:
+async def test_a_worker_without_its_database_can_be_stopped(harness: Harness) -> None:
     nowhere = JobQueue("postgresql://nobody@127.0.0.1:1/nothing?connect_timeout=1", concurrency=2, pace=PACE)
-    async with asyncio.timeout(30), house.working(queue=nowhere) as jobs:
+    async with asyncio.timeout(30), harness.working(queue=nowhere) as jobs:
         assert jobs.alive
         assert await jobs.check() == PartReport(Health.OK)
     assert not jobs.alive
     assert (await jobs.check()).health is Health.DOWN
 
 
-async def test_a_job_that_fails_unexpectedly_is_counted(house: House) -> None:
+async def test_a_job_that_fails_unexpectedly_is_counted(harness: Harness) -> None:
     async def send(_: str, __: UUID, ___: int) -> None:
         raise LookupError
 
-    identity = await defer(house, "acme", kind=JobKind.DELIVER)
-    queue = JobQueue(house.urls.log, concurrency=1, pace=PACE)
+    identity = await defer(harness, "acme", kind=JobKind.DELIVER)
+    queue = JobQueue(harness.urls.log, concurrency=1, pace=PACE)
     async with running(queue, send):
-        await house.until(lambda: bool(queue.errors.read()))
+        await harness.until(lambda: bool(queue.errors.read()))
     [group] = queue.errors.read()
     assert (group.error, group.last_id) == ("LookupError", f"{JobKind.DELIVER.value}/{identity}")
 
 
-async def test_a_job_waits_for_a_worker_that_knows_its_kind(house: House) -> None:
+async def test_a_job_waits_for_a_worker_that_knows_its_kind(harness: Harness) -> None:
     done = list[str]()
 
     async def work(tenant: str, _: UUID, __: int) -> None:
         done.append(tenant)
 
     # They are the oldest of the queues that share places.
-    await defer(house, "waits", kind=JobKind.SCHEDULE)
-    await defer(house, "waits", kind=JobKind.REINDEX)
-    await defer(house, "acme")
-    await defer(house, "acme", kind=JobKind.SYNC)
-    async with running(JobQueue(house.urls.log, concurrency=1, pace=PACE), work):
-        await house.until(lambda: house.ask("SELECT count(*) FROM procrastinate_jobs") == [(2,)])
+    await defer(harness, "waits", kind=JobKind.SCHEDULE)
+    await defer(harness, "waits", kind=JobKind.REINDEX)
+    await defer(harness, "acme")
+    await defer(harness, "acme", kind=JobKind.SYNC)
+    async with running(JobQueue(harness.urls.log, concurrency=1, pace=PACE), work):
+        await harness.until(lambda: harness.ask("SELECT count(*) FROM procrastinate_jobs") == [(2,)])
     assert done == ["acme", "acme"]
-    assert house.ask("SELECT status::text, count(*) FROM procrastinate_jobs GROUP BY 1") == [("todo", 2)]
+    assert harness.ask("SELECT status::text, count(*) FROM procrastinate_jobs GROUP BY 1") == [("todo", 2)]
 
 
-async def test_jobs_that_are_taken_no_more_are_told(house: House) -> None:
+async def test_jobs_that_are_taken_no_more_are_told(harness: Harness) -> None:
     fault = RuntimeError("nobody foresaw this")
 
     class Broken(JobQueue):
@@ -474,7 +476,7 @@ async def test_jobs_that_are_taken_no_more_are_told(house: House) -> None:
 
     with capture_logs() as logs:
         queue = Broken("", concurrency=1)
-        jobs = KnowledgeJobs(queue, house.ingest(), house.documents, house.operations)
+        jobs = KnowledgeJobs(queue, harness.ingest(), harness.documents, harness.operations)
         await jobs.start()
         async with asyncio.timeout(30):
             while jobs.alive:  # noqa: ASYNC110  only this attribute shows the end
@@ -487,17 +489,17 @@ async def test_jobs_that_are_taken_no_more_are_told(house: House) -> None:
     assert (group.error, group.count, group.last_id) == ("RuntimeError", 1, "jobs")
 
 
-async def test_jobs_carry_ids_alone(house: House, people: People) -> None:
-    operation = await house.upload(people.ann, TEXT, "rivers.md")
-    stored = house.ask("SELECT task_name, args FROM procrastinate.procrastinate_jobs")
+async def test_jobs_carry_ids_alone(harness: Harness, people: People) -> None:
+    operation = await harness.upload(people.ann, TEXT, "rivers.md")
+    stored = harness.ask("SELECT task_name, args FROM procrastinate.procrastinate_jobs")
     ids = {"tenant_id": "acme", "id": str(operation.id), "user_id": str(people.ann.user_id)}
     assert stored == [(JobKind.INGEST.value, ids)]
 
 
-async def test_the_roles_see_their_own_side_of_the_queue(house: House, people: People) -> None:
-    await house.upload(people.ann, TEXT, "rivers.md")
+async def test_the_roles_see_their_own_side_of_the_queue(harness: Harness, people: People) -> None:
+    await harness.upload(people.ann, TEXT, "rivers.md")
     denied = psycopg.errors.InsufficientPrivilege
-    with psycopg.connect(house.urls.app, autocommit=True) as app:
+    with psycopg.connect(harness.urls.app, autocommit=True) as app:
         for query in (
             "SELECT args FROM procrastinate.procrastinate_jobs",
             "UPDATE procrastinate.procrastinate_jobs SET status = 'failed'",
@@ -506,7 +508,7 @@ async def test_the_roles_see_their_own_side_of_the_queue(house: House, people: P
         ):
             with pytest.raises(denied):
                 app.execute(query.encode())
-    with psycopg.connect(house.urls.log, autocommit=True) as log:
+    with psycopg.connect(harness.urls.log, autocommit=True) as log:
         assert log.execute("SELECT count(*) FROM procrastinate.procrastinate_jobs").fetchone() == (1,)
         for table in (
             "collection",
@@ -521,16 +523,16 @@ async def test_the_roles_see_their_own_side_of_the_queue(house: House, people: P
 
 
 async def test_without_a_tenant_nothing_of_the_library_is_seen_or_written(
-    house: House, people: People
+    harness: Harness, people: People
 ) -> None:
-    await house.take_in(people.ann, TEXT, "rivers.md")
-    async with house.database.no_tenant() as connection:
+    await harness.take_in(people.ann, TEXT, "rivers.md")
+    async with harness.database.no_tenant() as connection:
         for table in ("collection", "document", "document_version", "operation", "creation_request"):
             cursor = await connection.execute(f"SELECT count(*) FROM responsa.{table}".encode())
             assert await cursor.fetchone() == (0,)
             cursor = await connection.execute(f"DELETE FROM responsa.{table}".encode())
             assert cursor.rowcount == 0
-    async with house.database.tenant("rival") as connection:
+    async with harness.database.tenant("rival") as connection:
         cursor = await connection.execute("UPDATE responsa.operation SET epoch = 9")
         assert cursor.rowcount == 0
 

@@ -54,7 +54,7 @@ from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.turns.worker import conclude
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.turn_house import citation
+from tests.contract.turn_harness import citation
 from tests.contract.turn_steps import accepted_turn, append, cancelled, claim_of, row
 
 CODEC = AskFrames()

@@ -20,9 +20,9 @@ from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
-from tests.contract.library_house import House
+from tests.contract.library_harness import Harness
 from tests.contract.test_limits import limiter, limits
-from tests.contract.turn_house import Script, Services, citation, follow_all
+from tests.contract.turn_harness import Script, Services, citation, follow_all
 from tests.contract.turn_steps import FAILED, accepted_turn, answered, cancelled, claim_of, row
 from tests.raising import raises
 
@@ -50,12 +50,12 @@ async def refused(work: Awaitable[object], limit: str) -> Exhausted:
 async def test_conversations_at_once_never_pass_the_limit_and_a_deleted_one_makes_room(
     database: Database, redis: EmbeddedRedis, people: People, database_urls: DatabaseUrls
 ) -> None:
-    house, store = Services(database), PostgresConversationStore(database)
+    harness, store = Services(database), PostgresConversationStore(database)
     question, request_id = Question("How long is the Nile?"), uuid7()
     async with (
         limiter(database, redis.url, limits(), fixed=Limits(conversations=5)) as gate,
-        house.turns(Script(), gate=gate) as first,
-        house.turns(Script(), gate=gate) as other,
+        harness.turns(Script(), gate=gate) as first,
+        harness.turns(Script(), gate=gate) as other,
     ):
         begun = await first.accept(people.ann, question, request_id)
         made = [
@@ -97,9 +97,9 @@ async def test_a_repeated_creation_finds_its_conversation_at_the_limit(
 
 
 async def test_collections_at_once_never_pass_the_limit_and_a_deleted_one_makes_room(
-    house: House, people: People
+    harness: Harness, people: People
 ) -> None:
-    library = house.library
+    library = harness.library
 
     async def create(name: str, *, most: int = 3) -> object:
         return await library.create_collection(
@@ -108,7 +108,7 @@ async def test_collections_at_once_never_pass_the_limit_and_a_deleted_one_makes_
 
     outcomes = await asyncio.gather(*(create(f"c{place}") for place in range(12)), return_exceptions=True)
     assert sum(isinstance(found, Exhausted) for found in outcomes) == 9
-    names = [name for (name,) in house.ask("SELECT slug FROM responsa.collection")]
+    names = [name for (name,) in harness.ask("SELECT slug FROM responsa.collection")]
     assert len(names) == 3
     # Who is at the limit still learns that a collection exists.
     assert (await raises(AlreadyExists, create(names[0]))).reason is Reason.RESOURCE_ALREADY_EXISTS
@@ -159,15 +159,15 @@ async def test_every_end_of_a_turn_is_counted_exactly(
 
 
 async def test_the_canonical_text_of_a_document_counts_if_it_is_not_the_original(
-    database: Database, house: House, people: People
+    database: Database, harness: Harness, people: People
 ) -> None:
     store = PostgresLimits(database)
-    await house.take_in(people.ann, "# Ferries\n\nThe ferry leaves at nine.\n", "ferries.md")
+    await harness.take_in(people.ann, "# Ferries\n\nThe ferry leaves at nine.\n", "ferries.md")
     sizes = "SELECT size_bytes, canonical_bytes FROM responsa.document_version ORDER BY create_time"
-    [(text, same)] = house.ask(sizes)
+    [(text, same)] = harness.ask(sizes)
     assert await store.bytes_of_user(people.ann) == text == same
-    await house.take_in(people.ann, HTML, "ferries.html", media_type="text/html")
-    [_, (original, canonical)] = house.ask(sizes)
+    await harness.take_in(people.ann, HTML, "ferries.html", media_type="text/html")
+    [_, (original, canonical)] = harness.ask(sizes)
     assert original == len(HTML) > canonical > 0
     assert await store.bytes_of_user(people.ann) == text + original + canonical
     assert await store.bytes_of_tenant(people.bob) == text + original + canonical
@@ -177,12 +177,12 @@ async def test_the_canonical_text_of_a_document_counts_if_it_is_not_the_original
 async def test_who_keeps_too_many_bytes_asks_nothing_until_some_are_deleted(
     database: Database, redis: EmbeddedRedis, people: People
 ) -> None:
-    house, store = Services(database), PostgresConversationStore(database)
+    harness, store = Services(database), PostgresConversationStore(database)
     question = Question("How long is the Nile?")
     async with (
         limiter(database, redis.url, limits(storage_bytes=1_000)) as gate,
         limiter(database, redis.url, limits(storage_bytes=1_000)) as elsewhere,
-        house.turns(Script(), gate=gate) as turns,
+        harness.turns(Script(), gate=gate) as turns,
     ):
         begun = await turns.accept(people.ann, question, None)
         await follow_all(turns, people.ann, begun.turn_id)
@@ -197,7 +197,7 @@ async def test_who_keeps_too_many_bytes_asks_nothing_until_some_are_deleted(
         ):
             error = await refused(work, "storage_bytes")
             assert "Delete documents or conversations, or ask an administrator" in error.message
-        assert await house.value("SELECT count(*) FROM responsa.turn") == 1
+        assert await harness.value("SELECT count(*) FROM responsa.turn") == 1
         await store.delete(people.ann, large.id, "")
         await turns.accept(people.ann, question, None)
         await elsewhere.check_storage(people.ann)

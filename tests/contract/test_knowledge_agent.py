@@ -37,9 +37,9 @@ from responsa_server.domain.turns import Question, TurnState
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.tools.kinds import ToolContext
 from tests.contract.conftest import People
-from tests.contract.library_house import House
-from tests.contract.shelf import retriever_of
-from tests.contract.turn_house import QUICK, Services, followed
+from tests.contract.index_writer import retriever_of
+from tests.contract.library_harness import Harness
+from tests.contract.turn_harness import QUICK, Services, followed
 from tests.plain_codec import events_of
 from tests.wire.searching import SearchService
 
@@ -200,10 +200,10 @@ CASES: Final[Mapping[str, Case]] = {
 }
 
 
-async def knowing(case: Case, folder: Path, house: House, fallen: list[Fallback]) -> PlannedAgent:
+async def knowing(case: Case, folder: Path, harness: Harness, fallen: list[Fallback]) -> PlannedAgent:
     """The agent with the parts of a case. fallen: gets its fallbacks."""
     evidence = (NoDocuments if case.documents is False else LibraryEvidence)(
-        retriever_of(house.database, house.embedder)
+        retriever_of(harness.database, harness.embedder)
     )
     tools = tools_of(folder, ToolContext(evidence), report=lambda _: None)
     tools.reload()
@@ -223,12 +223,12 @@ async def knowing(case: Case, folder: Path, house: House, fallen: list[Fallback]
 
 @pytest.mark.parametrize("name", CASES)
 async def test_what_is_away_is_said_and_the_rest_goes_on(
-    name: str, house: House, people: People, tmp_path: Path
+    name: str, harness: Harness, people: People, tmp_path: Path
 ) -> None:
     """None of these turns has Redis."""
     case = CASES[name]
     if case.documents is not None:
-        await house.take_in(people.ann, DOCUMENT, "timetable.txt")
+        await harness.take_in(people.ann, DOCUMENT, "timetable.txt")
     async with AsyncExitStack() as stack:
         for file, declaration, handler in (("web_search", WEB, case.web), ("sea", SEA, case.sea)):
             server = LoopbackServer(handler or hanging)
@@ -238,8 +238,8 @@ async def test_what_is_away_is_said_and_the_rest_goes_on(
             if handler is None:
                 await server.close()
         fallen: list[Fallback] = []
-        agent = await knowing(case, tmp_path, house, fallen)
-        async with Services(house.database).turns(agent, QUICK) as turns:
+        agent = await knowing(case, tmp_path, harness, fallen)
+        async with Services(harness.database).turns(agent, QUICK) as turns:
             accepted = await turns.accept(people.ann, Question(ASKED if case.model is None else CALLS), None)
             turn = await turns.wait(people.ann, accepted.turn_id)
             events = events_of(await followed(turns, people.ann, turn.id))

@@ -16,70 +16,75 @@ from responsa_server.domain.knowledge import (
     DocumentMetadata,
 )
 from tests.contract.conftest import People
-from tests.contract.library_house import House
+from tests.contract.library_harness import Harness
 from tests.disks import small_disk
 
 TEXT = "# Rivers\n\nThe Elbe is 1094 kilometres long.\n"
 
 
-async def test_one_request_id_sent_at_once_makes_one_document(house: House, people: People) -> None:
+async def test_one_request_id_sent_at_once_makes_one_document(harness: Harness, people: People) -> None:
     request_id = uuid7()
-    made = await asyncio.gather(*(house.upload(people.ann, TEXT, request_id=request_id) for _ in range(8)))
+    made = await asyncio.gather(*(harness.upload(people.ann, TEXT, request_id=request_id) for _ in range(8)))
     assert len({operation.id for operation in made}) == 1
-    assert house.rows()["document"] == 1
+    assert harness.rows()["document"] == 1
 
 
-async def test_an_upload_has_no_name_while_it_comes(house: House, people: People) -> None:
+async def test_an_upload_has_no_name_while_it_comes(harness: Harness, people: People) -> None:
     seen: list[list[Path]] = []
 
     async def looking() -> AsyncIterator[bytes]:
         for number in range(48):
             yield b"word " * 10_000
             if number == 47:
-                seen.append(list(house.spool.iterdir()))
+                seen.append(list(harness.spool.iterdir()))
 
-    await house.library.upload(people.ann, DocumentMetadata("", "a.txt"), looking(), None)
+    await harness.library.upload(people.ann, DocumentMetadata("", "a.txt"), looking(), None)
     assert seen == [[]]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
-async def test_a_large_upload_finds_the_disk_of_the_server_full(house: House, people: People) -> None:
-    with small_disk(house.spool, "1m"):
+async def test_a_large_upload_finds_the_disk_of_the_server_full(harness: Harness, people: People) -> None:
+    with small_disk(harness.spool, "1m"):
         with pytest.raises(StorageFull) as raised:
-            await house.upload(people.ann, TEXT * 40_000)
+            await harness.upload(people.ann, TEXT * 40_000)
         assert raised.value.metadata == {"part": "disk"}
         assert code(raised.value) is Code.RESOURCE_EXHAUSTED
-        await house.upload(people.ann, TEXT)
-    await house.upload(people.ann, TEXT * 40_000)
+        await harness.upload(people.ann, TEXT)
+    await harness.upload(people.ann, TEXT * 40_000)
 
 
-async def test_uploads_that_wait_for_a_document_do_not_hold_up_others(house: House, people: People) -> None:
-    await house.upload(people.ann, TEXT)
+async def test_uploads_that_wait_for_a_document_do_not_hold_up_others(
+    harness: Harness, people: People
+) -> None:
+    await harness.upload(people.ann, TEXT)
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    with psycopg.connect(house.urls.superuser) as holder, psycopg.connect(house.urls.superuser) as watcher:
+    with (
+        psycopg.connect(harness.urls.superuser) as holder,
+        psycopg.connect(harness.urls.superuser) as watcher,
+    ):
         watcher.autocommit = True
         holder.execute("SELECT FROM responsa.document FOR UPDATE")
 
         def both_wait() -> bool:
             return watcher.execute(waiting).fetchone() == (2,)
 
-        held = [asyncio.create_task(house.upload(people.ann, f"{TEXT}{number}")) for number in range(2)]
-        await house.until(both_wait)
+        held = [asyncio.create_task(harness.upload(people.ann, f"{TEXT}{number}")) for number in range(2)]
+        await harness.until(both_wait)
         async with asyncio.timeout(20):
-            await house.upload(people.bob, TEXT, "other.md")
+            await harness.upload(people.bob, TEXT, "other.md")
         holder.rollback()
         await asyncio.gather(*held)
 
 
 async def test_some_new_operations_delete_old_ones(
-    house: House, people: People, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = [await house.take_in(people.ann, TEXT, f"{number}.md") for number in range(3)]
-    house.ask(
+    old = [await harness.take_in(people.ann, TEXT, f"{number}.md") for number in range(3)]
+    harness.ask(
         "UPDATE responsa.operation SET update_time = now() - interval '31 days' WHERE id <> %s", old[0].id
     )
     # Which of the new ones do so depends on their ids.
     for more, left in ((1, 4), (0, 3)):
-        monkeypatch.setattr(house.documents, "_new_id", lambda more=more: UUID(int=uuid7().int & ~7 | more))
-        await house.upload(people.ann, TEXT, f"new{more}.md")
-        assert house.rows()["operation"] == left
+        monkeypatch.setattr(harness.documents, "_new_id", lambda more=more: UUID(int=uuid7().int & ~7 | more))
+        await harness.upload(people.ann, TEXT, f"new{more}.md")
+        assert harness.rows()["operation"] == left

@@ -42,9 +42,9 @@ from responsa_server.stores.rates import (
 )
 from responsa_server.stores.redis import redis_client
 from tests.contract.conftest import People, new_turn
-from tests.contract.library_house import House
+from tests.contract.library_harness import Harness
 from tests.contract.test_identity import identity_of
-from tests.contract.turn_house import NO_REDIS, Script, Services
+from tests.contract.turn_harness import NO_REDIS, Script, Services
 from tests.raising import raises
 
 Result = TypeVar("Result")
@@ -190,10 +190,10 @@ async def test_without_redis_a_message_is_given_back_in_the_database(
 async def test_a_refused_question_costs_no_message(
     database: Database, redis: EmbeddedRedis, people: People
 ) -> None:
-    house = Services(database)
+    harness = Services(database)
     async with (
         limiter(database, redis.url, limits(messages_per_minute=1)) as gate,
-        house.turns(Script(), gate=gate) as turns,
+        harness.turns(Script(), gate=gate) as turns,
     ):
         for _ in range(3):
             await raises(NotFound, turns.accept(people.ann, Question("?", uuid7()), None))
@@ -204,10 +204,10 @@ async def test_a_refused_question_costs_no_message(
 async def test_questions_with_one_request_id_at_once_cost_one_message_and_none_of_them_takes_it_back(
     database: Database, redis: EmbeddedRedis, people: People
 ) -> None:
-    house = Services(database)
+    harness = Services(database)
     async with (
         limiter(database, redis.url, limits(messages_per_minute=20)) as gate,
-        house.turns(Script(), gate=gate) as turns,
+        harness.turns(Script(), gate=gate) as turns,
     ):
         asked, missing = Question("How long is the Nile?"), Question("How long is the Nile?", uuid7())
         for _ in range(10):
@@ -220,19 +220,19 @@ async def test_questions_with_one_request_id_at_once_cost_one_message_and_none_o
             )
             assert isinstance(found[1], ResponsaError)
             assert not any(isinstance(found[place], BaseException) for place in (0, 2))
-        assert await house.value("SELECT count(*) FROM responsa.turn") == 10
+        assert await harness.value("SELECT count(*) FROM responsa.turn") == 10
         assert await admitted((gate,), people.ann, 40) == 10
 
 
 async def test_many_questions_at_once_never_pass_the_limit_of_open_turns(
     database: Database, redis: EmbeddedRedis, people: People
 ) -> None:
-    house = Services(database)
+    harness = Services(database)
     waiting = asyncio.Event()
     async with (
         limiter(database, redis.url, limits(pending_turns=7)) as gate,
-        house.turns(Script([waiting]), gate=gate) as first,
-        house.turns(Script([waiting]), gate=gate) as other,
+        harness.turns(Script([waiting]), gate=gate) as first,
+        harness.turns(Script([waiting]), gate=gate) as other,
     ):
         outcomes = await asyncio.gather(
             *((first, other)[place % 2].accept(people.ann, Question("?"), uuid7()) for place in range(50)),
@@ -243,7 +243,7 @@ async def test_many_questions_at_once_never_pass_the_limit_of_open_turns(
         assert {found.reason for found in errors} == {Reason.LIMIT_REACHED}
         assert errors[0].metadata == {"limit": "pending_turns", "scope": "user", "value": "7"}
         open_turns = "SELECT count(*) FROM responsa.turn WHERE state IN ('queued', 'pending', 'running')"
-        assert await house.value(open_turns) == 7
+        assert await harness.value(open_turns) == 7
         assert (await first.accept(people.bob, Question("?"), None)).state is TurnState.RUNNING
 
 
@@ -562,7 +562,7 @@ async def test_a_changed_limit_finds_what_has_been_used(
 
 
 async def test_stored_originals_are_limited(
-    database: Database, redis: EmbeddedRedis, people: People, house: House
+    database: Database, redis: EmbeddedRedis, people: People, harness: Harness
 ) -> None:
     text = b"# Ferries\n\nThe ferry leaves at nine.\n"
     settings = limits(storage_bytes=len(text) + 10)
@@ -571,7 +571,7 @@ async def test_stored_originals_are_limited(
             await upload.add(len(text) + 10)
             error = await refused(upload.add(1))
             assert error.metadata["limit"] == "storage_bytes"
-    await house.upload(people.ann, text, "ferries.md")
+    await harness.upload(people.ann, text, "ferries.md")
     async with limiter(database, redis.url, settings) as gate:
         with gate.storing(people.ann) as upload, gate.storing(people.bob) as other:
             await refused(upload.add(11))

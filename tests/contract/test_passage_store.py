@@ -15,15 +15,17 @@ from responsa_server.search.retrieve import RetrievalQuery, Retriever
 from responsa_server.stores.postgres.database import Connection
 from responsa_server.stores.postgres.passages import PassageTable
 from tests.conftest import DatabaseUrls
-from tests.contract.shelf import Shelf, unit_vectors
+from tests.contract.index_writer import IndexWriter, unit_vectors
 from tests.contract.test_passages import BAKERY, HARBOUR, LIBRARY, texts
 from tests.raising import raises
 
 
-async def test_the_cache_returns_what_the_index_would_store(shelf: Shelf, table: PassageTable) -> None:
+async def test_the_cache_returns_what_the_index_would_store(
+    index_writer: IndexWriter, table: PassageTable
+) -> None:
     vectors = unit_vectors(4, 2)
     known = {bytes([place]) * 32: vector.tobytes() for place, vector in enumerate(vectors)}
-    async with shelf.database.tenant("acme") as connection:
+    async with index_writer.database.tenant("acme") as connection:
         await table.cache_vectors(connection, "acme", "model", known)
         await table.cache_vectors(connection, "acme", "model", known)
         found = await table.find_cached(connection, "acme", "model", [*known, b"\xff" * 32])
@@ -31,7 +33,7 @@ async def test_the_cache_returns_what_the_index_would_store(shelf: Shelf, table:
         for place, digest in enumerate(known):
             assert np.abs(np.frombuffer(found[digest], "<f4") - vectors[place]).max() < 1e-3
         assert await table.find_cached(connection, "acme", "other", list(known)) == {}
-    async with shelf.database.tenant("rival") as connection:
+    async with index_writer.database.tenant("rival") as connection:
         assert await table.find_cached(connection, "rival", "model", list(known)) == {}
 
 
@@ -47,8 +49,8 @@ def digests(number: int) -> list[bytes]:
     return [place.to_bytes(32, "big") for place in range(number)]
 
 
-async def cached(shelf: Shelf) -> int:
-    async with shelf.database.tenant(shelf.tenant) as connection:
+async def cached(index_writer: IndexWriter) -> int:
+    async with index_writer.database.tenant(index_writer.tenant) as connection:
         cursor = await connection.execute("SELECT count(*) FROM responsa.embedding_cache")
         row = await cursor.fetchone()
         assert row is not None
@@ -56,19 +58,19 @@ async def cached(shelf: Shelf) -> int:
 
 
 async def test_the_cache_forgets_what_nothing_asked_for_as_new_vectors_come(
-    shelf: Shelf, rival: Shelf, table: PassageTable, database_urls: DatabaseUrls
+    index_writer: IndexWriter, rival: IndexWriter, table: PassageTable, database_urls: DatabaseUrls
 ) -> None:
     vector = bytes(unit_vectors(4, 1)[0].tobytes())
     old = digests(600)
-    for one in (shelf, rival):
+    for one in (index_writer, rival):
         async with one.database.tenant(one.tenant) as connection:
             await table.cache_vectors(connection, one.tenant, "model", dict.fromkeys(old, vector))
         aged(database_urls, one.tenant, 40)
-    async with shelf.database.tenant("acme") as connection:
+    async with index_writer.database.tenant("acme") as connection:
         assert len(await table.find_cached(connection, "acme", "model", old[:10])) == 10
         await table.cache_vectors(connection, "acme", "model", {b"\xff" * 32: vector})
-    assert await cached(shelf) == 601 - 257
-    async with shelf.database.tenant("acme") as connection:
+    assert await cached(index_writer) == 601 - 257
+    async with index_writer.database.tenant("acme") as connection:
         for place in range(3):
             await table.cache_vectors(connection, "acme", "other", {bytes([place]) * 32: vector})
         left = await table.find_cached(connection, "acme", "model", [*old, b"\xff" * 32])
@@ -77,14 +79,14 @@ async def test_the_cache_forgets_what_nothing_asked_for_as_new_vectors_come(
 
 
 async def test_workers_that_need_the_same_vectors_do_not_wait_for_each_other(
-    shelf: Shelf, table: PassageTable, database_urls: DatabaseUrls
+    index_writer: IndexWriter, table: PassageTable, database_urls: DatabaseUrls
 ) -> None:
     vector = bytes(unit_vectors(4, 1)[0].tobytes())
     known = digests(50)
-    async with shelf.database.tenant("acme") as connection:
+    async with index_writer.database.tenant("acme") as connection:
         await table.cache_vectors(connection, "acme", "model", dict.fromkeys(known, vector))
     aged(database_urls, "acme", 2)
-    async with shelf.database.tenant("acme") as first, shelf.database.tenant("acme") as second:
+    async with index_writer.database.tenant("acme") as first, index_writer.database.tenant("acme") as second:
         for connection in (first, second):
             await connection.execute("SET LOCAL lock_timeout = '5s'")
         # Each session has locked the rows that the other session requests next.
@@ -100,10 +102,10 @@ async def test_workers_that_need_the_same_vectors_do_not_wait_for_each_other(
 
 
 async def test_what_touches_a_whole_document_may_take_longer_than_other_statements(
-    shelf: Shelf, table: PassageTable
+    index_writer: IndexWriter, table: PassageTable
 ) -> None:
     document = uuid7()
-    await shelf.write(HARBOUR, document, 1)
+    await index_writer.write(HARBOUR, document, 1)
 
     async def timeout(connection: Connection) -> str:
         row = await (await connection.execute("SHOW statement_timeout")).fetchone()
@@ -118,7 +120,7 @@ async def test_what_touches_a_whole_document_may_take_longer_than_other_statemen
         lambda connection: table.delete_collection(connection, "acme", "default"),
     ]
     for work in works:
-        async with shelf.database.tenant("acme") as connection:
+        async with index_writer.database.tenant("acme") as connection:
             assert await timeout(connection) == "30s"
             await work(connection)
             assert await timeout(connection) == "10min"
@@ -141,9 +143,9 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_a_cancelled_search_ends_in_the_database_while_its_caller_is_free_at_once(
-    shelf: Shelf, retriever: Retriever, database_urls: DatabaseUrls
+    index_writer: IndexWriter, retriever: Retriever, database_urls: DatabaseUrls
 ) -> None:
-    await shelf.put(HARBOUR)
+    await index_writer.put(HARBOUR)
     waiting: LiteralString = " AND wait_event_type = 'Lock'"
     with psycopg.connect(database_urls.superuser) as connection:
         connection.execute("LOCK TABLE responsa.term_stat IN ACCESS EXCLUSIVE MODE")
@@ -158,14 +160,14 @@ async def test_a_cancelled_search_ends_in_the_database_while_its_caller_is_free_
 
 
 async def test_searches_cancelled_at_any_moment_leave_every_connection_as_it_was(
-    shelf: Shelf, retriever: Retriever, database_urls: DatabaseUrls
+    index_writer: IndexWriter, retriever: Retriever, database_urls: DatabaseUrls
 ) -> None:
     for text in (HARBOUR, BAKERY, LIBRARY):
-        await shelf.put(text)
+        await index_writer.put(text)
     started = asyncio.get_running_loop().time()
     found = await retriever.retrieve(RetrievalQuery(Server("acme"), ["harbour tide"]))
     took = asyncio.get_running_loop().time() - started
-    await asyncio.gather(*(cached(shelf) for _ in range(10)))
+    await asyncio.gather(*(cached(index_writer) for _ in range(10)))
     before = backends(database_urls)
     random = np.random.default_rng(9)
     ended = 0

@@ -14,8 +14,8 @@ from responsa_server.search.retrieve import Retrieval, RetrievalQuery, ScoredPas
 from responsa_server.stores.postgres.passages import PassageWordsStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.library_house import House
-from tests.contract.shelf import lexical_of, retriever_of
+from tests.contract.index_writer import lexical_of, retriever_of
+from tests.contract.library_harness import Harness
 
 TEXT = """# Lighthouse Ostmere
 
@@ -36,13 +36,13 @@ QUESTIONS = ("Who keeps the lamp of the lighthouse?", "lamp log", "Since when is
 
 
 async def test_the_analysis_is_that_of_an_upload_and_changes_no_search(
-    house: House, people: People, database_urls: DatabaseUrls
+    harness: Harness, people: People, database_urls: DatabaseUrls
 ) -> None:
-    await house.take_in(people.ann, TEXT, "lighthouse.md")
+    await harness.take_in(people.ann, TEXT, "lighthouse.md")
     tenant = people.ann.tenant_id
-    retriever = retriever_of(house.database, house.embedder)
-    index = lexical_of(house.database)
-    analysing = Analysing(PassageWordsStore(house.database), index, index)
+    retriever = retriever_of(harness.database, harness.embedder)
+    index = lexical_of(harness.database)
+    analysing = Analysing(PassageWordsStore(harness.database), index, index)
 
     async def searched() -> Sequence[Sequence[ScoredPassage]]:
         found: list[Retrieval] = [
@@ -108,12 +108,12 @@ async def test_the_analysis_is_that_of_an_upload_and_changes_no_search(
 
 
 async def test_the_name_of_a_file_becomes_a_word_of_earlier_passages(
-    house: House, people: People, database_urls: DatabaseUrls
+    harness: Harness, people: People, database_urls: DatabaseUrls
 ) -> None:
     for place in ("Ostmere", "Sandford"):
-        await house.take_in(people.ann, "# Opening hours\n\nOpen from nine to five.", f"mills/{place}.md")
-    index = lexical_of(house.database)
-    analysing = Analysing(PassageWordsStore(house.database), index, index)
+        await harness.take_in(people.ann, "# Opening hours\n\nOpen from nine to five.", f"mills/{place}.md")
+    index = lexical_of(harness.database)
+    analysing = Analysing(PassageWordsStore(harness.database), index, index)
     with psycopg.connect(database_urls.superuser, autocommit=True) as connection:
 
         def stored() -> Sequence[tuple[object, ...]]:

@@ -17,7 +17,7 @@ from responsa_server.stores.postgres.pause import PauseWatch, PostgresPause
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
-from tests.contract.library_house import PACE, House
+from tests.contract.library_harness import PACE, Harness
 from tests.contract.turn_steps import accept_all, accepted_turn, cancelled, claim_all
 from tests.raising import raises
 
@@ -66,7 +66,7 @@ async def test_held_turns_are_ended_from_the_last_of_a_conversation_to_the_first
 
 
 async def test_no_job_runs_until_the_end_of_the_pause(
-    house: House, database: Database, database_urls: DatabaseUrls
+    harness: Harness, database: Database, database_urls: DatabaseUrls
 ) -> None:
     pause = await restored(database_urls, database)
     done = list[str]()
@@ -77,21 +77,21 @@ async def test_no_job_runs_until_the_end_of_the_pause(
     kinds = (JobKind.INGEST, JobKind.MAIL, JobKind.DELIVER, JobKind.SYNC)
     for kind in kinds:
         async with database.tenant("acme") as connection:
-            await house.queue.defer(connection, kind, "acme", uuid7())
+            await harness.queue.defer(connection, kind, "acme", uuid7())
     queue = JobQueue(database_urls.log, concurrency=1, pace=PACE)
     task = asyncio.create_task(queue.run(dict.fromkeys(kinds, work)))
 
     def beats() -> set[tuple[object, ...]]:
-        return set(house.ask("SELECT id, last_heartbeat FROM procrastinate_workers"))
+        return set(harness.ask("SELECT id, last_heartbeat FROM procrastinate_workers"))
 
     try:
-        await house.until(lambda: len(beats()) == 3)
+        await harness.until(lambda: len(beats()) == 3)
         first = beats()
         # By then, each of the three workers has looked for jobs.
-        await house.until(lambda: not first & beats())
+        await harness.until(lambda: not first & beats())
         assert done == []
         await pause.end()
-        await house.until(lambda: len(done) == len(kinds))
+        await harness.until(lambda: len(done) == len(kinds))
     finally:
         task.cancel()
         await asyncio.wait([task])

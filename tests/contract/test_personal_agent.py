@@ -21,9 +21,9 @@ from responsa_server.domain.models import (
 from responsa_server.domain.people import Role
 from responsa_server.search.answering import LibraryEvidence
 from tests.contract.conftest import People
-from tests.contract.library_house import House
+from tests.contract.index_writer import retriever_of
+from tests.contract.library_harness import Harness
 from tests.contract.records import CATALOGUE, Records, Somebody, ask
-from tests.contract.shelf import retriever_of
 
 WHY = "Which careers suit me, and why?"
 MARK = ' [1: "openness is high: 88 of 100 points"]'
@@ -48,9 +48,9 @@ class Writes:
 
 
 @pytest.fixture
-async def records(house: House, people: People) -> Records:
+async def records(harness: Harness, people: People) -> Records:
     """The records of Mira, Jonas and two people whose names contain each other, and a catalogue."""
-    made = Records(house, replace(people.ann, role=Role.ADMIN))
+    made = Records(harness, replace(people.ann, role=Role.ADMIN))
     await made.open("aptitude", "aptitude-catalogues")
     await made.somebody("Mira Holt", "mira@example.org", "zanderberg", 88, "Map maker")
     await made.somebody("Jonas Reed", "jonas@example.org", "quillfeather", 47, "Diplomat")
@@ -118,7 +118,7 @@ async def test_the_record_of_the_asking_user_answers_and_nobody_elses(records: R
     assert isinstance(end, Answered), end
     assert end.excerpts[0].title == "Diplomat"
     # The record and the catalogues are searched apart, but the question is embedded once.
-    evidence = LibraryEvidence(retriever_of(records.house.database, records.house.embedders))
+    evidence = LibraryEvidence(retriever_of(records.harness.database, records.harness.embedders))
     once = await evidence.search(mira.principal, (WHY,), ())
     both = await evidence.search(mira.principal, (WHY,), (), SearchOptions(own=("aptitude-catalogues",)))
     assert both.embedding_tokens == once.embedding_tokens > 0
@@ -162,9 +162,9 @@ async def test_what_needs_no_record_has_a_fixed_reply_and_the_rest_a_refusal(rec
     ],
 )
 async def test_a_models_text_is_sent_only_if_the_record_has_it(
-    texts: Sequence[str], house: House, people: People
+    texts: Sequence[str], harness: Harness, people: People
 ) -> None:
-    records = Records(house, replace(people.ann, role=Role.ADMIN))
+    records = Records(harness, replace(people.ann, role=Role.ADMIN))
     await records.open("aptitude")
     mira = await records.somebody("Mira Holt", "mira@example.org", "zanderberg", 88, "Map maker")
     model = Writes(list(texts))
@@ -187,8 +187,10 @@ async def test_a_models_text_is_sent_only_if_the_record_has_it(
         assert "was rejected for this reason" in model.prompts[1].messages[-1].text
 
 
-async def test_a_figure_that_differs_from_the_record_is_sent_and_named(house: House, people: People) -> None:
-    records = Records(house, replace(people.ann, role=Role.ADMIN))
+async def test_a_figure_that_differs_from_the_record_is_sent_and_named(
+    harness: Harness, people: People
+) -> None:
+    records = Records(harness, replace(people.ann, role=Role.ADMIN))
     await records.open("aptitude")
     mira = await records.somebody("Mira Holt", "mira@example.org", "zanderberg", 88, "Map maker")
     text = f"Your openness is high: 89 of 100 points.{MARK}"
@@ -200,9 +202,9 @@ async def test_a_figure_that_differs_from_the_record_is_sent_and_named(house: Ho
 
 
 async def test_a_model_that_finds_no_answer_ends_in_a_refusal_with_the_closest_passages(
-    house: House, people: People
+    harness: Harness, people: People
 ) -> None:
-    records = Records(house, replace(people.ann, role=Role.ADMIN))
+    records = Records(harness, replace(people.ann, role=Role.ADMIN))
     await records.open("aptitude")
     mira = await records.somebody("Mira Holt", "mira@example.org", "zanderberg", 88, "Map maker")
     end, events = await ask(

@@ -39,7 +39,7 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.qdrant import QdrantVectors
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.shelf import Shelf, lexical_of
+from tests.contract.index_writer import IndexWriter, lexical_of
 
 HARBOUR = "The harbour master keeps the tide table."
 
@@ -228,8 +228,8 @@ async def test_without_qdrant_words_decide_and_the_reason_is_told(
     given = settings(f"qdrant:{recorded.server.url}")
     if not status:
         await recorded.server.close()
-    shelf = Shelf(database, embedder)
-    await shelf.put(HARBOUR)
+    index_writer = IndexWriter(database, embedder)
+    await index_writer.put(HARBOUR)
     async with opened(given) as store:
         retriever = Retriever(lexical_of(database), OneEmbedder(embedder), outside=store)
         found = await LibraryEvidence(retriever).search(people.ann, ("Who keeps the tide table?",), ())

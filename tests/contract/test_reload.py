@@ -30,9 +30,9 @@ from responsa_server.stores.redis_relay import RedisRelay
 from responsa_server.turns.runtime import Runtime
 from responsa_server.turns.service import Turns
 from tests.conftest import DatabaseUrls
-from tests.contract.agents_house import Folder, Town, said, served
+from tests.contract.agents_harness import AgentProcesses, Folder, said, served
 from tests.contract.conftest import People
-from tests.contract.turn_house import RELAY_KEY, Cast, Script
+from tests.contract.turn_harness import RELAY_KEY, Cast, Script
 from tests.contract.turn_steps import accepted_turn, cancelled
 from tests.plain_codec import PlainCodec
 from tests.raising import raises
@@ -44,12 +44,12 @@ def folder(tmp_path: Path) -> Folder:
 
 
 @pytest.fixture
-def town(database: Database, folder: Folder) -> Town:
-    return Town(database, folder)
+def group(database: Database, folder: Folder) -> AgentProcesses:
+    return AgentProcesses(database, folder)
 
 
 async def test_the_same_files_are_the_same_version_everywhere_and_after_a_restart(
-    town: Town, folder: Folder, tmp_path: Path
+    group: AgentProcesses, folder: Folder, tmp_path: Path
 ) -> None:
     folder.write("own", "One.")
     # Simulate another machine, with other paths and other file times.
@@ -57,16 +57,18 @@ async def test_the_same_files_are_the_same_version_everywhere_and_after_a_restar
     shutil.copytree(folder.path("own"), tmp_path / "there" / "users" / "own")
     elsewhere = AgentFolders(tmp_path / "there" / "users", tmp_path / "there" / "shipped")
     wanted = ["agents/default/versions/1", "agents/own/versions/1"]
-    async with town.process() as one, town.process(elsewhere) as other:
+    async with group.process() as one, group.process(elsewhere) as other:
         assert served(one) == served(other) == wanted
-    async with town.process() as again:
+    async with group.process() as again:
         assert served(again) == wanted
         assert await said(again.find("own")) == "One."
 
 
-async def test_a_change_is_a_version_and_the_old_one_can_still_be_run(town: Town, folder: Folder) -> None:
+async def test_a_change_is_a_version_and_the_old_one_can_still_be_run(
+    group: AgentProcesses, folder: Folder
+) -> None:
     folder.write("own", "One.")
-    async with town.process() as agents:
+    async with group.process() as agents:
         first = agents.find("own")
         before = agents.snapshot
         folder.write("own", "Two.")
@@ -87,15 +89,15 @@ async def test_a_change_is_a_version_and_the_old_one_can_still_be_run(town: Town
 
 
 async def test_a_version_that_is_asked_for_is_loaded_and_answers_as_it_did(
-    town: Town, folder: Folder
+    group: AgentProcesses, folder: Folder
 ) -> None:
     folder.write("own", "One.")
-    async with town.process() as agents:
+    async with group.process() as agents:
         folder.write("own", "Two.")
         await agents.reload()
         folder.write("own", "Three.")
         await agents.reload()
-    async with town.process() as later:
+    async with group.process() as later:
         assert served(later) == ["agents/default/versions/1", "agents/own/versions/3"]
         assert "agents/own/versions/1" not in later.versions
         assert await said(await later.version("own", 1)) == "One."
@@ -117,9 +119,11 @@ async def test_a_version_that_is_asked_for_is_loaded_and_answers_as_it_did(
         }
 
 
-async def test_a_broken_file_leaves_the_old_version_serving_and_is_told(town: Town, folder: Folder) -> None:
+async def test_a_broken_file_leaves_the_old_version_serving_and_is_told(
+    group: AgentProcesses, folder: Folder
+) -> None:
     own = folder.write("own", "One.")
-    async with town.process() as agents:
+    async with group.process() as agents:
         assert (await agents.check()).health is Health.OK
         (own / "prompts" / "greeting.md").write_text("Line one.\n{{ nobody }}\n")
         (_, broken) = await agents.reload()
@@ -140,10 +144,10 @@ async def test_a_broken_file_leaves_the_old_version_serving_and_is_told(town: To
         assert (await agents.check()).health is Health.OK
 
 
-async def test_the_others_are_not_kept_back_by_a_broken_one(town: Town, folder: Folder) -> None:
+async def test_the_others_are_not_kept_back_by_a_broken_one(group: AgentProcesses, folder: Folder) -> None:
     own = folder.write("own", "One.")
     folder.write("two", "One.")
-    async with town.process() as agents:
+    async with group.process() as agents:
         (own / "agent.toml").write_text("name = ")
         folder.write("two", "Two.")
         found = {one.agent: one for one in await agents.reload()}
@@ -153,10 +157,10 @@ async def test_the_others_are_not_kept_back_by_a_broken_one(town: Town, folder: 
 
 
 async def test_at_the_start_a_broken_agent_of_the_user_is_left_out_and_told(
-    town: Town, folder: Folder
+    group: AgentProcesses, folder: Folder
 ) -> None:
     (folder.write("own", "One.") / "agent.toml").write_text("name = 3")
-    async with town.process() as agents:
+    async with group.process() as agents:
         assert served(agents) == ["agents/default/versions/1"]
         (left_out,) = agents.problems()
         assert (left_out.agent, left_out.version) == ("own", "")
@@ -168,30 +172,34 @@ async def test_at_the_start_a_broken_agent_of_the_user_is_left_out_and_told(
         assert [one.version for one in await agents.reload() if one.changed] == ["agents/own/versions/1"]
 
 
-async def test_at_the_start_a_broken_shipped_agent_or_default_ends_it(town: Town, folder: Folder) -> None:
+async def test_at_the_start_a_broken_shipped_agent_or_default_ends_it(
+    group: AgentProcesses, folder: Folder
+) -> None:
     other = folder.write("other", "One.", shipped=True)
     (other / "agent.toml").write_text(
         'name = "Other"\nstart = "nowhere"\n[nodes]\nend = { kind = "refuse" }\n'
     )
     with pytest.raises(AgentsBroken, match=r"other/agent\.toml: start: there is no node “nowhere”"):
-        async with town.process():
+        async with group.process():
             pass
     shutil.rmtree(other)
     with pytest.raises(AgentsBroken, match=r"tutor/agent\.toml: there is no such agent"):
-        async with town.process(options=LiveOptions(default="tutor")):
+        async with group.process(options=LiveOptions(default="tutor")):
             pass
 
 
-async def test_the_default_may_be_one_of_the_users(town: Town, folder: Folder) -> None:
+async def test_the_default_may_be_one_of_the_users(group: AgentProcesses, folder: Folder) -> None:
     folder.write("own", "Mine.")
-    async with town.process(options=LiveOptions(default="own")) as agents:
+    async with group.process(options=LiveOptions(default="own")) as agents:
         assert await said(agents.find("")) == "Mine."
         assert [(card.id, card.is_default) for card in agents.cards()] == [("default", False), ("own", True)]
         assert agents.card("").id == "own"
 
 
-async def test_a_users_agent_takes_the_place_of_a_shipped_one_whole(town: Town, folder: Folder) -> None:
-    async with town.process() as agents:
+async def test_a_users_agent_takes_the_place_of_a_shipped_one_whole(
+    group: AgentProcesses, folder: Folder
+) -> None:
+    async with group.process() as agents:
         folder.write("default", "Mine.")
         await agents.reload()
         assert await said(agents.find("")) == "Mine."
@@ -201,9 +209,9 @@ async def test_a_users_agent_takes_the_place_of_a_shipped_one_whole(town: Town, 
         assert agents.find("").version == "agents/default/versions/1"
 
 
-async def test_an_agent_whose_folder_is_gone_serves_no_longer(town: Town, folder: Folder) -> None:
+async def test_an_agent_whose_folder_is_gone_serves_no_longer(group: AgentProcesses, folder: Folder) -> None:
     folder.write("own", "One.")
-    async with town.process() as agents:
+    async with group.process() as agents:
         shutil.rmtree(folder.path("own"))
         (_, gone) = await agents.reload()
         assert (gone.agent, gone.version, gone.changed) == ("own", "", True)
@@ -213,10 +221,10 @@ async def test_an_agent_whose_folder_is_gone_serves_no_longer(town: Town, folder
 
 
 async def test_a_server_without_the_files_runs_what_others_have_brought(
-    town: Town, folder: Folder, tmp_path: Path
+    group: AgentProcesses, folder: Folder, tmp_path: Path
 ) -> None:
     without = AgentFolders(None, folder.folders.shipped)
-    async with town.process() as one, town.process(without) as other:
+    async with group.process() as one, group.process(without) as other:
         folder.write("own", "From afar.")
         await one.reload()
         assert "agents/own/versions/1" not in other.versions
@@ -227,42 +235,42 @@ async def test_a_server_without_the_files_runs_what_others_have_brought(
 
 
 async def test_what_open_turns_began_with_is_there_from_the_start(
-    town: Town, folder: Folder, turn_store: PostgresTurnStore, people: People
+    group: AgentProcesses, folder: Folder, turn_store: PostgresTurnStore, people: People
 ) -> None:
     folder.write("own", "One.")
-    async with town.process():
+    async with group.process():
         folder.write("own", "Two.")
     turn = await accepted_turn(turn_store, people.ann, version="agents/own/versions/1", pending=True)
-    async with town.process() as agents:
+    async with group.process() as agents:
         assert agents.find("own").version == "agents/own/versions/2"
         assert await said(agents.at("agents/own/versions/1")) == "One."
         # End the turn, so that no turn needs the version.
         await turn_store.cancel(people.ann, turn.id, True, cancelled)
-    async with town.process() as agents:
+    async with group.process() as agents:
         assert "agents/own/versions/1" not in agents.versions
 
 
 async def test_an_older_version_that_another_server_gave_a_turn_is_found(
-    town: Town, folder: Folder, turn_store: PostgresTurnStore, people: People
+    group: AgentProcesses, folder: Folder, turn_store: PostgresTurnStore, people: People
 ) -> None:
     folder.write("own", "One.")
-    async with town.process():
+    async with group.process():
         folder.write("own", "Two.")
-    async with town.process() as agents:
+    async with group.process() as agents:
         await accepted_turn(turn_store, people.ann, version="agents/own/versions/1", pending=True)
         await agents.poll()
         assert await said(agents.at("agents/own/versions/1")) == "One."
 
 
 async def test_what_serves_no_longer_is_let_go_once_no_turn_needs_it(
-    town: Town,
+    group: AgentProcesses,
     folder: Folder,
     turn_store: PostgresTurnStore,
     people: People,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder.write("own", "One.")
-    async with town.process(options=LiveOptions(DEFAULT, keep_seconds=0.0)) as agents:
+    async with group.process(options=LiveOptions(DEFAULT, keep_seconds=0.0)) as agents:
         turn = await accepted_turn(turn_store, people.ann, version="agents/own/versions/1", pending=True)
         folder.write("own", "Two.")
         await agents.reload()
@@ -271,7 +279,7 @@ async def test_what_serves_no_longer_is_let_go_once_no_turn_needs_it(
         await turn_store.cancel(people.ann, turn.id, True, cancelled)
         await agents.poll()
         assert list(agents.versions) == ["agents/default/versions/1", "agents/own/versions/2"]
-    async with town.process(options=LiveOptions(DEFAULT, keep_seconds=3600.0)) as agents:
+    async with group.process(options=LiveOptions(DEFAULT, keep_seconds=3600.0)) as agents:
         folder.write("own", "Three.")
         await agents.reload()
         await agents.poll()
@@ -282,13 +290,13 @@ async def test_what_serves_no_longer_is_let_go_once_no_turn_needs_it(
 
 
 async def test_a_question_to_an_old_version_counts_as_a_use(
-    town: Town, folder: Folder, monkeypatch: pytest.MonkeyPatch
+    group: AgentProcesses, folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The old version's turns end before a poll can see them."""
     now = [0.0]
     monkeypatch.setattr("responsa_server.agents.config.live.time", SimpleNamespace(monotonic=lambda: now[0]))
     folder.write("own", "One.")
-    async with town.process(options=LiveOptions(DEFAULT, keep_seconds=10.0)) as agents:
+    async with group.process(options=LiveOptions(DEFAULT, keep_seconds=10.0)) as agents:
         folder.write("own", "Two.")
         await agents.reload()
         await agents.poll()
@@ -303,10 +311,10 @@ async def test_a_question_to_an_old_version_counts_as_a_use(
 
 
 async def test_nothing_changes_while_versions_cannot_be_kept(
-    town: Town, folder: Folder, database: Database
+    group: AgentProcesses, folder: Folder, database: Database
 ) -> None:
     folder.write("own", "One.")
-    async with town.process() as agents:
+    async with group.process() as agents:
         before = agents.snapshot
         folder.write("own", "Two.")
         folder.write("more", "One.")
@@ -316,9 +324,11 @@ async def test_nothing_changes_while_versions_cannot_be_kept(
         assert await said(agents.find("own")) == "One."
 
 
-async def test_nothing_changes_while_the_folders_cannot_be_read(town: Town, folder: Folder) -> None:
+async def test_nothing_changes_while_the_folders_cannot_be_read(
+    group: AgentProcesses, folder: Folder
+) -> None:
     folder.write("own", "One.")
-    async with town.process() as agents:
+    async with group.process() as agents:
         before = agents.snapshot
         prompts = folder.folders.shared / "prompts"
         prompts.parent.mkdir()
@@ -328,30 +338,34 @@ async def test_nothing_changes_while_the_folders_cannot_be_read(town: Town, fold
 
 
 async def test_versions_of_another_engine_are_left_to_those_who_know_them(
-    town: Town, folder: Folder, turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+    group: AgentProcesses,
+    folder: Folder,
+    turn_store: PostgresTurnStore,
+    people: People,
+    database_urls: DatabaseUrls,
 ) -> None:
     folder.write("own", "One.")
-    async with town.process():
+    async with group.process():
         pass
     database_urls.ask("UPDATE responsa.agent_version SET engine = %s WHERE agent_id = 'own'", ENGINE + 1)
     shutil.rmtree(folder.path("own"))
     await accepted_turn(turn_store, people.ann, version="agents/own/versions/1", pending=True)
-    async with town.process() as agents:
+    async with group.process() as agents:
         assert list(agents.versions) == ["agents/default/versions/1"]
 
 
 async def test_what_cannot_be_run_here_is_left_out_and_asked_for_once(
-    town: Town, folder: Folder, turn_store: PostgresTurnStore, people: People
+    group: AgentProcesses, folder: Folder, turn_store: PostgresTurnStore, people: People
 ) -> None:
     folder.write("own", "One.")
     scripted = ModelSettings(scripted=True)
     own = folder.path("own")
     (own / "agent.toml").write_text((own / "agent.toml").read_text().replace("passages", "scripted:strong"))
-    async with town.process(models=scripted) as agents:
+    async with group.process(models=scripted) as agents:
         assert agents.card("own").models == ("scripted:strong",)
     shutil.rmtree(own)
     await accepted_turn(turn_store, people.ann, version="agents/own/versions/1", pending=True)
-    async with town.process() as agents:
+    async with group.process() as agents:
         assert "agents/own/versions/1" not in agents.versions
         await agents.poll()
         assert "agents/own/versions/1" not in agents.versions
@@ -363,11 +377,11 @@ async def test_what_cannot_be_run_here_is_left_out_and_asked_for_once(
 
 
 async def test_a_created_version_answers_on_every_server_that_it_is_asked_from(
-    town: Town, folder: Folder, people: People
+    group: AgentProcesses, folder: Folder, people: People
 ) -> None:
     folder.write("own", "One.")
     event = AuditEvent.of(people.ann, "agent_version.create", "agents/own")
-    async with town.process() as agents, town.process() as other:
+    async with group.process() as agents, group.process() as other:
         own = agents.find("own")
         assert isinstance(own, ConfiguredAgent)
         same = await agents.create("own", own.content.model_dump(mode="json", by_alias=True), "{}", event)
@@ -392,14 +406,14 @@ async def test_a_created_version_answers_on_every_server_that_it_is_asked_from(
 
 
 async def test_a_published_version_outranks_the_files_until_they_change(
-    town: Town, folder: Folder, people: People, monkeypatch: pytest.MonkeyPatch
+    group: AgentProcesses, folder: Folder, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: object) -> NoReturn:
         raise unavailable()
 
     folder.write("own", "One.")
     event = AuditEvent.of(people.ann, "agent_version.publish", "agents/own")
-    async with town.process() as agents, town.process() as other:
+    async with group.process() as agents, group.process() as other:
         own = agents.find("own")
         assert isinstance(own, ConfiguredAgent)
         document = own.content.model_dump(mode="json", by_alias=True)
@@ -410,7 +424,7 @@ async def test_a_published_version_outranks_the_files_until_they_change(
         await agents.publish("own", 2, event)
         assert await said(agents.find("own")) == "Second."
         with monkeypatch.context() as without:
-            without.setattr(town.versions, "find", away)
+            without.setattr(group.versions, "find", away)
             await raises(Unavailable, other.reload())
         await other.poll()
         while other.find("own").version != "agents/own/versions/2":  # noqa: ASYNC110  the reload has no event
@@ -423,7 +437,7 @@ async def test_a_published_version_outranks_the_files_until_they_change(
         assert refused.reason is Reason.AGENT_VERSION_NOT_PUBLISHED
         await agents.roll_back("own", 3, event)
         assert await said(agents.find("own")) == "Second."
-        async with town.process() as later:
+        async with group.process() as later:
             assert await said(later.find("own")) == "Second."
         folder.write("own", "Changed.")
         await agents.reload()
@@ -439,10 +453,12 @@ async def test_a_published_version_outranks_the_files_until_they_change(
         await raises(NotFound, agents.publish("own", 9, event))
 
 
-async def test_agents_that_are_code_stand_beside_those_of_files(town: Town, folder: Folder) -> None:
-    async with town.process() as other:
+async def test_agents_that_are_code_stand_beside_those_of_files(
+    group: AgentProcesses, folder: Folder
+) -> None:
+    async with group.process() as other:
         code = other.find("")
-    async with town.process(coded={"code": code}) as agents:
+    async with group.process(coded={"code": code}) as agents:
         assert agents.find("code") is code
         assert agents.at(code.version).version == code.version
         assert [card.id for card in agents.cards()] == ["code", "default"]
@@ -450,9 +466,9 @@ async def test_agents_that_are_code_stand_beside_those_of_files(town: Town, fold
         assert agents.find("code") is code
 
 
-async def test_a_change_of_files_is_seen_without_being_told(town: Town, folder: Folder) -> None:
+async def test_a_change_of_files_is_seen_without_being_told(group: AgentProcesses, folder: Folder) -> None:
     noticed = asyncio.Event()
-    async with town.process(tell=noticed.set) as agents:
+    async with group.process(tell=noticed.set) as agents:
         watch = Watch(folder.folders.roots, lambda: agents.want_reload(notify=True))
         watch.start()
         try:
@@ -476,16 +492,16 @@ async def _until(change: object, noticed: asyncio.Event, agents: LiveAgents, tex
                 return
 
 
-async def test_a_hint_has_the_others_read_their_files(town: Town, folder: Folder) -> None:
+async def test_a_hint_has_the_others_read_their_files(group: AgentProcesses, folder: Folder) -> None:
     heard = asyncio.Event()
-    async with town.process() as there:
+    async with group.process() as there:
         before = there.snapshot
 
         def hint() -> None:
             there.want_reload()
             heard.set()
 
-        async with town.process(tell=hint) as here:
+        async with group.process(tell=hint) as here:
             folder.write("own", "One.")
             await here.reload()
             await heard.wait()
@@ -519,7 +535,7 @@ async def test_a_reload_is_told_to_other_processes_over_redis(database: Database
 
 
 async def test_every_process_takes_a_stored_default_model_over(
-    town: Town, folder: Folder, database: Database, people: People
+    group: AgentProcesses, folder: Folder, database: Database, people: People
 ) -> None:
     folder.write("own", "One.")
     path = folder.path("own") / "agent.toml"
@@ -527,8 +543,8 @@ async def test_every_process_takes_a_stored_default_model_over(
     scripted = ModelSettings(scripted=True)
     store = PostgresDefaultModel(database)
     async with (
-        town.process(models=scripted, stored_model=True) as first,
-        town.process(models=scripted, stored_model=True) as other,
+        group.process(models=scripted, stored_model=True) as first,
+        group.process(models=scripted, stored_model=True) as other,
     ):
         assert [agents.card("own").models for agents in (first, other)] == [(), ()]
         event = AuditEvent.of(people.ann, "default_model.set", "defaultModel/-")
@@ -547,15 +563,15 @@ async def test_every_process_takes_a_stored_default_model_over(
 
 
 async def test_a_published_form_is_a_source_everywhere_that_follows_the_default_model(
-    town: Town, folder: Folder, database: Database, people: People
+    group: AgentProcesses, folder: Folder, database: Database, people: People
 ) -> None:
     scripted = ModelSettings(scripted=True)
     store = PostgresDefaultModel(database)
     event = AuditEvent.of(people.ann, "agent_version.publish", "agents/made")
     document = {"config": {"standard": True, "name": "Made", "instructions": "Be brief."}}
     async with (
-        town.process(models=scripted, stored_model=True) as first,
-        town.process(models=scripted, stored_model=True) as other,
+        group.process(models=scripted, stored_model=True) as first,
+        group.process(models=scripted, stored_model=True) as other,
     ):
         await first.create("made", document, "", event)
         await first.publish("made", 1, event)
@@ -577,19 +593,19 @@ async def test_a_published_form_is_a_source_everywhere_that_follows_the_default_
 
 
 async def test_a_form_whose_model_is_gone_gives_way_to_the_files_and_stops_no_server(
-    town: Town, folder: Folder, people: People
+    group: AgentProcesses, folder: Folder, people: People
 ) -> None:
     event = AuditEvent.of(people.ann, "agent_version.publish", "agents/default")
     document = {"config": {"standard": True, "name": "Made", "model": {"chain": ["scripted:strong"]}}}
-    async with town.process(models=ModelSettings(scripted=True)) as agents:
+    async with group.process(models=ModelSettings(scripted=True)) as agents:
         for agent in ("default", "made"):
             stored = await agents.create(agent, document, "", event)
             await agents.publish(agent, stored.number, event)
         assert [card.display_name for card in agents.cards()] == ["Made", "Made"]
-    async with town.process() as agents:
+    async with group.process() as agents:
         assert served(agents) == ["agents/default/versions/1"]
         report = await agents.check()
         assert report.health is Health.DEGRADED
         assert "scripted" in report.detail
-    async with town.process(models=ModelSettings(scripted=True)) as agents:
+    async with group.process(models=ModelSettings(scripted=True)) as agents:
         assert [card.display_name for card in agents.cards()] == ["Made", "Made"]

@@ -6,7 +6,7 @@ import psycopg
 
 from responsa_server.domain.knowledge import Chunking, CollectionFields
 from tests.contract.conftest import People
-from tests.contract.library_house import House
+from tests.contract.library_harness import Harness
 
 # All repetitions of a sentence have the same vector.
 REPEATED = "The same sentence stands here. " * 500
@@ -28,11 +28,11 @@ EQUAL = "SELECT count(*) FROM responsa.{} GROUP BY embedding::text ORDER BY coun
 """The greatest number of equal vectors in a table."""
 
 
-async def test_equal_vectors_are_moved_apart_and_hide_nothing(house: House, people: People) -> None:
-    await house.take_in(people.ann, REPEATED, "repeated.txt")
-    await house.take_in(people.ann, RIVERS, "rivers.md")
-    assert house.ask(EQUAL.format("passage_vector")) == [(4,)]
-    spread = house.ask(
+async def test_equal_vectors_are_moved_apart_and_hide_nothing(harness: Harness, people: People) -> None:
+    await harness.take_in(people.ann, REPEATED, "repeated.txt")
+    await harness.take_in(people.ann, RIVERS, "rivers.md")
+    assert harness.ask(EQUAL.format("passage_vector")) == [(4,)]
+    spread = harness.ask(
         "SELECT count(*) > 500, max(v.embedding <=> one.embedding) < 0.002 FROM responsa.passage_vector AS v "
         "JOIN responsa.passage AS p ON p.id = v.passage_id AND p.title <> 'Rivers' "
         "JOIN LATERAL (SELECT embedding FROM responsa.passage_vector AS w WHERE w.passage_id = v.passage_id "
@@ -40,7 +40,7 @@ async def test_equal_vectors_are_moved_apart_and_hide_nothing(house: House, peop
     )
     assert spread == [(True, True)]
     options = "-c enable_seqscan=off -c enable_sort=off -c hnsw.ef_search=100"
-    with psycopg.connect(house.urls.superuser, options=options) as connection:
+    with psycopg.connect(harness.urls.superuser, options=options) as connection:
         row = connection.execute(FOUND).fetchone()
     assert row is not None
     found, there = row
@@ -48,13 +48,13 @@ async def test_equal_vectors_are_moved_apart_and_hide_nothing(house: House, peop
     assert found >= 0.98 * there
 
 
-async def test_equal_vectors_of_another_generation_are_moved_apart(house: House, people: People) -> None:
-    await house.library.create_collection(people.ann, "notes", CollectionFields(""), Chunking())
-    await house.take_in(people.ann, REPEATED, "repeated.txt", collection="notes")
-    operation = await house.library.reindex_collection(people.ann, "notes")
-    async with house.working():
-        assert (await house.ended(people.ann, operation)).error is None
-    [(equal,)] = house.ask(EQUAL.format("generation_vector"))
+async def test_equal_vectors_of_another_generation_are_moved_apart(harness: Harness, people: People) -> None:
+    await harness.library.create_collection(people.ann, "notes", CollectionFields(""), Chunking())
+    await harness.take_in(people.ann, REPEATED, "repeated.txt", collection="notes")
+    operation = await harness.library.reindex_collection(people.ann, "notes")
+    async with harness.working():
+        assert (await harness.ended(people.ann, operation)).error is None
+    [(equal,)] = harness.ask(EQUAL.format("generation_vector"))
     # The first slice of the work keeps three equal vectors, the second two, and the third one.
     assert equal <= 6
-    assert house.rows(("generation_vector",))["generation_vector"] > 500
+    assert harness.rows(("generation_vector",))["generation_vector"] > 500

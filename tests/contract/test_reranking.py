@@ -24,8 +24,8 @@ from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.hits import KnowledgeSearch
 from responsa_server.search.reranking import Reranking
 from tests.contract.conftest import People
-from tests.contract.library_house import House
-from tests.contract.shelf import retriever_of
+from tests.contract.index_writer import retriever_of
+from tests.contract.library_harness import Harness
 from tests.wire.reranking import RerankServer
 
 QUESTION = "When does the harbour master open the harbour?"
@@ -40,11 +40,11 @@ TEXTS = [
 class Place:
     """A library whose reranking model is on a server. failing: the status of the server's answers; 0 to answer."""
 
-    def __init__(self, caller: Principal, house: House) -> None:
+    def __init__(self, caller: Principal, harness: Harness) -> None:
         self.who = caller
         self.failing = 0
         self.server = RerankServer("tei", lambda query, text: -len(text), self._before)
-        self.retriever = retriever_of(house.database, house.embedders)
+        self.retriever = retriever_of(harness.database, harness.embedders)
 
     async def start(self) -> None:
         await self.server.start()
@@ -83,11 +83,11 @@ class Place:
 
 
 @pytest.fixture
-async def place(house: House, people: People) -> AsyncGenerator[Place]:
+async def place(harness: Harness, people: People) -> AsyncGenerator[Place]:
     for number, text in enumerate(TEXTS):
-        done = await house.take_in(people.ann, text, f"{number}.md", title=f"Notes {number}")
+        done = await harness.take_in(people.ann, text, f"{number}.md", title=f"Notes {number}")
         assert done.error is None
-    made = Place(people.ann, house)
+    made = Place(people.ann, harness)
     await made.start()
     yield made
     await made.model.close()

@@ -26,8 +26,8 @@ from responsa_server.stores.postgres.groups import PostgresGroups
 from responsa_server.stores.postgres.resident import CollectionStamp, ResidentStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.library_house import House
-from tests.contract.shelf import lexical_of
+from tests.contract.index_writer import lexical_of
+from tests.contract.library_harness import Harness
 from tests.contract.test_access import ELBE, EVERYONE, RHINE, admin_of, put, share
 
 QUESTION = "How long is the river?"
@@ -44,8 +44,8 @@ QUESTIONS = (
 class Counting(Residents):
     """Records whether the searches in memory held. before: is awaited between a search in memory and the statement that decides."""
 
-    def __init__(self, house: House) -> None:
-        super().__init__(ResidentStore(house.database, search_seconds=4.0), 1 << 30)
+    def __init__(self, harness: Harness) -> None:
+        super().__init__(ResidentStore(harness.database, search_seconds=4.0), 1 << 30)
         self.held: list[bool] = []
         self.before: Callable[[], Awaitable[object]] | None = None
 
@@ -62,7 +62,7 @@ class Counting(Residents):
 class Searching:
     """A server that keeps collections in memory, and one that does not."""
 
-    house: House
+    harness: Harness
     residents: Counting
     hot: Retriever
     cold: Retriever
@@ -85,12 +85,12 @@ class Searching:
 
 
 @pytest.fixture
-async def searching(house: House, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Searching]:
+async def searching(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Searching]:
     monkeypatch.setattr(resident, "_AGAIN_SECONDS", 0.0)
-    index = lexical_of(house.database)
-    residents = Counting(house)
-    hot = Retriever(index, house.embedders, residents=residents)
-    yield Searching(house, residents, hot, Retriever(index, house.embedders))
+    index = lexical_of(harness.database)
+    residents = Counting(harness)
+    hot = Retriever(index, harness.embedders, residents=residents)
+    yield Searching(harness, residents, hot, Retriever(index, harness.embedders))
     await residents.close()
 
 
@@ -117,13 +117,13 @@ def same(mine_all: Retrieval, other: Retrieval) -> None:
 
 
 async def test_memory_finds_what_the_database_finds(searching: Searching, people: People) -> None:
-    house, ann = searching.house, people.ann
-    await house.library.create_collection(ann, "docs", CollectionFields("Docs"), Chunking())
-    await house.library.create_collection(ann, "rivers", CollectionFields("Rivers"), Chunking())
+    harness, ann = searching.harness, people.ann
+    await harness.library.create_collection(ann, "docs", CollectionFields("Docs"), Chunking())
+    await harness.library.create_collection(ann, "rivers", CollectionFields("Rivers"), Chunking())
     for name, text in list(pages().items())[:2]:
-        await put(house, ann, text[:6_000], name, "docs")
-    await put(house, ann, ELBE)
-    await house.library.update_collection(
+        await put(harness, ann, text[:6_000], name, "docs")
+    await put(harness, ann, ELBE)
+    await harness.library.update_collection(
         ann, "docs", CollectionFields(synonyms="server, instance\nanswer, reply, final word")
     )
     for names in ((), ("docs",), ("rivers", "docs")):
@@ -145,8 +145,8 @@ async def test_memory_finds_what_the_database_finds(searching: Searching, people
 
 
 async def test_every_change_counts_at_the_next_search(searching: Searching, people: People) -> None:
-    house, ann, bob = searching.house, people.ann, people.bob
-    library, searched = house.library, searching.searched
+    harness, ann, bob = searching.harness, people.ann, people.bob
+    library, searched = harness.library, searching.searched
 
     async def changed(change: Awaitable[object], after: set[UUID]) -> None:
         """Memory answers before the change, the database right after it."""
@@ -156,24 +156,24 @@ async def test_every_change_counts_at_the_next_search(searching: Searching, peop
         assert await searched(bob, held=False) == after
 
     await library.create_collection(ann, "rivers", CollectionFields("Rivers"), Chunking())
-    elbe = await put(house, ann, ELBE)
-    await changed(share(house, ann, CollectionReader(user_id=bob.user_id)), {elbe})
+    elbe = await put(harness, ann, ELBE)
+    await changed(share(harness, ann, CollectionReader(user_id=bob.user_id)), {elbe})
     await searching.warm(bob)
-    rhine = await put(house, ann, RHINE, "b.md")
+    rhine = await put(harness, ann, RHINE, "b.md")
     assert await searched(bob, held=False) == {elbe, rhine}
     await library.update_document(ann, rhine, DocumentChanges(title="Of the Rhine"))
-    await changed(house.finish_jobs(), {elbe, rhine})
+    await changed(harness.finish_jobs(), {elbe, rhine})
     await changed(
         library.update_collection(ann, "rivers", CollectionFields(synonyms="river, stream")), {elbe, rhine}
     )
     await changed(library.delete_document(ann, rhine), {elbe})
-    await changed(share(house, ann), set())
-    groups = PostgresGroups(house.database, uuid7)
+    await changed(share(harness, ann), set())
+    groups = PostgresGroups(harness.database, uuid7)
     group = (await groups.create(ann, {"display_name": "Sales"})).id
-    await share(house, ann, CollectionReader(group_id=group))
+    await share(harness, ann, CollectionReader(group_id=group))
     await changed(groups.add(ann, group, [bob.user_id]), {elbe})
     await changed(groups.remove(ann, group, [bob.user_id]), set())
-    await share(house, ann, CollectionReader(user_id=bob.user_id))
+    await share(harness, ann, CollectionReader(user_id=bob.user_id))
     await searched(bob, held=False)
     await changed(library.delete_collection(ann, "rivers", force=True), set())
 
@@ -181,14 +181,14 @@ async def test_every_change_counts_at_the_next_search(searching: Searching, peop
 async def test_what_changes_while_memory_is_searched_is_searched_again(
     searching: Searching, people: People
 ) -> None:
-    house, ann, bob = searching.house, people.ann, people.bob
-    await house.library.create_collection(ann, "rivers", CollectionFields("Rivers"), Chunking())
-    elbe = await put(house, ann, ELBE)
-    await share(house, ann, CollectionReader(user_id=bob.user_id))
+    harness, ann, bob = searching.harness, people.ann, people.bob
+    await harness.library.create_collection(ann, "rivers", CollectionFields("Rivers"), Chunking())
+    elbe = await put(harness, ann, ELBE)
+    await share(harness, ann, CollectionReader(user_id=bob.user_id))
     for change, after in (
-        (lambda: put(house, ann, RHINE, "b.md"), 2),
-        (lambda: house.library.delete_document(ann, elbe), 1),
-        (lambda: share(house, ann), 0),
+        (lambda: put(harness, ann, RHINE, "b.md"), 2),
+        (lambda: harness.library.delete_document(ann, elbe), 1),
+        (lambda: share(harness, ann), 0),
     ):
         await searching.warm(bob)
         searching.residents.before = change
@@ -202,9 +202,9 @@ async def test_what_changes_while_memory_is_searched_is_searched_again(
 async def test_lost_connections_between_two_questions_change_nothing(
     searching: Searching, people: People, database_urls: DatabaseUrls
 ) -> None:
-    house, ann = searching.house, people.ann
-    await house.library.create_collection(ann, "rivers", CollectionFields("Rivers"), Chunking())
-    elbe = await put(house, ann, ELBE)
+    harness, ann = searching.harness, people.ann
+    await harness.library.create_collection(ann, "rivers", CollectionFields("Rivers"), Chunking())
+    elbe = await put(harness, ann, ELBE)
 
     def lose_connections() -> None:
         database_urls.ask(
@@ -216,7 +216,7 @@ async def test_lost_connections_between_two_questions_change_nothing(
     assert await searching.searched(ann, held=True) == {elbe}
     lose_connections()
     assert await searching.searched(ann, held=True) == {elbe}
-    rhine = await put(house, ann, RHINE, "b.md")
+    rhine = await put(harness, ann, RHINE, "b.md")
     lose_connections()
     assert await searching.searched(ann, held=False) == {elbe, rhine}
 
@@ -224,14 +224,14 @@ async def test_lost_connections_between_two_questions_change_nothing(
 async def test_documents_about_persons_stay_in_the_database(
     searching: Searching, people: People, database_urls: DatabaseUrls
 ) -> None:
-    house, ann, bob = searching.house, people.ann, people.bob
+    harness, ann, bob = searching.harness, people.ann, people.bob
     admin = admin_of(people, database_urls)
-    await house.library.create_collection(ann, "rivers", CollectionFields("Rivers"), Chunking())
-    elbe = await put(house, ann, ELBE)
-    await share(house, ann, EVERYONE)
+    await harness.library.create_collection(ann, "rivers", CollectionFields("Rivers"), Chunking())
+    elbe = await put(harness, ann, ELBE)
+    await share(harness, ann, EVERYONE)
     for caller in (ann, bob):
         await searching.warm(caller)
-    about = await put(house, admin, RHINE, "b.md", subject=f"users/{bob.user_id}")
+    about = await put(harness, admin, RHINE, "b.md", subject=f"users/{bob.user_id}")
     assert await searching.searched(ann, held=False) == {elbe}
     assert await searching.searched(bob, held=None) == {elbe, about}
     await searching.residents.background.drain()
@@ -239,17 +239,17 @@ async def test_documents_about_persons_stay_in_the_database(
         assert searching.residents.index(SearchScope(caller)) is None
         await searching.residents.background.drain()
         assert await searching.searched(caller, held=None) == documents
-    await house.library.update_document(admin, about, DocumentChanges(subject=""))
+    await harness.library.update_document(admin, about, DocumentChanges(subject=""))
     await searching.warm(ann)
     assert await searching.searched(ann, held=True) == {elbe, about}
 
 
 async def test_nothing_is_kept_beyond_the_limit(searching: Searching, people: People) -> None:
-    house, ann = searching.house, people.ann
-    await house.library.create_collection(ann, "rivers", CollectionFields("Rivers"), Chunking())
-    await put(house, ann, ELBE)
+    harness, ann = searching.harness, people.ann
+    await harness.library.create_collection(ann, "rivers", CollectionFields("Rivers"), Chunking())
+    await put(harness, ann, ELBE)
     for most in (0, 1_000):
-        residents = Residents(ResidentStore(house.database, search_seconds=4.0), most)
+        residents = Residents(ResidentStore(harness.database, search_seconds=4.0), most)
         for _ in range(3):
             assert residents.index(SearchScope(ann)) is None
             await residents.background.drain()

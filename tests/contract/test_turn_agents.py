@@ -33,7 +33,7 @@ from responsa_server.domain.turns import Claim, Question, TurnState
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
-from tests.contract.turn_house import QUICK, SEARCHING, Cast, Script, Services, answer, followed
+from tests.contract.turn_harness import QUICK, SEARCHING, Cast, Script, Services, answer, followed
 from tests.contract.turn_steps import accept_all, count
 from tests.plain_codec import events_of
 from tests.raising import raises

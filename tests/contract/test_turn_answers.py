@@ -28,9 +28,9 @@ from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.runtime import Runtime
 from responsa_server.turns.service import Turns
 from tests.contract.conftest import People, new_turn
-from tests.contract.library_house import House, OtherParser
-from tests.contract.shelf import retriever_of
-from tests.contract.turn_house import NO_REDIS, RELAY_KEY, Cast
+from tests.contract.index_writer import retriever_of
+from tests.contract.library_harness import Harness, OtherParser
+from tests.contract.turn_harness import NO_REDIS, RELAY_KEY, Cast
 from tests.contract.turn_steps import FAILED, append, cancelled, checkpoint, claim_of, row
 from tests.plain_codec import PlainCodec
 
@@ -45,18 +45,18 @@ The Bille rises in the Hahnheide forest. It is 65 kilometres long and has carrie
 
 
 @pytest.fixture
-def knowledge(house: House) -> LibraryEvidence:
-    return LibraryEvidence(retriever_of(house.database, house.embedder))
+def knowledge(harness: Harness) -> LibraryEvidence:
+    return LibraryEvidence(retriever_of(harness.database, harness.embedder))
 
 
 @pytest.fixture
-async def turns(house: House, knowledge: LibraryEvidence) -> AsyncIterator[Turns]:
+async def turns(harness: Harness, knowledge: LibraryEvidence) -> AsyncIterator[Turns]:
     codec = PlainCodec()
-    store = PostgresTurnStore(house.database, codec)
+    store = PostgresTurnStore(harness.database, codec)
     agent = GraphAgent(knowledge)
     turns = Turns(
         store,
-        PostgresConversationStore(house.database),
+        PostgresConversationStore(harness.database),
         Cast({"": agent}),
         RedisRelay(NO_REDIS, RELAY_KEY),
         Runtime(uuid7, codec),
@@ -67,8 +67,8 @@ async def turns(house: House, knowledge: LibraryEvidence) -> AsyncIterator[Turns
 
 
 @pytest.fixture
-def conversations(house: House) -> Conversations:
-    return Conversations(PostgresConversationStore(house.database), house.documents, uuid7)
+def conversations(harness: Harness) -> Conversations:
+    return Conversations(PostgresConversationStore(harness.database), harness.documents, uuid7)
 
 
 async def ask(turns: Turns, caller: Principal, text: str, conversation: UUID | None = None) -> Turn:
@@ -88,9 +88,9 @@ def documents(checks: Sequence[CitationCheck]) -> Sequence[Citation]:
 
 
 async def test_an_answer_quotes_its_document_and_verifies_until_that_changes(
-    house: House, turns: Turns, conversations: Conversations, people: People
+    harness: Harness, turns: Turns, conversations: Conversations, people: People
 ) -> None:
-    taken = await house.take_in(people.ann, RIVERS, "rivers.md")
+    taken = await harness.take_in(people.ann, RIVERS, "rivers.md")
     turn = await ask(turns, people.ann, "How long is the river Alster in Hamburg?")
     assert turn.state is TurnState.ANSWERED
     assert turn.usage.embedding_tokens > 5
@@ -101,25 +101,25 @@ async def test_an_answer_quotes_its_document_and_verifies_until_that_changes(
         assert citation.document_id == taken.document_id
         assert RIVERS.encode()[citation.source.start : citation.source.end] == citation.quote.encode()
     # First a newer version has the quote at the same place, then a version lacks the quote, then the document is deleted.
-    await house.take_in(people.ann, RIVERS + "\nThe end.\n", "rivers.md")
+    await harness.take_in(people.ann, RIVERS + "\nThe end.\n", "rivers.md")
     assert await verdicts_of(conversations, people.ann, turn) == {Verdict.VALID}
-    await house.take_in(people.ann, "Moved.\n\n" + RIVERS, "rivers.md")
+    await harness.take_in(people.ann, "Moved.\n\n" + RIVERS, "rivers.md")
     assert await verdicts_of(conversations, people.ann, turn) == {Verdict.SOURCE_CHANGED}
-    await house.library.delete_document(people.ann, taken.document_id, "")
+    await harness.library.delete_document(people.ann, taken.document_id, "")
     after = await conversations.verify(people.ann, turn_id=turn.id)
     assert {one.verdict for one in after} == {Verdict.SOURCE_DELETED}
     assert [one.citation for one in after] == [check.citation for check in checks]
 
 
 async def test_citations_hold_when_a_document_is_read_again(
-    house: House, turns: Turns, conversations: Conversations, people: People
+    harness: Harness, turns: Turns, conversations: Conversations, people: People
 ) -> None:
-    taken = await house.take_in(people.ann, RIVERS, "rivers.md")
+    taken = await harness.take_in(people.ann, RIVERS, "rivers.md")
     turn = await ask(turns, people.ann, "How long is the river Alster in Hamburg?")
 
     async def verdicts(before: bytes, after: bytes) -> set[Verdict]:
-        reading = await house.library.reindex(people.ann, taken.document_id)
-        await house.ingest(parser=OtherParser(house.parser, before, after)).run("acme", reading.id)
+        reading = await harness.library.reindex(people.ann, taken.document_id)
+        await harness.ingest(parser=OtherParser(harness.parser, before, after)).run("acme", reading.id)
         return await verdicts_of(conversations, people.ann, turn)
 
     assert await verdicts(b"", b"") == {Verdict.VALID}
@@ -127,17 +127,17 @@ async def test_citations_hold_when_a_document_is_read_again(
     assert await verdicts(end, end + b" And more.") == {Verdict.VALID}
     assert await verdicts(b"56 kilometres", b"56 km") == {Verdict.SOURCE_CHANGED}
     citations = documents(await conversations.verify(people.ann, turn_id=turn.id))
-    await house.documents.prune("acme", taken.document_id)
+    await harness.documents.prune("acme", taken.document_id)
     for citation in citations:
-        content = house.library.content(people.ann, citation.document_id, citation.version)
+        content = harness.library.content(people.ann, citation.document_id, citation.version)
         text = "".join([piece async for _, piece in content]).encode()
         assert text[citation.source.start : citation.source.end] == citation.quote.encode()
 
 
 async def test_a_follow_up_is_understood_after_something_else(
-    house: House, turns: Turns, people: People
+    harness: Harness, turns: Turns, people: People
 ) -> None:
-    await house.take_in(people.ann, RIVERS, "rivers.md")
+    await harness.take_in(people.ann, RIVERS, "rivers.md")
     first = await ask(turns, people.ann, "Where does the river Bille rise?")
     for text in (
         "What is the capital of Mongolia?",
@@ -152,9 +152,9 @@ async def test_a_follow_up_is_understood_after_something_else(
 
 
 async def test_evidence_and_ranking_of_a_milestone_mean_the_same(
-    house: House, knowledge: LibraryEvidence, people: People
+    harness: Harness, knowledge: LibraryEvidence, people: People
 ) -> None:
-    taken = await house.take_in(people.ann, RIVERS, "rivers.md")
+    taken = await harness.take_in(people.ann, RIVERS, "rivers.md")
     question = "How long is the river Bille?"
     hits = await knowledge.search(people.ann, (question,), ())
     ranked = await knowledge.rank(people.ann, question, hits)
@@ -184,18 +184,18 @@ async def test_evidence_and_ranking_of_a_milestone_mean_the_same(
     assert await keep(nothing) is not None
     # Another user may not read them. A newer version leaves them, and the document takes them away.
     assert await keep(ranked.evidence, people.bob) is None
-    await house.take_in(people.ann, RIVERS.replace("65", "66"), "rivers.md")
+    await harness.take_in(people.ann, RIVERS.replace("65", "66"), "rivers.md")
     again = await keep(ranked.evidence)
     assert again is not None
     assert await knowledge.passages(again, 4_000) == now[1]
-    await house.library.delete_document(people.ann, taken.document_id, "")
+    await harness.library.delete_document(people.ann, taken.document_id, "")
     assert await keep(ranked.evidence) is None
 
 
 async def test_passages_stay_while_a_running_turn_may_go_on_from_them(
-    house: House, knowledge: LibraryEvidence, people: People, turn_store: PostgresTurnStore
+    harness: Harness, knowledge: LibraryEvidence, people: People, turn_store: PostgresTurnStore
 ) -> None:
-    taken = await house.take_in(people.ann, RIVERS, "rivers.md")
+    taken = await harness.take_in(people.ann, RIVERS, "rivers.md")
     question = "How long is the river Bille?"
     hits = await knowledge.search(people.ann, (question,), ())
     evidence = (await knowledge.rank(people.ann, question, hits)).evidence
@@ -203,8 +203,8 @@ async def test_passages_stay_while_a_running_turn_may_go_on_from_them(
     turn = new_turn()
     await turn_store.accept(people.ann, turn, cancelled)
     await append(turn_store, claim_of(turn), row(2), checkpoint=replace(checkpoint(2), state=milestone))
-    await house.take_in(people.ann, RIVERS.replace("65", "66"), "rivers.md")
-    documents = DocumentStore(house.database, house.queue, uuid7, kept_versions=0)
+    await harness.take_in(people.ann, RIVERS.replace("65", "66"), "rivers.md")
+    documents = DocumentStore(harness.database, harness.queue, uuid7, kept_versions=0)
 
     async def prune() -> Evidence | None:
         await documents.prune("acme", taken.document_id)
@@ -219,9 +219,9 @@ async def test_passages_stay_while_a_running_turn_may_go_on_from_them(
 
 
 async def test_a_warm_turn_reads_no_passage_with_patterns_or_parsers(
-    house: House, knowledge: LibraryEvidence, people: People, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, knowledge: LibraryEvidence, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await house.take_in(
+    await harness.take_in(
         people.ann, f"{RIVERS}\n| *River* | Length |\n|---|---|\n| Alster | <b>56</b> |\n", "rivers.md"
     )
 

@@ -6,7 +6,7 @@ from responsa_server.domain.agents import Barrier
 from responsa_server.domain.events import ToolCalled
 from responsa_server.domain.turns import Question, TurnState
 from tests.contract.conftest import People
-from tests.contract.turn_house import SEARCHING, Script, Services, followed
+from tests.contract.turn_harness import SEARCHING, Script, Services, followed
 from tests.plain_codec import events_of
 
 RIVER = Question("How long is the river?")

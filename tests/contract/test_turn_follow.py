@@ -19,7 +19,7 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.redis_relay import RedisRelay
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.turn_house import (
+from tests.contract.turn_harness import (
     NO_REDIS,
     QUICK,
     RELAY_KEY,

@@ -25,7 +25,7 @@ from responsa_server.domain.turns import LogRow
 from responsa_server.stores import redis_relay
 from responsa_server.stores.redis import RedisPart
 from responsa_server.stores.redis_relay import RedisRelay, decode, encode
-from tests.contract.turn_house import RELAY_KEY
+from tests.contract.turn_harness import RELAY_KEY
 
 SEQS = st.integers(1, 2**62)
 ROWS = st.builds(LogRow, SEQS, SEQS, st.booleans(), st.binary(max_size=300))

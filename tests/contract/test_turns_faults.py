@@ -22,7 +22,7 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
-from tests.contract.turn_house import SEARCHING, Line, Script, Services, answer, citation
+from tests.contract.turn_harness import SEARCHING, Line, Script, Services, answer, citation
 from tests.contract.turn_steps import (
     STARTED,
     accepted_turn,
@@ -161,12 +161,12 @@ async def test_an_append_whose_connection_ends_while_it_waits_is_written_by_its_
 async def test_a_turn_comes_through_whole_though_all_connections_are_cut_again_and_again(
     database: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
-    house = Services(database)
+    harness = Services(database)
     gates = [asyncio.Event() for _ in range(6)]
     steps: list[Line] = []
     for place, gate in enumerate(gates):
         steps.extend([Delta("ab", 2 * place), SEARCHING, gate])
-    async with house.turns(Script([*steps, answer()])) as turns:
+    async with harness.turns(Script([*steps, answer()])) as turns:
         accepted = await turns.accept(people.ann, Question("How long?"), None)
         async with await psycopg.AsyncConnection.connect(database_urls.superuser, autocommit=True) as knife:
             for gate in gates:
@@ -180,10 +180,10 @@ async def test_a_turn_comes_through_whole_though_all_connections_are_cut_again_a
                 except Unavailable:
                     continue
     assert turn.state is TurnState.ANSWERED
-    store = PostgresTurnStore(database, house.codec)
+    store = PostgresTurnStore(database, harness.codec)
     backlog = await store.backlog(people.ann, accepted.turn_id, 0, 100)
     events = events_of(backlog.rows)
     assert [event["seq"] for event in events] == list(range(1, turn.last_seq + 1))
     assert "".join(event["text"] for event in events if event["kind"] == "delta") == "ab" * 6
     assert backlog.end_seq == turn.last_seq
-    assert len(await house.conversations.history(people.ann, accepted.conversation_id, 10)) == 2
+    assert len(await harness.conversations.history(people.ann, accepted.conversation_id, 10)) == 2

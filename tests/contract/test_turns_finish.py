@@ -27,7 +27,7 @@ from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
 from tests.contract.cut_database import CutDatabase
-from tests.contract.turn_house import citation
+from tests.contract.turn_harness import citation
 from tests.contract.turn_steps import (
     FAILED,
     STARTED,

@@ -25,8 +25,8 @@ from responsa_server.stores.postgres.operations import OperationStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore, turn_queries
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import AGENT, People, new_turn
-from tests.contract.library_house import House
-from tests.contract.turn_house import citation
+from tests.contract.library_harness import Harness
+from tests.contract.turn_harness import citation
 from tests.contract.turn_steps import (
     accept_all,
     accepted_turn,
@@ -203,11 +203,11 @@ async def test_a_plan_made_while_a_table_was_empty_is_made_again_soon(
 
 
 async def test_a_kept_plan_shows_each_reader_only_what_the_reader_may_read(
-    alone: Database, house: House, people: People
+    alone: Database, harness: Harness, people: People
 ) -> None:
-    await house.library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
-    operation = await house.upload(people.ann, "The Elbe is long.", collection="rivers")
-    operations, collections = OperationStore(alone, house.queue), CollectionStore(alone)
+    await harness.library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
+    operation = await harness.upload(people.ann, "The Elbe is long.", collection="rivers")
+    operations, collections = OperationStore(alone, harness.queue), CollectionStore(alone)
     for _ in range(4):  # psycopg prepares what runs often
         for who in (people.ann, Server("acme")):
             assert (await operations.get(who, operation.id)).id == operation.id

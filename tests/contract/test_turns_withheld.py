@@ -48,9 +48,9 @@ from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.library_house import House
+from tests.contract.library_harness import Harness
 from tests.contract.test_access import ELBE, RHINE, admin_of, put, share
-from tests.contract.turn_house import NO_REDIS, QUICK, Line, Script, Services, answer, citation, follow_all
+from tests.contract.turn_harness import NO_REDIS, QUICK, Line, Script, Services, answer, citation, follow_all
 from tests.plain_codec import PlainCodec, events_of
 from tests.raising import raises
 
@@ -59,11 +59,11 @@ SECRET = "The Elbe is 1094 kilometres long."
 OPEN = QUICK
 
 
-async def shared(house: House, people: People) -> VersionRead:
+async def shared(harness: Harness, people: People) -> VersionRead:
     """A document of Ann's that Bob may read."""
-    await house.library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
-    document = await put(house, people.ann, ELBE)
-    await share(house, people.ann, CollectionReader(user_id=people.bob.user_id))
+    await harness.library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
+    document = await put(harness, people.ann, ELBE)
+    await share(harness, people.ann, CollectionReader(user_id=people.bob.user_id))
     return VersionRead(document, 1)
 
 
@@ -94,9 +94,9 @@ def terminal_of(snapshot: Snapshot) -> dict[str, Any]:
 
 @pytest.mark.parametrize("how", ["cited", "read by a model"])
 async def test_an_answer_is_withheld_while_its_user_may_not_read_its_sources(
-    house: House, database: Database, people: People, database_urls: DatabaseUrls, how: str
+    harness: Harness, database: Database, people: People, database_urls: DatabaseUrls, how: str
 ) -> None:
-    read = await shared(house, people)
+    read = await shared(harness, people)
     lines = quoting(read)
     if how != "cited":
         lines = [DocumentsRead((read,)), Delta(SECRET, 0), answer(SECRET)]
@@ -106,7 +106,7 @@ async def test_an_answer_is_withheld_while_its_user_may_not_read_its_sources(
         turn, talk = await ask(turns, people.bob)
         follow_up = replace(RIVER, conversation_id=talk)
         query = ListQuery(10, MESSAGES.orders[0])
-        verify = Conversations(talks, house.library.documents, uuid7).verify
+        verify = Conversations(talks, harness.library.documents, uuid7).verify
 
         async def views() -> list[object]:
             """Everything that shows the answer."""
@@ -131,7 +131,7 @@ async def test_an_answer_is_withheld_while_its_user_may_not_read_its_sources(
         open_to_bob = await views()
         assert SECRET in str(open_to_bob[-1])
         end = (await turns.store.get(people.bob, turn)).last_seq
-        await share(house, people.ann)
+        await share(harness, people.ann)
         closed = await views()
         for one in closed:
             assert SECRET not in str(one)
@@ -157,7 +157,7 @@ async def test_an_answer_is_withheld_while_its_user_may_not_read_its_sources(
         checks = await verify(people.bob, turn_id=turn)
         assert [check.verdict for check in checks] == ([Verdict.NOT_PERMITTED] if how == "cited" else [])
         await ask(turns, people.bob, follow_up)
-        await share(house, people.ann, CollectionReader(user_id=people.bob.user_id))
+        await share(harness, people.ann, CollectionReader(user_id=people.bob.user_id))
         assert (await views())[4] == open_to_bob[4]
         assert not (await shares.get(people.ann, link)).unreadable
         database_urls.ask("UPDATE responsa.share SET expire_time = now()")
@@ -167,9 +167,9 @@ async def test_an_answer_is_withheld_while_its_user_may_not_read_its_sources(
 
 
 async def test_newer_versions_do_not_count_and_subjects_do(
-    house: House, database: Database, people: People, database_urls: DatabaseUrls
+    harness: Harness, database: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
-    read = await shared(house, people)
+    read = await shared(harness, people)
     services = Services(database)
     async with services.turns(Script(quoting(read)), OPEN) as turns:
         turn, _ = await ask(turns, people.bob)
@@ -177,43 +177,46 @@ async def test_newer_versions_do_not_count_and_subjects_do(
         async def state() -> TurnState:
             return (await turns.store.get(people.bob, turn)).state
 
-        assert await put(house, people.ann, RHINE) == read.document_id
+        assert await put(harness, people.ann, RHINE) == read.document_id
         assert await state() is TurnState.ANSWERED
         admin = admin_of(people, database_urls)
         await share(
-            house, people.ann, CollectionReader(user_id=people.bob.user_id), CollectionReader(role=Role.ADMIN)
+            harness,
+            people.ann,
+            CollectionReader(user_id=people.bob.user_id),
+            CollectionReader(role=Role.ADMIN),
         )
-        await house.library.update_document(admin, read.document_id, DocumentChanges(subject="patient-7"))
+        await harness.library.update_document(admin, read.document_id, DocumentChanges(subject="patient-7"))
         assert await state() is TurnState.REFUSED
         # An administrator who cancels the ended turn of somebody else reads no more than elsewhere.
-        await share(house, people.ann, CollectionReader(user_id=people.bob.user_id))
+        await share(harness, people.ann, CollectionReader(user_id=people.bob.user_id))
         assert (await turns.cancel(admin, turn)).state is TurnState.REFUSED
-        await house.library.delete_document(admin, read.document_id)
+        await harness.library.delete_document(admin, read.document_id)
         assert await state() is TurnState.REFUSED
 
 
 @pytest.mark.parametrize("erased", ["document", "collection"])
 async def test_a_deletion_gives_no_answer_back_and_takes_none(
-    house: House, database: Database, people: People, erased: str
+    harness: Harness, database: Database, people: People, erased: str
 ) -> None:
-    read = await shared(house, people)
+    read = await shared(harness, people)
     bobs = CollectionReader(user_id=people.bob.user_id)
     services = Services(database)
     talks = services.conversations
-    verify = Conversations(talks, house.library.documents, uuid7).verify
+    verify = Conversations(talks, harness.library.documents, uuid7).verify
     async with services.turns(Script(quoting(read)), OPEN) as turns:
         turn, talk = await ask(turns, people.bob)
 
         async def delete() -> None:
             if erased == "document":
-                await house.library.delete_document(people.ann, read.document_id)
+                await harness.library.delete_document(people.ann, read.document_id)
             else:
-                await house.library.delete_collection(people.ann, "rivers", force=True)
+                await harness.library.delete_collection(people.ann, "rivers", force=True)
 
         async def state() -> TurnState:
             return (await turns.store.get(people.bob, turn)).state
 
-        await share(house, people.ann)
+        await share(harness, people.ann)
         assert await state() is TurnState.REFUSED
         await delete()
         assert await state() is TurnState.REFUSED
@@ -222,13 +225,13 @@ async def test_a_deletion_gives_no_answer_back_and_takes_none(
         assert SECRET not in str(await talks.history(people.bob, talk, 10))
 
         if erased == "document":
-            await share(house, people.ann, bobs)
+            await share(harness, people.ann, bobs)
             assert await state() is TurnState.ANSWERED  # as if the document were still there
-            await share(house, people.ann)
-            again = VersionRead(await put(house, people.ann, ELBE), 1)
-            await share(house, people.ann, bobs)
+            await share(harness, people.ann)
+            again = VersionRead(await put(harness, people.ann, ELBE), 1)
+            await share(harness, people.ann, bobs)
         else:
-            again = await shared(house, people)
+            again = await shared(harness, people)
     async with services.turns(Script(quoting(again)), OPEN) as turns:
         turn, _ = await ask(turns, people.bob)
         read = again
@@ -239,11 +242,11 @@ async def test_a_deletion_gives_no_answer_back_and_takes_none(
 
 
 async def test_a_stream_ends_when_its_reader_loses_the_role_that_may_read(
-    house: House, database: Database, people: People, database_urls: DatabaseUrls
+    harness: Harness, database: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
-    await house.library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
-    read = VersionRead(await put(house, people.ann, ELBE), 1)
-    await share(house, people.ann, CollectionReader(role=Role.ADMIN))
+    await harness.library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
+    read = VersionRead(await put(harness, people.ann, ELBE), 1)
+    await share(harness, people.ann, CollectionReader(role=Role.ADMIN))
     admin = admin_of(people, database_urls)
     services = Services(database)
     script = Script([DocumentsRead((read,)), Delta(SECRET, 0), asyncio.Event()])
@@ -270,15 +273,15 @@ async def test_the_documents_that_a_terminal_event_names_are_found_in_its_bytes(
 
 
 async def test_a_widget_loses_its_answer_with_the_share_by_name(
-    house: House, database: Database, people: People
+    harness: Harness, database: Database, people: People
 ) -> None:
-    read = await shared(house, people)
+    read = await shared(harness, people)
     widget = replace(people.bob, widget=True)
     async with Services(database).turns(Script(quoting(read)), OPEN) as turns:
         (theirs, _), (own, _) = await ask(turns, widget), await ask(turns, people.bob)
         assert SECRET in str(await follow_all(turns, widget, theirs))
         assert not await turns.store.find_withheld([theirs, own])
-        await share(house, people.ann, EVERYONE)
+        await share(harness, people.ann, EVERYONE)
         # What ends the streams of all users of a process asks for the widget.
         assert list(await turns.store.find_withheld([theirs, own])) == [theirs]
         assert SECRET not in str(await follow_all(turns, widget, theirs))
@@ -287,9 +290,9 @@ async def test_a_widget_loses_its_answer_with_the_share_by_name(
 
 @pytest.mark.parametrize("elsewhere", [False, True])
 async def test_who_loses_access_in_the_midst_of_a_stream_gets_the_refusal_once(
-    house: House, database: Database, people: People, redis_url: str, elsewhere: bool
+    harness: Harness, database: Database, people: People, redis_url: str, elsewhere: bool
 ) -> None:
-    read = await shared(house, people)
+    read = await shared(harness, people)
     gate = asyncio.Event()
     script = Script([DocumentsRead((read,)), Delta(SECRET, 0), gate, answer(SECRET + SECRET)])
     services = Services(database, redis_url if elsewhere else NO_REDIS)
@@ -298,7 +301,7 @@ async def test_who_loses_access_in_the_midst_of_a_stream_gets_the_refusal_once(
         turns = two if elsewhere else one
         async with aclosing(turns.follow(people.bob, accepted.turn_id)) as stream:
             seen = await until_text(stream)
-            await share(house, people.ann)
+            await share(harness, people.ann)
             rest = [item async for item in stream if not isinstance(item, Heartbeat)]
         # The refusal is the log's event, if the turn's end reaches the reader first, or else a snapshot of it.
         (end,) = rest
@@ -311,7 +314,7 @@ async def test_who_loses_access_in_the_midst_of_a_stream_gets_the_refusal_once(
         assert isinstance(snapshot, Snapshot)
         assert snapshot.through_seq == turn.last_seq
         # The turn has ended so: when access comes back, its log shows what was sent, and the refusal.
-        await share(house, people.ann, CollectionReader(user_id=people.bob.user_id))
+        await share(harness, people.ann, CollectionReader(user_id=people.bob.user_id))
         assert kinds(await follow_all(turns, people.bob, turn.id)) == ["started", "delta", "refused"]
         assert await services.conversations.history(people.bob, turn.conversation_id, 10) == []
 
@@ -331,9 +334,9 @@ async def until_text(stream: AsyncGenerator[Followed, None]) -> int:
 
 
 async def test_models_read_no_history_and_no_summary_of_what_their_user_may_not_read(
-    house: House, database: Database, people: People
+    harness: Harness, database: Database, people: People
 ) -> None:
-    read = await shared(house, people)
+    read = await shared(harness, people)
     services = Services(database)
     summaries = PostgresSummaries(database)
     script = Script(quoting(read))
@@ -346,7 +349,7 @@ async def test_models_read_no_history_and_no_summary_of_what_their_user_may_not_
         kept = Summary("They spoke of the Elbe.", reply.id, reply.read)
         await summaries.keep(people.bob, talk, kept)
         assert await summaries.find(people.bob, talk) == kept
-        await share(house, people.ann)
+        await share(harness, people.ann)
         await ask(turns, people.bob, follow_up)
         assert SECRET not in str(script.tasks[-1].history)
         assert [one.text for one in script.tasks[-1].history][1::2] == [WITHHELD, WITHHELD]
@@ -357,9 +360,9 @@ async def test_models_read_no_history_and_no_summary_of_what_their_user_may_not_
 
 
 async def test_another_attempt_does_not_begin_with_what_the_first_has_read(
-    house: House, database: Database, people: People
+    harness: Harness, database: Database, people: People
 ) -> None:
-    read = await shared(house, people)
+    read = await shared(harness, people)
     services = Services(database)
     first = Script([DocumentsRead((read,)), Delta(SECRET, 0), asyncio.Event()])
     second = Script([answer("It is.")])
@@ -368,7 +371,7 @@ async def test_another_attempt_does_not_begin_with_what_the_first_has_read(
         async with aclosing(one.follow(people.bob, accepted.turn_id)) as stream:
             await until_text(stream)
         await one.drain(0.0)
-        await share(house, people.ann)
+        await share(harness, people.ann)
         async with services.turns(second, OPEN) as two:
             turn = await two.wait(people.bob, accepted.turn_id)
             assert (turn.state, second.tasks) == (TurnState.REFUSED, [])
@@ -385,10 +388,10 @@ async def test_another_attempt_does_not_begin_with_what_the_first_has_read(
     ],
 )
 async def test_sharing_and_unsharing_while_asking(
-    house: House, database: Database, people: People, rounds: int
+    harness: Harness, database: Database, people: People, rounds: int
 ) -> None:
     """Whatever the order, no call that begins after the end of an access shows the text, and every stream ends once."""
-    read = await shared(house, people)
+    read = await shared(harness, people)
     services = Services(database)
     script = Script([DocumentsRead((read,)), Delta(SECRET, 0), *quoting(read)[1:]])
     generator = random.Random(7)
@@ -399,7 +402,7 @@ async def test_sharing_and_unsharing_while_asking(
                 asyncio.create_task(_stream(turns, people.bob, generator.randrange(20))) for _ in range(3)
             ]
             await asyncio.sleep(0)
-            await share(house, people.ann)
+            await share(harness, people.ann)
             late = [await follow_all(turns, people.bob, turn) for turn in known[-5:]]
             assert all(len(one) == 1 and isinstance(one[0], Snapshot) for one in late)
             assert SECRET.encode() not in b"".join(cast("Snapshot", one[0]).terminal for one in late)
@@ -408,7 +411,7 @@ async def test_sharing_and_unsharing_while_asking(
                 ends = [kind for kind in kinds(items) if kind not in ("started", "delta")]
                 assert ends in (["answered"], ["refused"], ["snapshot of not_permitted"])
                 assert (await turns.store.get(people.bob, turn)).state is TurnState.REFUSED
-            await share(house, people.ann, CollectionReader(user_id=people.bob.user_id))
+            await share(harness, people.ann, CollectionReader(user_id=people.bob.user_id))
 
 
 async def _stream(turns: Turns, caller: Principal, later: int) -> tuple[UUID, list[Followed]]:

@@ -8,7 +8,7 @@ from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.vectors import drop_unused_index, fit_index
 from tests.conftest import DatabaseUrls
-from tests.contract.shelf import Shelf, VectorsOf
+from tests.contract.index_writer import IndexWriter, VectorsOf
 
 
 async def indexes(url: str) -> dict[str, list[str]]:
@@ -61,10 +61,10 @@ async def test_an_index_is_dropped_only_before_its_table_has_a_row(database_urls
 async def test_a_connection_that_replaces_a_lost_one_sends_vectors(
     database: Database, embedder: MiniLmEmbedder, database_urls: DatabaseUrls
 ) -> None:
-    shelf = Shelf(database, embedder)
+    index_writer = IndexWriter(database, embedder)
     question = QuestionVector(embedder.name, embedder.embed_sync(["a light"])[0].astype("<f4").tobytes())
     for number in (1, 2):
-        await shelf.put(f"The harbour has a light and {number} piers.")
+        await index_writer.put(f"The harbour has a light and {number} piers.")
         assert len(await VectorsOf(database).nearest(SearchScope(Server("acme")), question, 5)) == number
         async with await psycopg.AsyncConnection.connect(database_urls.superuser) as connection:
             await connection.execute(

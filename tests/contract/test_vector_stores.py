@@ -50,9 +50,9 @@ from responsa_server.stores.postgres.vectors import EXACT_PASSAGES
 from responsa_server.stores.qdrant import QdrantVectors
 from tests.contract.conftest import People
 from tests.contract.in_memory import InMemory
-from tests.contract.library_house import Gate, House
+from tests.contract.index_writer import VectorsOf, lexical_of, matching
+from tests.contract.library_harness import Gate, Harness
 from tests.contract.outside import QDRANTS, qdrant_at, size
-from tests.contract.shelf import VectorsOf, lexical_of, matching
 from tests.raising import raises
 
 pytestmark = [
@@ -69,46 +69,46 @@ SECOND = "The bakery opens at six in the morning."
 class Store:
     """A library that keeps its vectors in the index under test."""
 
-    house: House
+    harness: Harness
     index: VectorsOf | QdrantVectors
 
     @property
     def lexical(self) -> PostgresLexicalIndex:
-        return lexical_of(self.house.database)
+        return lexical_of(self.harness.database)
 
     def jobs(self) -> KnowledgeJobs:
-        house = self.house
+        harness = self.harness
         return KnowledgeJobs(
-            house.queue, house.ingest(), house.documents, house.operations, vectors=house.vectors
+            harness.queue, harness.ingest(), harness.documents, harness.operations, vectors=harness.vectors
         )
 
     def question(
         self, vector: np.ndarray[tuple[int], np.dtype[np.float32]], model: str = ""
     ) -> QuestionVector:
         """A question to the generations that are active."""
-        active = self.house.ask("SELECT id, generation_id FROM responsa.collection ORDER BY id")
+        active = self.harness.ask("SELECT id, generation_id FROM responsa.collection ORDER BY id")
         return QuestionVector(
-            model or self.house.embedder.name,
+            model or self.harness.embedder.name,
             vector.astype("<f4").tobytes(),
             stored=tuple(generation_name(collection, generation) for collection, generation in active),
         )
 
     async def begin(self, caller: Principal, key: str, text: str, collection: str = "default") -> IngestClaim:
         """Accept a document and claim its operation."""
-        operation = await self.house.upload(caller, text, key, collection=collection)
+        operation = await self.harness.upload(caller, text, key, collection=collection)
         return await self.claim(caller, operation.id)
 
     async def claim(self, caller: Principal, operation_id: UUID) -> IngestClaim:
-        task = await self.house.ingestions.begin(caller.tenant_id, operation_id)
+        task = await self.harness.ingestions.begin(caller.tenant_id, operation_id)
         assert task is not None
         return task.claim
 
     async def write(self, claim: IngestClaim, vectors: Vectors) -> list[UUID]:
         """Write one passage for each vector. The passage has a window and a sentence, both with that vector."""
         text = CanonicalText(InMemory(b"harbour " * len(vectors)), "", "text/plain", "en", "TEXT")
-        await self.house.ingestions.set_parsed(claim, text, len(vectors))
+        await self.harness.ingestions.set_parsed(claim, text, len(vectors))
         new = [passage(claim, ordinal, vector) for ordinal, vector in enumerate(vectors)]
-        await self.house.ingestions.write(claim, new, len(new))
+        await self.harness.ingestions.write(claim, new, len(new))
         return [one.passage.id for one in new]
 
     async def put(
@@ -117,7 +117,7 @@ class Store:
         """Write a searchable document with these vectors."""
         claim = await self.begin(caller, key, f"{key} {uuid7()}", collection)
         ids = await self.write(claim, vectors)
-        assert await self.house.ingestions.publish(claim)
+        assert await self.harness.ingestions.publish(claim)
         return claim, ids
 
     async def candidates(
@@ -135,7 +135,7 @@ class Store:
             else list(await self.lexical.statistics(SearchScope(server, collections), ()))
         )
         nearest = await self.index.nearest(SearchScope(server, meant), self.question(vector), limit)
-        return await matching(self.house.database, server, CandidateQuery(meant, ids=nearest))
+        return await matching(self.harness.database, server, CandidateQuery(meant, ids=nearest))
 
 
 def passage(
@@ -165,20 +165,22 @@ def vectors(seed: int, count: int) -> Vectors:
 
 
 @pytest.fixture(params=["postgres", *QDRANTS])
-async def store(request: pytest.FixtureRequest, house: House, people: People) -> AsyncGenerator[Store]:
+async def store(request: pytest.FixtureRequest, harness: Harness, people: People) -> AsyncGenerator[Store]:
     for who in (people.ann, people.eve):
-        await house.library.create_collection(who, "default", CollectionFields(""), Chunking(64, 0))
-        await house.library.create_collection(who, "other", CollectionFields(""), Chunking(64, 0))
+        await harness.library.create_collection(who, "default", CollectionFields(""), Chunking(64, 0))
+        await harness.library.create_collection(who, "other", CollectionFields(""), Chunking(64, 0))
     if request.param == "postgres":
-        yield Store(house, VectorsOf(house.database))
+        yield Store(harness, VectorsOf(harness.database))
         return
     async with qdrant_at(request.param) as qdrant:
-        yield in_qdrant(house, qdrant)
+        yield in_qdrant(harness, qdrant)
 
 
-def in_qdrant(house: House, qdrant: QdrantVectors) -> Store:
-    """The same house with its vectors in Qdrant."""
-    moved = House(house.urls, house.database, house.parser, house.embedder, house.spool, vectors=qdrant)
+def in_qdrant(harness: Harness, qdrant: QdrantVectors) -> Store:
+    """The same library with its vectors in Qdrant."""
+    moved = Harness(
+        harness.urls, harness.database, harness.parser, harness.embedder, harness.spool, vectors=qdrant
+    )
     return Store(moved, qdrant)
 
 
@@ -199,12 +201,12 @@ async def test_only_published_vectors_are_found_and_the_newest_version_replaces_
     former = await store.write(first, vectors(1, 3))
     wanted = vectors(1, 3)[0]
     assert await store.candidates("acme", wanted) == set()
-    assert await store.house.ingestions.publish(first)
+    assert await store.harness.ingestions.publish(first)
     assert await store.candidates("acme", wanted) == set(former)
     second = await store.begin(people.ann, "a.md", "two")
     two = await store.write(second, vectors(2, 3))
     assert await store.candidates("acme", wanted) == set(former)
-    assert await store.house.ingestions.publish(second)
+    assert await store.harness.ingestions.publish(second)
     assert await store.candidates("acme", wanted) == set(two)
     assert not set(former) & set(
         await store.index.nearest(SearchScope(Server("acme")), store.question(wanted), 100)
@@ -215,7 +217,7 @@ async def test_a_version_that_a_newer_one_has_overtaken_leaves_nothing(store: St
     first = await store.begin(people.ann, "a.md", "one")
     await store.write(first, vectors(1, 3))
     _, two = await store.put(people.ann, "a.md", vectors(2, 3))
-    assert not await store.house.ingestions.publish(first)
+    assert not await store.harness.ingestions.publish(first)
     wanted = vectors(1, 1)[0]
     assert await store.candidates("acme", wanted) == set(two)
     assert set(await store.index.nearest(SearchScope(Server("acme")), store.question(wanted), 100)) == set(
@@ -229,13 +231,13 @@ async def test_a_failed_or_repeated_attempt_leaves_nothing(store: Store, people:
     again = await store.claim(people.ann, claim.operation_id)
     ids = await store.write(again, vectors(2, 2))
     await raises(OwnershipLost, store.write(claim, vectors(1, 3)))
-    await raises(OwnershipLost, store.house.ingestions.publish(claim))
-    assert await store.house.ingestions.publish(again)
+    await raises(OwnershipLost, store.harness.ingestions.publish(claim))
+    assert await store.harness.ingestions.publish(again)
     assert await store.candidates("acme", vectors(1, 1)[0]) == set(ids)
     assert set(await store.index.pieces(Server("acme"), ids, None)) == set(ids)
     failed = await store.begin(people.ann, "b.md", "two")
     lost = await store.write(failed, vectors(3, 2))
-    await store.house.ingestions.fail(failed, DocumentRejected(Reason.DOCUMENT_EMPTY, "It is empty."))
+    await store.harness.ingestions.fail(failed, DocumentRejected(Reason.DOCUMENT_EMPTY, "It is empty."))
     assert await store.candidates("acme", vectors(3, 1)[0]) == set(ids)
     assert await store.index.pieces(Server("acme"), lost, None) == {}
 
@@ -256,7 +258,7 @@ async def test_tenants_and_collections_are_kept_apart(store: Store, people: Peop
     assert set(await store.index.pieces(Server("rival"), every, None)) == set(theirs)
     # Whatever the vector index returns, the lexical index confirms only passages that the caller may read.
     [default] = await store.lexical.statistics(SearchScope(people.ann, ["default"]), ())
-    confirmed = await matching(store.house.database, Server("acme"), CandidateQuery([default], ids=every))
+    confirmed = await matching(store.harness.database, Server("acme"), CandidateQuery([default], ids=every))
     assert confirmed == set(ours)
 
 
@@ -321,8 +323,8 @@ async def test_deleted_documents_and_collections_are_found_no_more_and_their_vec
     claim, ids = await store.put(people.ann, "a.md", vectors(1, 2))
     _, rest = await store.put(people.ann, "b.md", vectors(2, 2))
     other, _ = await store.put(people.ann, "c.md", vectors(3, 2), "other")
-    await store.house.documents.delete("acme", claim.document_id, "")
-    await store.house.collections.delete(people.ann, "other", "", force=True)
+    await store.harness.documents.delete("acme", claim.document_id, "")
+    await store.harness.collections.delete(people.ann, "other", "", force=True)
     assert await store.candidates("acme", vectors(1, 1)[0]) == set(rest)
     jobs = store.jobs()
     for document in (claim.document_id, other.document_id):
@@ -332,10 +334,10 @@ async def test_deleted_documents_and_collections_are_found_no_more_and_their_vec
     assert await store.index.pieces(Server("acme"), ids, None) == {}
 
 
-async def test_whatever_ends_an_operation_leaves_no_vectors(house: House, people: People) -> None:
+async def test_whatever_ends_an_operation_leaves_no_vectors(harness: Harness, people: People) -> None:
     async with qdrant_at("local") as qdrant:
-        store = in_qdrant(house, qdrant)
-        operations, ingestions = store.house.operations, store.house.ingestions
+        store = in_qdrant(harness, qdrant)
+        operations, ingestions = store.harness.operations, store.harness.ingestions
         claim = await store.begin(people.ann, "a.md", "one")
         await store.write(claim, vectors(1, 3))
         assert await size(qdrant) == 9
@@ -356,14 +358,14 @@ async def test_whatever_ends_an_operation_leaves_no_vectors(house: House, people
         await pruned(store)
         assert await size(qdrant) == 3
         assert len(await store.candidates("acme", vectors(1, 1)[0])) == 1
-        await store.house.documents.delete("acme", first.document_id, "")
+        await store.harness.documents.delete("acme", first.document_id, "")
         await pruned(store)
         assert await size(qdrant) == 0
 
 
 async def pruned(store: Store) -> None:
     """Run the jobs that remove vectors, now."""
-    waiting = store.house.ask(
+    waiting = store.harness.ask(
         "DELETE FROM procrastinate_jobs WHERE task_name = 'responsa.prune' RETURNING args ->> 'id'"
     )
     assert waiting
@@ -390,17 +392,17 @@ class GatedVectors(QdrantVectors):
         await super().put(passages, published=published)
 
 
-async def test_a_late_worker_stores_no_vectors_of_what_is_gone(house: House, people: People) -> None:
+async def test_a_late_worker_stores_no_vectors_of_what_is_gone(harness: Harness, people: People) -> None:
     """The deletion waits for vectors that are on their way, so the job that removes them comes later."""
     async with qdrant_at("local", GatedVectors) as qdrant:
         assert isinstance(qdrant, GatedVectors)
-        store = in_qdrant(house, qdrant)
+        store = in_qdrant(harness, qdrant)
         searched, _ = await store.put(people.ann, "a.md", vectors(1, 2))
         claim = await store.begin(people.ann, "b.md", "one")
-        operation = await store.house.library.reindex_collection(people.ann, "default")
-        task = await store.house.builds.begin("acme", operation.id)
+        operation = await store.harness.library.reindex_collection(people.ann, "default")
+        task = await store.harness.builds.begin("acme", operation.id)
         assert task is not None
-        builds = store.house.builds
+        builds = store.harness.builds
         [first, *_] = await builds.missing(task, None, 10)
         data = vectors(1, 1)[0].astype("<f4").tobytes()
         made = [PassageVectors(first.passage.id, [PassageVector(VectorKind.WINDOW, ByteRange(0, 1), data)])]
@@ -409,7 +411,7 @@ async def test_a_late_worker_stores_no_vectors_of_what_is_gone(house: House, peo
         refilled = replace(task, operation_id=uuid7(), generation_id=None)
         assert not await builds.refill(replace(refilled, generation_id=uuid7()), again)
         assert not await builds.missing(replace(refilled, collection_id="gone"), None, 10)
-        assert not house.ask("SELECT FROM responsa.collection_stat WHERE collection_id = 'gone'")
+        assert not harness.ask("SELECT FROM responsa.collection_stat WHERE collection_id = 'gone'")
         for document, late in (
             (claim.document_id, store.write(claim, vectors(2, 2))),
             (searched.document_id, builds.write(task, made, since=0, seconds=1.0)),
@@ -418,10 +420,10 @@ async def test_a_late_worker_stores_no_vectors_of_what_is_gone(house: House, peo
             qdrant.gate = Gate()
             storing = asyncio.create_task(late)
             await qdrant.gate.reached.wait()
-            deletion = asyncio.create_task(store.house.documents.delete("acme", document, ""))
-            await store.house.until(
+            deletion = asyncio.create_task(store.harness.documents.delete("acme", document, ""))
+            await store.harness.until(
                 lambda: bool(
-                    store.house.ask(
+                    store.harness.ask(
                         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
                     )
                 )
@@ -434,13 +436,13 @@ async def test_a_late_worker_stores_no_vectors_of_what_is_gone(house: House, peo
 
 
 async def test_a_look_at_vectors_ends_with_its_time_and_the_next_one_goes_on(
-    house: House, people: People, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with qdrant_at("local") as qdrant:
-        store = in_qdrant(house, qdrant)
-        builds = store.house.builds
+        store = in_qdrant(harness, qdrant)
+        builds = store.harness.builds
         await store.put(people.ann, "a.md", vectors(1, 3))
-        operation = await store.house.library.reindex_collection(people.ann, "default")
+        operation = await store.harness.library.reindex_collection(people.ann, "default")
         task = await builds.begin("acme", operation.id)
         assert task is not None
         made = [PassageVector(VectorKind.WINDOW, ByteRange(0, 1), vectors(1, 1)[0].astype("<f4").tobytes())]
@@ -454,18 +456,18 @@ async def test_a_look_at_vectors_ends_with_its_time_and_the_next_one_goes_on(
         assert looks == 3 + 1, "the last one finds that none is left"
 
 
-async def test_a_store_that_hangs_leaves_connections_to_others(house: House, people: People) -> None:
+async def test_a_store_that_hangs_leaves_connections_to_others(harness: Harness, people: People) -> None:
     async with qdrant_at("local", GatedVectors) as qdrant:
         assert isinstance(qdrant, GatedVectors)
-        store = in_qdrant(house, qdrant)
+        store = in_qdrant(harness, qdrant)
         claim = await store.begin(people.ann, "a.md", "one")
         gate = qdrant.gate = Gate()
         async with asyncio.TaskGroup() as writes:
             for ordinal, vector in enumerate(vectors(1, 10)):  # as many as there are connections
                 new = [passage(claim, ordinal, vector)]
-                writes.create_task(store.house.ingestions.write(claim, new, None))
+                writes.create_task(store.harness.ingestions.write(claim, new, None))
             await gate.reached.wait()
-            assert (await house.documents.get(people.ann, claim.document_id)).id == claim.document_id
+            assert (await harness.documents.get(people.ann, claim.document_id)).id == claim.document_id
             gate.opened.set()
         assert await size(qdrant) == 30
 
@@ -482,7 +484,7 @@ class LateVectors(QdrantVectors):
             await late()
 
 
-async def test_an_erased_tenant_leaves_no_vectors(house: House, people: People) -> None:
+async def test_an_erased_tenant_leaves_no_vectors(harness: Harness, people: People) -> None:
     async def no_turn(tenant_id: str, user_id: UUID, turn_id: UUID) -> None:
         """No process runs turns."""
 
@@ -491,14 +493,14 @@ async def test_an_erased_tenant_leaves_no_vectors(house: House, people: People) 
 
     async with qdrant_at("local", LateVectors) as qdrant:
         assert isinstance(qdrant, LateVectors)
-        store = in_qdrant(house, qdrant)
+        store = in_qdrant(harness, qdrant)
         for who in (people.ann, people.eve):
-            await house.library.create_collection(who, "default", CollectionFields(""), Chunking(64, 0))
+            await harness.library.create_collection(who, "default", CollectionFields(""), Chunking(64, 0))
             await store.put(who, "a.md", vectors(1, 2))
         claim = await store.begin(people.ann, "b.md", "one")
         qdrant.late = lambda: store.write(claim, vectors(2, 3))
-        house.ask("UPDATE responsa.tenant SET erase_time = now(), suspend_time = now() WHERE id = 'acme'")
-        tenants = PostgresTenants(house.database)
+        harness.ask("UPDATE responsa.tenant SET erase_time = now(), suspend_time = now() WHERE id = 'acme'")
+        tenants = PostgresTenants(harness.database)
         await TenantKeeper(tenants, no_turn, nothing, qdrant, settle_seconds=0.0).erase()
         assert (await tenants.get("acme")).state is TenantState.ERASED
         assert qdrant.late is None
@@ -540,7 +542,7 @@ class CutVectors(QdrantVectors):
 
 
 async def searched(store: Store, question: str) -> list[str]:
-    found = await store.house.retriever.retrieve(RetrievalQuery(Server("acme"), [question]))
+    found = await store.harness.retriever.retrieve(RetrievalQuery(Server("acme"), [question]))
     assert len({one.found.passage.id for one in found.passages}) == len(found.passages)
     assert all(one.score.vector is not None for one in found.passages), "a passage has no vectors"
     return [one.found.passage.text for one in found.passages]
@@ -550,24 +552,24 @@ async def searched(store: Store, question: str) -> list[str]:
     "place", ["before put", "after put", "before publish", "after publish", "before drop", "after drop"]
 )
 async def test_a_worker_that_is_killed_leaves_all_of_one_version_searched(
-    house: House, people: People, place: str
+    harness: Harness, people: People, place: str
 ) -> None:
     """Until the new version is committed, searches use the whole former version; after that they use the new version.
     The retry publishes the missing vectors.
     """
-    await house.library.create_collection(people.ann, "default", CollectionFields(""), Chunking(64, 0))
+    await harness.library.create_collection(people.ann, "default", CollectionFields(""), Chunking(64, 0))
     async with qdrant_at("local", CutVectors) as cut:
         assert isinstance(cut, CutVectors)
-        store = in_qdrant(house, cut)
+        store = in_qdrant(harness, cut)
 
         async def attempt(operation: UUID) -> None:
-            await store.house.ingest().run("acme", operation)
+            await store.harness.ingest().run("acme", operation)
 
-        first = await house.upload(people.ann, FIRST, "a.md")
+        first = await harness.upload(people.ann, FIRST, "a.md")
         await attempt(first.id)
         assert await searched(store, "Who keeps the tide table?") == [FIRST]
         before = await size(cut)
-        second = await house.upload(people.ann, SECOND, "a.md")
+        second = await harness.upload(people.ann, SECOND, "a.md")
         cut.cut = lambda at: at == place
         await raises(Killed, attempt(second.id))
         committed = place.endswith("drop")
@@ -579,29 +581,29 @@ async def test_a_worker_that_is_killed_leaves_all_of_one_version_searched(
         await store.jobs().prune("acme", first.document_id, 0)
         assert await searched(store, "When does the bakery open?") == [SECOND]
         assert 0 < await size(cut) <= before + 2
-    document = await house.documents.get(Server("acme"), first.document_id)
+    document = await harness.documents.get(Server("acme"), first.document_id)
     assert (document.version, document.passage_count) == (2, 1)
 
 
 @pytest.mark.parametrize("place", QDRANTS)
 async def test_lost_vectors_are_computed_again_from_the_database(
-    house: House, people: People, place: str
+    harness: Harness, people: People, place: str
 ) -> None:
-    await house.library.create_collection(people.ann, "default", CollectionFields(""), Chunking(64, 0))
+    await harness.library.create_collection(people.ann, "default", CollectionFields(""), Chunking(64, 0))
     async with qdrant_at(place) as qdrant:
-        store = in_qdrant(house, qdrant)
-        indexed = store.house.ingest()
+        store = in_qdrant(harness, qdrant)
+        indexed = store.harness.ingest()
         for key, text in (("a.md", FIRST), ("b.md", SECOND)):
-            await indexed.run("acme", (await house.upload(people.ann, text, key)).id)
+            await indexed.run("acme", (await harness.upload(people.ann, text, key)).id)
         before = await size(qdrant)
         [name] = await qdrant._collections()
         await qdrant._client.delete_collection(name)
         qdrant._known = frozenset()  # the server's error says so; that of the local mode is another
         await raises(Unavailable, searched(store, "When does the bakery open?"))
-        words = PassageWordsStore(house.database)
-        indexers = Indexers(house.embedders, house.ingestions, uuid7)
+        words = PassageWordsStore(harness.database)
+        indexers = Indexers(harness.embedders, harness.ingestions, uuid7)
         for missing in (2, 0):
-            assert await Rebuild(store.house.builds, words, indexers).run() == missing
+            assert await Rebuild(store.harness.builds, words, indexers).run() == missing
             assert (await searched(store, "When does the bakery open?"))[0] == SECOND
             assert await size(qdrant) == before
             # The stored words belonged to the lost pieces.

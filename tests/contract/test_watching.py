@@ -13,8 +13,8 @@ from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
 from responsa_server.search.hits import KnowledgeSearch
 from tests.contract.conftest import People
-from tests.contract.library_house import Gate, GatedEmbedder, GatedParser, House
-from tests.contract.shelf import retriever_of
+from tests.contract.index_writer import retriever_of
+from tests.contract.library_harness import Gate, GatedEmbedder, GatedParser, Harness
 from tests.raising import raises
 
 TEXT = "# Rivers\n\nThe Elbe is 1094 kilometres long.\n"
@@ -23,17 +23,17 @@ LONG = "\n\n".join(
 )
 
 
-def elsewhere(house: House, heartbeat_seconds: float = 15.0) -> Library:
+def elsewhere(harness: Harness, heartbeat_seconds: float = 15.0) -> Library:
     """The library of another process, which gets no notices from the worker."""
     return Library(
-        house.collections,
-        house.documents,
-        house.operations,
-        KnowledgeSearch(retriever_of(house.database, house.embedder)),
-        Watching(house.operations, heartbeat_seconds, poll_seconds=0.05),
-        PageImages(house.documents, house.parser),
-        embedders=house.embedders,
-        generations=house.generations,
+        harness.collections,
+        harness.documents,
+        harness.operations,
+        KnowledgeSearch(retriever_of(harness.database, harness.embedder)),
+        Watching(harness.operations, heartbeat_seconds, poll_seconds=0.05),
+        PageImages(harness.documents, harness.parser),
+        embedders=harness.embedders,
+        generations=harness.generations,
     )
 
 
@@ -43,15 +43,15 @@ async def collected(states: AsyncGenerator[Operation | None, None]) -> list[Oper
 
 
 async def test_watchers_here_and_elsewhere_see_the_states_up_to_the_final_one(
-    house: House, people: People
+    harness: Harness, people: People
 ) -> None:
-    operation = await house.upload(people.ann, TEXT, "rivers.md")
-    other = elsewhere(house)
+    operation = await harness.upload(people.ann, TEXT, "rivers.md")
+    other = elsewhere(harness)
     watching = [
         asyncio.create_task(collected(library.watching.follow(people.ann, operation.id)))
-        for library in (house.library, other)
+        for library in (harness.library, other)
     ]
-    async with house.working():
+    async with harness.working():
         results = [await one for one in watching]
     for states in results:
         seqs = [state.seq for state in states]
@@ -68,17 +68,19 @@ async def test_watchers_here_and_elsewhere_see_the_states_up_to_the_final_one(
     assert await collected(other.watching.follow(people.ann, operation.id, 1)) == [final]
 
 
-async def test_what_is_left_is_estimated_once_vectors_have_been_written(house: House, people: People) -> None:
-    operation = await house.upload(people.ann, LONG, "rivers.md")
+async def test_what_is_left_is_estimated_once_vectors_have_been_written(
+    harness: Harness, people: People
+) -> None:
+    operation = await harness.upload(people.ann, LONG, "rivers.md")
     gate = Gate()
 
     async def once_some_are_written() -> None:
-        if house.ask("SELECT 1 FROM responsa.operation WHERE passages_done > 0"):
+        if harness.ask("SELECT 1 FROM responsa.operation WHERE passages_done > 0"):
             await gate.pass_through()
 
-    ingest = house.ingest(embedder=GatedEmbedder(house.embedder, once_some_are_written))
-    async with house.working(ingest), asyncio.timeout(60):
-        async with aclosing(house.library.watching.follow(people.ann, operation.id)) as states:
+    ingest = harness.ingest(embedder=GatedEmbedder(harness.embedder, once_some_are_written))
+    async with harness.working(ingest), asyncio.timeout(60):
+        async with aclosing(harness.library.watching.follow(people.ann, operation.id)) as states:
             async for state in states:
                 if state is None:
                     continue  # on a busy machine, the stream may be silent for as long as a heartbeat
@@ -89,16 +91,16 @@ async def test_what_is_left_is_estimated_once_vectors_have_been_written(house: H
                     break
                 assert state.passages_done == 0
         gate.opened.set()
-        assert (await house.ended(people.ann, operation)).time_left is None
+        assert (await harness.ended(people.ann, operation)).time_left is None
 
 
-async def test_a_silent_stream_beats(house: House, people: People) -> None:
-    operation = await house.upload(people.ann, TEXT)
-    async with aclosing(elsewhere(house, 0.05).watching.follow(people.ann, operation.id)) as states:
+async def test_a_silent_stream_beats(harness: Harness, people: People) -> None:
+    operation = await harness.upload(people.ann, TEXT)
+    async with aclosing(elsewhere(harness, 0.05).watching.follow(people.ann, operation.id)) as states:
         assert await anext(states) == operation
         assert await anext(states) is None
         assert await anext(states) is None
-        await house.library.cancel_operation(people.ann, operation.id)
+        await harness.library.cancel_operation(people.ann, operation.id)
         async with asyncio.timeout(60):
             while (final := await anext(states)) is None:
                 pass
@@ -106,9 +108,9 @@ async def test_a_silent_stream_beats(house: House, people: People) -> None:
     assert final.error.reason is Reason.OPERATION_CANCELLED
 
 
-async def test_a_server_that_shuts_down_sends_its_watchers_away(house: House, people: People) -> None:
-    operation = await house.upload(people.ann, TEXT)
-    library = elsewhere(house)
+async def test_a_server_that_shuts_down_sends_its_watchers_away(harness: Harness, people: People) -> None:
+    operation = await harness.upload(people.ann, TEXT)
+    library = elsewhere(harness)
     async with aclosing(library.watching.follow(people.ann, operation.id)) as states:
         assert await anext(states) == operation
         waiting = asyncio.ensure_future(anext(states))
@@ -116,14 +118,14 @@ async def test_a_server_that_shuts_down_sends_its_watchers_away(house: House, pe
         draining = await raises(Unavailable, asyncio.wait_for(waiting, 60))
     assert draining.reason is Reason.DRAINING
     # The next server goes on where this one stopped.
-    async with house.working():
-        states = await collected(elsewhere(house).watching.follow(people.ann, operation.id, operation.seq))
+    async with harness.working():
+        states = await collected(elsewhere(harness).watching.follow(people.ann, operation.id, operation.seq))
     assert states[-1].done
 
 
-async def test_cancelling_stops_the_work_at_once_and_leaves_nothing(house: House, people: People) -> None:
+async def test_cancelling_stops_the_work_at_once_and_leaves_nothing(harness: Harness, people: People) -> None:
     """The parser would wait for ever, and another process cancels the operation."""
-    operation = await house.upload(people.ann, TEXT, "rivers.md")
+    operation = await harness.upload(people.ann, TEXT, "rivers.md")
     gate, stopped = Gate(), asyncio.Event()
 
     async def wait() -> None:
@@ -132,11 +134,11 @@ async def test_cancelling_stops_the_work_at_once_and_leaves_nothing(house: House
         finally:
             stopped.set()
 
-    async with house.working(house.ingest(parser=GatedParser(house.parser, wait))):
+    async with harness.working(harness.ingest(parser=GatedParser(harness.parser, wait))):
         await asyncio.wait_for(gate.reached.wait(), 60)
-        await elsewhere(house).cancel_operation(people.ann, operation.id)
+        await elsewhere(harness).cancel_operation(people.ann, operation.id)
         await asyncio.wait_for(stopped.wait(), 60)
-        await house.until(lambda: not house.ask("SELECT 1 FROM procrastinate.procrastinate_jobs"))
-    left = house.rows(("document", "document_version", "passage", "passage_vector", "term_stat"))
+        await harness.until(lambda: not harness.ask("SELECT 1 FROM procrastinate.procrastinate_jobs"))
+    left = harness.rows(("document", "document_version", "passage", "passage_vector", "term_stat"))
     assert left == {}
-    assert list(house.spool.iterdir()) == []
+    assert list(harness.spool.iterdir()) == []

@@ -20,7 +20,7 @@ from responsa_server.stores.postgres import passages
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.late_indexes import build_late_indexes
 from tests.conftest import DatabaseUrls
-from tests.contract.shelf import matching
+from tests.contract.index_writer import matching
 
 PASSAGES = 4_000
 # The share of the passages' words that each word has: half of the words are in hundreds or thousands of passages.

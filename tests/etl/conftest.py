@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.contract.conftest import house, people
+from tests.contract.conftest import harness, people
 from tests.etl.office import office
 
-__all__ = ("house", "office", "people")
+__all__ = ("harness", "office", "people")

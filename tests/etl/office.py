@@ -41,7 +41,7 @@ from responsa_server.outbound.addresses import read_allowed
 from responsa_server.outbound.connector import Connector
 from responsa_server.stores.postgres.mail import Outbox
 from tests.contract.conftest import People
-from tests.contract.library_house import House
+from tests.contract.library_harness import Harness
 from tests.raising import raises
 
 MAPPING = """connection = "staff"
@@ -64,7 +64,7 @@ LIMITS = BudgetLimits(seconds=600, requests=200, entries=200, size=1 << 30)
 class Office:
     """A source with its database, and an administrator."""
 
-    house: House
+    harness: Harness
     principal: Principal
     folder: Path
     runs: PostgresSourceRuns
@@ -81,8 +81,8 @@ class Office:
             Crawler(Connector(), self.sandboxes),
             self.folders,
             self.sandboxes,
-            self.house.library,
-            self.house.library.watching.report_end,
+            self.harness.library,
+            self.harness.library.watching.report_end,
             self.notifier(),
             self.limits,
         )
@@ -102,7 +102,7 @@ class Office:
 
     @property
     def sandboxes(self) -> SourceSandboxes:
-        return SourceSandboxes(self.house.parser)
+        return SourceSandboxes(self.harness.parser)
 
     def notifier(self) -> Notifier:
         mails = {NotifiedEvent.FAILED, NotifiedEvent.CONFIRMATION_WANTED}
@@ -110,8 +110,8 @@ class Office:
 
     @property
     def deliveries(self) -> PostgresDeliveries:
-        outbox = Outbox(self.house.queue, uuid7)
-        return PostgresDeliveries(self.house.database, self.house.queue, uuid7, outbox)
+        outbox = Outbox(self.harness.queue, uuid7)
+        return PostgresDeliveries(self.harness.database, self.harness.queue, uuid7, outbox)
 
     def change(self, *statements: str) -> None:
         with closing(sqlite3.connect(self.folder / "staff.db")) as connection, connection:
@@ -130,14 +130,14 @@ class Office:
         # This stands for the queue, which pauses too.
         while (pause := await sync.work("acme", operation.id, 0)) is not None:  # noqa: ASYNC110
             await asyncio.sleep(pause)
-        return await self.house.operations.get(self.principal, operation.id)
+        return await self.harness.operations.get(self.principal, operation.id)
 
     async def begin(
         self, monkeypatch: pytest.MonkeyPatch, documents: int, *, retry: bool = False
     ) -> Operation:
         """Begin a run in a process that is killed once it has made so many documents, and wait until they are indexed."""
         operation = await self.runs.start(self.principal, "notes", "", confirmed=False, retry=retry)
-        upload, left = self.house.library.upload, iter(range(documents))
+        upload, left = self.harness.library.upload, iter(range(documents))
 
         async def dying(*arguments: Any, **named: Any) -> Operation:
             if next(left, None) is None:
@@ -145,11 +145,11 @@ class Office:
             return await upload(*arguments, **named)
 
         with monkeypatch.context() as patched:
-            patched.setattr(self.house.library, "upload", dying)
+            patched.setattr(self.harness.library, "upload", dying)
             await raises(asyncio.CancelledError, self.sync().work("acme", operation.id, 0))
-        await self.house.until(
+        await self.harness.until(
             lambda: (
-                self.house.ask(
+                self.harness.ask(
                     "SELECT count(*)::int FROM responsa.operation WHERE indexed AND stage <> 'done'"
                 )
                 == [(documents,)]
@@ -159,13 +159,13 @@ class Office:
 
     def published(self) -> list[tuple[str, int]]:
         """Each subject, and in how many transactions its documents were published."""
-        return self.house.ask(
+        return self.harness.ask(
             "SELECT subject, count(DISTINCT xmin::text)::int FROM responsa.document GROUP BY 1 ORDER BY 1"
         )
 
     def documents(self) -> dict[str, tuple[str, str]]:
         """The subject and the text of each document that can be searched, by the end of its key."""
-        found = self.house.ask(
+        found = self.harness.ask(
             "SELECT d.source_key, d.subject, v.original FROM responsa.document AS d JOIN responsa.document_version AS v"
             " ON v.document_id = d.id AND v.version = d.version"
         )
@@ -179,7 +179,7 @@ class Office:
 
     async def record(self, subject: str) -> tuple[list[str], int, UUID | None]:
         """What a person's profile shows of the source: the ends of the documents' keys, the number of failed rows, and the newest run."""
-        profiles = SubjectProfiles(PostgresProfiles(self.house.database, self.house.documents))
+        profiles = SubjectProfiles(PostgresProfiles(self.harness.database, self.harness.documents))
         (part,) = (await profiles.get(self.principal, subject)).parts
         keys = [document.source_key.rpartition("/")[2].removesuffix(".md") for _, document in part.documents]
         return sorted(keys), part.failed_rows, part.newest_run_id
@@ -190,29 +190,29 @@ class Office:
 
 
 @pytest.fixture
-async def office(house: House, people: People, tmp_path: Path) -> AsyncIterator[Office]:
+async def office(harness: Harness, people: People, tmp_path: Path) -> AsyncIterator[Office]:
     caller = replace(people.ann, role=Role.ADMIN)
-    house.ask("UPDATE responsa.app_user SET role = 'admin' WHERE id = %s", caller.user_id)
-    runs = PostgresSourceRuns(house.database, house.queue, uuid7)
-    made = Office(house, caller, tmp_path, runs)
+    harness.ask("UPDATE responsa.app_user SET role = 'admin' WHERE id = %s", caller.user_id)
+    runs = PostgresSourceRuns(harness.database, harness.queue, uuid7)
+    made = Office(harness, caller, tmp_path, runs)
     made.change(
         "CREATE TABLE note (id integer, mail text, note text)",
         *(f"INSERT INTO note VALUES ({n}, 'p{n % 4}', 'The heron number {n} fishes.')" for n in range(8)),
     )
     (tmp_path / "staff.toml").write_text('kind = "sqlite"\nfile = "staff.db"\ntenants = ["acme"]\n')
-    await house.library.create_collection(caller, "people", CollectionFields(""), Chunking())
+    await harness.library.create_collection(caller, "people", CollectionFields(""), Chunking())
     connections, databases = DeclaredConnections(tmp_path), SqlDatabases(lambda place: place.env)
     made.administration = SourceAdministration(
-        PostgresSources(house.database, house.queue, uuid7),
+        PostgresSources(harness.database, harness.queue, uuid7),
         runs,
         connections,
         databases,
         Crawler(Connector(), made.sandboxes),
         made.folders,
         made.sandboxes,
-        house.library,
+        harness.library,
         made.deliveries,
     )
     await made.administration.create(caller, NewSource("notes", "", MAPPING))
-    async with house.working():
+    async with harness.working():
         yield made

@@ -33,7 +33,7 @@ LIMITS = BudgetLimits(seconds=600, requests=2000, entries=10_000, size=1 << 30)
 
 
 @dataclass
-class Site:
+class Website:
     """A website. pages: the status and the body of each path; `{base}` in a body stands for its address. most: the most
     requests that it answered at the same time."""
 
@@ -82,8 +82,8 @@ class Site:
 
 
 @pytest.fixture
-async def site(parser: ParserPool) -> AsyncIterator[Site]:
-    one = Site()
+async def website(parser: ParserPool) -> AsyncIterator[Website]:
+    one = Website()
     one.parser = parser
     one.server = LoopbackServer(one.serve)
     await one.server.start()
@@ -111,11 +111,11 @@ async def site(parser: ParserPool) -> AsyncIterator[Site]:
     ],
 )  # fmt: skip
 async def test_a_run_that_cannot_know_the_pages_of_a_site_ends(
-    site: Site, pages: dict[str, tuple[int, bytes]], fault: str, said: str
+    website: Website, pages: dict[str, tuple[int, bytes]], fault: str, said: str
 ) -> None:
-    site.pages, site.headers = pages, {"content-type": "application/xml", "location": "/s"}
+    website.pages, website.headers = pages, {"content-type": "application/xml", "location": "/s"}
     with pytest.raises(Precondition, match="SOURCE_UNREADABLE") as caught:
-        await site.crawl('sitemaps = ["{base}/s"]', site.connection(2))
+        await website.crawl('sitemaps = ["{base}/s"]', website.connection(2))
     assert caught.value.metadata == {"connection": "web", "query": "page", "fault": fault}
     assert said in caught.value.message
 
@@ -134,11 +134,11 @@ async def test_a_run_that_cannot_know_the_pages_of_a_site_ends(
     ],
 )
 async def test_a_site_whose_robots_txt_cannot_be_read_is_not_read(
-    site: Site, status: int, headers: Mapping[str, str], body: bytes, said: str
+    website: Website, status: int, headers: Mapping[str, str], body: bytes, said: str
 ) -> None:
-    site.pages, site.headers = {"/robots.txt": (status, body), "/a": (200, b"<p>A heron.</p>")}, headers
+    website.pages, website.headers = {"/robots.txt": (status, body), "/a": (200, b"<p>A heron.</p>")}, headers
     with pytest.raises(Precondition, match=f"/robots.txt, which says .*{said}"):
-        await site.crawl('addresses = ["{base}/a"]')
+        await website.crawl('addresses = ["{base}/a"]')
 
 
 @pytest.mark.parametrize(
@@ -149,35 +149,37 @@ async def test_a_site_whose_robots_txt_cannot_be_read_is_not_read(
         (200, b"\xef\xbb\xbfUser-agent: *\nDisallow: /a", "The site's robots.txt does not allow"),
     ],
 )
-async def test_what_robots_txt_allows(site: Site, status: int, body: bytes, problem: str) -> None:
-    site.pages = {"/robots.txt": (status, body), "/a": (200, b"<p>A heron.</p>")}
-    [row] = await site.crawl('addresses = ["{base}/a"]')
+async def test_what_robots_txt_allows(website: Website, status: int, body: bytes, problem: str) -> None:
+    website.pages = {"/robots.txt": (status, body), "/a": (200, b"<p>A heron.</p>")}
+    [row] = await website.crawl('addresses = ["{base}/a"]')
     assert row.problem.startswith(problem)
     assert (row.document is None) == bool(problem)
 
 
-async def test_a_site_that_answers_no_page_is_taken_for_down(site: Site) -> None:
+async def test_a_site_that_answers_no_page_is_taken_for_down(website: Website) -> None:
     addresses = ", ".join(f'"{{base}}/{number}"' for number in range(11))
-    site.pages = {f"/{number}": (503, b"") for number in range(11)}
+    website.pages = {f"/{number}": (503, b"") for number in range(11)}
     with pytest.raises(Precondition, match="10 pages in succession did not answer"):
-        await site.crawl(f"addresses = [{addresses}]")
-    site.pages["/5"] = (500, b"")  # it answers, though with an error
-    assert len(await site.crawl(f"addresses = [{addresses}]")) == 11
+        await website.crawl(f"addresses = [{addresses}]")
+    website.pages["/5"] = (500, b"")  # it answers, though with an error
+    assert len(await website.crawl(f"addresses = [{addresses}]")) == 11
     ten = ", ".join(f'"{{base}}/{number}"' for number in range(10))
-    site.pages["/5"] = (503, b"")
+    website.pages["/5"] = (503, b"")
     with pytest.raises(Precondition, match="/9:"):
-        await site.crawl(f"addresses = [{ten}]")
+        await website.crawl(f"addresses = [{ten}]")
 
 
-async def test_a_host_gets_one_request_at_a_time_and_an_index_of_itself_ends(site: Site) -> None:
-    site.pages = {f"/{number}": (200, b"<p>A heron.</p>") for number in range(5)}
+async def test_a_host_gets_one_request_at_a_time_and_an_index_of_itself_ends(website: Website) -> None:
+    website.pages = {f"/{number}": (200, b"<p>A heron.</p>") for number in range(5)}
     pages = listing(*(f"{{base}}/{number}" for number in range(5)))
     index = listing("{base}/s", "{base}/pages", kind="sitemapindex", inner="sitemap")
-    site.pages |= {"/s": (200, index), "/pages": (200, pages)}
-    crawler = site.crawler()
-    both = await asyncio.gather(*(site.crawl('sitemaps = ["{base}/s"]', crawler=crawler) for _ in range(2)))
+    website.pages |= {"/s": (200, index), "/pages": (200, pages)}
+    crawler = website.crawler()
+    both = await asyncio.gather(
+        *(website.crawl('sitemaps = ["{base}/s"]', crawler=crawler) for _ in range(2))
+    )
     assert [len(found) for found in both] == [5, 5]
-    assert site.most == 1
+    assert website.most == 1
 
 
 @pytest.mark.parametrize(
@@ -189,17 +191,17 @@ async def test_a_host_gets_one_request_at_a_time_and_an_index_of_itself_ends(sit
     ],
 )
 async def test_sitemaps_without_an_end_are_left_after_a_while_and_their_pages_are_read(
-    site: Site, requests: int, most: int, said: str, read: int
+    website: Website, requests: int, most: int, said: str, read: int
 ) -> None:
     for number in range(20):
         index = listing(
             f"{{base}}/u{number}", f"{{base}}/s{number + 1}", kind="sitemapindex", inner="sitemap"
         )
-        site.pages |= {f"/s{number}": (200, index), f"/u{number}": (200, listing(f"{{base}}/{number}"))}
-        site.pages[f"/{number}"] = (200, b"<p>A heron.</p>")
-    site.limits, rows = replace(site.limits, requests=requests), list[MadeRow]()
+        website.pages |= {f"/s{number}": (200, index), f"/u{number}": (200, listing(f"{{base}}/{number}"))}
+        website.pages[f"/{number}"] = (200, b"<p>A heron.</p>")
+    website.limits, rows = replace(website.limits, requests=requests), list[MadeRow]()
     with pytest.raises(BudgetSpent, match=f"^{said}"):
-        await site.crawl('sitemaps = ["{base}/s0"]', site.connection(most), rows=rows)
+        await website.crawl('sitemaps = ["{base}/s0"]', website.connection(most), rows=rows)
     assert len(rows) == read
 
 
@@ -216,32 +218,34 @@ async def test_sitemaps_without_an_end_are_left_after_a_while_and_their_pages_ar
     ],
 )
 async def test_the_address_that_a_page_names_as_its_own_is_that_of_its_document(
-    site: Site, head: str, named: str
+    website: Website, head: str, named: str
 ) -> None:
-    other = site.server.url.replace("127.0.0.1", "localhost")
+    other = website.server.url.replace("127.0.0.1", "localhost")
     connection = replace(
-        site.connection(), sites=[site.server.url, other], allow_private=["127.0.0.1", "localhost"]
+        website.connection(), sites=[website.server.url, other], allow_private=["127.0.0.1", "localhost"]
     )
-    site.pages = {
+    website.pages = {
         "/a": (200, f"<head>{head.replace('{other}', other)}</head><p>A heron.</p>".encode()),
         "/listed": (200, b"<p>An ibis.</p>"),
     }
-    row, listed = await site.crawl('addresses = ["{base}/a", "{base}/listed"]', connection)
+    row, listed = await website.crawl('addresses = ["{base}/a", "{base}/listed"]', connection)
     assert listed.document is not None
     assert row.document is not None
-    assert (row.document.key, row.document.uri) == (site.server.url + named,) * 2
-    assert row.document.source_key("book") == f"book/{site.server.url.removeprefix('http://')}{named}"
+    assert (row.document.key, row.document.uri) == (website.server.url + named,) * 2
+    assert row.document.source_key("book") == f"book/{website.server.url.removeprefix('http://')}{named}"
 
 
 @pytest.mark.parametrize("status", [200, 304, 500])
-async def test_a_page_gives_up_the_address_of_a_page_that_is_listed_by_now(site: Site, status: int) -> None:
-    base = site.server.url
-    site.pages = {
+async def test_a_page_gives_up_the_address_of_a_page_that_is_listed_by_now(
+    website: Website, status: int
+) -> None:
+    base = website.server.url
+    website.pages = {
         "/a": (status, b"<link rel='canonical' href='/b'><p>A heron.</p>"),
         "/b": (200, b"<p>An ibis.</p>"),
     }
     fetched = Fetched(f"{base}/a", f"{base}/a", '"1"', "", "web")
     known = {DocumentKey(PAGE, f"{base}/b"): StoredDocument(b"1", UUID(int=1), "", fetched=fetched)}
-    rows = await site.crawl('addresses = ["{base}/a", "{base}/b"]', known=known)
+    rows = await website.crawl('addresses = ["{base}/a", "{base}/b"]', known=known)
     keys = [row.document.key if row.document else row.key for row in rows]
     assert (keys, rows[1].document is not None) == ([f"{base}/a", f"{base}/b"], True)

@@ -304,7 +304,7 @@ async def test_a_name_that_no_document_has_is_a_failed_row(
     async with serving(listing) as server:
         run = await connect(office, kind, f"{server.url}/f")
     assert (run.error, run.counts["created"], run.counts["failed"]) == (None, 1, odd)
-    assert office.house.ask("SELECT source_key FROM responsa.document") == [("files/fine.md",)]
+    assert office.harness.ask("SELECT source_key FROM responsa.document") == [("files/fine.md",)]
     assert all(key.isprintable() and problem in ODD.values() for key, problem in await office.failed("files"))
 
 

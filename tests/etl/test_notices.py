@@ -23,21 +23,21 @@ from responsa_server.domain.notifications import Attempt, DeliveryState, Notifie
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.mail import Outbox
 from tests.contract.conftest import People
-from tests.contract.library_house import PACE, House
+from tests.contract.library_harness import PACE, Harness
 
 
 @pytest.fixture
-def deliveries(house: House) -> PostgresDeliveries:
-    return PostgresDeliveries(house.database, house.queue, uuid7, Outbox(house.queue, uuid7))
+def deliveries(harness: Harness) -> PostgresDeliveries:
+    return PostgresDeliveries(harness.database, harness.queue, uuid7, Outbox(harness.queue, uuid7))
 
 
 async def test_failed_ingestions_are_one_notification_an_hour(
-    house: House, people: People, deliveries: PostgresDeliveries, tmp_path: Path
+    harness: Harness, people: People, deliveries: PostgresDeliveries, tmp_path: Path
 ) -> None:
     for name, more in (("room", ""), ("runs", 'events = ["source.failed"]')):
         text = f'url = "https://example.org/"\nsecret = {{ env = "KEY" }}\ntenants = ["acme"]\n{more}'
         (tmp_path / f"{name}.toml").write_text(text)
-    house.ask(
+    harness.ask(
         "UPDATE responsa.app_user SET role = 'admin', email = 'ann@example.org' WHERE id = %s",
         people.ann.user_id,
     )
@@ -48,7 +48,7 @@ async def test_failed_ingestions_are_one_notification_an_hour(
     def job() -> UUID:
         """The one job of a notice. It waits for a minute before the first notice, and for an hour before the next one.
         Returns the id of the notice."""
-        ((notice, later),) = house.ask(
+        ((notice, later),) = harness.ask(
             "SELECT args ->> 'id', scheduled_at > now() + interval '50 s' FROM procrastinate_jobs WHERE queue_name = 'notice'"
         )
         assert later
@@ -60,15 +60,15 @@ async def test_failed_ingestions_are_one_notification_an_hour(
         return [json.loads(item.body) for item in page.items]
 
     mails = "SELECT kind, email, events FROM responsa.mail ORDER BY id"
-    async with house.working(announce=notifier.announce_end):
+    async with harness.working(announce=notifier.announce_end):
         uploaded = [
-            await house.upload(people.bob, text, f"{number}.html")
+            await harness.upload(people.bob, text, f"{number}.html")
             for number, text in enumerate(("<p></p>", "<p>The heron fishes.</p>", "<p></p>"))
         ]
-        await house.until(lambda: house.ask(waiting) == [(2,)])
+        await harness.until(lambda: harness.ask(waiting) == [(2,)])
     for one in uploaded:
         await notifier.announce_end("acme", one.id)  # as after a crash
-    assert house.ask(waiting) == [(2,)]
+    assert harness.ask(waiting) == [(2,)]
     notice = job()
     assert await notifier.notice("acme", notice, 0) is None
     assert await notifier.notice("acme", notice, 0) is None  # as after a crash
@@ -76,62 +76,62 @@ async def test_failed_ingestions_are_one_notification_an_hour(
     assert (first["type"], first["data"]["failed"]) == ("ingestion.failed", 2)
     assert first["data"]["reasons"] == {"DOCUMENT_EMPTY": 2}
     assert first["data"]["since"] <= first["timestamp"]
-    assert house.ask(mails) == [("ingestions_failed", "ann@example.org", 2)]
+    assert harness.ask(mails) == [("ingestions_failed", "ann@example.org", 2)]
 
-    house.ask("DELETE FROM procrastinate_jobs")
+    harness.ask("DELETE FROM procrastinate_jobs")
     for name in ("a.html", "b.html", "c.html"):
-        failed = await house.take_in(people.bob, "<p></p>", name)
+        failed = await harness.take_in(people.bob, "<p></p>", name)
         await notifier.announce_end("acme", failed.id)
     assert job() == notice
     pause = await notifier.notice("acme", notice, 0)
     assert pause is not None
     assert 3500 < pause <= 3600
     assert len(await sent()) == 1
-    house.ask("UPDATE responsa.notice SET send_time = send_time - interval '1 hour'")
+    harness.ask("UPDATE responsa.notice SET send_time = send_time - interval '1 hour'")
     assert await notifier.notice("acme", notice, 0) is None
     assert [one["data"]["failed"] for one in await sent()] == [2, 3]
-    assert [events for *_, events in house.ask(mails)] == [2, 3]
+    assert [events for *_, events in harness.ask(mails)] == [2, 3]
 
 
 async def test_a_delivery_that_waits_is_brought_forward(
-    house: House, people: People, deliveries: PostgresDeliveries
+    harness: Harness, people: People, deliveries: PostgresDeliveries
 ) -> None:
-    operation = await house.upload(people.ann, "The heron fishes.")
-    house.ask(
+    operation = await harness.upload(people.ann, "The heron fishes.")
+    harness.ask(
         "INSERT INTO responsa.notice (id, tenant_id, event, source_id, waits, send_time) VALUES "
         "(gen_random_uuid(), 'acme', 'source.failed', 'old', false, now() - interval '2 days')"
     )
-    with psycopg.connect(house.urls.superuser) as other:
+    with psycopg.connect(harness.urls.superuser) as other:
         # An announcement does not wait for an old notice of another source, which might wait for this one.
         other.execute("SELECT FROM responsa.notice FOR UPDATE")
         await deliveries.announce(OperationNotice(operation, NotifiedEvent.FAILED, "{}", ["room"]))
-    ((delivery,),) = house.ask("SELECT id FROM responsa.delivery")
+    ((delivery,),) = harness.ask("SELECT id FROM responsa.delivery")
     jobs = "SELECT scheduled_at > now(), status::text FROM procrastinate_jobs WHERE queue_name = 'deliver' ORDER BY id"
-    house.ask(
+    harness.ask(
         "UPDATE procrastinate_jobs SET scheduled_at = now() + interval '2 hours' WHERE queue_name = 'deliver'"
     )
     for _ in range(2):
         assert (await deliveries.again(people.ann, delivery)).state is DeliveryState.WAITING
-        assert house.ask(jobs) == [(None, "todo")]
+        assert harness.ask(jobs) == [(None, "todo")]
     # A call during an attempt counts the attempts from the beginning, so the attempt is not the last one.
-    house.ask("UPDATE procrastinate_jobs SET status = 'doing' WHERE queue_name = 'deliver'")
-    house.ask("UPDATE responsa.delivery SET attempts = 7")
+    harness.ask("UPDATE procrastinate_jobs SET status = 'doing' WHERE queue_name = 'deliver'")
+    harness.ask("UPDATE responsa.delivery SET attempts = 7")
     await deliveries.again(people.ann, delivery)
-    assert house.ask(jobs) == [(False, "doing")]
+    assert harness.ask(jobs) == [(False, "doing")]
     after = await deliveries.record("acme", delivery, Attempt(500, "no"), 8)
     assert after is not None
     assert (after.state, after.attempts) == (DeliveryState.WAITING, 1)
     # The job of a delivery that has ended makes no further attempt, even if it has not ended itself.
     await deliveries.record("acme", delivery, Attempt(204), 8)
     await deliveries.again(people.ann, delivery)
-    assert house.ask(jobs) == [(False, "doing"), (None, "todo")]
+    assert harness.ask(jobs) == [(False, "doing"), (None, "todo")]
 
 
 async def test_a_delivery_that_is_sent_again_while_its_attempt_ends_begins_at_once(
-    house: House, people: People, deliveries: PostgresDeliveries
+    harness: Harness, people: People, deliveries: PostgresDeliveries
 ) -> None:
-    operation = await house.upload(people.ann, "The heron fishes.")
-    house.ask("DELETE FROM procrastinate_jobs")
+    operation = await harness.upload(people.ann, "The heron fishes.")
+    harness.ask("DELETE FROM procrastinate_jobs")
     await deliveries.announce(OperationNotice(operation, NotifiedEvent.FAILED, "{}", ["room"]))
     states = list[DeliveryState]()
 
@@ -144,12 +144,12 @@ async def test_a_delivery_that_is_sent_again_while_its_attempt_ends_begins_at_on
             await deliveries.again(people.ann, delivery_id)
         return 3600.0
 
-    queue = JobQueue(house.urls.log, concurrency=1, pace=PACE)
+    queue = JobQueue(harness.urls.log, concurrency=1, pace=PACE)
     running = asyncio.create_task(queue.run({JobKind.DELIVER: work}))
     jobs = "SELECT scheduled_at > now(), status::text FROM procrastinate_jobs WHERE queue_name = 'deliver'"
     try:
-        await house.until(lambda: len(states) == 2)
-        await house.until(lambda: house.ask(jobs) == [(True, "todo")])
+        await harness.until(lambda: len(states) == 2)
+        await harness.until(lambda: harness.ask(jobs) == [(True, "todo")])
     finally:
         running.cancel()
         await asyncio.wait((running,))

@@ -49,7 +49,7 @@ from tests.raising import raises
 
 
 async def test_the_status_names_a_source_whose_connection_is_gone(office: Office, tmp_path: Path) -> None:
-    sources = PostgresSources(office.house.database, office.house.queue, uuid7)
+    sources = PostgresSources(office.harness.database, office.harness.queue, uuid7)
     asking: list[Principal | None] = [office.principal]
     part = SourcesPart(sources, DeclaredConnections(tmp_path), office.folders, lambda: asking[-1])
     assert await part.check() == PartReport(Health.OK)
@@ -112,7 +112,7 @@ async def test_documents_follow_the_rows(office: Office, monkeypatch: pytest.Mon
     await office.run("p0")
     keys, failed, newest = await office.record("p1")
     assert (keys, failed) == (["1", "5"], 0)
-    run = await office.house.operations.get(office.principal, newest) if newest else None
+    run = await office.harness.operations.get(office.principal, newest) if newest else None
     assert run is not None
     assert run.subject == ""
 
@@ -150,7 +150,7 @@ async def test_what_a_run_must_not_do(office: Office) -> None:
     assert stopped.error.metadata == {"source": "sources/notes", "deletions": "3", "documents": "8"}
     assert (len(office.documents()), office.documents()["0"][1]) == (8, "The heron number 0 fishes.")
     # The mapping may allow more, up to half of the documents.
-    sources = PostgresSources(office.house.database, office.house.queue, uuid7)
+    sources = PostgresSources(office.harness.database, office.harness.queue, uuid7)
     allowing = SourceChange(mapping="deletions_percent = 30\n" + MAPPING)
     await sources.update(office.principal, "notes", allowing, ("staff", "people"), "")
     assert "delete 3 of the 8" in str((await office.run()).error)
@@ -174,18 +174,20 @@ async def test_what_a_run_must_not_do(office: Office) -> None:
     assert (confirmed.error, confirmed.counts["deleted"]) == (None, 3)
     assert sorted(office.documents()) == ["0", "1", "2", "3", "4"]
     assert office.documents()["2"] == ("p9", "It moved.")
-    versions = office.house.ask(
+    versions = office.harness.ask(
         "SELECT newest_version FROM responsa.document WHERE source_key = 'notes/note/2.md'"
     )
     assert versions == [(1,)]
     # All documents move to another collection.
-    await office.house.library.create_collection(office.principal, "others", CollectionFields(""), Chunking())
+    await office.harness.library.create_collection(
+        office.principal, "others", CollectionFields(""), Chunking()
+    )
     moved = SourceChange(mapping=MAPPING.replace('"people"', '"others"'))
-    await PostgresSources(office.house.database, office.house.queue, uuid7).update(
+    await PostgresSources(office.harness.database, office.harness.queue, uuid7).update(
         office.principal, "notes", moved, ("staff", "others"), ""
     )
     assert (await office.run()).counts["updated"] == 5
-    places = office.house.ask(
+    places = office.harness.ask(
         "SELECT c.slug, count(*) FROM responsa.document AS d JOIN "
         "responsa.collection AS c ON c.id = d.collection_id GROUP BY 1"
     )
@@ -204,7 +206,7 @@ async def test_runs_for_subjects_wait_and_a_change_is_noticed_once(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs, caller, first_id, jobs = office.runs, office.principal, uuid7(), list[UUID]()
-    defer = office.house.queue.defer
+    defer = office.harness.queue.defer
 
     async def noted(
         connection: Connection, kind: JobKind, tenant_id: str, identity: UUID, **more: Any
@@ -213,7 +215,7 @@ async def test_runs_for_subjects_wait_and_a_change_is_noticed_once(
             jobs.append(identity)
         await defer(connection, kind, tenant_id, identity, **more)
 
-    monkeypatch.setattr(office.house.queue, "defer", noted)
+    monkeypatch.setattr(office.harness.queue, "defer", noted)
 
     async def notify(subject: str, request_id: UUID | None = None) -> Operation:
         (one,) = await runs.notify(caller, subject, ["notes"], "test completed", request_id, named=True)
@@ -243,26 +245,26 @@ async def test_runs_for_subjects_wait_and_a_change_is_noticed_once(
     assert office.documents()["1"][1] == "It dives."
     assert jobs[2] == second.id
     # A run that a call adds while the run before ends.
-    with psycopg.connect(office.house.urls.superuser) as adding:
+    with psycopg.connect(office.harness.urls.superuser) as adding:
         adding.execute("SELECT FROM responsa.source FOR NO KEY UPDATE")
         adding.execute(
             "UPDATE responsa.operation SET stage = 'queued', epoch = 0 WHERE id = %s", (second.id,)
         )
         waking = asyncio.create_task(runs.wake("acme", first.id))
-        await office.house.until(
-            lambda: waking.done() or office.house.ask("SELECT 1 FROM pg_locks WHERE NOT granted") != []
+        await office.harness.until(
+            lambda: waking.done() or office.harness.ask("SELECT 1 FROM pg_locks WHERE NOT granted") != []
         )
     await waking
     assert jobs[-1] == second.id
     await office.finish(second)
-    assert (await office.house.operations.get(caller, first.id)).cause == "test completed"
+    assert (await office.harness.operations.get(caller, first.id)).cause == "test completed"
 
 
 async def test_a_run_for_one_subject_goes_before_other_jobs_and_the_documents_of_other_runs_after_them(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs, who, ranks, documents = office.runs, office.principal, dict[UUID, JobRank](), list[JobRank]()
-    defer = office.house.queue.defer
+    defer = office.harness.queue.defer
 
     async def noted(
         connection: Connection, kind: JobKind, tenant_id: str, identity: UUID, **more: Any
@@ -273,7 +275,7 @@ async def test_a_run_for_one_subject_goes_before_other_jobs_and_the_documents_of
             documents.append(more["rank"])
         await defer(connection, kind, tenant_id, identity, **more)
 
-    monkeypatch.setattr(office.house.queue, "defer", noted)
+    monkeypatch.setattr(office.harness.queue, "defer", noted)
     order = [await runs.start(who, "notes", one, confirmed=False) for one in ("p0", "", "p1")]
     for one in order:
         await office.finish(one)
@@ -290,14 +292,14 @@ async def test_a_service_reports_changes_in_the_name_of_the_sources_administrato
     async def notified(subject: str) -> Operation:
         (one,) = await office.runs.notify(service, subject, ["notes"], "", None, named=False)
         await office.finish(one)
-        return await office.house.operations.get(service, one.id)
+        return await office.harness.operations.get(service, one.id)
 
-    office.house.ask("UPDATE responsa.app_user SET role = 'service' WHERE id = %s", service.user_id)
+    office.harness.ask("UPDATE responsa.app_user SET role = 'service' WHERE id = %s", service.user_id)
     assert (await notified("p0")).counts["created"] == 2
-    assert office.house.ask("SELECT DISTINCT owner_id FROM responsa.document") == [
+    assert office.harness.ask("SELECT DISTINCT owner_id FROM responsa.document") == [
         (office.principal.user_id,)
     ]
-    office.house.ask("UPDATE responsa.app_user SET role = 'user' WHERE id = %s", office.principal.user_id)
+    office.harness.ask("UPDATE responsa.app_user SET role = 'user' WHERE id = %s", office.principal.user_id)
     refused = await notified("p1")
     assert refused.error is not None
     assert refused.error.reason.value == "ROLE_REQUIRED"
@@ -312,14 +314,14 @@ async def test_a_schedule_begins_runs_of_a_folder(office: Office) -> None:
     connected = ConnectedFolder(FolderKind.PATH, str(folder), "people", "30 2 * * *")
     made = await office.administration.create(office.principal, NewSource("files", "", "", connected))
     assert (made.folder, made.connection, made.check_time) == (connected, "path", None)
-    house = office.house
-    house.ask("UPDATE responsa.source SET next_run_time = now() - interval '1 hour' WHERE id = 'files'")
-    schedule = UUID(str(house.ask("SELECT schedule_id FROM responsa.source WHERE id = 'files'")[0][0]))
+    harness = office.harness
+    harness.ask("UPDATE responsa.source SET next_run_time = now() - interval '1 hour' WHERE id = 'files'")
+    schedule = UUID(str(harness.ask("SELECT schedule_id FROM responsa.source WHERE id = 'files'")[0][0]))
     assert await Scheduling(office.runs, office.sandboxes).work("acme", schedule, 0) is not None
-    began = house.ask("SELECT id FROM responsa.operation WHERE source_id = 'files' AND cause = 'schedule'")
-    run = await office.finish(await house.operations.get(office.principal, UUID(str(began[0][0]))))
+    began = harness.ask("SELECT id FROM responsa.operation WHERE source_id = 'files' AND cause = 'schedule'")
+    run = await office.finish(await harness.operations.get(office.principal, UUID(str(began[0][0]))))
     assert (run.counts["created"], run.counts["failed"]) == (1, 1)
-    problem = house.ask("SELECT key, problem FROM responsa.source_failure WHERE source_id = 'files'")
+    problem = harness.ask("SELECT key, problem FROM responsa.source_failure WHERE source_id = 'files'")
     assert problem == [
         (
             "long.md",
@@ -340,8 +342,8 @@ async def test_a_schedule_begins_runs_of_a_folder(office: Office) -> None:
 
 
 async def test_a_schedule_begins_one_run_and_makes_up_for_missed_times_once(office: Office) -> None:
-    house, work = office.house, Scheduling(office.runs, office.sandboxes).work
-    sources = PostgresSources(house.database, house.queue, uuid7)
+    harness, work = office.harness, Scheduling(office.runs, office.sandboxes).work
+    sources = PostgresSources(harness.database, harness.queue, uuid7)
 
     async def scheduled(mapping: str, after: str = "1 hour") -> UUID:
         """The id of a new schedule."""
@@ -351,10 +353,10 @@ async def test_a_schedule_begins_one_run_and_makes_up_for_missed_times_once(offi
         await sources.update(
             office.principal, "notes", SourceChange(mapping=mapping), ("staff", "people"), "", due
         )
-        house.ask(
+        harness.ask(
             f"UPDATE responsa.source SET next_run_time = now() + '{after}' WHERE next_run_time IS NOT NULL"
         )
-        return UUID(str(house.ask("SELECT schedule_id FROM responsa.source")[0][0]))
+        return UUID(str(harness.ask("SELECT schedule_id FROM responsa.source")[0][0]))
 
     nightly = 'schedule = "30 2 * * *"\n' + MAPPING
     waiting = await scheduled(nightly)
@@ -365,12 +367,12 @@ async def test_a_schedule_begins_one_run_and_makes_up_for_missed_times_once(offi
     assert await work("acme", waiting, 0) is None  # the earlier schedule has gone
     pauses = await asyncio.gather(*(work("acme", missed, 0) for _ in range(4)))
     assert all(pause is not None and 0 < pause <= 86_400 for pause in pauses)
-    [(begun, cause)] = house.ask("SELECT id, cause FROM responsa.operation WHERE kind = 'sync'")
+    [(begun, cause)] = harness.ask("SELECT id, cause FROM responsa.operation WHERE kind = 'sync'")
     assert cause == "schedule"
     # While a run for all subjects works, another one is left out.
     assert await work("acme", await scheduled(nightly, after="-1 hour"), 0) is not None
-    assert house.ask("SELECT count(*) FROM responsa.operation WHERE kind = 'sync'") == [(1,)]
-    ended = await office.finish(await house.operations.get(office.principal, UUID(str(begun))))
+    assert harness.ask("SELECT count(*) FROM responsa.operation WHERE kind = 'sync'") == [(1,)]
+    ended = await office.finish(await harness.operations.get(office.principal, UUID(str(begun))))
     assert (ended.error, ended.counts["created"]) == (None, 8)
     await sources.update(office.principal, "notes", SourceChange(mapping=MAPPING), ("staff", "people"), "")
     assert (await sources.get(office.principal, "notes")).next_run_time is None
@@ -411,7 +413,7 @@ async def test_the_end_of_a_run_is_announced_once_and_delivered_with_a_signature
         secret = "whsec_" + base64.b64encode(key).decode()
         delivering = Delivering(office.deliveries, webhooks, connector, lambda _: secret, pauses=(1.0,) * 3)
 
-        office.house.ask(
+        office.harness.ask(
             "UPDATE responsa.app_user SET email = 'ann@example.org' WHERE id = %s", office.principal.user_id
         )
         await office.run()
@@ -425,18 +427,18 @@ async def test_the_end_of_a_run_is_announced_once_and_delivered_with_a_signature
         assert {one.event.value for one in by_webhook.values()} == {"source.confirmation_wanted"}
         assert by_webhook.keys() == {"room", "closed"}
         mails = "SELECT kind, email, about, events FROM responsa.mail ORDER BY id"
-        ((notice,),) = office.house.ask("SELECT id FROM responsa.notice")
+        ((notice,),) = office.harness.ask("SELECT id FROM responsa.notice")
         assert await office.notifier().notice("acme", notice, 0) is None
         assert await office.notifier().notice("acme", notice, 0) is None  # as after a crash
-        assert office.house.ask(mails) == [("run_stopped", "ann@example.org", "notes", 1)]
+        assert office.harness.ask(mails) == [("run_stopped", "ann@example.org", "notes", 1)]
         for _ in range(2):  # within the hour
             await office.run()
             waits = await office.notifier().notice("acme", notice, 0)
             assert waits is not None
             assert 3500 < waits <= 3600
-        office.house.ask("UPDATE responsa.notice SET send_time = send_time - interval '1 hour'")
+        office.harness.ask("UPDATE responsa.notice SET send_time = send_time - interval '1 hour'")
         assert await office.notifier().notice("acme", notice, 0) is None
-        assert office.house.ask(mails)[1:] == [("run_stopped", "ann@example.org", "notes", 2)]
+        assert office.harness.ask(mails)[1:] == [("run_stopped", "ann@example.org", "notes", 2)]
         room = by_webhook["room"].id
         answers.extend(["broken", "elsewhere", "huge", "never"])
         problems, outcomes = list[str](), list[str]()
@@ -483,7 +485,7 @@ async def test_the_documents_of_a_subject_are_published_together(
     )
     operation = await office.begin(monkeypatch, 3)
     # The documents of a subject are made one after the other, so that the first subjects are complete early.
-    assert office.house.ask(
+    assert office.harness.ask(
         "SELECT d.source_key FROM responsa.operation AS o JOIN responsa.document AS d ON d.id = "
         "o.document_id WHERE o.indexed AND o.stage <> 'done' ORDER BY o.id"
     ) == [("notes/note/0.md",), ("notes/note/4.md",), ("notes/note/1.md",)]
@@ -499,19 +501,19 @@ async def test_the_documents_of_a_subject_are_published_together(
     assert office.documents() == after
     assert office.published() == [("p0", 1), ("p1", 1), ("p2", 1), ("p3", 1)]
     # The document whose row is gone went in the same transaction.
-    [(together,)] = office.house.ask(
+    [(together,)] = office.harness.ask(
         "SELECT count(*)::int FROM responsa.deleted_document AS g JOIN responsa.document AS d ON d.subject = g.subject AND d.xmin = g.xmin"
     )
     assert together == 1
     # The ingestion of one of the two fails, so the other one stays as it is, too, until the next run.
     office.change("UPDATE note SET note = 'It dives.' WHERE id IN (1, 5, 6)")
     operation = await office.begin(monkeypatch, 2)
-    [(lost,)] = office.house.ask(
+    [(lost,)] = office.harness.ask(
         "SELECT o.id FROM responsa.operation AS o JOIN responsa.document AS d ON d.id = "
         "o.document_id WHERE o.stage <> 'done' AND d.source_key = 'notes/note/1.md'"
     )
     await office.runs.wait(RunClaim("acme", operation.id, 2, "notes"))
-    await office.house.library.cancel_operation(office.principal, lost)
+    await office.harness.library.cancel_operation(office.principal, lost)
     failed = await office.finish(operation)
     assert (failed.error, failed.counts["failed"]) == (None, 2)
     assert office.documents() == after
@@ -529,7 +531,7 @@ async def test_a_cancelled_run_publishes_nothing_more(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cancelled = await office.runs.start(office.principal, "notes", "", confirmed=False)
-    await office.house.library.cancel_operation(office.principal, cancelled.id)
+    await office.harness.library.cancel_operation(office.principal, cancelled.id)
     assert (await office.finish(cancelled)).error is not None
     assert office.documents() == {}
     await office.run()
@@ -541,17 +543,17 @@ async def test_a_cancelled_run_publishes_nothing_more(
     operation = await office.begin(monkeypatch, 8)
     # Documents that are indexed count as done while they wait for others of their subject.
     assert await office.runs.settle(RunClaim("acme", operation.id, 2, "notes")) == 8
-    seen = await office.house.operations.get(office.principal, operation.id)
+    seen = await office.harness.operations.get(office.principal, operation.id)
     assert (seen.passages_done, seen.passages_total) == (9, 9)
     # A run for one subject does not wait for documents of others.
     subject = await office.runs.start(office.principal, "notes", "p0", confirmed=False)
     assert await office.runs.settle(RunClaim("acme", subject.id, 0, "notes")) == 3
-    await office.house.library.cancel_operation(office.principal, subject.id)
-    await office.house.library.cancel_operation(office.principal, operation.id)
+    await office.harness.library.cancel_operation(office.principal, subject.id)
+    await office.harness.library.cancel_operation(office.principal, operation.id)
     assert (await office.finish(operation)).error is not None
     assert office.documents() == before
     states = "SELECT DISTINCT state FROM responsa.document UNION ALL SELECT stage FROM responsa.operation WHERE stage <> 'done'"
-    assert office.house.ask(states) == [("ready",)]
+    assert office.harness.ask(states) == [("ready",)]
     assert (await office.run()).counts["updated"] == 8
     assert {text for _, text in office.documents().values()} == {
         "It is new.",
@@ -566,7 +568,7 @@ async def test_the_next_run_takes_over_what_a_cancelled_one_began(
     wait = office.runs.wait
 
     async def cancelled(claim: RunClaim) -> None:
-        await office.house.library.cancel_operation(office.principal, claim.operation_id)
+        await office.harness.library.cancel_operation(office.principal, claim.operation_id)
         await wait(claim)
 
     # One document of each subject, so that their ingestions do not wait for the run.
@@ -578,9 +580,9 @@ async def test_the_next_run_takes_over_what_a_cancelled_one_began(
         "SELECT o.id FROM responsa.source_document AS s JOIN responsa.operation AS o ON o.id = "
         "s.operation_id WHERE o.stage = 'done' ORDER BY s.key"
     )
-    await office.house.until(lambda: len(office.house.ask(begun)) == 3)
-    (_, failed, _) = office.house.ask(begun)
-    office.house.ask("UPDATE responsa.operation SET error_message = 'It broke.' WHERE id = %s", *failed)
+    await office.harness.until(lambda: len(office.harness.ask(begun)) == 3)
+    (_, failed, _) = office.harness.ask(begun)
+    office.harness.ask("UPDATE responsa.operation SET error_message = 'It broke.' WHERE id = %s", *failed)
     # A run for another subject leaves the failed row among those that a retry makes, and does not count it as its own.
     assert (await office.run("p0")).counts["failed"] == 0
     assert await office.failed() == [("1", "It broke.")]
@@ -591,7 +593,7 @@ async def test_the_next_run_takes_over_what_a_cancelled_one_began(
 
 
 @dataclass
-class Site:
+class Website:
     """A website. pages: the status, the headers and the body of each path. asked: the requests since the last look,
     with their conditions. reached: what happens when a path is asked for."""
 
@@ -641,8 +643,8 @@ class Site:
 
 
 async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
-    site = Site()
-    server = LoopbackServer(site.serve)
+    website = Website()
+    server = LoopbackServer(website.serve)
     await server.start()
     base = server.url
     (office.folder / "handbook.toml").write_text(
@@ -653,18 +655,18 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
         f'sitemaps = ["{base}/sitemap.xml"], addresses = ["{base}/moved#top"] }}'
     )
     for path in ("/a", "/b", "/secret"):
-        site.write(path, f"The heron of {path} fishes.")
+        website.write(path, f"The heron of {path} fishes.")
     for path in ("/c?print=1", "/c?print=2"):
-        site.write(path, "The heron of /c fishes.", head='<link href="/c" rel="canonical">')
-    site.write("/large", "x" * 2000)
-    site.pages |= {
+        website.write(path, "The heron of /c fishes.", head='<link href="/c" rel="canonical">')
+    website.write("/large", "x" * 2000)
+    website.pages |= {
         "/moved": (301, {"location": "/there"}, b""),
         "/away": (302, {"location": "http://127.0.0.2/"}, b""),
         "/image": (200, {"content-type": "image/x-unknown"}, b"x"),
         "/leaflet.pdf": (200, {"content-type": "application/pdf"}, PDF.sample),
         "/robots.txt": (200, {"content-type": "text/plain"}, b"User-agent: *\nDisallow: /sec*et$"),
     }
-    site.write("/there", "The heron that moved fishes.")
+    website.write("/there", "The heron that moved fishes.")
     listed = [
         "/a",
         "/b",
@@ -678,8 +680,8 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
         "/down",
         "/none",
     ]
-    site.list(*listed, base=base)
-    site.pages["/down"] = (500, {}, b"")
+    website.list(*listed, base=base)
+    website.pages["/down"] = (500, {}, b"")
     try:
         shown = await office.administration.preview(office.principal, text, 3, "")
         assert [(row.document.title, row.document.text) for row in shown if row.document] == [
@@ -700,10 +702,10 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
             "/down": "The site answered with the status 500.",
             "/none": "The site has no such page (HTTP 404).",
         }
-        assert "/secret" not in site.looked()
+        assert "/secret" not in website.looked()
         again = await office.run(source="book", retry=True)
         assert (again.error, again.counts["updated"], again.counts["failed"]) == (None, 0, 7)
-        site.looked()
+        website.looked()
         host = base.removeprefix("http://")
         documents = "SELECT source_key, uri, title, media_type FROM responsa.document ORDER BY source_key"
         made = (
@@ -713,40 +715,40 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
             ("/leaflet.pdf", "leaflet", "application/pdf"),
             ("/there", "On /there", "text/html"),
         )
-        assert office.house.ask(documents) == [
+        assert office.harness.ask(documents) == [
             (f"book/{host}{path}", base + path, *shown) for path, *shown in made
         ]
 
-        # Only what has changed is sent again. A page that cannot be read stays as it is; one that the site or its
+        # Only what has changed is sent again. A page that cannot be read stays as it is; one that the website or its
         # sitemap does not know any more goes.
-        site.write("/a", "The heron of /a sleeps.")
-        site.pages["/b"] = (503, {}, b"")
-        site.pages["/there"] = (410, {}, b"")
-        site.list("/a", "/b", "/leaflet.pdf", "/d", base=base)
-        site.write("/d", "The heron of /d fishes.")
+        website.write("/a", "The heron of /a sleeps.")
+        website.pages["/b"] = (503, {}, b"")
+        website.pages["/there"] = (410, {}, b"")
+        website.list("/a", "/b", "/leaflet.pdf", "/d", base=base)
+        website.write("/d", "The heron of /d fishes.")
         second = await office.run(source="book")
         assert (second.error, second.counts) == (
             None, {"created": 1, "updated": 1, "deleted": 2, "unchanged": 1, "failed": 2, "skipped": 0},
         )  # fmt: skip
-        assert site.looked() == {
+        assert website.looked() == {
             "/a if changed", "/b if changed", "/leaflet.pdf", "/moved", "/there if changed", "/d",
         }  # fmt: skip
-        ends = [key.removeprefix(f"book/{host}") for key, *_ in office.house.ask(documents)]
+        ends = [key.removeprefix(f"book/{host}") for key, *_ in office.harness.ask(documents)]
         assert ends == ["/a", "/b", "/d", "/leaflet.pdf"]
 
         # A retry asks for the failed pages alone.
-        site.write("/b", "The heron of /b sleeps.")
-        site.write("/a", "The heron of /a dives.")
+        website.write("/b", "The heron of /b sleeps.")
+        website.write("/a", "The heron of /a dives.")
         retried = await office.run(source="book", retry=True)
         assert (retried.error, retried.counts["updated"], retried.counts["failed"]) == (None, 1, 1)
-        assert site.looked() == {"/b if changed", "/moved", "/there"}
+        assert website.looked() == {"/b if changed", "/moved", "/there"}
 
-        # A site that is down changes nothing.
-        site.pages["/pages.xml.gz"] = (503, {}, b"")
+        # A website that is down changes nothing.
+        website.pages["/pages.xml.gz"] = (503, {}, b"")
         operation = await office.runs.start(office.principal, "book", "", confirmed=False)
         assert await office.sync().work("acme", operation.id, 0) is not None
-        site.list("/a", "/b", "/leaflet.pdf", "/d", base=base)
-        del site.pages["/moved"]
+        website.list("/a", "/b", "/leaflet.pdf", "/d", base=base)
+        del website.pages["/moved"]
         last = await office.finish(operation)
         assert (last.error, last.counts) == (
             None, {"created": 0, "updated": 1, "deleted": 0, "unchanged": 3, "failed": 1, "skipped": 0},
@@ -754,20 +756,20 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
 
         # A run that is cancelled stops reading, also in the midst of a request.
         async def cancel() -> None:
-            await office.house.library.cancel_operation(office.principal, operation.id)
+            await office.harness.library.cancel_operation(office.principal, operation.id)
             await asyncio.Event().wait()
 
-        site.looked()
+        website.looked()
         operation = await office.runs.start(office.principal, "book", "", confirmed=False)
-        site.reached["/a"] = cancel
+        website.reached["/a"] = cancel
         assert (await office.finish(operation)).error is not None
-        assert site.looked() == {"/moved", "/a if changed"}
+        assert website.looked() == {"/moved", "/a if changed"}
         operation = await office.runs.start(office.principal, "book", "", confirmed=False)
-        site.reached["/sitemap.xml"] = lambda: office.house.library.cancel_operation(
+        website.reached["/sitemap.xml"] = lambda: office.harness.library.cancel_operation(
             office.principal, operation.id
         )
         assert (await office.finish(operation)).error is not None
-        assert site.requests == ["/sitemap.xml"]
+        assert website.requests == ["/sitemap.xml"]
     finally:
         await server.close()
 

@@ -67,7 +67,7 @@ class Done:
 
 
 @dataclass
-class World:
+class Effects:
     """What was done, by tool and key. settings: the environment that declares the tools and their agent."""
 
     dice: random.Random
@@ -207,9 +207,9 @@ def question(dice: random.Random) -> str:
 
 
 @asynccontextmanager
-async def world(folder: Path, dice: random.Random) -> AsyncGenerator[World]:
+async def effects(folder: Path, dice: random.Random) -> AsyncGenerator[Effects]:
     """The servers, running, and the files that declare them and their agent, in this folder."""
-    served = World(dice)
+    served = Effects(dice)
     pages = [{"uri": "https://example.org/", "title": "A page", "snippet": "It is so.", "date": ""}]
     service = SearchService("searxng", "", pages)
 

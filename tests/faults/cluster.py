@@ -41,7 +41,7 @@ from tests import seeds
 from tests.faults.forms import ROOT
 from tests.faults.guards import Guard
 from tests.faults.invariants import Ledger, witness
-from tests.faults.keeper import Keeper, Kept
+from tests.faults.part_runner import PartRunner, RunPart
 from tests.faults.placed import Placed
 from tests.faults.replica import Order
 from tests.instance import PATIENCE, eventually, free_port, plain_environment
@@ -143,10 +143,10 @@ class Cluster:
         self.port = free_port()
         self.front_port = free_port()
         """The port of the proxy in front of Envoy. Envoy accepts calls for this port."""
-        self._keeper = Keeper(self.layout.home, self.port, self._environment())
-        self.postgres = Kept(self._keeper, "postgres")
-        self.redis = Kept(self._keeper, "redis")
-        self._envoy = Kept(self._keeper, "envoy")
+        self._keeper = PartRunner(self.layout.home, self.port, self._environment())
+        self.postgres = RunPart(self._keeper, "postgres")
+        self.redis = RunPart(self._keeper, "redis")
+        self._envoy = RunPart(self._keeper, "envoy")
         self.ended: dict[int, int] = {}
         self.replicas: dict[str, Replica] = {}
         self.endpoints = Replicas(self.layout.replicas)
@@ -157,7 +157,7 @@ class Cluster:
         self._lock = threading.Lock()
         self._born: dict[str, int] = {}
         self._names: dict[int, str] = {}
-        self._nursery: subprocess.Popen[bytes] | None = None
+        self._forker: subprocess.Popen[bytes] | None = None
         self._testing: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
         self.model_url = ""
@@ -191,7 +191,7 @@ class Cluster:
         asyncio.run(bring_up_to_date(settings, self.layout))
         witness(self.dsn)
         self._start_testing()
-        self._start_nursery()
+        self._start_forker()
         # Envoy waits for these files, which are empty before the first replica starts.
         self.endpoints.add(Endpoint("nobody", UnixAddress(self.layout.run / "nobody.sock")))
         self.endpoints.remove("nobody")
@@ -210,13 +210,13 @@ class Cluster:
         for replica in self.replicas.values():
             if replica.alive:
                 replica.signal(signal.SIGKILL)
-        if self._nursery is not None and self._nursery.stdin is not None:
-            self._nursery.stdin.close()
-            self._nursery.wait(PATIENCE)
+        if self._forker is not None and self._forker.stdin is not None:
+            self._forker.stdin.close()
+            self._forker.wait(PATIENCE)
         if self._reader is not None:
             self._reader.join()
-        if self._nursery is not None and self._nursery.stdout is not None:
-            self._nursery.stdout.close()
+        if self._forker is not None and self._forker.stdout is not None:
+            self._forker.stdout.close()
         if self._testing is not None:
             for pipe in (self._testing.stdin, self._testing.stdout):
                 if pipe is not None:
@@ -238,10 +238,10 @@ class Cluster:
         plain = plain_environment(PYTHONPATH=str(ROOT), OPENBLAS_NUM_THREADS="1")
         return {name: value for name, value in plain.items() if not name.startswith("COV")}
 
-    def _start_nursery(self) -> None:
-        with (self.layout.logs / "nursery.log").open("wb") as log:
-            self._nursery = subprocess.Popen(
-                [sys.executable, "-m", "tests.faults.nursery"],
+    def _start_forker(self) -> None:
+        with (self.layout.logs / "forker.log").open("wb") as log:
+            self._forker = subprocess.Popen(
+                [sys.executable, "-m", "tests.faults.forker"],
                 cwd=ROOT,
                 env=self._environment(),
                 stdin=subprocess.PIPE,
@@ -249,20 +249,20 @@ class Cluster:
                 stderr=log,
                 start_new_session=True,
             )
-        self._reader = threading.Thread(target=self._listen, name="nursery", daemon=True)
+        self._reader = threading.Thread(target=self._listen, name="forker", daemon=True)
         self._reader.start()
 
         def ready() -> bool:
-            assert self._nursery is not None
-            assert self._nursery.poll() is None, (self.layout.logs / "nursery.log").read_text()
+            assert self._forker is not None
+            assert self._forker.poll() is None, (self.layout.logs / "forker.log").read_text()
             return "" in self._born
 
-        eventually(ready, "the nursery")
+        eventually(ready, "the forker")
 
     def _listen(self) -> None:
-        assert self._nursery is not None
-        assert self._nursery.stdout is not None
-        for line in self._nursery.stdout:
+        assert self._forker is not None
+        assert self._forker.stdout is not None
+        for line in self._forker.stdout:
             notice: dict[str, Any] = json.loads(line)
             if "ready" in notice:
                 self._born[""] = notice["ready"]
@@ -338,11 +338,11 @@ class Cluster:
             {"sweep_seconds": sweep_seconds},
             job_losses,
         )
-        assert self._nursery is not None
-        assert self._nursery.stdin is not None
+        assert self._forker is not None
+        assert self._forker.stdin is not None
         with self._lock:
-            self._nursery.stdin.write(order.to_json().encode() + b"\n")
-            self._nursery.stdin.flush()
+            self._forker.stdin.write(order.to_json().encode() + b"\n")
+            self._forker.stdin.flush()
         eventually(lambda: name in self._born, f"the birth of {name}")
         replica.pid = self._born[name]
         self.replicas[name] = replica
@@ -381,11 +381,11 @@ class Cluster:
 
     def load(self, module: str) -> None:
         """Import a module once for all replicas that start from now on."""
-        assert self._nursery is not None
-        assert self._nursery.stdin is not None
+        assert self._forker is not None
+        assert self._forker.stdin is not None
         with self._lock:
-            self._nursery.stdin.write(f"import {module}\n".encode())
-            self._nursery.stdin.flush()
+            self._forker.stdin.write(f"import {module}\n".encode())
+            self._forker.stdin.flush()
 
     async def soon(self, role: str = "all", **order: Any) -> Replica:
         """Start a replica and wait until it serves, without blocking the event loop. The arguments are the same as for `order`."""

@@ -1,6 +1,6 @@
 """Histories: random sequences of user actions and faults on turns, and a model of the conditions that every history must meet.
 
-The same state machine runs in two worlds: with simulated processes within one process (house.py), and with real processes (cluster.py).
+The same state machine runs in two deployments: with simulated processes within one process (simulated.py), and with real ones (cluster.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, rule
 
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_server.domain.faults import Fault
-from tests.faults.crowd import differences
+from tests.faults.askers import differences
 from tests.faults.invariants import Ledger
 from tests.faults.placed import Act, Placed, passing
 from tests.faults.readers import Refusal, Seen, Unserved, Way, asking, follow
@@ -56,7 +56,7 @@ class Asked:
         return any(reader.ended for reader in self.readers)
 
 
-class World(Protocol):
+class Deployment(Protocol):
     """The processes of a history, and the ways in which callers reach the processes."""
 
     ledger: Ledger
@@ -113,19 +113,19 @@ class World(Protocol):
 
 
 class Stage(Protocol):
-    """Makes worlds."""
+    """Makes deployments."""
 
     loop: asyncio.AbstractEventLoop
 
     def begin(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Start a task that belongs to the present world."""
+        """Start a task that belongs to the present deployment."""
         ...
 
-    async def world(self, seed: int) -> World: ...
+    async def deployment(self, seed: int) -> Deployment: ...
 
 
 class History(RuleBasedStateMachine):
-    """One history. A subclass provides the world."""
+    """One history. A subclass provides the deployment."""
 
     stage: ClassVar[Stage]
     counts: ClassVar[dict[str, int]] = {}
@@ -136,7 +136,7 @@ class History(RuleBasedStateMachine):
         super().__init__()
         self.asked: list[Asked] = []
         self.tasks: list[asyncio.Task[Any]] = []
-        self.world: World | None = None
+        self.deployment: Deployment | None = None
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run an operation to its end, while all readers continue."""
@@ -146,9 +146,9 @@ class History(RuleBasedStateMachine):
         self.counts[what] = self.counts.get(what, 0) + 1
 
     @property
-    def there(self) -> World:
-        assert self.world is not None
-        return self.world
+    def there(self) -> Deployment:
+        assert self.deployment is not None
+        return self.deployment
 
     @initialize(
         target=questions,
@@ -160,7 +160,7 @@ class History(RuleBasedStateMachine):
     )
     def begin(self, seed: int, processes: int, tool: str, fault: Fault, skip: int) -> Asked:
         """Start several processes, choose one that will die, and ask a question."""
-        self.world = self.run(self.stage.world(seed))
+        self.deployment = self.run(self.stage.deployment(seed))
         for _ in range(processes):
             self.run(self.there.start())
         self.count("histories")
@@ -291,7 +291,7 @@ class History(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Let all turns end, and compare them with the model."""
-        if self.world is None:
+        if self.deployment is None:
             return
         try:
             self.run(self.settle())

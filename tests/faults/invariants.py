@@ -38,7 +38,7 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredTurn:
     """A turn as it is stored in the database."""
 
     row: Row
@@ -91,7 +91,7 @@ class Ledger:
         )
         return int(row["n"])
 
-    def turns(self) -> Mapping[UUID, Kept]:
+    def turns(self) -> Mapping[UUID, StoredTurn]:
         """All turns with their logs. If a log is damaged, only its readable part is returned. To check the turns, use `check`."""
         with self._snapshot():
             kept, _ = self._kept()
@@ -108,7 +108,7 @@ class Ledger:
                 if self._connection is not None and not self._connection.closed:
                     self._connection.execute("ROLLBACK")
 
-    def _kept(self) -> tuple[Mapping[UUID, Kept], Sequence[Violation]]:
+    def _kept(self) -> tuple[Mapping[UUID, StoredTurn], Sequence[Violation]]:
         frames: dict[UUID, list[Row]] = defaultdict(list)
         for row in self._rows(
             "SELECT turn_id, seq, e.last_seq, deltas, frame FROM responsa.turn AS t JOIN responsa.turn_event AS e ON e.turn_id = t.id"
@@ -116,7 +116,7 @@ class Ledger:
             self._tenant,
         ):
             frames[row["turn_id"]].append(row)
-        kept: dict[UUID, Kept] = {}
+        kept: dict[UUID, StoredTurn] = {}
         violations: list[Violation] = []
         for row in self._rows("SELECT * FROM responsa.turn WHERE tenant_id = %s", self._tenant):
             identity: UUID = row["id"]
@@ -130,7 +130,7 @@ class Ledger:
                 reading = read(events)
             except (Differs, DecodeError) as error:
                 violations.append(Violation("contiguous", str(identity), str(error)))
-            kept[identity] = Kept(row, events, reading)
+            kept[identity] = StoredTurn(row, events, reading)
         return kept, violations
 
     def leases_ran_out(self) -> int:
@@ -198,7 +198,7 @@ class Ledger:
                 *self._one_call(kept),
             ]
 
-    def _messages(self, kept: Mapping[UUID, Kept]) -> Iterable[Violation]:
+    def _messages(self, kept: Mapping[UUID, StoredTurn]) -> Iterable[Violation]:
         spoken: dict[UUID, list[Row]] = defaultdict(list)
         for row in self._rows(
             "SELECT turn_id, conversation_id, speaker, content, refusal FROM responsa.message WHERE tenant_id = %s ORDER BY id",
@@ -245,7 +245,7 @@ class Ledger:
                 "one_turn", "", f"{row['n']} turns at work in the conversation {row['conversation_id']}"
             )
 
-    def _one_writer(self, kept: Mapping[UUID, Kept]) -> Iterable[Violation]:
+    def _one_writer(self, kept: Mapping[UUID, StoredTurn]) -> Iterable[Violation]:
         if not self._rows("SELECT 1 FROM pg_namespace WHERE nspname = 'witness'"):
             return
         rows = self._rows(
@@ -265,7 +265,7 @@ class Ledger:
                     f"{where} was written by {row['writer']} (epoch {row['claimed']}) under epoch {row['epoch']} of {row['holder']}",
                 )
 
-    def _one_call(self, kept: Mapping[UUID, Kept]) -> Iterable[Violation]:
+    def _one_call(self, kept: Mapping[UUID, StoredTurn]) -> Iterable[Violation]:
         """Check that the table of tool calls and the log agree about each call."""
         ledger: dict[UUID, dict[str, str]] = defaultdict(dict)
         for row in self._rows(
@@ -303,7 +303,7 @@ def _shape(turn: Row, rows: Sequence[Row], events: Sequence[Event]) -> None:
         raise Differs(f"the turn says {turn['last_seq']}, its log ends at {through}")
 
 
-def _one_end(kept: Mapping[UUID, Kept], *, ended: bool) -> Iterable[Violation]:
+def _one_end(kept: Mapping[UUID, StoredTurn], *, ended: bool) -> Iterable[Violation]:
     for identity, turn in kept.items():
         last = turn.events[-1] if turn.events else None
         if turn.outcome in OPEN:

@@ -19,7 +19,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from responsa_server.transports.ws.html import of_markdown
-from tests.faults.crowd import Ask, answer_to
+from tests.faults.askers import Ask, answer_to
 from tests.faults.golden import Differs
 from tests.faults.readers import PASSING, PATIENCE, Unserved
 

@@ -14,8 +14,8 @@ import pytest
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1 import turn_pb2
 from responsa_server.domain.faults import Fault
+from tests.faults.askers import hold, question
 from tests.faults.cluster import ABSENT, Cluster
-from tests.faults.crowd import hold, question
 from tests.faults.forms import Form, Report, forms
 from tests.faults.guards import Guard
 from tests.faults.placed import Act, Placed

@@ -14,8 +14,8 @@ from responsa.chat.v1 import turn_pb2
 from responsa.knowledge.v1 import reader_pb2
 from responsa_client.aio.client import AsyncResponsa
 from responsa_server.domain.faults import Fault
+from tests.faults.askers import hold
 from tests.faults.cluster import Cluster
-from tests.faults.crowd import hold
 from tests.faults.forms import Form, Report, forms
 from tests.faults.golden import kind
 from tests.faults.placed import Act, Placed

@@ -10,8 +10,8 @@ from collections import Counter
 import pytest
 
 from responsa_server.stores.postgres.database import Queries
+from tests.faults.askers import Askers, answer_to, hold, question
 from tests.faults.cluster import Cluster
-from tests.faults.crowd import Crowd, answer_to, hold, question
 from tests.faults.forms import Form, Report, forms
 from tests.faults.guards import Guard
 from tests.faults.postgres_proxy import PostgresProxy, When, Write, kind_of
@@ -59,22 +59,22 @@ async def test_a_commit_whose_connection_is_cut_is_neither_lost_nor_doubled(
             cluster.soon("rpc", database=proxy.folder), cluster.soon("worker", database=proxy.folder)
         )
         proxy.decide = decide
-        async with Crowd(
+        async with Askers(
             replica.address, caller, form.dice("crowd"), 6, question(tokens=48, pace_ms=2)
-        ) as crowd:
-            await crowd.until(lambda: left.total() == 0, "all cuts")
+        ) as askers:
+            await askers.until(lambda: left.total() == 0, "all cuts")
         proxy.decide = nothing
-        hold(caller, crowd.seen, report)
+        hold(caller, askers.seen, report)
         for (kind, when), count in sorted(proxy.cuts.items()):
             report.count(f"{when.value} {kind.value}", count)
         # The proxy ends here, and the connections of these replicas end with it. Therefore kill the replicas first.
         await asyncio.to_thread(replica.kill)
         await asyncio.to_thread(worker.kill)
     report.count("cuts", proxy.cut_so_far())
-    report.measured("gap", [gap for one in crowd.seen for gap in one.gaps])
+    report.measured("gap", [gap for one in askers.seen for gap in one.gaps])
     report.tell(request)
     assert proxy.cut_so_far() == form.count
-    assert all(one.text == answer_to(one.request.text) for one in crowd.seen)
+    assert all(one.text == answer_to(one.request.text) for one in askers.seen)
 
 
 @pytest.mark.soak

@@ -15,8 +15,8 @@ import pytest
 
 from clients.conformance.proxies import Budget, CuttingProxy, random_cuts
 from responsa_client import AsyncResponsa, CannotConnect
+from tests.faults.askers import answer_to, differences, hold, question
 from tests.faults.cluster import Caller, Cluster
-from tests.faults.crowd import answer_to, differences, hold, question
 from tests.faults.forms import Form, Report, forms
 from tests.faults.golden import is_terminal, same
 from tests.faults.guards import Guard

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.faults.cluster import Cluster
+from tests.faults.deployments import ClusterStage, SimulatedStage
 from tests.faults.forms import Form, Report, forms
 from tests.faults.guards import Guard
 from tests.faults.histories import History, Stage
-from tests.faults.worlds import ClusterStage, HouseStage
 
 STEPS = 15
 
@@ -52,8 +52,8 @@ def campaign(stage: Stage, report: Report, request: pytest.FixtureRequest) -> No
 
 
 @pytest.fixture
-def house_stage(cluster: Cluster) -> Iterator[HouseStage]:
-    with closing(HouseStage(cluster)) as stage:
+def simulated_stage(cluster: Cluster) -> Iterator[SimulatedStage]:
+    with closing(SimulatedStage(cluster)) as stage:
         yield stage
 
 
@@ -65,9 +65,9 @@ def cluster_stage(cluster: Cluster) -> Iterator[ClusterStage]:
 
 @forms(short=5, long=2000)
 def test_no_history_with_placed_faults_breaks_a_promise(
-    house_stage: HouseStage, form: Form, request: pytest.FixtureRequest
+    simulated_stage: SimulatedStage, form: Form, request: pytest.FixtureRequest
 ) -> None:
-    campaign(house_stage, Report("histories", form), request)
+    campaign(simulated_stage, Report("histories", form), request)
 
 
 @forms(long=50)
@@ -80,7 +80,7 @@ def test_no_history_with_real_kills_breaks_a_promise(
 @pytest.mark.soak
 def test_without_uniqueness_a_history_breaks_a_promise(cluster: Cluster) -> None:
     broken = ""
-    with closing(HouseStage(cluster, [Guard.ONE_TURN])) as stage:
+    with closing(SimulatedStage(cluster, [Guard.ONE_TURN])) as stage:
         try:
             play(stage, Report("histories", Form(300, limits=True, seed=1)))
         except AssertionError as error:

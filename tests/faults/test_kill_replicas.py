@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from responsa_server.domain.faults import Fault
+from tests.faults.askers import Askers, all_answered, differences, hold, question
 from tests.faults.cluster import Cluster
-from tests.faults.crowd import Crowd, all_answered, differences, hold, question
 from tests.faults.forms import Form, Report, forms
 from tests.faults.guards import Guard
 from tests.faults.placed import Act, Placed
@@ -28,9 +28,9 @@ async def test_followers_of_a_replica_that_is_killed_go_on_within_a_second(
     await cluster.soon("worker")
     await asyncio.to_thread(cluster.admit, *replicas)
     size = 24 if form.limits else 9
-    async with Crowd(cluster.target, caller, form.dice(), size, question(tokens=128, pace_ms=10)) as crowd:
+    async with Askers(cluster.target, caller, form.dice(), size, question(tokens=128, pace_ms=10)) as askers:
         for _ in range(form.count):
-            await crowd.more(crowd.dice.randrange(100, 400))
+            await askers.more(askers.dice.randrange(100, 400))
             # The dead replica stays on Envoy's list while the next one starts, because Envoy gets no report
             # of a crash.
             victim = replicas.pop(0)
@@ -39,12 +39,12 @@ async def test_followers_of_a_replica_that_is_killed_go_on_within_a_second(
             replicas.append(await cluster.soon("rpc"))
             cluster.dismiss(victim)
             await asyncio.to_thread(cluster.admit, replicas[-1])
-    gaps = [gap for one in crowd.seen for gap in one.gaps]
+    gaps = [gap for one in askers.seen for gap in one.gaps]
     report.measured("gap", gaps)
     report.count("followers cut", len(gaps))
-    hold(caller, crowd.seen, report)
+    hold(caller, askers.seen, report)
     report.tell(request)
-    all_answered(crowd.seen, cluster.layout.logs)
+    all_answered(askers.seen, cluster.layout.logs)
     if form.limits:
         assert report.quantile("gap", 0.99) <= 1.0
 

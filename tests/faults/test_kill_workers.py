@@ -15,8 +15,8 @@ from responsa_server.domain import names
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.turns import ALONE_AFTER_LOSSES
 from responsa_server.turns.settings import TurnOptions
+from tests.faults.askers import Askers, all_answered, ask_all, differences, hold, question
 from tests.faults.cluster import Cluster, Replica
-from tests.faults.crowd import Crowd, all_answered, ask_all, differences, hold, question
 from tests.faults.forms import Form, Report, forms
 from tests.faults.guards import Guard
 from tests.faults.placed import Act, Placed
@@ -52,34 +52,34 @@ def mixed(dice: random.Random) -> str:
 
 async def lose_workers(
     cluster: Cluster,
-    crowd: Crowd,
+    askers: Askers,
     form: Form,
     report: Report,
     places: Iterator[Fault | None],
     **settings: Any,
 ) -> None:
     """Start workers one after the other, and wait until each of them is killed."""
-    dice = crowd.dice
+    dice = askers.dice
     while report.counts.get("kills", 0) < form.count:
         place = next(places)
         faults = [] if place is None else [Placed(place, Act.KILL, skip=dice.randrange(30))]
         worker: Replica = await cluster.soon("worker", faults=faults, **settings)
         frames = dice.randrange(150) if place is None else MOST_FRAMES
-        await crowd.more(frames, unless=lambda worker=worker: not worker.alive)
+        await askers.more(frames, unless=lambda worker=worker: not worker.alive)
         report.count("at a place" if not worker.alive else "at random")
         await asyncio.to_thread(worker.kill)
         report.count("kills")
 
 
-async def lose_replicas(cluster: Cluster, crowd: Crowd, report: Report, enough: Callable[[], bool]) -> None:
+async def lose_replicas(cluster: Cluster, askers: Askers, report: Report, enough: Callable[[], bool]) -> None:
     """Start replicas one after the other. Each accepts questions and dies while it does so."""
     for place in itertools.cycle(ACCEPTING):
         if enough():
             return
-        faults = [Placed(place, Act.KILL, skip=crowd.dice.randrange(3))]
+        faults = [Placed(place, Act.KILL, skip=askers.dice.randrange(3))]
         replica: Replica = await cluster.soon(faults=faults)
         await asyncio.to_thread(cluster.admit, replica, wait=False)
-        await crowd.more(MOST_FRAMES, unless=lambda replica=replica: not replica.alive)
+        await askers.more(MOST_FRAMES, unless=lambda replica=replica: not replica.alive)
         report.count(place.value, int(not replica.alive))
         await asyncio.to_thread(replica.kill)
         cluster.dismiss(replica)
@@ -98,21 +98,21 @@ async def campaign(
     """but: the reason for which turns may fail."""
     caller = await cluster.caller()
     cluster.admit(await cluster.soon("rpc"))
-    async with Crowd(cluster.target, caller, form.dice(), size, mixed, fresh=True) as crowd:
+    async with Askers(cluster.target, caller, form.dice(), size, mixed, fresh=True) as askers:
         async with asyncio.TaskGroup() as group:
             group.create_task(
-                lose_replicas(cluster, crowd, report, lambda: report.counts.get("kills", 0) >= form.count)
+                lose_replicas(cluster, askers, report, lambda: report.counts.get("kills", 0) >= form.count)
             )
             for _ in range(min(SLOTS, form.count)):
-                group.create_task(lose_workers(cluster, crowd, form, report, places, **settings))
+                group.create_task(lose_workers(cluster, askers, form, report, places, **settings))
         # A worker that survives, so that all turns end.
         await cluster.soon("worker", **settings)
     report.measured("takeover", caller.ledger.takeovers(cluster.ended_at))
-    report.measured("gap", [gap for one in crowd.seen for gap in one.gaps])
+    report.measured("gap", [gap for one in askers.seen for gap in one.gaps])
     report.count("attempts", sum(int(turn.row["attempt"]) for turn in caller.ledger.turns().values()))
-    hold(caller, crowd.seen, report)
-    report.count("failed", sum(one.outcome == "failed" for one in crowd.seen))
-    all_answered(crowd.seen, cluster.layout.logs, but)
+    hold(caller, askers.seen, report)
+    report.count("failed", sum(one.outcome == "failed" for one in askers.seen))
+    all_answered(askers.seen, cluster.layout.logs, but)
 
 
 @forms(short=3, long=1000)

@@ -17,8 +17,8 @@ import psycopg
 import pytest
 
 from responsa_local.embedded import EmbeddedPostgres, LocalLayout, RestartPolicy
+from tests.faults.askers import Askers, all_answered, hold, question
 from tests.faults.cluster import Caller
-from tests.faults.crowd import Crowd, all_answered, hold, question
 from tests.faults.forms import Form, Report, forms
 from tests.faults.golden import kind
 from tests.faults.invariants import Ledger
@@ -62,24 +62,24 @@ def supervised() -> Iterator[tuple[Instance, Caller]]:
         shutil.rmtree(folder)
 
 
-async def strike(instance: Instance, crowd: Crowd, how: str, report: Report) -> None:
+async def strike(instance: Instance, askers: Askers, how: str, report: Report) -> None:
     """Strike the server while all streams are open, and wait until another one has ended all of them."""
     server, told = instance.processes()["server"], instance.said().count(SILENT)
     # If a server dies again and again soon after its start, the supervisor gives up.
-    await crowd.until(lambda: time.time() - server.create_time() > HEALTHY_SECONDS, "a healthy server")
+    await askers.until(lambda: time.time() - server.create_time() > HEALTHY_SECONDS, "a healthy server")
 
     def streaming() -> list[Seen]:
-        return [one for one in crowd.seen[-2 * STREAMS :] if not one.ended and one.through > 2]
+        return [one for one in askers.seen[-2 * STREAMS :] if not one.ended and one.through > 2]
 
-    await crowd.until(lambda: len(streaming()) == STREAMS, f"{STREAMS} streams")
+    await askers.until(lambda: len(streaming()) == STREAMS, f"{STREAMS} streams")
     before = streaming()
     os.kill(server.pid, STRIKES[how])
     struck = time.monotonic()
     if how != "killed":
-        await crowd.until(lambda: instance.said().count(SILENT) > told, "a word about its silence")
+        await askers.until(lambda: instance.said().count(SILENT) > told, "a word about its silence")
         report.measured(f"{how}: noticed", time.monotonic() - struck)
-    await crowd.until(lambda: not psutil.pid_exists(server.pid), "its end")
-    await crowd.until(lambda: all(one.ended for one in before), "the ends of the streams")
+    await askers.until(lambda: not psutil.pid_exists(server.pid), "its end")
+    await askers.until(lambda: all(one.ended for one in before), "the ends of the streams")
     report.measured(f"{how}: ended", time.monotonic() - struck)
     report.measured(
         f"{how}: taken over",
@@ -100,12 +100,12 @@ async def test_all_is_answered_whatever_becomes_of_the_server(
     instance, caller = supervised
     report, strikes = Report("lost_servers", form), itertools.cycle(STRIKES)
     ask = question(tokens=80, pace_ms=100)
-    async with Crowd(instance.target, caller, form.dice(), STREAMS, ask) as crowd:
+    async with Askers(instance.target, caller, form.dice(), STREAMS, ask) as askers:
         for _ in range(form.count):
-            await strike(instance, crowd, next(strikes), report)
-    hold(caller, crowd.seen, report)
-    all_answered(crowd.seen, LocalLayout.of(instance.home).logs)
-    report.measured("gap", [gap for one in crowd.seen for gap in one.gaps])
+            await strike(instance, askers, next(strikes), report)
+    hold(caller, askers.seen, report)
+    all_answered(askers.seen, LocalLayout.of(instance.home).logs)
+    report.measured("gap", [gap for one in askers.seen for gap in one.gaps])
     report.tell(request)
     for how in STRIKES:
         assert report.quantile(f"{how}: noticed", 1.0) <= NOTICED_SECONDS

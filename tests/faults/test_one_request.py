@@ -11,8 +11,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from tests.faults.askers import differences, hold, open_ways, question
 from tests.faults.cluster import Caller, Cluster
-from tests.faults.crowd import differences, hold, open_ways, question
 from tests.faults.forms import Form, Report, forms
 from tests.faults.golden import same
 from tests.faults.guards import Guard

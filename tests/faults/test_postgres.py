@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 import psycopg
 import pytest
 
+from tests.faults.askers import Askers, all_answered, differences, hold, question
 from tests.faults.cluster import Cluster
-from tests.faults.crowd import Crowd, all_answered, differences, hold, question
 from tests.faults.forms import Form, Report, forms
 from tests.faults.guards import Guard
 from tests.faults.readers import GrpcWay, Seen, asking, follow
@@ -52,22 +52,22 @@ async def test_clients_go_on_whatever_becomes_of_postgresql(
     replicas = await asyncio.gather(cluster.soon(), cluster.soon())
     await asyncio.to_thread(cluster.admit, *replicas)
     steps = disturbances(cluster)
-    async with Crowd(
+    async with Askers(
         cluster.target, caller, form.dice(), 12 if form.limits else 6, question(tokens=96, pace_ms=10)
-    ) as crowd:
+    ) as askers:
         for number in range(form.count):
             due = time.monotonic() + PAUSE
             # The long form waits for this time between two disturbances. The short form waits only for a number of frames.
-            await crowd.more(150 if form.limits else 60)
+            await askers.more(150 if form.limits else 60)
             if form.limits:
-                await crowd.until(lambda due=due: time.monotonic() > due, "the next disturbance")
+                await askers.until(lambda due=due: time.monotonic() > due, "the next disturbance")
             name, disturb = steps[number % len(steps)]
             await asyncio.to_thread(disturb)
             report.count(name)
-    report.measured("gap", [gap for one in crowd.seen for gap in one.gaps])
-    hold(caller, crowd.seen, report)
+    report.measured("gap", [gap for one in askers.seen for gap in one.gaps])
+    hold(caller, askers.seen, report)
     report.tell(request)
-    all_answered(crowd.seen, cluster.layout.logs)
+    all_answered(askers.seen, cluster.layout.logs)
     assert all(replica.alive for replica in replicas)
 
 

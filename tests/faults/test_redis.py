@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from tests.faults.askers import Askers, all_answered, hold, question
 from tests.faults.cluster import ABSENT, Cluster
-from tests.faults.crowd import Crowd, all_answered, hold, question
 from tests.faults.forms import Form, Report, forms
 from tests.faults.guards import Guard
 from tests.faults.readers import GrpcWay, Seen, asking, follow
@@ -33,15 +33,15 @@ def disturbances(cluster: Cluster) -> Sequence[tuple[str, Callable[[], object]]]
     )
 
 
-def latencies(crowd: Crowd) -> Sequence[float]:
+def latencies(askers: Askers) -> Sequence[float]:
     """The times from commit to reader of all events that readers received live."""
     offset = time.time() - time.monotonic()
-    return crowd.caller.ledger.latencies(
+    return askers.caller.ledger.latencies(
         (
             one.turn,
             {event.seq: at + offset for event, at in zip(one.events, one.arrivals, strict=True)},
         )
-        for one in crowd.seen
+        for one in askers.seen
     )
 
 
@@ -55,22 +55,22 @@ async def test_whatever_becomes_of_redis_nothing_is_lost(
     follower, _ = await asyncio.gather(cluster.soon("rpc"), cluster.soon("worker"))
     steps = disturbances(cluster)
     try:
-        async with Crowd(follower.address, caller, form.dice(), 8, question(tokens=64, pace_ms=5)) as crowd:
+        async with Askers(follower.address, caller, form.dice(), 8, question(tokens=64, pace_ms=5)) as askers:
             for number in range(form.count):
-                await crowd.more(60)
+                await askers.more(60)
                 name, disturb = steps[number % len(steps)]
                 await asyncio.to_thread(disturb)
                 report.count(name)
-            await crowd.more(60)
+            await askers.more(60)
     finally:
         if not cluster.redis.alive:
             cluster.redis.start()
-    report.measured("latency", latencies(crowd))
-    hold(caller, crowd.seen, report)
-    report.count("lost", sum(one.holes for one in crowd.seen))
+    report.measured("latency", latencies(askers))
+    hold(caller, askers.seen, report)
+    report.count("lost", sum(one.holes for one in askers.seen))
     report.tell(request)
-    all_answered(crowd.seen, cluster.layout.logs)
-    assert all(one.cuts == 0 for one in crowd.seen)
+    all_answered(askers.seen, cluster.layout.logs)
+    assert all(one.cuts == 0 for one in askers.seen)
     if form.limits:
         assert report.quantile("latency", 1.0) <= MOST_LATENCY
 
@@ -84,13 +84,13 @@ async def test_without_redis_from_the_start_all_is_as_ever_and_a_little_later(
     follower, _ = await asyncio.gather(
         cluster.soon("rpc", REDIS_URL=ABSENT), cluster.soon("worker", REDIS_URL=ABSENT)
     )
-    async with Crowd(follower.address, caller, form.dice(), 8, question(tokens=32, pace_ms=5)) as crowd:
-        await crowd.until(lambda: crowd.ended >= form.count, "answers")
-    report.measured("latency", latencies(crowd))
-    hold(caller, crowd.seen, report)
+    async with Askers(follower.address, caller, form.dice(), 8, question(tokens=32, pace_ms=5)) as askers:
+        await askers.until(lambda: askers.ended >= form.count, "answers")
+    report.measured("latency", latencies(askers))
+    hold(caller, askers.seen, report)
     report.tell(request)
-    all_answered(crowd.seen, cluster.layout.logs)
-    assert all(one.cuts == 0 for one in crowd.seen)
+    all_answered(askers.seen, cluster.layout.logs)
+    assert all(one.cuts == 0 for one in askers.seen)
     if form.limits:
         assert report.quantile("latency", 1.0) <= MOST_LATENCY
 

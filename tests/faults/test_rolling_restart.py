@@ -12,8 +12,8 @@ import httpx2
 import pytest
 
 from responsa_client import AsyncResponsa
+from tests.faults.askers import Askers, answer_to, hold, question
 from tests.faults.cluster import Caller, Cluster, Replica
-from tests.faults.crowd import Crowd, answer_to, hold, question
 from tests.faults.forms import Form, Report, forms
 from tests.faults.guards import Guard
 from tests.faults.readers import GrpcWay, Seen, SseWay, asking, follow
@@ -84,9 +84,9 @@ async def replace(cluster: Cluster, old: Replica) -> Replica:
     return new
 
 
-def reconnects(crowd: Crowd) -> int:
+def reconnects(askers: Askers) -> int:
     """The number of times the server asked a client to reconnect."""
-    return sum(one.reconnects for one in crowd.seen)
+    return sum(one.reconnects for one in askers.seen)
 
 
 @forms(long=20)
@@ -104,12 +104,12 @@ async def test_a_rolling_restart_is_a_pause_at_most(
     async with AsyncExitStack() as stack:
         # A few strict readers among the clients count repeated and missing events, which the other clients do not notice.
         # If the answers were shorter, they would end before Envoy notices the change.
-        crowd = await stack.enter_async_context(
-            Crowd(cluster.target, caller, form.dice("crowd"), 2 * readers, LONG)
+        askers = await stack.enter_async_context(
+            Askers(cluster.target, caller, form.dice("crowd"), 2 * readers, LONG)
         )
         http = await stack.enter_async_context(httpx2.AsyncClient(trust_env=False))
         events = await stack.enter_async_context(
-            Crowd(
+            Askers(
                 cluster.target,
                 caller,
                 form.dice("events"),
@@ -127,23 +127,23 @@ async def test_a_rolling_restart_is_a_pause_at_most(
                         cluster.target, caller.key, LONG, dice, on_sockets, lambda: users.enough
                     )
                 )
-            await crowd.more(50)
+            await askers.more(50)
             # Repeat if no reader was connected to the replaced replica.
             while report.counts.get("rounds", 0) < form.count or not (
-                reconnects(crowd) and reconnects(events) and any(one.reconnects for one in on_sockets)
+                reconnects(askers) and reconnects(events) and any(one.reconnects for one in on_sockets)
             ):
                 for place, old in enumerate(replicas):
                     replicas[place] = await replace(cluster, old)
                 report.count("rounds")
             users.enough = True
     report.count("open streams", streams)
-    report.count("reconnects told", reconnects(crowd))
+    report.count("reconnects told", reconnects(askers))
     report.count("reconnects of event streams", reconnects(events))
     report.count("sockets closed for a restart", sum(one.reconnects for one in on_sockets))
-    report.measured("gap", [gap for one in crowd.seen for gap in one.gaps])
+    report.measured("gap", [gap for one in askers.seen for gap in one.gaps])
     report.measured("gap of event streams", [gap for one in events.seen for gap in one.gaps])
     report.measured("gap on sockets", [gap for one in on_sockets for gap in one.gaps])
-    seen = [*users.seen, *crowd.seen, *events.seen]
+    seen = [*users.seen, *askers.seen, *events.seen]
     hold(caller, seen, report)
     report.tell(request)
     failed = [one for one in seen if one.outcome != "answer"]

@@ -40,7 +40,7 @@ def auc(some: Sequence[float], others: Sequence[float]) -> float:
     return max(above, 1 - above)
 
 
-async def house(database: Database, queue: JobQueue | None = None) -> People:
+async def harness(database: Database, queue: JobQueue | None = None) -> People:
     """A process with one account. queue: for a process that sends mails, with open registration."""
     people = people_of(
         database,
@@ -72,7 +72,7 @@ async def failed(people: People, tenant: str, email: str) -> float:
 async def test_times_do_not_tell_accounts_apart(
     form: Form, database: Database, request: pytest.FixtureRequest
 ) -> None:
-    people, dice = await house(database), form.dice()
+    people, dice = await harness(database), form.dice()
     report = Report("sign_in_times", form)
     kinds = {
         "known": ("acme", "ann@example.org"),
@@ -97,7 +97,7 @@ async def test_times_do_not_tell_accounts_apart(
 async def test_times_of_calls_that_send_mails_do_not_tell_accounts_apart(
     form: Form, database: Database, database_urls: DatabaseUrls, request: pytest.FixtureRequest
 ) -> None:
-    people, dice = await house(database, JobQueue(database_urls.log, concurrency=1)), form.dice()
+    people, dice = await harness(database, JobQueue(database_urls.log, concurrency=1)), form.dice()
     report = Report("mail_times", form)
     accounts, origin = people.accounts, Origin("192.0.2.1")
     calls: dict[str, Callable[[str], Awaitable[None]]] = {
@@ -128,7 +128,7 @@ async def test_times_of_calls_that_send_mails_do_not_tell_accounts_apart(
 async def test_fifty_sign_ins_at_once_do_not_hold_the_loop(
     form: Form, database: Database, request: pytest.FixtureRequest
 ) -> None:
-    people = await house(database)
+    people = await harness(database)
     report = Report("sign_ins_at_once", form)
 
     async def watch() -> None:

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from responsa.chat.v1 import chat_service_pb2 as chat
+from tests.faults.askers import Askers, answer_to, hold, question
 from tests.faults.cluster import Caller, Cluster, Replica
-from tests.faults.crowd import Crowd, answer_to, hold, question
 from tests.faults.forms import Form, Report, forms
 from tests.faults.readers import GrpcWay, Seen, asking, follow
 
@@ -122,27 +122,27 @@ async def with_readers(
     )
     most = 0
     try:
-        async with Crowd(
+        async with Askers(
             cluster.target, caller, report.form.dice("others"), 4, question(tokens=48, pace_ms=5)
-        ) as crowd:
+        ) as askers:
             began = asyncio.get_running_loop().time()
             rounds = 0
             while rounds < 3 or asyncio.get_running_loop().time() - began < seconds:
-                await crowd.more(100)
+                await askers.more(100)
                 for reader in readers:
                     reader.read_one()
                 most = max(most, memory(replica))
                 rounds += 1
                 if seconds:
                     # Each reader reads one byte per second.
-                    await crowd.until(
+                    await askers.until(
                         lambda rounds=rounds: asyncio.get_running_loop().time() > began + rounds,
                         "the next second",
                     )
-        report.measured("others", [gap for one in crowd.seen for gap in _between(one)])
-        report.count("answers to others", crowd.ended)
-        assert all(one.text == answer_to(one.request.text) for one in crowd.seen)
-        assert not any(one.cuts for one in crowd.seen), [one.reasons for one in crowd.seen if one.cuts]
+        report.measured("others", [gap for one in askers.seen for gap in _between(one)])
+        report.count("answers to others", askers.ended)
+        assert all(one.text == answer_to(one.request.text) for one in askers.seen)
+        assert not any(one.cuts for one in askers.seen), [one.reasons for one in askers.seen if one.cuts]
     finally:
         for reader in readers:
             reader.close()

@@ -11,8 +11,8 @@ import pytest
 
 from responsa_server.domain import names
 from responsa_server.domain.faults import Fault
+from tests.faults.askers import Askers, all_answered, ask_all, differences, hold, question
 from tests.faults.cluster import ABSENT, Cluster, Replica
-from tests.faults.crowd import Crowd, all_answered, ask_all, differences, hold, question
 from tests.faults.forms import Form, Report, forms
 from tests.faults.guards import Guard
 from tests.faults.placed import Act, Placed
@@ -25,19 +25,19 @@ LASTING = {"RESPONSA_TURNS__LEASE_SECONDS": "0.5"}
 PATIENT = {"RESPONSA_TURNS__LEASE_SECONDS": "300"}
 
 
-async def stop_and_go(crowd: Crowd, form: Form, report: Report, worker: Replica) -> None:
+async def stop_and_go(askers: Askers, form: Form, report: Report, worker: Replica) -> None:
     """Stop a worker during its work until other workers have taken all its turns, then continue the worker. Repeat this."""
-    ledger = crowd.caller.ledger
+    ledger = askers.caller.ledger
     while report.counts.get("stops", 0) < form.count:
         report.count("stops")
-        await crowd.more(crowd.dice.randrange(5, 80))
+        await askers.more(askers.dice.randrange(5, 80))
         held = await asyncio.to_thread(ledger.held_by, worker.name)
         worker.signal(signal.SIGSTOP)
         try:
             # The worker may have claimed more turns between the query and the stop. Wait only until the turns that the
             # query found are with other workers.
             while held & await asyncio.to_thread(ledger.held_by, worker.name):
-                await crowd.more(1)
+                await askers.more(1)
         finally:
             worker.signal(signal.SIGCONT)
         report.count("turns taken from a stopped worker", len(held))
@@ -54,22 +54,22 @@ async def test_a_worker_that_was_stopped_writes_nothing_of_what_was_taken_from_i
         *(cluster.soon("worker", sweep_seconds=0.1, **LASTING) for _ in range(WORKERS))
     )
     async with (
-        Crowd(
+        Askers(
             cluster.target, caller, form.dice(), 16, question(tokens=96, pace_ms=5, tool="idempotent")
-        ) as crowd,
+        ) as askers,
         asyncio.TaskGroup() as group,
     ):
         # One worker is never stopped, because a running worker must take over the turns.
         for worker in workers[1:]:
-            group.create_task(stop_and_go(crowd, form, report, worker))
-    hold(caller, crowd.seen, report)
-    report.measured("gap", [gap for one in crowd.seen for gap in one.gaps])
+            group.create_task(stop_and_go(askers, form, report, worker))
+    hold(caller, askers.seen, report)
+    report.measured("gap", [gap for one in askers.seen for gap in one.gaps])
     report.count(
         "rows by an old epoch", sum(1 for one in caller.ledger.check() if one.invariant == "one_writer")
     )
     report.tell(request)
     assert report.counts["turns taken from a stopped worker"] > 0
-    all_answered(crowd.seen, cluster.layout.logs)
+    all_answered(askers.seen, cluster.layout.logs)
 
 
 async def lose_two(cluster: Cluster, way: GrpcWay, *guards_out: Guard) -> tuple[Replica, Seen, Seen]:

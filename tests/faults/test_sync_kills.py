@@ -266,7 +266,7 @@ def _until(condition: Callable[[], bool]) -> None:
 
 
 @dataclass
-class World:
+class SyncedSources:
     """The two sources of a campaign. settings: those of every replica."""
 
     databases: Sequence[SourceDatabase]
@@ -276,9 +276,9 @@ class World:
 
 
 @asynccontextmanager
-async def world(
+async def synced(
     cluster: Cluster, folder: Path, dice: random.Random, report: Report, *, mariadb: bool = True
-) -> AsyncGenerator[World]:
+) -> AsyncGenerator[SyncedSources]:
     """Both databases with some rows, and their sources; without `mariadb` that in PostgreSQL alone."""
     caller = await cluster.caller()
     name = f"notes{caller.tenant.rpartition('-')[2]}"
@@ -306,7 +306,7 @@ async def world(
                 await asyncio.to_thread(database.change, dice, report, late=False)
                 await client.create_collection(database.name)
                 await client.create_source(database.name, MAPPING.format(name=database.name))
-            yield World(databases, settings, Documents(cluster.dsn, caller.tenant), client)
+            yield SyncedSources(databases, settings, Documents(cluster.dsn, caller.tenant), client)
 
 
 @forms(long=300)
@@ -315,7 +315,7 @@ async def test_documents_follow_the_rows_whatever_workers_are_killed(
 ) -> None:
     report = Report("sync_kills", form)
     dice = form.dice()
-    async with world(cluster, tmp_path, dice, report) as sources:
+    async with synced(cluster, tmp_path, dice, report) as sources:
         stop_changing, stop_looking = asyncio.Event(), asyncio.Event()
         async with asyncio.TaskGroup() as group:
             moving = list[asyncio.Task[None]]()
@@ -346,7 +346,7 @@ async def test_documents_follow_the_rows_whatever_workers_are_killed(
 async def test_a_run_that_stops_its_workers_is_given_up(cluster: Cluster, tmp_path: Path) -> None:
     form = Form(1, limits=False, seed=1)
     report = Report("sync_kills", form)
-    async with world(cluster, tmp_path, form.dice(), report, mariadb=False) as sources:
+    async with synced(cluster, tmp_path, form.dice(), report, mariadb=False) as sources:
         settings: dict[str, Any] = {**sources.settings, "job_losses": 1}
         name = sources.databases[0].name
         poison = await sources.client.sync_source(name)
@@ -367,14 +367,14 @@ async def test_without_the_common_publication_the_campaign_finds_mixed_states(
 ) -> None:
     form = Form(1, limits=False, seed=1)
     report = Report("sync_kills", form)
-    async with world(cluster, tmp_path, form.dice(), report) as sources:
+    async with synced(cluster, tmp_path, form.dice(), report) as sources:
         await cluster.soon("worker", guards_out=[Guard.TOGETHER], **sources.settings)
         with pytest.raises(ExceptionGroup) as caught:
             await until_mixed(sources, form, report)
     assert caught.group_contains(AssertionError)
 
 
-async def until_mixed(sources: World, form: Form, report: Report) -> None:
+async def until_mixed(sources: SyncedSources, form: Form, report: Report) -> None:
     """Run one of the sources until a person's documents are of several states."""
     database, never = sources.databases[0], asyncio.Event()
     async with asyncio.TaskGroup() as group:

@@ -13,9 +13,9 @@ import pytest
 
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.tools import Effect
-from tests.faults.acting import SEARCH, TOOLS, WAYS, World, question, world
+from tests.faults.acting import SEARCH, TOOLS, WAYS, Effects, effects, question
+from tests.faults.askers import Askers, all_answered, hold
 from tests.faults.cluster import Cluster
-from tests.faults.crowd import Crowd, all_answered, hold
 from tests.faults.forms import Form, Report, forms
 from tests.faults.guards import Guard
 from tests.faults.placed import Act, Placed
@@ -36,22 +36,27 @@ OUTCOMES = ("", "ok", "error", "unknown")
 
 
 async def lose_workers(
-    cluster: Cluster, crowd: Crowd, form: Form, report: Report, places: Iterator[Fault | None], served: World
+    cluster: Cluster,
+    askers: Askers,
+    form: Form,
+    report: Report,
+    places: Iterator[Fault | None],
+    served: Effects,
 ) -> None:
     """Start workers one after the other. Each dies around its calls of tools, or at a random moment."""
     while report.counts.get("kills", 0) < form.count:
         place = next(places)
         report.count("kills")
-        skip = crowd.dice.randrange(8)
+        skip = askers.dice.randrange(8)
         faults = [] if place is None else [Placed(place, Act.KILL, skip=skip)]
         worker = await cluster.soon("worker", faults=faults, **served.settings)
-        frames = crowd.dice.randrange(60) if place is None else 400
-        await crowd.more(frames, unless=lambda worker=worker: not worker.alive)
+        frames = askers.dice.randrange(60) if place is None else 400
+        await askers.more(frames, unless=lambda worker=worker: not worker.alive)
         report.count("at a random moment" if worker.alive or place is None else place.value)
         await asyncio.to_thread(worker.kill)
 
 
-def check(reader: Seen, served: World, report: Report) -> None:
+def check(reader: Seen, served: Effects, report: Report) -> None:
     """Compare what the events of a turn report with what was done."""
     results = {
         event.tool_result.call_id: event.tool_result
@@ -96,21 +101,21 @@ async def test_no_effect_happens_twice_whatever_workers_are_killed(
     report = Report("tool_effects", form)
     caller = await cluster.caller()
     cluster.load("responsa_server.tools.mcp_server")
-    async with world(tmp_path, form.dice("world")) as served:
+    async with effects(tmp_path, form.dice("world")) as served:
         cluster.admit(await cluster.soon("rpc", **served.settings))
-        crowd = Crowd(cluster.target, caller, form.dice(), 6, question, agent=AGENT)
-        async with crowd:
+        askers = Askers(cluster.target, caller, form.dice(), 6, question, agent=AGENT)
+        async with askers:
             async with asyncio.TaskGroup() as group:
                 places = itertools.cycle(PLACES)
                 for _ in range(SLOTS):
-                    group.create_task(lose_workers(cluster, crowd, form, report, places, served))
+                    group.create_task(lose_workers(cluster, askers, form, report, places, served))
             await cluster.soon("worker", **served.settings)
-        hold(caller, crowd.seen, report, script=False)
-        for one in crowd.seen:
+        hold(caller, askers.seen, report, script=False)
+        for one in askers.seen:
             report.count(one.outcome)
             check(one, served, report)
     report.tell(request)
-    all_answered(crowd.seen, cluster.layout.logs)
+    all_answered(askers.seen, cluster.layout.logs)
     assert min(report.counts.get(f"{way} ok", 0) for way in (*WAYS, SEARCH)) > 0
     assert report.counts["once unknown"] > 0 or form.count < 50
 
@@ -121,7 +126,7 @@ async def test_without_the_ledger_the_campaign_finds_a_second_effect(
     cluster: Cluster, tmp_path: Path, tool: str
 ) -> None:
     caller = await cluster.caller()
-    async with world(tmp_path, Form(1, limits=False, seed=1).dice()) as served:
+    async with effects(tmp_path, Form(1, limits=False, seed=1).dice()) as served:
         cluster.admit(await cluster.soon("rpc", **served.settings))
         first = await cluster.soon("worker", faults=[Placed(Fault.AFTER_TOOL, Act.KILL)], **served.settings)
         async with GrpcWay(cluster.target, caller.key) as way:

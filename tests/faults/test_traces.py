@@ -13,10 +13,10 @@ import pytest
 
 from responsa_server.app.traces import SEND_SECONDS
 from responsa_server.domain import names
+from tests.faults.askers import Askers, hold, question
 from tests.faults.cluster import Cluster
-from tests.faults.crowd import Crowd, hold, question
 from tests.faults.forms import Form, Report, forms
-from tests.faults.invariants import Kept
+from tests.faults.invariants import StoredTurn
 from tests.instance import eventually
 from tests.wire.otlp import Span, receiving
 
@@ -42,7 +42,7 @@ def breach(attempts: int, spans: Sequence[Span], by_id: Mapping[str, Span]) -> s
     return f"the parent of {lost[0].name} is missing" if lost else ""
 
 
-def breaches_of(turns: Mapping[UUID, Kept], spans: Sequence[Span]) -> dict[UUID, str]:
+def breaches_of(turns: Mapping[UUID, StoredTurn], spans: Sequence[Span]) -> dict[UUID, str]:
     """What the traces of turns lack, by turn."""
     by_id = {span.id: span for span in spans}
     traces: dict[str, list[Span]] = defaultdict(list)
@@ -70,14 +70,14 @@ async def test_the_traces_of_turns_whose_workers_are_killed_are_whole(
         caller = await cluster.caller()
         await asyncio.to_thread(cluster.admit, await cluster.soon("rpc", **settings))
         asked, size, most = question(tokens=48, pace_ms=10), *((12, 600) if form.limits else (4, 200))
-        async with Crowd(cluster.target, caller, form.dice(), size, asked) as crowd:
-            while crowd.ended < form.count or not report.counts.get("kills"):
+        async with Askers(cluster.target, caller, form.dice(), size, asked) as askers:
+            while askers.ended < form.count or not report.counts.get("kills"):
                 worker = await cluster.soon("worker", **settings)
-                await crowd.more(crowd.dice.randrange(most // 10, most))
+                await askers.more(askers.dice.randrange(most // 10, most))
                 await asyncio.to_thread(worker.kill)
                 report.count("kills")
             await cluster.soon("worker", **settings)
-        hold(caller, crowd.seen, report)
+        hold(caller, askers.seen, report)
         turns = caller.ledger.turns()
 
         # A process that is killed loses the spans that it has not sent.
@@ -107,7 +107,7 @@ async def test_the_traces_of_turns_whose_workers_are_killed_are_whole(
     assert len(breaches) <= (1 - LEAST_WHOLE) * (len(turns) - len(lost)), [*breaches.items()][:10]
 
 
-def _ended_just_before_a_kill(turns: Mapping[UUID, Kept], kills: Sequence[float]) -> set[UUID]:
+def _ended_just_before_a_kill(turns: Mapping[UUID, StoredTurn], kills: Sequence[float]) -> set[UUID]:
     """The turns that ended so shortly before a worker was killed that it may not have sent their last spans."""
     return {
         turn

@@ -26,8 +26,8 @@ import pytest
 
 from responsa_server.app.envoy_hosts import HostState, host_states
 from tests.architecture.test_wheel import DIST, Installed
+from tests.faults.askers import Askers, all_answered, hold, question
 from tests.faults.cluster import Cluster, Replica, clusters
-from tests.faults.crowd import Crowd, all_answered, hold, question
 from tests.faults.forms import ROOT, Form, Report, forms
 from tests.faults.test_rolling_restart import ROOMY
 from tests.instance import PATIENCE, START_PATIENCE, eventually, free_port, plain_environment
@@ -205,8 +205,8 @@ async def test_nothing_is_lost_between_two_releases(
     caller = await both.cluster.caller()
     serving = await asyncio.to_thread(both.pair, both.old)
     ask = question(tokens=25, pace_ms=500)
-    async with Crowd(both.cluster.target, caller, form.dice(), STREAMS, ask) as crowd:
-        await crowd.more(20 * STREAMS)
+    async with Askers(both.cluster.target, caller, form.dice(), STREAMS, ask) as askers:
+        await askers.more(20 * STREAMS)
         said = await asyncio.to_thread(both.migrate)
         assert f"applied {pre}" in said
         assert f"applied {post}" not in said
@@ -217,10 +217,10 @@ async def test_nothing_is_lost_between_two_releases(
         assert '"migration_waits"' in logged
         # An even number of switches more, so that the new release is the last.
         for release in itertools.islice(itertools.cycle((both.new, both.old)), form.count | 1):
-            await crowd.more(10 * STREAMS)
+            await askers.more(10 * STREAMS)
             joining = await asyncio.to_thread(both.pair, release)
             # For a while, servers of both releases answer.
-            await crowd.more(20 * STREAMS)
+            await askers.more(20 * STREAMS)
             await asyncio.to_thread(both.leave, serving, dice)
             serving = joining
             report.count("switches")
@@ -231,11 +231,11 @@ async def test_nothing_is_lost_between_two_releases(
         refused = await asyncio.to_thread(both.spawn, both.old)
         assert await asyncio.to_thread(refused.process.wait, PATIENCE) == 1
         assert f"has the migration {post}, after which" in refused.replica.said()
-        await crowd.more(20 * STREAMS)
+        await askers.more(20 * STREAMS)
     report.count("open streams", STREAMS)
-    report.measured("gap", [gap for one in crowd.seen for gap in one.gaps])
-    hold(caller, crowd.seen, report)
+    report.measured("gap", [gap for one in askers.seen for gap in one.gaps])
+    hold(caller, askers.seen, report)
     for server in serving:
         assert server.end(signal.SIGTERM) == 0
     report.tell(request)
-    all_answered(crowd.seen, both.cluster.layout.logs)
+    all_answered(askers.seen, both.cluster.layout.logs)

@@ -89,7 +89,7 @@ async def provider(key: Key) -> AsyncIterator[Provider]:
 
 
 @dataclass
-class Site:
+class Harness:
     """A gateway, and a browser in front of it."""
 
     people: People
@@ -164,7 +164,7 @@ def site_of(
     times: Times = TIMES,
     public_url: str = "",
     **settings: object,
-) -> Site:
+) -> Harness:
     configuration: dict[str, Any] = {
         "issuer": provider.issuer,
         "client_id": CLIENT,
@@ -213,19 +213,19 @@ def site_of(
     http = httpx2.AsyncClient(
         transport=httpx2.ASGITransport(app=app, client=("192.0.2.7", 50000)), base_url=base, headers=OWN
     )
-    return Site(people, provider, openid, http, urls, clock, lines)
+    return Harness(people, provider, openid, http, urls, clock, lines)
 
 
-SiteOf = Callable[..., Site]
+SiteOf = Callable[..., Harness]
 
 
 @pytest.fixture
 async def site_with(
     database: Database, database_urls: DatabaseUrls, provider: Provider, tmp_path: Path
 ) -> AsyncIterator[SiteOf]:
-    made: list[Site] = []
+    made: list[Harness] = []
 
-    def make(**settings: Any) -> Site:
+    def make(**settings: Any) -> Harness:
         made.append(site_of(database, database_urls, provider, tmp_path, **settings))
         return made[-1]
 
@@ -238,7 +238,7 @@ async def site_with(
 
 
 @pytest.fixture
-def site(site_with: SiteOf) -> Site:
+def harness(site_with: SiteOf) -> Harness:
     return site_with()
 
 
@@ -260,28 +260,28 @@ def reason(reply: httpx2.Response) -> str:
     return of_rest(reply).reason
 
 
-async def invitation(site: Site, email: str = "", role: Role = Role.USER, tenant: str = "acme") -> str:
-    maker = await site.people.identity.create_user(tenant, "Maker", "", Role.ADMIN)
+async def invitation(harness: Harness, email: str = "", role: Role = Role.USER, tenant: str = "acme") -> str:
+    maker = await harness.people.identity.create_user(tenant, "Maker", "", Role.ADMIN)
     who = Principal(tenant, maker.id, Role.ADMIN, "api_key")
-    return (await site.people.accounts.create_invitation(who, role, email, 600))[0]
+    return (await harness.people.accounts.create_invitation(who, role, email, 600))[0]
 
 
-async def password_session(site: Site, email: str) -> User:
+async def password_session(harness: Harness, email: str) -> User:
     """Make a user with a password, and sign the browser in."""
-    user = await site.people.identity.create_user("acme", "Bo", email, Role.USER)
-    code, _ = await site.people.accounts.create_reset_code(
+    user = await harness.people.identity.create_user("acme", "Bo", email, Role.USER)
+    code, _ = await harness.people.accounts.create_reset_code(
         Principal("acme", user.id, Role.USER, "api_key"), user.id
     )
-    await site.people.accounts.reset_password(code, GOOD)
+    await harness.people.accounts.reset_password(code, GOOD)
     body = {"tenant": "acme", "email": email, "password": GOOD, "replace": True}
-    assert (await site.http.post("/v1/sessions", json=body)).status_code == 200
+    assert (await harness.http.post("/v1/sessions", json=body)).status_code == 200
     return user
 
 
-async def test_a_first_sign_in_by_an_allowed_domain(site: Site) -> None:
-    uri = await site.begin(returnTo="/?tenant=acme#/documents/7?tab=pages&page=3")
+async def test_a_first_sign_in_by_an_allowed_domain(harness: Harness) -> None:
+    uri = await harness.begin(returnTo="/?tenant=acme#/documents/7?tab=pages&page=3")
     assert urlsplit(uri).netloc == "localhost:8080"
-    reply = await site.back(uri, accept="text/html")
+    reply = await harness.back(uri, accept="text/html")
     assert reply.status_code == 200
     assert (
         '<meta http-equiv="refresh" content="0; url=/?tenant=acme#/documents/7?tab=pages&amp;page=3">'
@@ -296,7 +296,7 @@ async def test_a_first_sign_in_by_an_allowed_domain(site: Site) -> None:
     assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(session.split("; "))
     assert flow.startswith('responsa_oidc=""')
     assert "Max-Age=0" in flow
-    user = await site.me()
+    user = await harness.me()
     assert (user.tenant_id, user.email, user.display_name, user.role) == (
         "acme",
         "ann@example.org",
@@ -304,13 +304,13 @@ async def test_a_first_sign_in_by_an_allowed_domain(site: Site) -> None:
         Role.USER,
     )
     name = f"users/{user.id}"
-    assert site.events()[-2:] == [(name, "user.register", "OK"), (name, "session.create", "OK")]
-    (identity,) = site.rows("SELECT tenant_id, issuer, sub, user_id FROM responsa.user_identity")
-    assert identity == ("acme", site.provider.issuer, "ann", user.id)
+    assert harness.events()[-2:] == [(name, "user.register", "OK"), (name, "session.create", "OK")]
+    (identity,) = harness.rows("SELECT tenant_id, issuer, sub, user_id FROM responsa.user_identity")
+    assert identity == ("acme", harness.provider.issuer, "ann", user.id)
 
 
-async def test_the_request_at_the_provider(site: Site) -> None:
-    reply = await site.start()
+async def test_the_request_at_the_provider(harness: Harness) -> None:
+    reply = await harness.start()
     assert reply.headers["cache-control"] == "no-store"
     cookie = reply.headers["set-cookie"].split("; ")
     assert cookie[0].startswith("responsa_oidc=")
@@ -318,7 +318,7 @@ async def test_the_request_at_the_provider(site: Site) -> None:
     query = query_of(reply)
     assert query["redirect_uri"] == f"{HOST}/v1/oidc/corp/callback"
     assert query["scope"] == "openid email profile"
-    again = query_of(await site.start())
+    again = query_of(await harness.start())
     for name in ("state", "nonce", "code_challenge"):
         assert len(query[name]) == 43
         assert query[name] != again[name]
@@ -327,22 +327,22 @@ async def test_the_request_at_the_provider(site: Site) -> None:
         assert query[name].encode() not in base64.urlsafe_b64decode(cookie[0].partition("=")[2] + "===")
 
 
-async def test_later_sign_ins_are_by_issuer_and_sub_alone(site: Site) -> None:
-    await site.sign_in()
-    first = await site.me()
-    site.provider.person = {"sub": "ann", "email": "other@elsewhere.example", "email_verified": False}
-    assert (await site.sign_in()).status_code == 200
-    assert replace(await site.me(), last_sign_in_time=first.last_sign_in_time) == first
+async def test_later_sign_ins_are_by_issuer_and_sub_alone(harness: Harness) -> None:
+    await harness.sign_in()
+    first = await harness.me()
+    harness.provider.person = {"sub": "ann", "email": "other@elsewhere.example", "email_verified": False}
+    assert (await harness.sign_in()).status_code == 200
+    assert replace(await harness.me(), last_sign_in_time=first.last_sign_in_time) == first
     # Another person with the first one's address is another person.
-    site.provider.person = {**ANN, "sub": "eve"}
-    site.http.cookies.clear()
-    reply = await site.sign_in()
+    harness.provider.person = {**ANN, "sub": "eve"}
+    harness.http.cookies.clear()
+    reply = await harness.sign_in()
     assert (reply.status_code, reason(reply)) == (409, "OIDC_ADDRESS_TAKEN")
 
 
-async def test_the_log_names_the_tenant_of_a_sign_in(site: Site) -> None:
-    await site.sign_in()
-    code, _ = await site.people.identity.create_session_code(await site.principal())
+async def test_the_log_names_the_tenant_of_a_sign_in(harness: Harness) -> None:
+    await harness.sign_in()
+    code, _ = await harness.people.identity.create_session_code(await harness.principal())
     bodies = (
         {"code": code},
         {"tenant": "acme", "email": "ann@example.org", "password": "not the password"},
@@ -350,12 +350,12 @@ async def test_the_log_names_the_tenant_of_a_sign_in(site: Site) -> None:
         {"code": "rsc_unknown"},
     )
     for body in bodies:
-        await site.http.post("/v1/sessions", json=body)
-    await site.http.delete("/v1/sessions")
-    site.provider.person = {**ANN, "sub": "eve"}
-    assert reason(await site.sign_in()) == "OIDC_ADDRESS_TAKEN"
+        await harness.http.post("/v1/sessions", json=body)
+    await harness.http.delete("/v1/sessions")
+    harness.provider.person = {**ANN, "sub": "eve"}
+    assert reason(await harness.sign_in()) == "OIDC_ADDRESS_TAKEN"
     assert [
-        (one["method"].partition(" ")[0], one["code"], one["tenant"]) for one in site.lines.of("call")
+        (one["method"].partition(" ")[0], one["code"], one["tenant"]) for one in harness.lines.of("call")
     ] == [
         ("POST", "OK", ""),  # it begins the sign-in
         ("GET", "OK", "acme"),
@@ -369,7 +369,7 @@ async def test_the_log_names_the_tenant_of_a_sign_in(site: Site) -> None:
     ]
 
 
-async def test_nobody_else_comes_in_without_an_invitation(site: Site) -> None:
+async def test_nobody_else_comes_in_without_an_invitation(harness: Harness) -> None:
     persons: list[dict[str, Any]] = [
         {"email": "ann@example.org", "email_verified": False},
         {"email": "ann@example.org"},
@@ -383,53 +383,53 @@ async def test_nobody_else_comes_in_without_an_invitation(site: Site) -> None:
         {},
     ]
     for person in persons:
-        site.provider.person = {"sub": "eve", **person}
-        reply = await site.sign_in()
+        harness.provider.person = {"sub": "eve", **person}
+        reply = await harness.sign_in()
         assert (reply.status_code, reason(reply)) == (403, "OIDC_NOT_ADMITTED"), person
-    assert site.events()[-1] == ("oidcProviders/corp", "session.create", "OIDC_NOT_ADMITTED")
-    assert site.rows("SELECT 1 FROM responsa.app_user") == []
+    assert harness.events()[-1] == ("oidcProviders/corp", "session.create", "OIDC_NOT_ADMITTED")
+    assert harness.rows("SELECT 1 FROM responsa.app_user") == []
 
 
 async def test_userinfo_says_what_the_id_token_does_not(
     site_with: SiteOf, caplog: pytest.LogCaptureFixture
 ) -> None:
-    site = site_with(role_claim="realm.roles", roles={"boss": "admin"})
-    site.provider.userinfo = {**ANN, "realm": {"roles": ["boss"]}}
+    harness = site_with(role_claim="realm.roles", roles={"boss": "admin"})
+    harness.provider.userinfo = {**ANN, "realm": {"roles": ["boss"]}}
     # Both have the claim `name`; the id token is signed, so it counts.
-    site.provider.person = {"sub": "ann", "name": "Ann of the token"}
-    assert (await site.sign_in()).status_code == 200
-    user = await site.me()
+    harness.provider.person = {"sub": "ann", "name": "Ann of the token"}
+    assert (await harness.sign_in()).status_code == 200
+    user = await harness.me()
     assert (user.email, user.display_name, user.role) == ("ann@example.org", "Ann of the token", Role.ADMIN)
     # An address of one reply says nothing of the other's, and nobody else's userinfo counts.
-    site.provider.person = {"sub": "bo", "email": "bo@example.org"}
+    harness.provider.person = {"sub": "bo", "email": "bo@example.org"}
     for userinfo, why, cause in (
         ({"sub": "bo", "email_verified": True}, "OIDC_NOT_ADMITTED", "email: email_verified is not true"),
         ({**ANN}, "OIDC_FAILED", "userinfo: sub differs from the id token's"),
     ):
-        site.provider.userinfo = userinfo
-        assert reason(await site.sign_in()) == why
+        harness.provider.userinfo = userinfo
+        assert reason(await harness.sign_in()) == why
         assert caplog.messages[-1].endswith(f"corp refused: {cause}")
     # A complete id token needs no userinfo.
-    site.provider.person = {**ANN, "realm": {"roles": []}}
-    site.provider.seen.clear()
-    assert (await site.sign_in()).status_code == 200
-    assert "/userinfo" not in site.provider.seen
+    harness.provider.person = {**ANN, "realm": {"roles": []}}
+    harness.provider.seen.clear()
+    assert (await harness.sign_in()).status_code == 200
+    assert "/userinfo" not in harness.provider.seen
 
 
 async def test_claims_are_named_to_a_provider_that_takes_them(site_with: SiteOf) -> None:
     assert "claims" not in query_of(await site_with().start())
-    site = site_with(subject_claim="employee", groups_claim="groups.all")
-    site.provider.configuration = {"claims_parameter_supported": True}
-    wanted = json.loads(query_of(await site.start())["claims"])
+    harness = site_with(subject_claim="employee", groups_claim="groups.all")
+    harness.provider.configuration = {"claims_parameter_supported": True}
+    wanted = json.loads(query_of(await harness.start())["claims"])
     assert wanted == {"id_token": dict.fromkeys(["email", "email_verified", "employee", "groups", "name"])}
 
 
 async def test_each_refusal_says_its_rule_in_the_log(
     site_with: SiteOf, caplog: pytest.LogCaptureFixture
 ) -> None:
-    site = site_with(role_claim="groups", roles={"staff": "user"}, role_required=True)
+    harness = site_with(role_claim="groups", roles={"staff": "user"}, role_required=True)
     staff = {**ANN, "groups": "staff"}
-    code = await invitation(site, "other@example.org")
+    code = await invitation(harness, "other@example.org")
     cases: list[tuple[dict[str, Any], str, str]] = [
         ({"sub": "ann"}, "", "role_claim groups: is missing"),
         ({**ANN, "groups": "guests"}, "", "role_claim groups: has no value of roles"),
@@ -445,78 +445,80 @@ async def test_each_refusal_says_its_rule_in_the_log(
         (staff, f"rsi_{'A' * 43}", "CODE_INVALID"),
     ]
     for person, invited, cause in cases:
-        site.provider.person = person
+        harness.provider.person = person
         caplog.clear()
-        await site.sign_in(**({"invitation": invited} if invited else {}))
+        await harness.sign_in(**({"invitation": invited} if invited else {}))
         assert caplog.messages == [f"sign-in with OpenID Connect provider corp refused: {cause}"]
-    site.provider.person = staff
-    await site.sign_in()
-    with psycopg.connect(site.urls.superuser) as connection:
+    harness.provider.person = staff
+    await harness.sign_in()
+    with psycopg.connect(harness.urls.superuser) as connection:
         connection.execute("UPDATE responsa.app_user SET disable_time = now()")
     caplog.clear()
-    await site.sign_in()
+    await harness.sign_in()
     assert caplog.messages[-1].endswith("the user is disabled here, or a service")
 
 
 async def test_a_name_and_a_verified_address_are_taken_over(site_with: SiteOf) -> None:
-    site = site_with()
-    await site.sign_in()
-    first = await site.me()
-    await site.people.identity.create_user("acme", "Bo", "bo@example.org", Role.USER)
-    site.provider.person = {**ANN, "name": "Ann Lee", "email": "lee@example.org"}
-    await site.sign_in()
-    user = await site.me()
+    harness = site_with()
+    await harness.sign_in()
+    first = await harness.me()
+    await harness.people.identity.create_user("acme", "Bo", "bo@example.org", Role.USER)
+    harness.provider.person = {**ANN, "name": "Ann Lee", "email": "lee@example.org"}
+    await harness.sign_in()
+    user = await harness.me()
     assert (user.id, user.display_name, user.email) == (first.id, "Ann Lee", "lee@example.org")
-    (told,) = site.rows("SELECT kind, email FROM responsa.mail")
+    (told,) = harness.rows("SELECT kind, email FROM responsa.mail")
     assert told == ("email_changed", "ann@example.org")
     changed = ("oidcProviders/corp", "user.update", "OK")
-    assert site.events()[-4:-2] == [changed, changed]
+    assert harness.events()[-4:-2] == [changed, changed]
     # Neither an unverified address, nor one of another domain or of another user.
     for person in (
         {"email": "new@example.org", "email_verified": False},
         {"email": "ann@else.example"},
         {"email": "bo@example.org"},
     ):
-        site.provider.person = {**ANN, "name": "Ann Lee", **person}
-        assert (await site.sign_in()).status_code == 200
-        assert (await site.me()).email == "lee@example.org"
-    assert ("oidcProviders/corp", "user.update", "RESOURCE_ALREADY_EXISTS") in site.events()
+        harness.provider.person = {**ANN, "name": "Ann Lee", **person}
+        assert (await harness.sign_in()).status_code == 200
+        assert (await harness.me()).email == "lee@example.org"
+    assert ("oidcProviders/corp", "user.update", "RESOURCE_ALREADY_EXISTS") in harness.events()
     # Unless the settings leave it to the person.
     kept = site_with(update_profile=False)
-    site.provider.person = dict(ANN)
+    harness.provider.person = dict(ANN)
     assert (await kept.sign_in()).status_code == 200
     assert (await kept.me()).email == "lee@example.org"
 
 
 async def test_an_invitation_admits_one_person(site_with: SiteOf) -> None:
-    site = site_with(allowed_domains="")
-    code = await invitation(site, role=Role.ADMIN)
-    site.provider.person = {"sub": "bob"}
-    assert (await site.sign_in(invitation=code)).status_code == 200
-    user = await site.me()
+    harness = site_with(allowed_domains="")
+    code = await invitation(harness, role=Role.ADMIN)
+    harness.provider.person = {"sub": "bob"}
+    assert (await harness.sign_in(invitation=code)).status_code == 200
+    user = await harness.me()
     assert (user.role, user.email, user.display_name) == (Role.ADMIN, "", "")
-    site.http.cookies.clear()
-    site.provider.person = {"sub": "carl"}
-    assert reason(await site.sign_in(invitation=code)) == "CODE_INVALID"
+    harness.http.cookies.clear()
+    harness.provider.person = {"sub": "carl"}
+    assert reason(await harness.sign_in(invitation=code)) == "CODE_INVALID"
     # A known person needs no invitation, and uses none up.
-    second = await invitation(site)
-    site.provider.person = {"sub": "bob"}
-    assert (await site.sign_in(invitation=second)).status_code == 200
-    site.http.cookies.clear()
-    site.provider.person = {"sub": "carl"}
-    assert (await site.sign_in(invitation=second)).status_code == 200
+    second = await invitation(harness)
+    harness.provider.person = {"sub": "bob"}
+    assert (await harness.sign_in(invitation=second)).status_code == 200
+    harness.http.cookies.clear()
+    harness.provider.person = {"sub": "carl"}
+    assert (await harness.sign_in(invitation=second)).status_code == 200
 
 
 async def test_an_invitation_is_for_its_address_and_tenant(site_with: SiteOf) -> None:
-    site = site_with(allowed_domains="")
-    await site.people.identity.create_tenant("rival", "Rival")
-    code = await invitation(site, "ann@example.org")
+    harness = site_with(allowed_domains="")
+    await harness.people.identity.create_tenant("rival", "Rival")
+    code = await invitation(harness, "ann@example.org")
     for person in ({"email": "ann@example.org"}, {"email": "eve@example.org", "email_verified": True}, {}):
-        site.provider.person = {"sub": "eve", **person}
-        assert reason(await site.sign_in(invitation=code)) == "OIDC_NOT_ADMITTED"
-    assert reason(await site.sign_in(invitation=await invitation(site, tenant="rival"))) == "CODE_INVALID"
-    site.provider.person = dict(ANN)
-    assert (await site.sign_in(invitation=code)).status_code == 200
+        harness.provider.person = {"sub": "eve", **person}
+        assert reason(await harness.sign_in(invitation=code)) == "OIDC_NOT_ADMITTED"
+    assert (
+        reason(await harness.sign_in(invitation=await invitation(harness, tenant="rival"))) == "CODE_INVALID"
+    )
+    harness.provider.person = dict(ANN)
+    assert (await harness.sign_in(invitation=code)).status_code == 200
     closed = site_with(allowed_domains="", registration=Registration.CLOSED)
     closed.provider.person = {"sub": "zed"}
     assert reason(await closed.sign_in(invitation=code)) == "REGISTRATION_CLOSED"
@@ -542,14 +544,14 @@ async def test_racing_people_use_an_invitation_once(site_with: SiteOf) -> None:
     assert len(sites[0].rows("SELECT 1 FROM responsa.app_user WHERE role = 'user'")) == 1
 
 
-async def test_disabled_users_and_services_are_refused(site: Site) -> None:
-    await site.sign_in()
-    user = await site.me()
-    site.http.cookies.clear()
+async def test_disabled_users_and_services_are_refused(harness: Harness) -> None:
+    await harness.sign_in()
+    user = await harness.me()
+    harness.http.cookies.clear()
     for change in ("disable_time = now()", "disable_time = NULL, role = 'service'"):
-        with psycopg.connect(site.urls.superuser) as connection:
+        with psycopg.connect(harness.urls.superuser) as connection:
             connection.execute(f"UPDATE responsa.app_user SET {change}")
-        assert reason(await site.sign_in()) == "OIDC_NOT_ADMITTED"
+        assert reason(await harness.sign_in()) == "OIDC_NOT_ADMITTED"
         assert user.role is Role.USER
 
 
@@ -593,7 +595,7 @@ NOW: Final = int(time.time())
 
 
 async def test_a_bad_id_token_is_refused_without_a_hint(site_with: SiteOf) -> None:
-    site = site_with(passwords=PasswordSettings(attempts_per_address=1000))
+    harness = site_with(passwords=PasswordSettings(attempts_per_address=1000))
     mischiefs = [
         changed(nonce="another"),
         changed(nonce=None),
@@ -631,15 +633,15 @@ async def test_a_bad_id_token_is_refused_without_a_hint(site_with: SiteOf) -> No
         forged(lambda _claims, _header, _one: "x" * 40_000),
     ]  # fmt: skip
     for place, mischief in enumerate(mischiefs):
-        mischief(site.provider)
-        reply = await site.sign_in()
+        mischief(harness.provider)
+        reply = await harness.sign_in()
         assert (reply.status_code, reason(reply), of_rest(reply).metadata) == (401, "OIDC_FAILED", {}), place
         assert "Begin again" in of_rest(reply).message
-        site.provider.sign = None
-        site.provider.id_claims.clear()
-        assert (await site.sign_in()).status_code == 200
-    assert ("oidcProviders/corp", "session.create", "OIDC_FAILED") in site.events()
-    assert "/evil-keys" not in site.provider.seen
+        harness.provider.sign = None
+        harness.provider.id_claims.clear()
+        assert (await harness.sign_in()).status_code == 200
+    assert ("oidcProviders/corp", "session.create", "OIDC_FAILED") in harness.events()
+    assert "/evil-keys" not in harness.provider.seen
 
 
 SHAPES: Final[Sequence[object]] = (
@@ -693,35 +695,35 @@ async def test_an_id_token_of_any_shape_is_refused_or_read(provider: Provider) -
 
 
 async def test_claims_of_any_shape_describe_a_person(site_with: SiteOf) -> None:
-    site = site_with(role_claim="realm.roles", roles={"bosses": "admin"}, subject_claim="employee_number")
+    harness = site_with(role_claim="realm.roles", roles={"bosses": "admin"}, subject_claim="employee_number")
     for number, shape in enumerate(SHAPES):
         person = {**ANN, "sub": str(number), "email": f"{number}@example.org", "name": shape}
-        site.provider.person = {
+        harness.provider.person = {
             **person,
             "preferred_username": shape,
             "realm": shape,
             "employee_number": shape,
         }
-        site.http.cookies.clear()
-        assert (await site.sign_in()).status_code == 200
+        harness.http.cookies.clear()
+        assert (await harness.sign_in()).status_code == 200
         for name in ("email", "email_verified"):
-            site.provider.person = {**person, "sub": f"{number} {name}", name: shape}
-            assert reason(await site.sign_in()) in ("OIDC_NOT_ADMITTED", "OIDC_ADDRESS_TAKEN")
-        site.provider.person = {**person, "realm.roles": shape}
-        assert (await site.sign_in()).status_code == 200
+            harness.provider.person = {**person, "sub": f"{number} {name}", name: shape}
+            assert reason(await harness.sign_in()) in ("OIDC_NOT_ADMITTED", "OIDC_ADDRESS_TAKEN")
+        harness.provider.person = {**person, "realm.roles": shape}
+        assert (await harness.sign_in()).status_code == 200
 
 
-async def test_good_tokens_of_other_forms(site: Site, other_key: Key) -> None:
-    site.provider.id_claims = {"aud": [CLIENT, "another"], "azp": CLIENT}
-    assert (await site.sign_in()).status_code == 200
-    site.provider.id_claims = {"aud": [CLIENT]}
-    site.provider.id_header = {"kid": None}
-    assert (await site.sign_in()).status_code == 200
+async def test_good_tokens_of_other_forms(harness: Harness, other_key: Key) -> None:
+    harness.provider.id_claims = {"aud": [CLIENT, "another"], "azp": CLIENT}
+    assert (await harness.sign_in()).status_code == 200
+    harness.provider.id_claims = {"aud": [CLIENT]}
+    harness.provider.id_header = {"kid": None}
+    assert (await harness.sign_in()).status_code == 200
     # With a second key, a token that names no key is ambiguous.
-    site.provider.published.append(other_key.jwk)
-    site.clock.moved = openid_provider.KEPT_SECONDS + 1
-    site.provider.id_claims = {"iat": int(site.clock()), "exp": int(site.clock()) + 60}
-    assert reason(await site.sign_in()) == "OIDC_FAILED"
+    harness.provider.published.append(other_key.jwk)
+    harness.clock.moved = openid_provider.KEPT_SECONDS + 1
+    harness.provider.id_claims = {"iat": int(harness.clock()), "exp": int(harness.clock()) + 60}
+    assert reason(await harness.sign_in()) == "OIDC_FAILED"
 
 
 async def test_other_algorithms_if_the_settings_name_them(site_with: SiteOf) -> None:
@@ -747,37 +749,37 @@ async def test_the_ways_in_which_a_client_proves_itself(site_with: SiteOf) -> No
         "basic": {},
     }
     for method, settings in ways.items():
-        site = site_with(**settings)
-        site.provider.method = method
-        assert (await site.sign_in()).status_code == 200
-        site.provider.method = "basic" if method != "basic" else "post"
-        assert reason(await site.sign_in()) == "OIDC_FAILED"
+        harness = site_with(**settings)
+        harness.provider.method = method
+        assert (await harness.sign_in()).status_code == 200
+        harness.provider.method = "basic" if method != "basic" else "post"
+        assert reason(await harness.sign_in()) == "OIDC_FAILED"
 
 
-async def test_a_swapped_key_id_is_refused(site: Site, other_key: Key) -> None:
-    site.provider.published.append(other_key.jwk)
-    site.provider.id_header = {"kid": "k2"}
-    assert reason(await site.sign_in()) == "OIDC_FAILED"
+async def test_a_swapped_key_id_is_refused(harness: Harness, other_key: Key) -> None:
+    harness.provider.published.append(other_key.jwk)
+    harness.provider.id_header = {"kid": "k2"}
+    assert reason(await harness.sign_in()) == "OIDC_FAILED"
 
 
-async def test_keys_are_read_again_at_a_bounded_rate(site: Site, other_key: Key) -> None:
-    await site.sign_in()
-    assert site.provider.seen.count("/keys") == 1
-    await site.sign_in()
-    assert site.provider.seen.count("/keys") == 1
-    assert site.provider.seen.count(DISCOVERY) == 1
-    first = site.provider.key
+async def test_keys_are_read_again_at_a_bounded_rate(harness: Harness, other_key: Key) -> None:
+    await harness.sign_in()
+    assert harness.provider.seen.count("/keys") == 1
+    await harness.sign_in()
+    assert harness.provider.seen.count("/keys") == 1
+    assert harness.provider.seen.count(DISCOVERY) == 1
+    first = harness.provider.key
     # The provider changes its key right after its keys were read.
-    site.provider.key, site.provider.published[:] = other_key, [other_key.jwk]
-    assert (await site.sign_in()).status_code == 200
-    assert site.provider.seen.count("/keys") == 2
+    harness.provider.key, harness.provider.published[:] = other_key, [other_key.jwk]
+    assert (await harness.sign_in()).status_code == 200
+    assert harness.provider.seen.count("/keys") == 2
     # A second unknown key so soon does not make the server read them again.
-    site.provider.key, site.provider.published[:] = first, [first.jwk]
-    assert reason(await site.sign_in()) == "OIDC_FAILED"
-    assert site.provider.seen.count("/keys") == 2
-    site.clock.moved = openid_provider.UNKNOWN_KEY_SECONDS + 1
-    assert (await site.sign_in()).status_code == 200
-    assert site.provider.seen.count("/keys") == 3
+    harness.provider.key, harness.provider.published[:] = first, [first.jwk]
+    assert reason(await harness.sign_in()) == "OIDC_FAILED"
+    assert harness.provider.seen.count("/keys") == 2
+    harness.clock.moved = openid_provider.UNKNOWN_KEY_SECONDS + 1
+    assert (await harness.sign_in()).status_code == 200
+    assert harness.provider.seen.count("/keys") == 3
 
 
 async def slow(exchange: LoopbackExchange) -> None:
@@ -827,39 +829,39 @@ BAD_REPLIES: Final = [slow, hanging, endless, redirect, not_json, a_list, deep, 
 
 async def test_a_provider_that_misbehaves_at_its_configuration(site_with: SiteOf) -> None:
     for reply in BAD_REPLIES:
-        site = site_with(times=Times(5.0, 1.0))
-        site.provider.replies[DISCOVERY] = reply
+        harness = site_with(times=Times(5.0, 1.0))
+        harness.provider.replies[DISCOVERY] = reply
         begun = time.monotonic()
-        found = await site.start()
+        found = await harness.start()
         assert time.monotonic() - begun < 30
         assert (found.status_code, reason(found)) == (503, "PART_UNAVAILABLE"), reply
         assert "set-cookie" not in found.headers
-        assert "/elsewhere" not in site.provider.seen
+        assert "/elsewhere" not in harness.provider.seen
         # The provider rests for a while, and then works again.
-        asked = len(site.provider.seen)
-        assert (await site.start()).status_code == 503
-        assert len(site.provider.seen) == asked
-        site.provider.replies.clear()
-        site.clock.moved = openid_provider.FAILED_SECONDS + 1
-        assert (await site.start()).status_code == 200
+        asked = len(harness.provider.seen)
+        assert (await harness.start()).status_code == 503
+        assert len(harness.provider.seen) == asked
+        harness.provider.replies.clear()
+        harness.clock.moved = openid_provider.FAILED_SECONDS + 1
+        assert (await harness.start()).status_code == 200
 
 
 async def test_a_slow_provider_leaves_the_others_their_places(site_with: SiteOf) -> None:
-    site = site_with(times=Times(5.0, 60.0))
-    replies, answers = site.provider.replies, asyncio.Event()
+    harness = site_with(times=Times(5.0, 60.0))
+    replies, answers = harness.provider.replies, asyncio.Event()
 
     async def waiting(exchange: LoopbackExchange) -> None:
         await answers.wait()
         del replies[DISCOVERY]
-        await site.provider.serve(exchange)
+        await harness.provider.serve(exchange)
 
     async def twin() -> int:
-        return (await site.http.post("/v1/oidc/twin:start", json={})).status_code
+        return (await harness.http.post("/v1/oidc/twin:start", json={})).status_code
 
     assert await twin() == 200  # the server keeps its configuration
     replies[DISCOVERY] = waiting
     most = MOST_AT_ONCE // 2
-    starts = [asyncio.create_task(site.start()) for _ in range(most + 1)]
+    starts = [asyncio.create_task(harness.start()) for _ in range(most + 1)]
     (refused, *_), held = await asyncio.wait(starts, return_when=asyncio.FIRST_COMPLETED)
     assert (reason(refused.result()), of_rest(refused.result()).metadata) == (
         "OVERLOADED",
@@ -872,12 +874,12 @@ async def test_a_slow_provider_leaves_the_others_their_places(site_with: SiteOf)
 
 async def test_a_provider_that_misbehaves_at_the_end(site_with: SiteOf) -> None:
     for path, reply in product(("/keys", "/token"), BAD_REPLIES):
-        site = site_with(times=Times(5.0, 1.0))
-        site.provider.replies = {path: reply}
-        found = await site.sign_in()
+        harness = site_with(times=Times(5.0, 1.0))
+        harness.provider.replies = {path: reply}
+        found = await harness.sign_in()
         assert reason(found) in ("PART_UNAVAILABLE", "OIDC_FAILED"), (path, reply)
-        assert "/elsewhere" not in site.provider.seen
-    assert site.rows("SELECT 1 FROM responsa.session") == []
+        assert "/elsewhere" not in harness.provider.seen
+    assert harness.rows("SELECT 1 FROM responsa.session") == []
 
 
 async def test_a_configuration_that_is_not_good(site_with: SiteOf) -> None:
@@ -893,22 +895,22 @@ async def test_a_configuration_that_is_not_good(site_with: SiteOf) -> None:
         {"code_challenge_methods_supported": ["plain"]},
     ]
     for configuration in configurations:
-        site = site_with()
-        site.provider.configuration = configuration
-        assert reason(await site.start()) == "PART_UNAVAILABLE", configuration
+        harness = site_with()
+        harness.provider.configuration = configuration
+        assert reason(await harness.start()) == "PART_UNAVAILABLE", configuration
 
 
-async def test_good_replies_that_are_too_long_are_refused(site: Site) -> None:
-    site.provider.configuration = {"padding": "x" * openid_provider.CONFIGURATION_BYTES}
-    assert reason(await site.start()) == "PART_UNAVAILABLE"
-    site.provider.configuration = {}
-    site.clock.moved = openid_provider.FAILED_SECONDS + 1
-    site.provider.published[0]["padding"] = "x" * openid_provider.KEYS_BYTES
-    site.provider.id_claims = {"iat": int(site.clock())}
-    assert reason(await site.sign_in()) == "PART_UNAVAILABLE"
-    del site.provider.published[0]["padding"]
-    site.clock.moved *= 2
-    assert (await site.sign_in()).status_code == 200
+async def test_good_replies_that_are_too_long_are_refused(harness: Harness) -> None:
+    harness.provider.configuration = {"padding": "x" * openid_provider.CONFIGURATION_BYTES}
+    assert reason(await harness.start()) == "PART_UNAVAILABLE"
+    harness.provider.configuration = {}
+    harness.clock.moved = openid_provider.FAILED_SECONDS + 1
+    harness.provider.published[0]["padding"] = "x" * openid_provider.KEYS_BYTES
+    harness.provider.id_claims = {"iat": int(harness.clock())}
+    assert reason(await harness.sign_in()) == "PART_UNAVAILABLE"
+    del harness.provider.published[0]["padding"]
+    harness.clock.moved *= 2
+    assert (await harness.sign_in()).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -987,78 +989,80 @@ def test_wrong_settings_do_not_start(wrong: dict[str, Any]) -> None:
         OidcProviderSettings(**given)
 
 
-async def test_a_reply_without_the_cookie_of_the_sign_in(site: Site) -> None:
+async def test_a_reply_without_the_cookie_of_the_sign_in(harness: Harness) -> None:
     """Login CSRF and an injected code: the reply belongs to another browser's sign-in."""
-    uri = await site.begin()
-    mine = dict(site.http.cookies)
-    site.http.cookies.clear()
-    assert reason(await site.back(uri)) == "OIDC_FAILED"
+    uri = await harness.begin()
+    mine = dict(harness.http.cookies)
+    harness.http.cookies.clear()
+    assert reason(await harness.back(uri)) == "OIDC_FAILED"
     # The victim has begun a sign-in, too. The attacker's state and code do not fit the victim's cookie.
-    await site.begin()
-    assert reason(await site.back(uri)) == "OIDC_FAILED"
+    await harness.begin()
+    assert reason(await harness.back(uri)) == "OIDC_FAILED"
     # The attacker's code with the victim's state: the verifier does not fit the code.
-    victims = await site.begin()
+    victims = await harness.begin()
     code = parse_qs(urlsplit(uri).query)["code"][0]
     state = parse_qs(urlsplit(victims).query)["state"][0]
     stolen = f"{victims.partition('?')[0]}?{urlencode({'code': code, 'state': state})}"
-    assert reason(await site.back(stolen)) == "OIDC_FAILED"
+    assert reason(await harness.back(stolen)) == "OIDC_FAILED"
     assert mine
-    assert site.rows("SELECT 1 FROM responsa.session") == []
+    assert harness.rows("SELECT 1 FROM responsa.session") == []
 
 
-async def test_a_repeated_reply_is_refused(site: Site) -> None:
-    site.provider.reuses_codes = True
-    uri = await site.begin()
-    cookie = site.http.cookies.get("responsa_oidc")
+async def test_a_repeated_reply_is_refused(harness: Harness) -> None:
+    harness.provider.reuses_codes = True
+    uri = await harness.begin()
+    cookie = harness.http.cookies.get("responsa_oidc")
     assert cookie is not None
-    assert (await site.back(uri)).status_code == 200
-    assert site.http.cookies.get("responsa_oidc") is None
-    again = await site.http.get(uri, headers={"cookie": f"responsa_oidc={cookie}"})
+    assert (await harness.back(uri)).status_code == 200
+    assert harness.http.cookies.get("responsa_oidc") is None
+    again = await harness.http.get(uri, headers={"cookie": f"responsa_oidc={cookie}"})
     assert reason(again) == "OIDC_FAILED"
     # Even with a fresh code of the same person.
     query = dict(parse_qsl(urlsplit(uri).query))
     query["code"] = "fresh"
     assert (
         reason(
-            await site.http.get(
+            await harness.http.get(
                 f"{uri.partition('?')[0]}?{urlencode(query)}", headers={"cookie": f"responsa_oidc={cookie}"}
             )
         )
         == "OIDC_FAILED"
     )
-    assert len(site.rows("SELECT 1 FROM responsa.session")) == 1
+    assert len(harness.rows("SELECT 1 FROM responsa.session")) == 1
 
 
-async def test_racing_repetitions_make_one_session(site: Site) -> None:
-    site.provider.reuses_codes = True
-    uri = await site.begin()
-    cookie = {"cookie": f"responsa_oidc={site.http.cookies.get('responsa_oidc')}"}
-    site.http.cookies.clear()
-    replies = await asyncio.gather(*(site.http.get(uri, headers=cookie) for _ in range(8)))
+async def test_racing_repetitions_make_one_session(harness: Harness) -> None:
+    harness.provider.reuses_codes = True
+    uri = await harness.begin()
+    cookie = {"cookie": f"responsa_oidc={harness.http.cookies.get('responsa_oidc')}"}
+    harness.http.cookies.clear()
+    replies = await asyncio.gather(*(harness.http.get(uri, headers=cookie) for _ in range(8)))
     assert sorted(reply.status_code for reply in replies) == [200] + [401] * 7
-    assert len(site.rows("SELECT 1 FROM responsa.session")) == 1
+    assert len(harness.rows("SELECT 1 FROM responsa.session")) == 1
 
 
-async def test_a_cookie_of_another_provider_or_server_or_time(site: Site) -> None:
-    uri = await site.begin()
-    cookie = site.http.cookies.get("responsa_oidc")
+async def test_a_cookie_of_another_provider_or_server_or_time(harness: Harness) -> None:
+    uri = await harness.begin()
+    cookie = harness.http.cookies.get("responsa_oidc")
     assert cookie is not None
     twin = uri.replace("/corp/", "/twin/")
-    assert reason(await site.http.get(twin, headers={"cookie": f"responsa_oidc={cookie}"})) == "OIDC_FAILED"
+    assert (
+        reason(await harness.http.get(twin, headers={"cookie": f"responsa_oidc={cookie}"})) == "OIDC_FAILED"
+    )
     for bad in (cookie.swapcase(), "", "x", cookie + "x" * 5000, "ä" * 3):
         encoded = f"responsa_oidc={bad}".encode()
-        reply = await site.http.get(uri, headers=[(b"cookie", encoded)])
+        reply = await harness.http.get(uri, headers=[(b"cookie", encoded)])
         assert reason(reply) == "OIDC_FAILED"
     for moved in (601, -61):
-        site.clock.moved = moved
-        reply = await site.http.get(uri, headers={"cookie": f"responsa_oidc={cookie}"})
+        harness.clock.moved = moved
+        reply = await harness.http.get(uri, headers={"cookie": f"responsa_oidc={cookie}"})
         assert reason(reply) == "OIDC_FAILED"
     # The clock of another replica may be behind.
-    site.clock.moved = -30
-    assert (await site.http.get(uri, headers={"cookie": f"responsa_oidc={cookie}"})).status_code == 200
+    harness.clock.moved = -30
+    assert (await harness.http.get(uri, headers={"cookie": f"responsa_oidc={cookie}"})).status_code == 200
 
 
-async def test_a_reply_that_is_not_good(site: Site) -> None:
+async def test_a_reply_that_is_not_good(harness: Harness) -> None:
     extras: list[tuple[dict[str, str], str]] = [
         ({"iss": "https://evil.example"}, "OIDC_FAILED"),
         ({"error": "access_denied"}, "OIDC_FAILED"),
@@ -1068,20 +1072,20 @@ async def test_a_reply_that_is_not_good(site: Site) -> None:
         ({"code": "x" * 5000}, "INVALID_FIELD"),
     ]
     for extra, expected in extras:
-        uri = await site.begin()
+        uri = await harness.begin()
         query = {**dict(parse_qsl(urlsplit(uri).query)), **extra}
-        assert reason(await site.back(f"{uri.partition('?')[0]}?{urlencode(query)}")) == expected, extra
-    assert reason(await site.back(f"{await site.begin()}&state=x")) == "INVALID_FIELD"
+        assert reason(await harness.back(f"{uri.partition('?')[0]}?{urlencode(query)}")) == expected, extra
+    assert reason(await harness.back(f"{await harness.begin()}&state=x")) == "INVALID_FIELD"
 
 
-async def test_a_provider_that_names_itself_must_do_so(site: Site) -> None:
-    site.provider.configuration = {"authorization_response_iss_parameter_supported": True}
-    assert reason(await site.back(await site.begin())) == "OIDC_FAILED"
-    uri = await site.begin()
-    assert (await site.back(f"{uri}&{urlencode({'iss': site.provider.issuer})}")).status_code == 200
+async def test_a_provider_that_names_itself_must_do_so(harness: Harness) -> None:
+    harness.provider.configuration = {"authorization_response_iss_parameter_supported": True}
+    assert reason(await harness.back(await harness.begin())) == "OIDC_FAILED"
+    uri = await harness.begin()
+    assert (await harness.back(f"{uri}&{urlencode({'iss': harness.provider.issuer})}")).status_code == 200
 
 
-async def test_a_start_that_is_not_good(site: Site) -> None:
+async def test_a_start_that_is_not_good(harness: Harness) -> None:
     """No open redirect, either."""
     targets = (
         "https://evil.example",
@@ -1101,46 +1105,46 @@ async def test_a_start_that_is_not_good(site: Site) -> None:
     )
     bodies: list[dict[str, object]] = [{"link": "yes"}, {"invitation": "rsi_short"}, {"unknown": 1}]
     for body in (*bodies, *({"returnTo": target} for target in targets)):
-        reply = await site.start(**body)
+        reply = await harness.start(**body)
         assert (reply.status_code, reason(reply)) == (400, "INVALID_FIELD"), body
 
 
-async def test_a_form_of_another_site_begins_nothing(site: Site) -> None:
+async def test_a_form_of_another_site_begins_nothing(harness: Harness) -> None:
     for headers in (
         {"content-type": "text/plain"},
         {"content-type": "application/json", "origin": "https://evil.example"},
         {"content-type": "application/json", "sec-fetch-site": "cross-site"},
     ):
-        reply = await site.http.post("/v1/oidc/corp:start", content=b"{}", headers=headers)
+        reply = await harness.http.post("/v1/oidc/corp:start", content=b"{}", headers=headers)
         assert reply.status_code in (400, 403)
         assert "set-cookie" not in reply.headers
 
 
-async def test_a_provider_that_does_not_exist(site: Site) -> None:
+async def test_a_provider_that_does_not_exist(harness: Harness) -> None:
     for reply in (
-        await site.http.post("/v1/oidc/none:start", json={}),
-        await site.http.get("/v1/oidc/none/callback"),
+        await harness.http.post("/v1/oidc/none:start", json={}),
+        await harness.http.get("/v1/oidc/none/callback"),
     ):
         assert (reply.status_code, reason(reply)) == (404, "ROUTE_NOT_FOUND")
 
 
-async def test_strange_paths_set_no_cookie(site: Site) -> None:
-    uri = await site.begin()
+async def test_strange_paths_set_no_cookie(harness: Harness) -> None:
+    uri = await harness.begin()
     for method, path in (
         ("HEAD", uri),
         ("GET", "/v1/oidc/x%3B%20Domain=evil.example/callback"),
         ("GET", "/v1/oidc/x%0d%0aset-cookie:a=b/callback"),
         ("POST", "/v1/oidc/x%3By:start"),
     ):
-        reply = await site.http.request(method, path)
+        reply = await harness.http.request(method, path)
         assert reply.status_code in (400, 404)
         assert "set-cookie" not in reply.headers
     # HEAD has not used the sign-in up.
-    assert (await site.back(uri)).status_code == 200
+    assert (await harness.back(uri)).status_code == 200
 
 
-async def test_a_browser_gets_a_page_that_says_what_is_wrong(site: Site) -> None:
-    reply = await site.back(f"{HOST}/v1/oidc/corp/callback?state=<b>", accept="text/html,*/*")
+async def test_a_browser_gets_a_page_that_says_what_is_wrong(harness: Harness) -> None:
+    reply = await harness.back(f"{HOST}/v1/oidc/corp/callback?state=<b>", accept="text/html,*/*")
     assert reply.status_code == 401
     assert reply.headers["content-type"].startswith("text/html")
     assert "Begin again" in reply.text
@@ -1149,8 +1153,8 @@ async def test_a_browser_gets_a_page_that_says_what_is_wrong(site: Site) -> None
 
 
 async def test_roles_follow_the_claim_at_the_next_sign_in(site_with: SiteOf) -> None:
-    site = site_with(role_claim="realm.roles", roles={"bosses": "admin", "staff": "user"})
-    other = await site.people.identity.create_user("acme", "Root", "", Role.ADMIN)
+    harness = site_with(role_claim="realm.roles", roles={"bosses": "admin", "staff": "user"})
+    other = await harness.people.identity.create_user("acme", "Root", "", Role.ADMIN)
     for roles, expected in (
         (["staff", "bosses"], Role.ADMIN),
         (["staff"], Role.USER),
@@ -1158,42 +1162,42 @@ async def test_roles_follow_the_claim_at_the_next_sign_in(site_with: SiteOf) -> 
         ([], Role.USER),
         ([7, None], Role.USER),
     ):
-        site.provider.person = {**ANN, "realm": {"roles": roles}}
-        assert (await site.sign_in()).status_code == 200
-        assert (await site.me()).role is expected
-        assert (await site.principal()).role is expected
-    assert ("oidcProviders/corp", "user.update", "OK") in site.events()
+        harness.provider.person = {**ANN, "realm": {"roles": roles}}
+        assert (await harness.sign_in()).status_code == 200
+        assert (await harness.me()).role is expected
+        assert (await harness.principal()).role is expected
+    assert ("oidcProviders/corp", "user.update", "OK") in harness.events()
     # The last administrator stays one, and signs in.
-    site.provider.person = {**ANN, "realm": {"roles": ["bosses"]}}
-    await site.sign_in()
-    await PostgresUsers(site.people.store._database).update(
+    harness.provider.person = {**ANN, "realm": {"roles": ["bosses"]}}
+    await harness.sign_in()
+    await PostgresUsers(harness.people.store._database).update(
         "acme",
         other.id,
         UserChange(role=Role.USER),
         "",
         None,
     )
-    site.provider.person = dict(ANN)
-    assert (await site.sign_in()).status_code == 200
-    assert (await site.me()).role is Role.ADMIN
-    assert ("oidcProviders/corp", "user.update", "LAST_ADMINISTRATOR") in site.events()
+    harness.provider.person = dict(ANN)
+    assert (await harness.sign_in()).status_code == 200
+    assert (await harness.me()).role is Role.ADMIN
+    assert ("oidcProviders/corp", "user.update", "LAST_ADMINISTRATOR") in harness.events()
 
 
 async def test_a_role_may_be_required(site_with: SiteOf) -> None:
-    site = site_with(role_claim="groups", roles={"staff": "user"}, role_required=True)
-    assert reason(await site.sign_in()) == "OIDC_NOT_ADMITTED"
-    site.provider.person["groups"] = ["staff"]
-    assert (await site.sign_in()).status_code == 200
-    site.provider.person["groups"] = ["former"]
-    assert reason(await site.sign_in()) == "OIDC_NOT_ADMITTED"
+    harness = site_with(role_claim="groups", roles={"staff": "user"}, role_required=True)
+    assert reason(await harness.sign_in()) == "OIDC_NOT_ADMITTED"
+    harness.provider.person["groups"] = ["staff"]
+    assert (await harness.sign_in()).status_code == 200
+    harness.provider.person["groups"] = ["former"]
+    assert reason(await harness.sign_in()) == "OIDC_NOT_ADMITTED"
 
 
 async def test_the_subject_follows_the_claim(site_with: SiteOf) -> None:
-    site = site_with(subject_claim="employee_number")
+    harness = site_with(subject_claim="employee_number")
     for given, expected in (("E-7", "E-7"), ("E-8", "E-8"), (None, ""), ("x" * 201, ""), ("a\u0000", "")):
-        site.provider.person = {**ANN, "employee_number": given}
-        await site.sign_in()
-        assert site.rows(
+        harness.provider.person = {**ANN, "employee_number": given}
+        await harness.sign_in()
+        assert harness.rows(
             "SELECT u.subject FROM responsa.app_user AS u JOIN responsa.user_identity AS i ON i.user_id = u.id"
         ) == [(expected,)]
 
@@ -1201,8 +1205,8 @@ async def test_the_subject_follows_the_claim(site_with: SiteOf) -> None:
 async def test_each_sign_in_replaces_the_groups_of_its_provider(
     site_with: SiteOf, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    site = site_with(groups_claim="groups")
-    issuer = site.provider.issuer
+    harness = site_with(groups_claim="groups")
+    issuer = harness.provider.issuer
     groups = PostgresGroups(database, uuid7)
     admin = Principal("acme", uuid7(), Role.ADMIN, "api_key")
     made: dict[str, UUID] = {}
@@ -1217,7 +1221,7 @@ async def test_each_sign_in_replaces_the_groups_of_its_provider(
         made[name] = row.id
 
     def memberships() -> list[tuple[Any, ...]]:
-        return site.rows(
+        return harness.rows(
             "SELECT g.display_name, m.value FROM responsa.group_member AS m JOIN responsa.user_group AS g "
             "ON g.id = m.group_id ORDER BY g.display_name, m.value"
         )
@@ -1228,9 +1232,9 @@ async def test_each_sign_in_replaces_the_groups_of_its_provider(
         ({"groups": "f1"}, [("Field", "f1")]),
         ({"groups": []}, []),
     ):
-        site.provider.person = {**ANN, **claim}
+        harness.provider.person = {**ANN, **claim}
         caplog.clear()
-        assert (await site.sign_in()).status_code == 200
+        assert (await harness.sign_in()).status_code == 200
         assert memberships() == expected
         assert not [one for one in caplog.messages if "groups" in one]
     # Neither a missing claim nor an overage gives groups, and the log says so.
@@ -1240,24 +1244,24 @@ async def test_each_sign_in_replaces_the_groups_of_its_provider(
         ({"_claim_names": {"groups": "src1"}}, left_out),
         ({"groups": ["s1"], "hasgroups": True}, left_out),
     ):
-        site.provider.person = {**ANN, "groups": ["s1"]}
-        await site.sign_in()
+        harness.provider.person = {**ANN, "groups": ["s1"]}
+        await harness.sign_in()
         assert memberships() == [("Sales", "s1")]
-        site.provider.person = {**ANN, **claim}
+        harness.provider.person = {**ANN, **claim}
         caplog.clear()
-        assert (await site.sign_in()).status_code == 200
+        assert (await harness.sign_in()).status_code == 200
         assert memberships() == []
         assert [one for one in caplog.messages if one.endswith(f"groups_claim groups: {cause}")]
     # A sign-in that changes nothing writes nothing; the others name the provider and the user.
-    site.provider.person = {**ANN, "groups": ["s1"]}
+    harness.provider.person = {**ANN, "groups": ["s1"]}
     for _ in range(2):
-        await site.sign_in()
-    user = (await site.me()).id
-    assert site.rows(
+        await harness.sign_in()
+    user = (await harness.me()).id
+    assert harness.rows(
         "SELECT actor, action, resource_name, affected_user, added_readers FROM responsa.audit_event "
         "WHERE actor = 'oidcProviders/corp' AND resource_name LIKE 'groups/%' ORDER BY id DESC LIMIT 1"
     ) == [("oidcProviders/corp", "group.add_members", f"groups/{made['Sales']}", user, [f"users/{user}"])]
-    assert site.rows(
+    assert harness.rows(
         "SELECT action, count(*) FROM responsa.audit_event WHERE actor = 'oidcProviders/corp' AND resource_name LIKE 'groups/%' "
         "GROUP BY action ORDER BY action"
     ) == [("group.add_members", 7), ("group.remove_members", 6)]
@@ -1265,127 +1269,129 @@ async def test_each_sign_in_replaces_the_groups_of_its_provider(
     await groups.add(admin, made["Sales"], [user])
     await groups.update(admin, made["Sales"], {"provider_groups": []}, "")
     assert memberships() == [("Sales", "")]
-    site.provider.person = {**ANN, "groups": []}
-    await site.sign_in()
+    harness.provider.person = {**ANN, "groups": []}
+    await harness.sign_in()
     assert memberships() == [("Sales", "")]
     await groups.update(admin, made["Field"], {"provider_groups": [{"issuer": issuer, "value": "f2"}]}, "")
-    site.provider.person = {**ANN, "groups": ["f2"]}
-    await site.sign_in()
+    harness.provider.person = {**ANN, "groups": ["f2"]}
+    await harness.sign_in()
     assert memberships() == [("Field", "f2"), ("Sales", "")]
-    (until,) = site.rows("SELECT expire_time - now() FROM responsa.group_member WHERE value <> ''")
+    (until,) = harness.rows("SELECT expire_time - now() FROM responsa.group_member WHERE value <> ''")
     assert timedelta(days=6) < until[0] <= timedelta(days=7)
 
 
-async def test_a_signed_in_user_links_an_identity(site: Site) -> None:
-    user = await password_session(site, "ann@example.org")
-    site.provider.person = {"sub": "ann-at-work"}
-    token = site.http.cookies.get("responsa_session")
+async def test_a_signed_in_user_links_an_identity(harness: Harness) -> None:
+    user = await password_session(harness, "ann@example.org")
+    harness.provider.person = {"sub": "ann-at-work"}
+    token = harness.http.cookies.get("responsa_session")
     for target, on in (
         ("/#account", "/#account?link="),
         ("/#a?b=c", "/#a?b=c&amp;link="),
         ("/?x", "/?x#?link="),
     ):
-        reply = await site.sign_in(link=True, returnTo=target)
+        reply = await harness.sign_in(link=True, returnTo=target)
         assert f'content="0; url={on}' in reply.text
     assert "responsa_session" not in reply.headers["set-cookie"]
-    assert site.http.cookies.get("responsa_session") == token
+    assert harness.http.cookies.get("responsa_session") == token
     # Until the page has confirmed it, nothing is linked.
-    assert site.rows("SELECT 1 FROM responsa.user_identity") == []
-    done = await site.link(prepared(reply), user.id)
+    assert harness.rows("SELECT 1 FROM responsa.user_identity") == []
+    done = await harness.link(prepared(reply), user.id)
     assert (done.status_code, done.json(), "set-cookie" in done.headers) == (200, {}, False)
-    assert site.events()[-1] == (f"users/{user.id}", "user.link", "OK")
-    site.http.cookies.clear()
-    assert (await site.sign_in()).status_code == 200
-    assert (await site.me()).id == user.id
+    assert harness.events()[-1] == (f"users/{user.id}", "user.link", "OK")
+    harness.http.cookies.clear()
+    assert (await harness.sign_in()).status_code == 200
+    assert (await harness.me()).id == user.id
     # Linking again changes nothing; another user cannot take the identity.
-    count = len(site.events())
-    assert (await site.sign_in_and_link(user.id)).status_code == 200
-    assert len(site.events()) == count
-    bo = await password_session(site, "bo@example.org")
-    reply = await site.sign_in_and_link(bo.id)
+    count = len(harness.events())
+    assert (await harness.sign_in_and_link(user.id)).status_code == 200
+    assert len(harness.events()) == count
+    bo = await password_session(harness, "bo@example.org")
+    reply = await harness.sign_in_and_link(bo.id)
     assert (reply.status_code, reason(reply)) == (409, "OIDC_IDENTITY_TAKEN")
-    assert site.events()[-1] == (f"users/{bo.id}", "user.link", "OIDC_IDENTITY_TAKEN")
+    assert harness.events()[-1] == (f"users/{bo.id}", "user.link", "OIDC_IDENTITY_TAKEN")
 
 
 async def test_a_command_line_gets_tokens(site_with: SiteOf) -> None:
-    site = site_with(command_line=True)
-    reply = await site.start(port=50_007)
+    harness = site_with(command_line=True)
+    reply = await harness.start(port=50_007)
     assert query_of(reply)["redirect_uri"] == "http://127.0.0.1:50007/callback/corp"
-    back = urlsplit(site.provider.consent(reply.json()["authorizationUri"]))
+    back = urlsplit(harness.provider.consent(reply.json()["authorizationUri"]))
     assert back.netloc == "127.0.0.1:50007"
-    cookies = dict(site.http.cookies)
+    cookies = dict(harness.http.cookies)
     path = f"/v1/oidc/corp/callback?{back.query}"
     # Without the cookie, which only the command line has, the reply is worth nothing.
-    site.http.cookies.clear()
-    assert reason(await site.http.get(path)) == "OIDC_FAILED"
+    harness.http.cookies.clear()
+    assert reason(await harness.http.get(path)) == "OIDC_FAILED"
     cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
-    found = await site.http.get(path, headers={"cookie": cookie})
+    found = await harness.http.get(path, headers={"cookie": cookie})
     assert (found.status_code, "set-cookie" in found.headers) == (200, False)
     tokens = found.json()["tokens"]
-    who = await site.people.identity.authenticate(Credential("token", tokens["accessToken"]))
+    who = await harness.people.identity.authenticate(Credential("token", tokens["accessToken"]))
     assert found.json()["user"]["name"] == f"users/{who.user_id}"
-    await site.people.accounts.refresh(tokens["refreshToken"], None)
+    await harness.people.accounts.refresh(tokens["refreshToken"], None)
     for body in ({"port": 80}, {"port": True}, {"port": "50007"}, {"port": 50_007, "link": True}):
-        assert reason(await site.start(**body)) == "INVALID_FIELD"
+        assert reason(await harness.start(**body)) == "INVALID_FIELD"
     assert reason(await site_with().start(port=50_007)) == "INVALID_FIELD"
 
 
-async def test_the_last_way_to_sign_in_stays(site: Site, database: Database) -> None:
-    provider = SignInProvider("corp", "acme", "Corp", site.provider.issuer)
+async def test_the_last_way_to_sign_in_stays(harness: Harness, database: Database) -> None:
+    provider = SignInProvider("corp", "acme", "Corp", harness.provider.issuer)
     store = PostgresOpenIdStore(database)
-    linked = LinkedIdentities(store, site.people.identity, [provider])
-    await site.sign_in()
-    principal = replace(await site.principal(), act="user.unlink")
+    linked = LinkedIdentities(store, harness.people.identity, [provider])
+    await harness.sign_in()
+    principal = replace(await harness.principal(), act="user.unlink")
     ((link, its_provider),) = await linked.list(principal)
     assert (link.sub, its_provider) == ("ann", provider)
     for identity, expected in ((link.id, Reason.LAST_SIGN_IN), (uuid7(), Reason.RESOURCE_NOT_FOUND)):
         assert (await raises(ResponsaError, linked.unlink(principal, identity))).reason is expected
     # Nobody can sign in with an identity of a provider that the settings have no longer.
-    site.rows(
+    harness.rows(
         "INSERT INTO responsa.user_identity (tenant_id, issuer, sub, user_id) VALUES ('acme', "
         f"'https://former.example', 'ann', '{principal.user_id}') RETURNING 1"
     )
     assert [its_provider for _, its_provider in await linked.list(principal)] == [provider, None]
     await raises(Precondition, linked.unlink(principal, link.id))
-    site.provider.person = {"sub": "ann-at-work"}
-    assert (await site.sign_in_and_link(principal.user_id)).status_code == 200
+    harness.provider.person = {"sub": "ann-at-work"}
+    assert (await harness.sign_in_and_link(principal.user_id)).status_code == 200
     # Of two calls at once, one must leave a way to sign in.
     mine = [found.id for found, its_provider in await linked.list(principal) if its_provider]
     results = await asyncio.gather(
         *(linked.unlink(principal, found) for found in mine), return_exceptions=True
     )
     assert sum(found is None for found in results) == 1
-    assert site.events()[-1] == (f"users/{principal.user_id}", "user.unlink", "OK")
+    assert harness.events()[-1] == (f"users/{principal.user_id}", "user.unlink", "OK")
     # With a password, all may go, but not those of others.
-    await site.people.accounts.change_password(principal, "", GOOD, Origin())
+    await harness.people.accounts.change_password(principal, "", GOOD, Origin())
     ((left, _),) = [found for found in await linked.list(principal) if found[1]]
     other = replace(principal, user_id=uuid7())
     await raises(NotFound, linked.unlink(other, left.id))
     await linked.unlink(principal, left.id)
     assert [its_provider for _, its_provider in await linked.list(principal)] == [None]
-    site.http.cookies.clear()
-    assert reason(await site.sign_in()) == "OIDC_NOT_ADMITTED"
+    harness.http.cookies.clear()
+    assert reason(await harness.sign_in()) == "OIDC_NOT_ADMITTED"
 
 
-async def test_linking_needs_a_recent_sign_in_of_this_tenant(site: Site) -> None:
+async def test_linking_needs_a_recent_sign_in_of_this_tenant(harness: Harness) -> None:
     """Each refusal is in the audit log of the user's tenant, as an act of the user."""
-    assert reason(await site.start(link=True)) == "CREDENTIAL_MISSING"
-    user = await password_session(site, "bo@example.org")
-    with psycopg.connect(site.urls.superuser) as connection:
+    assert reason(await harness.start(link=True)) == "CREDENTIAL_MISSING"
+    user = await password_session(harness, "bo@example.org")
+    with psycopg.connect(harness.urls.superuser) as connection:
         connection.execute("UPDATE responsa.session SET sign_in_time = now() - interval '11 minutes'")
-    assert reason(await site.start(link=True)) == "SIGN_IN_REQUIRED"
-    await site.people.identity.create_tenant("rival", "Rival")
-    eve = await site.people.identity.create_user("rival", "Eve", "", Role.USER)
-    code, _ = await site.people.identity.create_session_code(Principal("rival", eve.id, Role.USER, "api_key"))
-    await site.http.post("/v1/sessions", json={"code": code, "replace": True})
-    refused = await site.start(link=True)
+    assert reason(await harness.start(link=True)) == "SIGN_IN_REQUIRED"
+    await harness.people.identity.create_tenant("rival", "Rival")
+    eve = await harness.people.identity.create_user("rival", "Eve", "", Role.USER)
+    code, _ = await harness.people.identity.create_session_code(
+        Principal("rival", eve.id, Role.USER, "api_key")
+    )
+    await harness.http.post("/v1/sessions", json={"code": code, "replace": True})
+    refused = await harness.start(link=True)
     assert reason(refused) == "OIDC_NOT_ADMITTED"
     assert user.id != eve.id
     query = (
         "SELECT tenant_id, actor, resource_name, outcome, address, call_id FROM "
         "responsa.audit_event WHERE action = 'user.link' ORDER BY id"
     )
-    found = site.rows(query)
+    found = harness.rows(query)
     assert [one[:4] for one in found] == [
         ("acme", f"users/{user.id}", f"users/{user.id}", "SIGN_IN_REQUIRED"),
         ("rival", f"users/{eve.id}", f"users/{eve.id}", "OIDC_NOT_ADMITTED"),
@@ -1393,38 +1399,38 @@ async def test_linking_needs_a_recent_sign_in_of_this_tenant(site: Site) -> None
     assert all(call_id for *_, call_id in found)
 
 
-async def test_refused_links_cannot_fill_the_audit_log(site: Site) -> None:
-    user = await password_session(site, "bo@example.org")
-    with psycopg.connect(site.urls.superuser) as connection:
+async def test_refused_links_cannot_fill_the_audit_log(harness: Harness) -> None:
+    user = await password_session(harness, "bo@example.org")
+    with psycopg.connect(harness.urls.superuser) as connection:
         connection.execute("UPDATE responsa.session SET sign_in_time = now() - interval '11 minutes'")
     for _ in range(MOST_REFUSED + 2):
-        assert reason(await site.start(link=True)) == "SIGN_IN_REQUIRED"
+        assert reason(await harness.start(link=True)) == "SIGN_IN_REQUIRED"
     refused = (f"users/{user.id}", "user.link", "SIGN_IN_REQUIRED")
-    assert site.events().count(refused) == MOST_REFUSED
+    assert harness.events().count(refused) == MOST_REFUSED
 
 
-async def test_a_page_that_is_drawn_for_another_user_links_nothing(site: Site) -> None:
-    user = await password_session(site, "bo@example.org")
+async def test_a_page_that_is_drawn_for_another_user_links_nothing(harness: Harness) -> None:
+    user = await password_session(harness, "bo@example.org")
     for named, expected in ((f"users/{uuid7()}", "CREDENTIAL_OF_OTHER_USER"), (f"users/{user.id}", "")):
-        reply = await site.http.post(
+        reply = await harness.http.post(
             "/v1/oidc/corp:start", json={"link": True}, headers={"responsa-user": named}
         )
         assert (reason(reply) if expected else reply.status_code) == (expected or 200)
 
 
-async def test_a_session_that_ended_meanwhile_links_nothing(site: Site) -> None:
-    user = await password_session(site, "bo@example.org")
-    uri = await site.begin(link=True)
-    await site.http.delete("/v1/sessions")
-    assert reason(await site.back(uri)) == "SESSION_ENDED"
-    assert site.events()[-1] == (f"users/{user.id}", "user.link", "SESSION_ENDED")
+async def test_a_session_that_ended_meanwhile_links_nothing(harness: Harness) -> None:
+    user = await password_session(harness, "bo@example.org")
+    uri = await harness.begin(link=True)
+    await harness.http.delete("/v1/sessions")
+    assert reason(await harness.back(uri)) == "SESSION_ENDED"
+    assert harness.events()[-1] == (f"users/{user.id}", "user.link", "SESSION_ENDED")
     # Or before the confirmation.
-    await site.http.post("/v1/sessions", json={"tenant": "acme", "email": user.email, "password": GOOD})
-    found = prepared(await site.sign_in(link=True))
-    await site.http.delete("/v1/sessions")
-    assert reason(await site.link(found, user.id)) == "OIDC_FAILED"
-    assert site.events()[-1] == (f"users/{user.id}", "user.link", "OIDC_FAILED")
-    assert site.rows("SELECT 1 FROM responsa.user_identity") == []
+    await harness.http.post("/v1/sessions", json={"tenant": "acme", "email": user.email, "password": GOOD})
+    found = prepared(await harness.sign_in(link=True))
+    await harness.http.delete("/v1/sessions")
+    assert reason(await harness.link(found, user.id)) == "OIDC_FAILED"
+    assert harness.events()[-1] == (f"users/{user.id}", "user.link", "OIDC_FAILED")
+    assert harness.rows("SELECT 1 FROM responsa.user_identity") == []
 
 
 async def test_a_planted_sign_in_links_the_visitor_to_nobody(site_with: SiteOf) -> None:
@@ -1444,13 +1450,13 @@ async def test_a_planted_sign_in_links_the_visitor_to_nobody(site_with: SiteOf) 
     assert visitor.rows("SELECT 1 FROM responsa.user_identity") == []
 
 
-async def test_a_link_is_confirmed_by_the_page_alone(site: Site) -> None:
-    user = await password_session(site, "ann@example.org")
+async def test_a_link_is_confirmed_by_the_page_alone(harness: Harness) -> None:
+    user = await password_session(harness, "ann@example.org")
     # The longest name that a provider may give.
-    site.provider.person = {"sub": "\U00010348" * 255}
-    flow = await site.begin(link=True, returnTo="/#" + "x" * 1200)
-    cookie = site.http.cookies.get("responsa_oidc") or ""
-    preparation = prepared(await site.back(flow))
+    harness.provider.person = {"sub": "\U00010348" * 255}
+    flow = await harness.begin(link=True, returnTo="/#" + "x" * 1200)
+    cookie = harness.http.cookies.get("responsa_oidc") or ""
+    preparation = prepared(await harness.back(flow))
     assert len(preparation) < 4000
     for headers in (
         {"origin": OTHER},
@@ -1459,120 +1465,121 @@ async def test_a_link_is_confirmed_by_the_page_alone(site: Site) -> None:
         {"sec-fetch-site": "same-site"},
         {"sec-fetch-site": "cross-site"},
     ):
-        assert reason(await site.link(preparation, user.id, **headers)) == "ORIGIN_NOT_ALLOWED"
-        begun = await site.http.post("/v1/oidc/corp:start", json={}, headers=headers)
+        assert reason(await harness.link(preparation, user.id, **headers)) == "ORIGIN_NOT_ALLOWED"
+        begun = await harness.http.post("/v1/oidc/corp:start", json={}, headers=headers)
         assert (reason(begun), "set-cookie" in begun.headers) == ("ORIGIN_NOT_ALLOWED", False)
-    unnamed = await site.http.post("/v1/oidc/corp:link", json={"link": preparation})
+    unnamed = await harness.http.post("/v1/oidc/corp:link", json={"link": preparation})
     assert of_rest(unnamed).reason == "INVALID_FIELD"
     named = {"responsa-user": f"users/{user.id}"}
-    form = await site.http.post("/v1/oidc/corp:link", data={"link": preparation}, headers=named)
+    form = await harness.http.post("/v1/oidc/corp:link", data={"link": preparation}, headers=named)
     assert reason(form) == "MALFORMED_MESSAGE"
     assert (
-        reason(await site.http.post("/v1/oidc/corp:link", json={"link": 7}, headers=named)) == "INVALID_FIELD"
+        reason(await harness.http.post("/v1/oidc/corp:link", json={"link": 7}, headers=named))
+        == "INVALID_FIELD"
     )
     for other in (cookie, preparation.swapcase(), ""):
-        assert reason(await site.link(other, user.id)) == "OIDC_FAILED"
-    twin = await site.http.post("/v1/oidc/twin:link", json={"link": preparation}, headers=named)
+        assert reason(await harness.link(other, user.id)) == "OIDC_FAILED"
+    twin = await harness.http.post("/v1/oidc/twin:link", json={"link": preparation}, headers=named)
     assert reason(twin) == "OIDC_FAILED"
-    site.clock.moved = 601
-    assert reason(await site.link(preparation, user.id)) == "OIDC_FAILED"
-    site.clock.moved = 0
+    harness.clock.moved = 601
+    assert reason(await harness.link(preparation, user.id)) == "OIDC_FAILED"
+    harness.clock.moved = 0
     # It is not a sign-in, either.
-    again = await site.http.get(flow, headers={"cookie": f"responsa_oidc={preparation}"})
+    again = await harness.http.get(flow, headers={"cookie": f"responsa_oidc={preparation}"})
     assert reason(again) == "OIDC_FAILED"
-    assert site.rows("SELECT 1 FROM responsa.user_identity") == []
-    assert (await site.link(preparation, user.id, origin=HOST)).status_code == 200
+    assert harness.rows("SELECT 1 FROM responsa.user_identity") == []
+    assert (await harness.link(preparation, user.id, origin=HOST)).status_code == 200
 
 
-async def test_two_cookies_of_one_name_are_refused(site: Site) -> None:
+async def test_two_cookies_of_one_name_are_refused(harness: Harness) -> None:
     """A page on another port of the host can set a second one, with a longer path."""
-    uri = await site.begin()
-    flow = site.http.cookies.get("responsa_oidc")
+    uri = await harness.begin()
+    flow = harness.http.cookies.get("responsa_oidc")
     doubled = {"cookie": f"responsa_oidc=planted; responsa_oidc={flow}"}
-    reply = await site.http.get(uri, headers=doubled)
+    reply = await harness.http.get(uri, headers=doubled)
     assert (reply.status_code, reason(reply)) == (401, "CREDENTIAL_MALFORMED")
     assert "responsa_oidc" in of_rest(reply).message
-    user = await password_session(site, "bo@example.org")
-    session = site.http.cookies.get("responsa_session")
-    site.http.cookies.clear()
+    user = await password_session(harness, "bo@example.org")
+    session = harness.http.cookies.get("responsa_session")
+    harness.http.cookies.clear()
     doubled = {"cookie": f"responsa_session=rss_{'A' * 43}; responsa_session={session}"}
     body = {"tenant": "acme", "email": user.email, "password": GOOD}
     for reply in (
-        await site.http.post("/v1/oidc/corp:start", json={}, headers=doubled),
-        await site.http.post("/v1/sessions", json=body, headers=doubled),
-        await site.http.delete("/v1/sessions", headers=doubled),
+        await harness.http.post("/v1/oidc/corp:start", json={}, headers=doubled),
+        await harness.http.post("/v1/sessions", json=body, headers=doubled),
+        await harness.http.delete("/v1/sessions", headers=doubled),
     ):
         assert (reply.status_code, of_rest(reply).reason) == (401, "CREDENTIAL_MALFORMED")
     # The session has not ended, and equal cookies are one.
     same = {"cookie": f"responsa_session={session}; responsa_session={session}"}
-    assert (await site.http.delete("/v1/sessions", headers=same)).status_code == 200
+    assert (await harness.http.delete("/v1/sessions", headers=same)).status_code == 200
 
 
-async def test_a_sign_in_replaces_the_browsers_session_if_the_page_has_asked(site: Site) -> None:
-    await password_session(site, "bo@example.org")
-    before = await site.principal()
-    reply = await site.sign_in()
+async def test_a_sign_in_replaces_the_browsers_session_if_the_page_has_asked(harness: Harness) -> None:
+    await password_session(harness, "bo@example.org")
+    before = await harness.principal()
+    reply = await harness.sign_in()
     assert (reply.status_code, reason(reply)) == (409, "RESOURCE_ALREADY_EXISTS")
-    assert (await site.principal()).session_id == before.session_id
-    assert (await site.sign_in(replace=True)).status_code == 200
-    (ended,) = await site.people.identity.recheck([before])
+    assert (await harness.principal()).session_id == before.session_id
+    assert (await harness.sign_in(replace=True)).status_code == 200
+    (ended,) = await harness.people.identity.recheck([before])
     assert ended is not None
-    assert len(site.rows("SELECT 1 FROM responsa.session")) == 1
-    assert (await site.me()).email == "ann@example.org"
+    assert len(harness.rows("SELECT 1 FROM responsa.session")) == 1
+    assert (await harness.me()).email == "ann@example.org"
     # The same user's session needs no question, and is replaced, too.
-    before = await site.principal()
-    assert (await site.sign_in()).status_code == 200
-    (ended,) = await site.people.identity.recheck([before])
+    before = await harness.principal()
+    assert (await harness.sign_in()).status_code == 200
+    (ended,) = await harness.people.identity.recheck([before])
     assert ended is not None
-    assert len(site.rows("SELECT 1 FROM responsa.session")) == 1
+    assert len(harness.rows("SELECT 1 FROM responsa.session")) == 1
 
 
-async def test_a_session_that_has_ended_meanwhile_needs_no_question(site: Site) -> None:
-    await password_session(site, "bo@example.org")
-    uri = await site.begin()
-    await site.http.delete("/v1/sessions")
-    assert (await site.back(uri)).status_code == 200
+async def test_a_session_that_has_ended_meanwhile_needs_no_question(harness: Harness) -> None:
+    await password_session(harness, "bo@example.org")
+    uri = await harness.begin()
+    await harness.http.delete("/v1/sessions")
+    assert (await harness.back(uri)).status_code == 200
 
 
 async def test_attempts_of_an_address_are_limited(site_with: SiteOf) -> None:
-    site = site_with(passwords=PasswordSettings(attempts_per_address=3))
+    harness = site_with(passwords=PasswordSettings(attempts_per_address=3))
     for _ in range(5):
-        assert (await site.sign_in()).status_code == 200
-    site.provider.id_claims = {"nonce": "another"}
+        assert (await harness.sign_in()).status_code == 200
+    harness.provider.id_claims = {"nonce": "another"}
     for place in range(3):
         # The addresses of a household's network count together.
-        site.http.headers["x-forwarded-for"] = f"2001:db8::{place + 1:x}"
-        assert reason(await site.sign_in()) == "OIDC_FAILED"
-    site.http.headers["x-forwarded-for"] = "2001:db8::ffff"
-    reply = await site.sign_in()
+        harness.http.headers["x-forwarded-for"] = f"2001:db8::{place + 1:x}"
+        assert reason(await harness.sign_in()) == "OIDC_FAILED"
+    harness.http.headers["x-forwarded-for"] = "2001:db8::ffff"
+    reply = await harness.sign_in()
     assert (reply.status_code, reason(reply)) == (429, "TOO_MANY_ATTEMPTS")
 
 
 async def test_over_tls_the_cookie_belongs_to_this_host_alone(site_with: SiteOf) -> None:
-    site = site_with(public_url="https://chat.example.org")
-    reply = await site.start()
+    harness = site_with(public_url="https://chat.example.org")
+    reply = await harness.start()
     cookie = reply.headers["set-cookie"].split("; ")
     assert cookie[0].startswith("__Host-responsa_oidc=")
     assert {"Secure", "Path=/", "HttpOnly", "SameSite=lax"} <= set(cookie)
     assert not any(one.startswith("Domain") for one in cookie)
-    uri = site.provider.consent(reply.json()["authorizationUri"])
+    uri = harness.provider.consent(reply.json()["authorizationUri"])
     assert uri.startswith("https://chat.example.org/v1/oidc/corp/callback?")
-    assert (await site.back(uri)).status_code == 200
-    elsewhere = await site.http.post("http://localhost:8080/v1/oidc/corp:start", json={})
+    assert (await harness.back(uri)).status_code == 200
+    elsewhere = await harness.http.post("http://localhost:8080/v1/oidc/corp:start", json={})
     assert (elsewhere.status_code, reason(elsewhere)) == (403, "ORIGIN_NOT_ALLOWED")
 
 
-async def test_another_host_than_loopback_is_reached_over_tls(site: Site) -> None:
-    reply = await site.http.post("https://chat.example.org/v1/oidc/corp:start", json={})
+async def test_another_host_than_loopback_is_reached_over_tls(harness: Harness) -> None:
+    reply = await harness.http.post("https://chat.example.org/v1/oidc/corp:start", json={})
     assert reply.headers["set-cookie"].startswith("__Host-responsa_oidc=")
     assert query_of(reply)["redirect_uri"] == "https://chat.example.org/v1/oidc/corp/callback"
-    uri = site.provider.consent(reply.json()["authorizationUri"])
-    assert (await site.back(uri)).status_code == 200
+    uri = harness.provider.consent(reply.json()["authorizationUri"])
+    assert (await harness.back(uri)).status_code == 200
 
 
 async def test_a_tenant_that_does_not_exist(site_with: SiteOf) -> None:
-    site = site_with(tenant="nowhere")
-    assert reason(await site.sign_in()) == "OIDC_FAILED"
+    harness = site_with(tenant="nowhere")
+    assert reason(await harness.sign_in()) == "OIDC_FAILED"
 
 
 def test_secrets_do_not_show() -> None:

@@ -121,7 +121,7 @@ class Named(grpc.GenericRpcHandler):
 
 
 @dataclass
-class House:
+class Harness:
     """Envoy, and replicas in this process."""
 
     folder: Path
@@ -155,7 +155,7 @@ class House:
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[House]:
+async def harness() -> AsyncIterator[Harness]:
     folder = Path(tempfile.mkdtemp(prefix="rgr"))
     replicas = Replicas(folder / "replicas")
     # These tests do not use the gateway's HTTP side.
@@ -163,7 +163,7 @@ async def house() -> AsyncIterator[House]:
     own = await Named("up", folder).start()
     config = EnvoyConfig(free_port(), replicas.folder, "127.0.0.1", admin_socket=folder / "a.sock")
     envoy = await asyncio.to_thread(start_envoy, config, folder)
-    built = House(folder, config.port, replicas, [own])
+    built = Harness(folder, config.port, replicas, [own])
     try:
         await built.until(up=HostState.SERVING)
         yield built
@@ -175,61 +175,61 @@ async def house() -> AsyncIterator[House]:
         shutil.rmtree(folder)
 
 
-async def test_envoy_follows_the_list_while_it_runs(house: House) -> None:
-    assert set(await house.ask(5)) == {"up"}
-    await house.replica("two")
-    await house.replica("three")
-    await house.until(two=HostState.SERVING, three=HostState.SERVING)
-    assert set(await house.ask(60)) == {"up", "two", "three"}
-    house.replicas.remove("two")
-    await house.until(two=None)
-    assert set(await house.ask(30)) == {"up", "three"}
+async def test_envoy_follows_the_list_while_it_runs(harness: Harness) -> None:
+    assert set(await harness.ask(5)) == {"up"}
+    await harness.replica("two")
+    await harness.replica("three")
+    await harness.until(two=HostState.SERVING, three=HostState.SERVING)
+    assert set(await harness.ask(60)) == {"up", "two", "three"}
+    harness.replicas.remove("two")
+    await harness.until(two=None)
+    assert set(await harness.ask(30)) == {"up", "three"}
 
 
-async def test_a_stream_outlives_its_replicas_removal_from_the_list(house: House) -> None:
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{house.port}") as channel:
+async def test_a_stream_outlives_its_replicas_removal_from_the_list(harness: Harness) -> None:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{harness.port}") as channel:
         stream = channel.unary_stream(FOLLOW)(b"", timeout=30)
         assert await stream.read() == b"up"
-        await house.replica("two")
-        await house.until(two=HostState.SERVING)
-        house.replicas.remove("up")
-        await house.until(up=None)
-        house.started[0].let.set()
+        await harness.replica("two")
+        await harness.until(two=HostState.SERVING)
+        harness.replicas.remove("up")
+        await harness.until(up=None)
+        harness.started[0].let.set()
         assert await stream.read() == b"up"
         assert await stream.read() is grpc.aio.EOF
 
 
-async def test_who_drains_leaves_the_rotation_and_harms_nobody(house: House) -> None:
-    two = await house.replica("two")
-    await house.until(two=HostState.SERVING)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{house.port}") as channel:
+async def test_who_drains_leaves_the_rotation_and_harms_nobody(harness: Harness) -> None:
+    two = await harness.replica("two")
+    await harness.until(two=HostState.SERVING)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{harness.port}") as channel:
         # Each replica gets streams, because the replica with fewer streams gets the next one.
         streams = [channel.unary_stream(FOLLOW)(b"", timeout=60) for _ in range(8)]
         served = [await stream.read() for stream in streams]
         assert set(served) == {b"up", b"two"}
         await two.tell_not_serving()
-        await house.until(two=HostState.FAILING)
-        assert set(await house.ask(30)) == {"up"}
-        for one in house.started:
+        await harness.until(two=HostState.FAILING)
+        assert set(await harness.ask(30)) == {"up"}
+        for one in harness.started:
             one.let.set()
         for stream, name in zip(streams, served, strict=True):
             assert [await stream.read(), await stream.read()] == [name, grpc.aio.EOF]
 
 
-async def test_calls_pass_by_a_replica_that_is_dead_from_the_first_moment_on(house: House) -> None:
-    two = await house.replica("two")
-    await house.until(two=HostState.SERVING)
+async def test_calls_pass_by_a_replica_that_is_dead_from_the_first_moment_on(harness: Harness) -> None:
+    two = await harness.replica("two")
+    await harness.until(two=HostState.SERVING)
     await two.stop()
-    assert set(await house.ask(60)) == {"up"}
+    assert set(await harness.ask(60)) == {"up"}
 
 
-async def test_a_worker_is_never_asked(house: House) -> None:
-    await house.replica("worker", knows_the_service=False)
-    await house.until(worker=HostState.FAILING)
-    assert set(await house.ask(40)) == {"up"}
+async def test_a_worker_is_never_asked(harness: Harness) -> None:
+    await harness.replica("worker", knows_the_service=False)
+    await harness.until(worker=HostState.FAILING)
+    assert set(await harness.ask(40)) == {"up"}
 
 
-async def test_when_all_fail_their_checks_each_is_tried(house: House) -> None:
-    await house.started[0].tell_not_serving()
-    await house.until(up=HostState.FAILING)
-    assert set(await house.ask(5)) == {"up"}
+async def test_when_all_fail_their_checks_each_is_tried(harness: Harness) -> None:
+    await harness.started[0].tell_not_serving()
+    await harness.until(up=HostState.FAILING)
+    assert set(await harness.ask(5)) == {"up"}

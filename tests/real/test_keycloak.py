@@ -171,7 +171,7 @@ def keycloak_for(responsa: str, folder: Path) -> Iterator[Keycloak]:
 
 
 @dataclass
-class Site:
+class Harness:
     instance: Instance
     keycloak: Keycloak
 
@@ -181,7 +181,7 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
+def harness() -> Iterator[Harness]:
     folder, port = Path(tempfile.mkdtemp(prefix="rsp-")), free_port()
     secrets = folder / "secrets"
     secrets.mkdir()
@@ -201,7 +201,7 @@ def site() -> Iterator[Site]:
             "RESPONSA_DOCS": "none",
             "RESPONSA_MODELS__SCRIPTED": "true",
         }
-        yield Site(stack.enter_context(running(Instance(folder / "home", port, settings))), keycloak)
+        yield Harness(stack.enter_context(running(Instance(folder / "home", port, settings))), keycloak)
 
 
 @pytest.fixture(scope="module")
@@ -227,8 +227,8 @@ def fill(page: Page, name: str) -> None:
     page.locator("#kc-login").click()
 
 
-def sign_in(site: Site, page: Page) -> None:
-    page.goto(site.url)
+def sign_in(harness: Harness, page: Page) -> None:
+    page.goto(harness.url)
     page.get_by_role("button", name="Sign in with Acme's login").click()
 
 
@@ -236,8 +236,8 @@ def me(page: Page) -> dict[str, Any]:
     return page.evaluate("async () => (await fetch('/v1/users/me')).json()")
 
 
-def test_a_person_signs_in_and_out_and_in_again(site: Site, page: Page) -> None:
-    sign_in(site, page)
+def test_a_person_signs_in_and_out_and_in_again(harness: Harness, page: Page) -> None:
+    sign_in(harness, page)
     page.locator("#username").wait_for()
     asked = parse_qs(urlsplit(page.url).query)
     assert (asked["response_type"], asked["code_challenge_method"]) == (["code"], ["S256"])
@@ -250,64 +250,64 @@ def test_a_person_signs_in_and_out_and_in_again(site: Site, page: Page) -> None:
         "USER_ROLE_ADMIN",
     )
     # The address of the callback has Keycloak's session and issuer (RFC 9207) too, and none of it stays.
-    assert page.url.removesuffix("#/") == f"{site.url}/"
+    assert page.url.removesuffix("#/") == f"{harness.url}/"
     assert page.evaluate("async () => (await fetch('/v1/sessions', {method: 'DELETE'})).status") == 200
     assert me(page)["details"][0]["reason"] == "CREDENTIAL_MISSING"
     # The person is still signed in at Keycloak, which shows no form.
-    sign_in(site, page)
+    sign_in(harness, page)
     page.get_by_label("Your question").wait_for()
     assert me(page)["name"] == user["name"]
 
 
-def test_the_role_follows_keycloak(site: Site, page: Page) -> None:
-    sign_in(site, page)
+def test_the_role_follows_keycloak(harness: Harness, page: Page) -> None:
+    sign_in(harness, page)
     fill(page, "bob")
     page.get_by_label("Your question").wait_for()
     assert me(page)["role"] == "USER_ROLE_USER"
-    (bob,) = site.keycloak.administer("GET", "users?username=bob&exact=true")
-    role = site.keycloak.administer("GET", "roles/responsa-admins")
-    site.keycloak.administer("POST", f"users/{bob['id']}/role-mappings/realm", [role])
+    (bob,) = harness.keycloak.administer("GET", "users?username=bob&exact=true")
+    role = harness.keycloak.administer("GET", "roles/responsa-admins")
+    harness.keycloak.administer("POST", f"users/{bob['id']}/role-mappings/realm", [role])
     page.evaluate("async () => (await fetch('/v1/sessions', {method: 'DELETE'})).status")
-    sign_in(site, page)
+    sign_in(harness, page)
     page.get_by_label("Your question").wait_for()
     assert me(page)["role"] == "USER_ROLE_ADMIN"
 
 
-def test_only_a_client_with_the_mapper_has_roles_in_its_id_tokens(site: Site) -> None:
-    (ann,) = site.keycloak.administer("GET", "users?username=ann&exact=true")
+def test_only_a_client_with_the_mapper_has_roles_in_its_id_tokens(harness: Harness) -> None:
+    (ann,) = harness.keycloak.administer("GET", "users?username=ann&exact=true")
     roles: dict[str, object] = {}
     for name in ("responsa", "plain"):
-        (client,) = site.keycloak.administer("GET", f"clients?clientId={name}")
+        (client,) = harness.keycloak.administer("GET", f"clients?clientId={name}")
         example = f"clients/{client['id']}/evaluate-scopes/generate-example-id-token"
-        token = site.keycloak.administer("GET", f"{example}?scope=openid&userId={ann['id']}")
+        token = harness.keycloak.administer("GET", f"{example}?scope=openid&userId={ann['id']}")
         roles[name] = "responsa-admins" in token.get("realm_access", {}).get("roles", ())
     assert roles == {"responsa": True, "plain": False}
 
 
-def test_an_address_that_keycloak_has_not_verified_admits_nobody(site: Site, page: Page) -> None:
-    sign_in(site, page)
+def test_an_address_that_keycloak_has_not_verified_admits_nobody(harness: Harness, page: Page) -> None:
+    sign_in(harness, page)
     fill(page, "eve")
-    page.wait_for_url(f"{site.url}/**")
-    with Responsa(site.instance.url, site.instance.key) as admin:
+    page.wait_for_url(f"{harness.url}/**")
+    with Responsa(harness.instance.url, harness.instance.key) as admin:
         events = admin.audit_events(filter_by='action = "session.create"')
         assert next(iter(events)).outcome == "OIDC_NOT_ADMITTED"
         assert "eve@example.org" not in {user.email for user in admin.users()}
 
 
-def test_a_new_key_of_keycloak_is_read(site: Site, page: Page) -> None:
-    sign_in(site, page)
+def test_a_new_key_of_keycloak_is_read(harness: Harness, page: Page) -> None:
+    sign_in(harness, page)
     fill(page, "ann")
     page.get_by_label("Your question").wait_for()
-    key = site.keycloak.rotate()
+    key = harness.keycloak.rotate()
     page.evaluate("async () => (await fetch('/v1/sessions', {method: 'DELETE'})).status")
-    sign_in(site, page)
+    sign_in(harness, page)
     page.get_by_label("Your question").wait_for()
-    assert key == site.keycloak.signing_key()
+    assert key == harness.keycloak.signing_key()
 
 
-def test_a_command_signs_in(site: Site, page: Page, tmp_path: Path) -> None:
+def test_a_command_signs_in(harness: Harness, page: Page, tmp_path: Path) -> None:
     environment = {
-        **site.instance.environment,
+        **harness.instance.environment,
         "RESPONSA_HOME": str(tmp_path),
         "XDG_STATE_HOME": str(tmp_path),
     }

@@ -14,7 +14,7 @@ from responsa_formats.sandbox.pool import ParserPool
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.stores.postgres.database import Database
 from tests.conftest import DatabaseUrls
-from tests.contract.library_house import House
+from tests.contract.library_harness import Harness
 from tests.rpc.served import Serve, Served, serving
 
 
@@ -27,22 +27,22 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def house(
+def harness(
     database_urls: DatabaseUrls,
     database: Database,
     parser: ParserPool,
     embedder: MiniLmEmbedder,
     folder: Path,
-) -> House:
+) -> Harness:
     spool = folder / "spool"
     spool.mkdir()
-    return House(database_urls, database, parser, embedder, spool)
+    return Harness(database_urls, database, parser, embedder, spool)
 
 
 @pytest.fixture
-def serve(house: House, folder: Path) -> Serve:
+def serve(harness: Harness, folder: Path) -> Serve:
     """Starts a server on the test's database. Its options are those of `serving`."""
-    return partial(serving, house, folder)
+    return partial(serving, harness, folder)
 
 
 @pytest.fixture

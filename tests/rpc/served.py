@@ -114,8 +114,8 @@ from responsa_server.turns.runtime import Runtime
 from responsa_server.turns.service import Turns
 from responsa_server.turns.settings import TurnOptions
 from tests.agent_streams import play
-from tests.contract.library_house import House
-from tests.contract.turn_house import NO_REDIS, RELAY_KEY, Cast
+from tests.contract.library_harness import Harness
+from tests.contract.turn_harness import NO_REDIS, RELAY_KEY, Cast
 from tests.default_models import build_default_models
 from tests.people import GOOD, people_of
 from tests.transports import SERVICES
@@ -383,7 +383,7 @@ class Served:
     channel: grpc.aio.Channel
     identity: Identity
     accounts: Accounts
-    house: House
+    harness: Harness
     turns: Turns
     agent: ScriptedAgent
     cards: Cards
@@ -443,7 +443,7 @@ async def caller(identity: Identity, channel: grpc.aio.Channel, tenant: str, rol
 
 @asynccontextmanager
 async def serving(
-    house: House,
+    harness: Harness,
     folder: Path,
     *,
     max_calls: int = 100,
@@ -455,7 +455,7 @@ async def serving(
 ) -> AsyncGenerator[Served, None]:
     """A ready server. It is drained at the end of the block. replica: the server's name among the servers on one
     database. limiter: the limits of callers; None for no limits. widgets: the origins of each key of a widget."""
-    database = house.database
+    database = harness.database
     people = people_of(database)
     identity, accounts = people.identity, people.accounts
     codec = AskFrames()
@@ -493,8 +493,8 @@ async def serving(
             accounts=accounts,
             identities=LinkedIdentities(PostgresOpenIdStore(database), identity),
             turns=turns,
-            conversations=Conversations(conversations, house.documents, uuid7),
-            library=house.library,
+            conversations=Conversations(conversations, harness.documents, uuid7),
+            library=harness.library,
             catalogue=cast("Any", cards),
             agents=agents,
             tools=tools,
@@ -505,7 +505,7 @@ async def serving(
             cache=people.cache,
             quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), book),
             erasing=Erasing(
-                PostgresErasing(database, house.queue, codec, house.collections, house.documents),
+                PostgresErasing(database, harness.queue, codec, harness.collections, harness.documents),
                 turns.cancel,
                 people.cache,
             ),
@@ -525,18 +525,18 @@ async def serving(
                     source_administration(
                         load(sources={"folder": folder}),
                         database,
-                        house.queue,
-                        house.library,
-                        Crawler(Connector(), SourceSandboxes(house.parser)),
+                        harness.queue,
+                        harness.library,
+                        Crawler(Connector(), SourceSandboxes(harness.parser)),
                         build_folders(
                             load(sources={"folder": folder}),
                             Secret(bytes(32)),
                             Connector(),
-                            SourceSandboxes(house.parser),
+                            SourceSandboxes(harness.parser),
                         ),
                     )
                 ),
-                ProfileService(SubjectProfiles(PostgresProfiles(database, house.documents))),
+                ProfileService(SubjectProfiles(PostgresProfiles(database, harness.documents))),
                 ExperimentService(PostgresExperiments(database), cast("Any", cards), uuid7),
             ),
             reports=PartReports((PostgresPart(database), part, *more_parts)),
@@ -559,7 +559,7 @@ async def serving(
             bob = await caller(identity, channel, "acme", Role.USER)
             eve = await caller(identity, channel, "rival", Role.ADMIN)
             yield Served(
-                address, calls, server, channel, identity, accounts, house, turns, agent, cards, counters, lines, part,
+                address, calls, server, channel, identity, accounts, harness, turns, agent, cards, counters, lines, part,
                 models, ann, bob, eve
             )  # fmt: skip
     finally:

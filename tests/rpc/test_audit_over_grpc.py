@@ -287,10 +287,10 @@ async def test_a_refused_act_names_the_user_to_whom_the_resource_belongs(
     answered = await served.bob.Answer(text="How long is the river?")
     share = await served.bob.ShareTurn(turn=answered.name)
     turn = await served.bob.StartTurn(text="wait")
-    rivers = await served.house.library.create_collection(
+    rivers = await served.harness.library.create_collection(
         served.bob.who, "rivers", CollectionFields(""), Chunking()
     )
-    await served.house.upload(served.bob.who, "The Elbe is long.", collection="rivers")
+    await served.harness.upload(served.bob.who, "The Elbe is long.", collection="rivers")
     collection = f"collections/{rivers.shared_id}"
 
     async def gone(*_: object) -> NoReturn:

@@ -16,7 +16,7 @@ async def test_a_search_after_the_removal_from_a_group_finds_nothing(served: Ser
     made = await served.ann.CreateCollection(
         collection_id="rivers", collection={"readers": [{"group": group}]}
     )
-    async with served.house.working():
+    async with served.harness.working():
         operation = await served.ann.CreateDocument(
             metadata={"collection": made.name, "source_key": "elbe.md"},
             text="The Elbe is 1094 kilometres long.",

@@ -58,14 +58,14 @@ def result(operation: operations.Operation) -> document_pb2.IngestResult:
 
 
 def documents(served: Served) -> int:
-    with psycopg.connect(served.house.urls.superuser) as connection:
+    with psycopg.connect(served.harness.urls.superuser) as connection:
         row = connection.execute("SELECT count(*) FROM responsa.document").fetchone()
     assert row is not None
     return row[0]
 
 
 async def test_composed_and_decomposed_names_are_one_document(served: Served) -> None:
-    async with served.house.working():
+    async with served.harness.working():
         found = [
             result(await finished(served, await served.bob.CreateDocument(request)))
             for key in ("Geb\u00fchren.md", "Gebu\u0308hren.md")
@@ -109,7 +109,7 @@ async def test_uploads_that_are_refused_leave_nothing(served: Served) -> None:
         assert error.reason == reason, what
         assert error.code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND), what
     assert documents(served) == 0
-    assert list(served.house.spool.iterdir()) == []
+    assert list(served.harness.spool.iterdir()) == []
 
 
 async def test_an_upload_is_whole_by_its_finish_alone(served: Served) -> None:
@@ -135,7 +135,7 @@ async def test_an_upload_is_whole_by_its_finish_alone(served: Served) -> None:
     error = await failed(caller.UploadDocument(cut(start(size=len(data)), chunk(data))))
     assert (error.reason, list(error.violations)) == ("UPLOAD_INCOMPLETE", ["finish"])
     assert documents(served) == 0
-    assert list(served.house.spool.iterdir()) == []
+    assert list(served.harness.spool.iterdir()) == []
     whole = cut(start(), chunk(data), finish(len(data), digest))
     assert (await caller.UploadDocument(whole)).name
 
@@ -145,7 +145,7 @@ async def test_an_upload_whose_sender_leaves_keeps_nothing(
 ) -> None:
     """The stream seems complete, but it is not. No length was announced, so only the cancellation shows that bytes are missing."""
     read = asyncio.Event()
-    upload = served.house.library.upload
+    upload = served.harness.library.upload
 
     async def watched(
         caller: Principal, metadata: DocumentMetadata, chunks: AsyncIterator[bytes], *more: Any
@@ -162,7 +162,7 @@ async def test_an_upload_whose_sender_leaves_keeps_nothing(
         yield chunk(TEXT.encode())
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(served.house.library, "upload", watched)
+    monkeypatch.setattr(served.harness.library, "upload", watched)
     for _ in range(5):
         read.clear()
         served.lines.kept.clear()
@@ -174,7 +174,7 @@ async def test_an_upload_whose_sender_leaves_keeps_nothing(
         assert line["code"] in ("CANCELLED", "INVALID_ARGUMENT")
     await served.server.drain(10.0)
     assert documents(served) == 0
-    assert list(served.house.spool.iterdir()) == []
+    assert list(served.harness.spool.iterdir()) == []
 
 
 async def test_the_longest_source_key_can_be_asked_for(served: Served) -> None:

@@ -23,7 +23,7 @@ from responsa_server.identity.settings import AddressLimitSettings, LimitSetting
 from responsa_server.stores.postgres.database import Database
 from responsa_server.transports.doors import GatewaySettings, build_app
 from responsa_server.transports.http.guard import AllowedCallers
-from tests.contract.library_house import House
+from tests.contract.library_harness import Harness
 from tests.contract.test_limits import limiter, limits
 from tests.instance import PATIENCE
 from tests.rpc.served import Serve, Served, caller, failed
@@ -89,7 +89,7 @@ async def test_an_address_is_limited_whatever_its_credentials(
 
 
 async def test_copies_of_versions_count_as_stored(
-    serve: Serve, house: House, database: Database, redis: EmbeddedRedis
+    serve: Serve, harness: Harness, database: Database, redis: EmbeddedRedis
 ) -> None:
     """A user who restores versions or changes a title again and again could otherwise fill the disk."""
     large, small = b"The Nile is long. " * 100, b"The Nile is long."
@@ -98,8 +98,8 @@ async def test_copies_of_versions_count_as_stored(
         limiter(database, redis.url, settings) as one,
         serve(limiter=one) as served,
     ):
-        await house.take_in(served.bob.who, large, "rivers.md")
-        done = await house.take_in(served.bob.who, small, "rivers.md")
+        await harness.take_in(served.bob.who, large, "rivers.md")
+        done = await harness.take_in(served.bob.who, small, "rivers.md")
         name = f"documents/{done.document_id}"
         restore = knowledge.RestoreDocumentVersionRequest(name=f"{name}/versions/1")
         rename = knowledge.UpdateDocumentRequest(
@@ -121,7 +121,7 @@ async def test_copies_of_versions_count_as_stored(
 
 
 async def test_copies_of_versions_count_as_uploads_of_the_day(
-    serve: Serve, house: House, database: Database, redis: EmbeddedRedis
+    serve: Serve, harness: Harness, database: Database, redis: EmbeddedRedis
 ) -> None:
     text = b"The Nile is long. " * 100
     fixed = Limits(upload_bytes_per_day=2 * len(text))
@@ -129,7 +129,7 @@ async def test_copies_of_versions_count_as_uploads_of_the_day(
         limiter(database, redis.url, limits(), fixed=fixed) as one,
         serve(limiter=one) as served,
     ):
-        done = await house.take_in(served.bob.who, text, "rivers.md")
+        done = await harness.take_in(served.bob.who, text, "rivers.md")
         name = f"documents/{done.document_id}"
         restore = knowledge.RestoreDocumentVersionRequest(name=f"{name}/versions/1")
         for _ in range(2):
@@ -166,7 +166,7 @@ async def test_a_service_asks_a_hundred_questions_at_once_under_the_default_limi
 
 
 async def test_searches_of_a_user_wait_for_each_other_and_are_then_refused(
-    serve: Serve, house: House, database: Database, redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, harness: Harness, database: Database, redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, both_run, running = asyncio.Event(), asyncio.Event(), 0
 
@@ -178,7 +178,7 @@ async def test_searches_of_a_user_wait_for_each_other_and_are_then_refused(
         await gate.wait()
         return []
 
-    monkeypatch.setattr(house.library, "search", search)
+    monkeypatch.setattr(harness.library, "search", search)
     monkeypatch.setattr(sharing, "PATIENCE_SECONDS", PATIENCE)
     waiting = SHARED["searches"].waiting
     async with limiter(database, redis.url, limits(searches=2)) as one, serve(limiter=one) as served:
@@ -210,7 +210,7 @@ async def test_searches_of_a_user_wait_for_each_other_and_are_then_refused(
 
 
 async def test_a_search_that_cannot_begin_in_time_is_refused_while_it_waits(
-    serve: Serve, house: House, database: Database, redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, harness: Harness, database: Database, redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, runs = asyncio.Event(), asyncio.Event()
 
@@ -219,7 +219,7 @@ async def test_a_search_that_cannot_begin_in_time_is_refused_while_it_waits(
         await gate.wait()
         return []
 
-    monkeypatch.setattr(house.library, "search", search)
+    monkeypatch.setattr(harness.library, "search", search)
     # Nobody knows yet how long the first search takes.
     monkeypatch.setattr(sharing, "PATIENCE_SECONDS", 2.0)
     async with limiter(database, redis.url, limits(searches=1)) as one, serve(limiter=one) as served:

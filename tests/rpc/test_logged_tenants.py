@@ -38,7 +38,7 @@ async def refreshes(served: Served) -> None:
     await served.auth.RefreshToken(request)
     assert (await failed(served.auth.RefreshToken(request))).reason == "TOKEN_INVALID"
     token = (await login(served)).tokens.refresh_token
-    served.house.ask("UPDATE responsa.app_user SET disable_time = now() WHERE id = %s RETURNING 1", user.id)
+    served.harness.ask("UPDATE responsa.app_user SET disable_time = now() WHERE id = %s RETURNING 1", user.id)
     assert (await failed(served.nobody.RefreshToken(refresh_token=token))).reason == "TOKEN_INVALID"
 
 
@@ -100,7 +100,7 @@ async def revoked(served: Served) -> str:
 
 async def expired(served: Served) -> str:
     key, secret = await served.identity.create_api_key(served.bob.who, NewKey("former"))
-    served.house.ask("UPDATE responsa.api_key SET expire_time = now() WHERE id = %s RETURNING 1", key.id)
+    served.harness.ask("UPDATE responsa.api_key SET expire_time = now() WHERE id = %s RETURNING 1", key.id)
     return secret
 
 

@@ -97,7 +97,7 @@ async def test_an_old_session_deletes_no_collection_and_no_document_of_others(
     served: Served, database_urls: DatabaseUrls
 ) -> None:
     """An administrator's own ones go, and so do those of others with a recent sign-in or with a key. Other users need no recent sign-in."""
-    library = served.house.library
+    library = served.harness.library
     zoe = await served.identity.create_user("acme", "Zoe", "zoe@example.org", Role.ADMIN)
     kim = await served.identity.create_user("acme", "Kim", "kim@example.org", Role.USER)
     ours = {one.id: Principal("acme", one.id, one.role, "api_key") for one in (zoe, kim)}
@@ -111,7 +111,7 @@ async def test_an_old_session_deletes_no_collection_and_no_document_of_others(
     async def made(owner: Principal, name: str) -> tuple[str, str]:
         """The names of a collection and of a document in it."""
         collection = await library.create_collection(owner, name, CollectionFields(""), Chunking())
-        operation = await served.house.upload(owner, f"The {name} is long.", collection=name)
+        operation = await served.harness.upload(owner, f"The {name} is long.", collection=name)
         return f"collections/{collection.shared_id}", f"documents/{operation.document_id}"
 
     def document(name: str, metadata: tuple[tuple[str, str], ...]) -> Awaitable[object]:

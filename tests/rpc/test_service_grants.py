@@ -55,7 +55,7 @@ async def test_both_names_are_in_the_audit_log(served: Served) -> None:
     await grant(served, service, served.bob)
     as_bob = acting(service, served.bob.name)
     made = await served.sending(as_bob).CreateConversation(conversation={"title": "Rivers"})
-    rivers = await served.house.take_in(served.bob.who, "The Nile is long.", "rivers.md")
+    rivers = await served.harness.take_in(served.bob.who, "The Nile is long.", "rivers.md")
     document = f"documents/{rivers.document_id}"
     turn = await served.sending(as_bob).StartTurn(text="wait")
     await served.sending(as_bob).UpdateDocument(

@@ -19,7 +19,7 @@ DELETIONS = 20
 
 async def test_deletions_that_wait_for_a_lock_delay_no_other_call(served: Served) -> None:
     who = served.ann.who
-    operations = [await served.house.upload(who, f"Text {one}.", f"{one}.md") for one in range(DELETIONS)]
+    operations = [await served.harness.upload(who, f"Text {one}.", f"{one}.md") for one in range(DELETIONS)]
     # None of these callers is in the cache of credentials, so each needs the database twice.
     late = [await caller(served.identity, served.channel, "acme", served.bob.who.role) for _ in range(10)]
 
@@ -30,18 +30,18 @@ async def test_deletions_that_wait_for_a_lock_delay_no_other_call(served: Served
                 return
             assert (await failed(call)).reason == "RESOURCE_LOCKED"
 
-    async with await psycopg.AsyncConnection.connect(served.house.urls.superuser) as holder:
+    async with await psycopg.AsyncConnection.connect(served.harness.urls.superuser) as holder:
         await holder.execute("SELECT FROM responsa.document FOR UPDATE")
         deletions = [asyncio.ensure_future(delete(operation.document_id)) for operation in operations]
-        await until_somebody_waits(served.house.urls, deletions[-1], 3)
+        await until_somebody_waits(served.harness.urls, deletions[-1], 3)
         async with asyncio.timeout(5):
             for one in late:
                 await one.GetMe()
                 await one.ListConversations()
-        await until_somebody_waits(served.house.urls, deletions[-1], 3)
+        await until_somebody_waits(served.harness.urls, deletions[-1], 3)
         await holder.rollback()
     await asyncio.gather(*deletions)
-    assert served.house.rows(["document"]) == {}
+    assert served.harness.rows(["document"]) == {}
 
 
 async def test_calls_with_credentials_do_not_wait_for_the_pool_that_all_other_work_uses(
@@ -50,7 +50,7 @@ async def test_calls_with_credentials_do_not_wait_for_the_pool_that_all_other_wo
     """Even when every other connection is taken, callers are authenticated."""
 
     async def hold(gate: asyncio.Event, held: asyncio.Semaphore) -> None:
-        async with served.house.database.no_tenant():
+        async with served.harness.database.no_tenant():
             held.release()
             await gate.wait()
 
@@ -68,10 +68,10 @@ async def test_calls_with_credentials_do_not_wait_for_the_pool_that_all_other_wo
 
 
 async def test_a_deletion_does_not_wait_for_a_lock_without_an_end(served: Served) -> None:
-    operation = await served.house.upload(served.ann.who, "Text.")
+    operation = await served.harness.upload(served.ann.who, "Text.")
     name = names.document(operation.document_id)
     request = knowledge.DeleteDocumentRequest(name=name)
-    async with await psycopg.AsyncConnection.connect(served.house.urls.superuser) as holder:
+    async with await psycopg.AsyncConnection.connect(served.harness.urls.superuser) as holder:
         await holder.execute("SELECT FROM responsa.document FOR UPDATE")
         async with asyncio.timeout(8):
             error = await failed(served.ann.DeleteDocument(request))
@@ -85,7 +85,7 @@ async def test_a_session_that_is_locked_still_authenticates(served: Served) -> N
     who = served.bob.who
     code, _ = await served.identity.create_session_code(who)
     token, _ = await served.identity.exchange_code(code)
-    async with await psycopg.AsyncConnection.connect(served.house.urls.superuser) as holder:
+    async with await psycopg.AsyncConnection.connect(served.harness.urls.superuser) as holder:
         await holder.execute("UPDATE responsa.session SET last_use_time = now() - interval '1 hour'")
         await holder.commit()
         await holder.execute("SELECT FROM responsa.session FOR UPDATE")

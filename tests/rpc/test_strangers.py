@@ -178,17 +178,17 @@ async def victims(served: Served) -> dict[str, list[str]]:
         answer = await served.chat.Answer(request, metadata=bob.metadata)
         await served.chat.ShareTurn(chat.ShareTurnRequest(turn=answer.name), metadata=bob.metadata)
         source = NewSource(f"{CANARY}-{number}", CANARY, CANARY)
-        await PostgresSources(served.house.database, served.house.queue, uuid7).create(
+        await PostgresSources(served.harness.database, served.harness.queue, uuid7).create(
             ann.who, source, CANARY, "secrets"
         )
         await served.auth.CreateInvitation(auth.CreateInvitationRequest(), metadata=ann.metadata)
         text = f"The {SHARED_CANARY} number {number} sings at dawn."
-        await served.house.take_in(bob.who, text, f"{number}.md", collection="secrets")
+        await served.harness.take_in(bob.who, text, f"{number}.md", collection="secrets")
         code, _ = await served.identity.create_session_code(bob.who)
         await served.identity.exchange_code(code)
         await served.identity.create_api_key(bob.who, NewKey(f"spare {number}"))
     for number in range(EACH):
-        served.house.ask(
+        served.harness.ask(
             (
                 "INSERT INTO responsa.delivery (id, tenant_id, webhook, operation_id, source_id, event, "
                 "body) VALUES (%s, 'acme', %s, %s, %s, 'source.failed', %s) RETURNING 1"
@@ -199,7 +199,7 @@ async def victims(served: Served) -> dict[str, list[str]]:
             f"{CANARY}-{number}",
             CANARY,
         )
-        served.house.ask(
+        served.harness.ask(
             (
                 "INSERT INTO responsa.user_identity (tenant_id, issuer, sub, user_id) VALUES ('acme', "
                 "'https://login.example.org', %s, %s) RETURNING 1"
@@ -207,7 +207,7 @@ async def victims(served: Served) -> dict[str, list[str]]:
             f"{CANARY} {number}",
             bob.who.user_id,
         )
-        served.house.ask(
+        served.harness.ask(
             (
                 "INSERT INTO responsa.question_pattern (id, tenant_id, embedding, vector, central, turns, "
                 "last_time, title, note) VALUES (%s, 'acme', 'm', '', '', 1, now(), %s, %s) RETURNING 1"
@@ -217,7 +217,7 @@ async def victims(served: Served) -> dict[str, list[str]]:
             CANARY,
         )
     await grant(served, await service_of(served), bob)
-    found = {kind: [str(row[0]) for row in served.house.ask(query)] for kind, query in NAMES.items()}
+    found = {kind: [str(row[0]) for row in served.harness.ask(query)] for kind, query in NAMES.items()}
     for kind, method, request in creations(found):
         made = [await served.raw(method, request, ann) for _ in range(EACH)]
         found[kind] = [name_in(method, response) for response in made]
@@ -235,7 +235,7 @@ async def strangers(
         return (await caller(identity, served.channel, tenant, role)).secret
 
     def sql(query: str, *values: object) -> None:
-        served.house.ask(query, *values)
+        served.harness.ask(query, *values)
 
     async def session_of(user: UUID) -> str:
         who = Principal("acme", user, Role.USER, "api_key")
@@ -380,7 +380,7 @@ def rows(served: Served, users: Sequence[str]) -> Counter[str]:
     """Digests of all rows of the victim's tenant. users: the names of the tenant's users who are not strangers;
     strangers may change themselves with UpdateMe. Times of use are left out, and so is the audit log, which grows.
     """
-    tables = served.house.ask(
+    tables = served.harness.ask(
         "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN "
         "pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' "
         "WHERE n.nspname = 'responsa' AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> 'audit_event'"
@@ -389,12 +389,12 @@ def rows(served: Served, users: Sequence[str]) -> Counter[str]:
     for (table,) in tables:
         digests.update(
             f"{table} {digest}"
-            for (digest,) in served.house.ask(
+            for (digest,) in served.harness.ask(
                 f"SELECT md5((to_jsonb(t) - 'last_use_time')::text) FROM responsa.{table} AS t WHERE tenant_id = 'acme'"
             )
         )
     own = [user.partition("/")[2] for user in users]
-    for (digest,) in served.house.ask(
+    for (digest,) in served.harness.ask(
         "SELECT md5((to_jsonb(t) - 'last_use_time')::text) FROM responsa.app_user AS t WHERE tenant_id = 'acme' AND id::text <> ALL (%s)",
         own,
     ):

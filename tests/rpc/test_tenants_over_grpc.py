@@ -15,7 +15,7 @@ from responsa_server.domain.people import Origin, Role
 from responsa_server.identity.tenants import TenantKeeper
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.tenants import PostgresTenants
-from tests.contract.library_house import Gate, GatedParser, House
+from tests.contract.library_harness import Gate, GatedParser, Harness
 from tests.people import GOOD
 from tests.rpc.served import SOON, Served, bearer, caller, failed
 
@@ -167,49 +167,49 @@ async def test_nobody_signs_in_to_a_suspended_tenant_and_sessions_survive(served
     await served.auth.ResetPassword(resetting)
 
 
-async def test_a_suspended_tenants_jobs_stop_wait_and_go_on(served: Served, house: House) -> None:
+async def test_a_suspended_tenants_jobs_stop_wait_and_go_on(served: Served, harness: Harness) -> None:
     gate = Gate()
-    ingest = house.ingest(parser=GatedParser(house.parser, gate.pass_through))
-    async with house.working(ingest):
-        running = await house.upload(served.eve.who, "# Rivers\n\nThe Nile is long.")
+    ingest = harness.ingest(parser=GatedParser(harness.parser, gate.pass_through))
+    async with harness.working(ingest):
+        running = await harness.upload(served.eve.who, "# Rivers\n\nThe Nile is long.")
         await gate.reached.wait()
         await suspend(served)
-        waiting = await house.upload(served.eve.who, "# Lakes\n\nThe lake is deep.", "lakes.md")
+        waiting = await harness.upload(served.eve.who, "# Lakes\n\nThe lake is deep.", "lakes.md")
         gate.reached.clear()
 
         def states() -> list[str]:
             asked = "SELECT status::text FROM procrastinate_jobs WHERE args ->> 'tenant_id' = 'rival'"
-            return [state for (state,) in house.ask(asked)]
+            return [state for (state,) in harness.ask(asked)]
 
         # The running job returns to the queue, and no worker takes either job.
-        await house.until(lambda: states() == ["todo", "todo"])
+        await harness.until(lambda: states() == ["todo", "todo"])
         gate.opened.set()
-        other = await house.upload(served.bob.who, "# Hills\n\nThe hill is high.", "hills.md")
-        assert (await house.ended(served.bob.who, other)).error is None
+        other = await harness.upload(served.bob.who, "# Hills\n\nThe hill is high.", "hills.md")
+        assert (await harness.ended(served.bob.who, other)).error is None
         assert states() == ["todo", "todo"]
         await resume(served)
         for one in (running, waiting):
-            ended = await house.ended(served.eve.who, one)
+            ended = await harness.ended(served.eve.who, one)
             assert ended.done
             assert ended.error is None
 
 
 async def test_what_was_really_stored_is_erased_while_the_tenant_works(
-    served: Served, house: House, database: Database
+    served: Served, harness: Harness, database: Database
 ) -> None:
-    async with house.working():
+    async with harness.working():
         for number in range(3):
-            done = await house.upload(
+            done = await harness.upload(
                 served.eve.who, f"# Rivers {number}\n\nThe Nile is long.", f"{number}.md"
             )
-            await house.ended(served.eve.who, done)
-        kept = await house.upload(served.bob.who, "# Rivers\n\nThe Nile is long.")
-        await house.ended(served.bob.who, kept)
+            await harness.ended(served.eve.who, done)
+        kept = await harness.upload(served.bob.who, "# Rivers\n\nThe Nile is long.")
+        await harness.ended(served.bob.who, kept)
         for _ in range(2):
             await served.eve.Answer(text="How long is it?")
         stream = aiter(served.eve.Ask(text="wait"))
         await anext(stream)
-        await house.upload(served.eve.who, "# Late\n\nThis one is still in the queue.", "late.md")
+        await harness.upload(served.eve.who, "# Late\n\nThis one is still in the queue.", "late.md")
         begun = await served.ann.EraseTenant(name="tenants/rival", confirm_tenant_id="rival")
         assert begun.state == tenant_pb2.TENANT_STATE_ERASING
         assert (await failed(stream)).reason == "TENANT_SUSPENDED"
@@ -235,5 +235,5 @@ async def test_what_was_really_stored_is_erased_while_the_tenant_works(
     assert len(listed.documents) == 1
     events = await served.ann.ListAuditEvents(filter='resource = "tenants/rival"')
     assert [audit_event.action for audit_event in events.audit_events] == ["tenant.erase"]
-    left = house.ask("SELECT DISTINCT address FROM responsa.audit_event WHERE tenant_id = 'rival'")
+    left = harness.ask("SELECT DISTINCT address FROM responsa.audit_event WHERE tenant_id = 'rival'")
     assert left == [("",)]

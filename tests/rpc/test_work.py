@@ -56,7 +56,7 @@ from responsa_server.turns.settings import TurnOptions
 from tests import seeds
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import new_turn
-from tests.contract.library_house import House
+from tests.contract.library_harness import Harness
 from tests.contract.turn_steps import cancelled
 from tests.instance import LIFTED
 from tests.people import people_of
@@ -279,7 +279,7 @@ class Asker:
 
 async def test_a_call_takes_no_more_work_than_its_number(
     pools: None,
-    house: House,
+    harness: Harness,
     database_urls: DatabaseUrls,
     redis_url: str,
     folder: Path,
@@ -287,15 +287,15 @@ async def test_a_call_takes_no_more_work_than_its_number(
     model: str,
     paused: None,
 ) -> None:
-    identity = people_of(house.database).identity
+    identity = people_of(harness.database).identity
     await identity.create_tenant("acme", "acme")
     user = await identity.create_user("acme", "Ann", "", Role.ADMIN)
     _, secret = await identity.create_key("acme", user.id, "test")
     ann = Principal("acme", user.id, Role.ADMIN, "api_key")
     for name in PAGES:
         text = pages()[name].encode()[:PAGE_BYTES].decode(errors="ignore")
-        await house.take_in(ann, text, name)
-    turn_id = await store_turn(house, ann)
+        await harness.take_in(ann, text, name)
+    turn_id = await store_turn(harness, ann)
 
     layout = LocalLayout.of(folder / "home").prepare()
     seeds.plant_model(layout)
@@ -350,10 +350,10 @@ async def test_a_call_takes_no_more_work_than_its_number(
     assert not over, over
 
 
-async def store_turn(house: House, caller: Principal) -> Any:
+async def store_turn(harness: Harness, caller: Principal) -> Any:
     """An ended turn of a hundred events, seven in a row of the log."""
     codec = AskFrames()
-    store = PostgresTurnStore(house.database, codec)
+    store = PostgresTurnStore(harness.database, codec)
     new = new_turn()
     now = datetime(2026, 11, 22, tzinfo=UTC)
     (started,) = number(1, 1, [PendingEvent(now, Started(new.conversation_id, new.agent_version, True))])

@@ -25,7 +25,7 @@ from responsa_formats.sandbox.confinement import SandboxCapabilities
 from responsa_formats.sandbox.pool import ParserPool
 from responsa_formats.text.canonical import ParsedDocument
 from responsa_server.ingest.settings import IngestionSettings
-from tests.contract.library_house import pieces_of
+from tests.contract.library_harness import pieces_of
 from tests.security.sandboxed import HERE, LIMITS, needs_landlock, needs_seccomp, rejecting, zygotes
 
 NOBODY = 65534

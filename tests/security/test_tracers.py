@@ -31,12 +31,12 @@ if DROP:
     from responsa_server.app.settings import drop_foreign_tracers
     drop_foreign_tracers(os.environ)
 
-from tests.unit.agents.evidence import Shelf, excerpt, task
+from tests.unit.agents.evidence import FixedEvidence, excerpt, task
 from bench.agents import GraphAgent
 
 async def main():
-    shelf = Shelf(excerpt("The Nile is long."))
-    agent = GraphAgent(shelf)
+    fixed = FixedEvidence(excerpt("The Nile is long."))
+    agent = GraphAgent(fixed)
     return [type(await agent.answer(task("How long is the river Nile?"), lambda _: None)).__name__]
 
 print(asyncio.run(main())[-1])

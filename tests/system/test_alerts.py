@@ -115,7 +115,7 @@ class Vendor:
 
 
 @dataclass
-class House:
+class Harness:
     """The instance, whose data folder is a small disk of its own. user: the key of a user who may ask once a minute."""
 
     instance: Instance
@@ -141,7 +141,7 @@ PROMPT = '+++\nvariables = { question = "what was asked" }\n+++\nAnswer.\n=== us
 
 
 @pytest.fixture(scope="module")
-def house() -> Iterator[House]:
+def harness() -> Iterator[Harness]:
     folder, vendor = Path(tempfile.mkdtemp(prefix="rso-")), Vendor()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1g", "alerts", folder], check=True)
     rules, agent = folder / "rules", folder / "agents" / "asking"
@@ -174,27 +174,27 @@ def house() -> Iterator[House]:
         with instance_in(folder, **settings) as one, watching(one, rules) as prometheus:
             user = one.run("admin", "create-user", "default", "Asker").stdout.strip()
             key = one.run("admin", "create-key", "default", user).stdout.strip()
-            yield House(one, vendor, prometheus, key)
+            yield Harness(one, vendor, prometheus, key)
     finally:
         vendor.close()
         subprocess.run(["umount", folder], check=True)
         folder.rmdir()
 
 
-def call(house: House, path: str, key: str = "", body: object = None) -> None:
+def call(harness: Harness, path: str, key: str = "", body: object = None) -> None:
     """Make a call of the REST API, whatever becomes of it, without waiting for ever."""
     request = Request(
-        f"{house.instance.url}/v1/{path}",
+        f"{harness.instance.url}/v1/{path}",
         None if body is None else json.dumps(body).encode(),
-        {"authorization": f"Bearer {key or house.instance.key}", "content-type": "application/json"},
+        {"authorization": f"Bearer {key or harness.instance.key}", "content-type": "application/json"},
     )
     with suppress(OSError):
         urlopen(request, timeout=20 if body is None else MINUTES).read()
 
 
-def ask(house: House, key: str = "") -> None:
+def ask(harness: Harness, key: str = "") -> None:
     """Ask a question and wait for the answer."""
-    call(house, "turns:answer", key, {"text": "Is it so?", "agent": "agents/asking"})
+    call(harness, "turns:answer", key, {"text": "Is it so?", "agent": "agents/asking"})
 
 
 @contextmanager
@@ -218,14 +218,14 @@ def repeated(work: Callable[[], None], threads: int) -> Generator[None]:
 
 
 @contextmanager
-def hanging(house: House, part: str) -> Generator[None]:
+def hanging(harness: Harness, part: str) -> Generator[None]:
     """A part with all its processes hangs."""
-    process = house.instance.processes()[part]
+    process = harness.instance.processes()[part]
     family = [process, *process.children(recursive=True)]
     for each in family:
         each.suspend()
     try:
-        with repeated(lambda: call(house, "conversations"), 4):
+        with repeated(lambda: call(harness, "conversations"), 4):
             yield
     finally:
         for each in family:
@@ -234,31 +234,31 @@ def hanging(house: House, part: str) -> Generator[None]:
 
 
 @contextmanager
-def load(house: House, streams: int = 8, key: str = "", **vendor: object) -> Generator[None]:
+def load(harness: Harness, streams: int = 8, key: str = "", **vendor: object) -> Generator[None]:
     """Questions are asked all the time, and the vendor has these attributes."""
-    before = {name: getattr(house.vendor, name) for name in vendor}
-    vars(house.vendor).update(vendor)
-    with repeated(lambda: ask(house, key), streams):
+    before = {name: getattr(harness.vendor, name) for name in vendor}
+    vars(harness.vendor).update(vendor)
+    with repeated(lambda: ask(harness, key), streams):
         try:
             yield
         finally:
-            vars(house.vendor).update(before)
+            vars(harness.vendor).update(before)
 
 
 @contextmanager
-def silent(house: House) -> Generator[None]:
+def silent(harness: Harness) -> Generator[None]:
     """The vendor accepts requests and answers none."""
-    house.vendor.open.clear()
+    harness.vendor.open.clear()
     try:
         yield
     finally:
-        house.vendor.open.set()
+        harness.vendor.open.set()
 
 
 @contextmanager
-def stalling(house: House) -> Generator[None]:
+def stalling(harness: Harness) -> Generator[None]:
     """One server after the other stops for longer than a lease, but not so long that the supervisor replaces it."""
-    servers = itertools.cycle(house.servers())
+    servers = itertools.cycle(harness.servers())
 
     def stall() -> None:
         server = next(servers)
@@ -266,14 +266,14 @@ def stalling(house: House) -> Generator[None]:
         threading.Event().wait(6)
         server.resume()
 
-    with load(house, RUNNING, delay=SLOW), repeated(stall, 1):
+    with load(harness, RUNNING, delay=SLOW), repeated(stall, 1):
         yield
 
 
 @contextmanager
-def filled(house: House) -> Generator[None]:
+def filled(harness: Harness) -> Generator[None]:
     """The disk is full but for a twentieth."""
-    filler, disk = house.instance.home / "filler", shutil.disk_usage(house.instance.home)
+    filler, disk = harness.instance.home / "filler", shutil.disk_usage(harness.instance.home)
     with filler.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, disk.free - disk.total // 20)
     try:
@@ -283,30 +283,30 @@ def filled(house: House) -> Generator[None]:
 
 
 @contextmanager
-def stuck(house: House) -> Generator[None]:
+def stuck(harness: Harness) -> Generator[None]:
     """The embedding model is silent, and more documents wait than the servers read at the same time."""
-    with silent(house), Responsa(house.instance.url, house.instance.key) as client:
+    with silent(harness), Responsa(harness.instance.url, harness.instance.key) as client:
         for number in range(60):
             client.upload(f"Boat {number} has a crew.".encode(), source_key=f"{number}.txt")
         yield
 
 
 @contextmanager
-def unsaved(house: House) -> Generator[None]:
+def unsaved(harness: Harness) -> Generator[None]:
     """Nobody makes another backup until the block ends."""
     with tempfile.TemporaryDirectory() as folder:
         yield
-        house.instance.run("backup", folder)
+        harness.instance.run("backup", folder)
 
 
-FAULTS: Mapping[str, tuple[Callable[[House], AbstractContextManager[None]], set[str]]] = {
+FAULTS: Mapping[str, tuple[Callable[[Harness], AbstractContextManager[None]], set[str]]] = {
     "Redis hangs": (partial(hanging, part="redis"), {"ResponsaPartDegraded"}),
     "a server hangs": (partial(hanging, part="server"), {"ResponsaDown"}),
     "PostgreSQL hangs": (partial(hanging, part="postgres"), {"ResponsaErrors", "ResponsaPartDown"}),
     "the model answers 500": (partial(load, status=500), {"ResponsaBudgetBurnsFast"}),
     "the model is slow": (partial(load, delay=7.0), {"ResponsaSlowAnswers"}),
     "the model is expensive": (partial(load, streams=1, tokens=EXPENSIVE), {"ResponsaCostHour"}),
-    "a user asks too often": (lambda house: load(house, key=house.user), {"ResponsaRefusals"}),
+    "a user asks too often": (lambda harness: load(harness, key=harness.user), {"ResponsaRefusals"}),
     "more is asked than is answered": (
         partial(load, streams=7 * RUNNING, delay=SLOW),
         {"ResponsaQueue"},
@@ -321,15 +321,15 @@ FAULTS: Mapping[str, tuple[Callable[[House], AbstractContextManager[None]], set[
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_told_until_it_ends(house: House, fault: str, tmp_path: Path) -> None:
+def test_a_fault_is_told_until_it_ends(harness: Harness, fault: str, tmp_path: Path) -> None:
     cause, alerts = FAULTS[fault]
-    firing = house.prometheus.firing
+    firing = harness.prometheus.firing
     # The age of the backup is no other fault.
-    house.instance.run("backup", str(tmp_path))
-    eventually(lambda: bool(house.prometheus.query("responsa_part_health")), "the metrics")
+    harness.instance.run("backup", str(tmp_path))
+    eventually(lambda: bool(harness.prometheus.query("responsa_part_health")), "the metrics")
     eventually(lambda: not alerts & firing(), f"{alerts} are quiet at first", MINUTES)
     began = time.monotonic()
-    with cause(house):
+    with cause(harness):
         eventually(lambda: alerts <= firing(), lambda: f"{alerts}; {firing()} fire", MINUTES)
         told, others = time.monotonic() - began, firing() - alerts
     ended = time.monotonic()

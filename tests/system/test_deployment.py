@@ -97,7 +97,7 @@ def behind(folder: Path) -> Iterator[Instance]:
 
 
 @dataclass
-class Site:
+class Proxied:
     """A proxy in front of an instance."""
 
     port: int
@@ -204,7 +204,7 @@ def pass_on(source: socket.socket, target: socket.socket) -> None:
 
 def nginx(folder: Path, port: int, plain_port: int, instance: Instance) -> list[str]:
     """Write the page's configuration. Returns the command that runs it."""
-    site = replaced(
+    server_blocks = replaced(
         printed("/etc/nginx/conf.d/responsa.conf"),
         **{
             "    listen [::]:80;\n": "",
@@ -221,7 +221,7 @@ def nginx(folder: Path, port: int, plain_port: int, instance: Instance) -> list[
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
     around = f"daemon off; pid {folder}/nginx.pid; error_log stderr;\n"
-    main = f"{around}{printed('/etc/nginx/nginx.conf')}http {{\n{temporary}\naccess_log off;\n{site}}}\n"
+    main = f"{around}{printed('/etc/nginx/nginx.conf')}http {{\n{temporary}\naccess_log off;\n{server_blocks}}}\n"
     (folder / "nginx.conf").write_text(main)
     return [program("nginx", "nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf")]
 
@@ -244,7 +244,7 @@ def haproxy(folder: Path, port: int, plain_port: int, instance: Instance) -> lis
 
 
 @pytest.fixture(scope="module", params=[nginx, haproxy], ids=["nginx", "haproxy"])
-def site(request: pytest.FixtureRequest, behind: Instance, folder: Path) -> Iterator[Site]:
+def proxied(request: pytest.FixtureRequest, behind: Instance, folder: Path) -> Iterator[Proxied]:
     """A proxy with the configuration of the page."""
     own = folder / request.param.__name__
     own.mkdir()
@@ -264,7 +264,7 @@ def site(request: pytest.FixtureRequest, behind: Instance, folder: Path) -> Iter
             return False
 
         eventually(listens, "the proxy listens")
-        yield Site(port, plain_port, certificate, log, behind, 11 if request.param is nginx else 12)
+        yield Proxied(port, plain_port, certificate, log, behind, 11 if request.param is nginx else 12)
         # No warning and no error.
         assert "[warn]" not in (own / "output").read_text()
         assert "WARNING" not in (own / "output").read_text()
@@ -282,54 +282,59 @@ def reason(reply: httpx2.Response) -> str:
     return next(one["reason"] for one in reply.json()["details"] if "reason" in one)
 
 
-def test_plain_http_leads_to_tls(site: Site) -> None:
-    reply = httpx2.get(f"http://127.0.0.1:{site.plain_port}/v1/users/me?x=1", headers={"host": HOST})
+def test_plain_http_leads_to_tls(proxied: Proxied) -> None:
+    reply = httpx2.get(f"http://127.0.0.1:{proxied.plain_port}/v1/users/me?x=1", headers={"host": HOST})
     assert (reply.status_code, reply.headers["location"]) == (301, f"https://{HOST}/v1/users/me?x=1")
-    with site.caller(1) as caller:
+    with proxied.caller(1) as caller:
         assert caller.get("/v1/users/me").headers["strict-transport-security"] == "max-age=31536000"
         # Only the page under the name of the site is served.
         other = {"host": "other.example.org", "origin": "https://other.example.org"}
         assert caller.get("/v1/users/me", headers=other).status_code == 403
 
 
-def test_the_audit_log_has_the_address_of_the_caller(site: Site) -> None:
+def test_the_audit_log_has_the_address_of_the_caller(proxied: Proxied) -> None:
     """Over REST, gRPC and gRPC-Web."""
-    with site.caller(2) as caller:
+    with proxied.caller(2) as caller:
         assert caller.post("/v1/apiKeys", json={"apiKey": {"displayName": "a"}}).status_code == 200
     request = CreateApiKeyRequest(api_key=ApiKey(display_name="a"))
-    with site.channel(3) as channel:
-        blocking(AuthServiceStub, channel).CreateApiKey(request, metadata=site.metadata, timeout=PATIENCE)
-    with site.caller(4) as caller:
+    with proxied.channel(3) as channel:
+        blocking(AuthServiceStub, channel).CreateApiKey(request, metadata=proxied.metadata, timeout=PATIENCE)
+    with proxied.caller(4) as caller:
         answer = grpc_web(caller, "/responsa.auth.v1.AuthService/CreateApiKey", request)
         assert answer.trailers["grpc-status"] == "0"
         events = caller.get("/v1/auditEvents", params={"filter": 'action = "api_key.create"'}).json()[
             "auditEvents"
         ]
-    assert [event["address"] for event in events[:3]] == [site.address(number) for number in (4, 3, 2)]
+    assert [event["address"] for event in events[:3]] == [proxied.address(number) for number in (4, 3, 2)]
 
 
-def test_a_session_has_the_address_of_the_caller_and_a_secure_cookie(site: Site) -> None:
-    with site.caller(5) as caller:
+def test_a_session_has_the_address_of_the_caller_and_a_secure_cookie(proxied: Proxied) -> None:
+    with proxied.caller(5) as caller:
         code = caller.post("/v1/sessionCodes", json={}).json()["code"]
     origin = {"origin": f"https://{HOST}"}
-    with site.caller(6, key=False) as browser:
+    with proxied.caller(6, key=False) as browser:
         reply = browser.post("/v1/sessions", json={"code": code}, headers=origin)
         assert reply.status_code == 200, reply.text
         cookie = reply.headers["set-cookie"]
         assert cookie.startswith("__Host-responsa_session")
         assert "Secure" in cookie
         sessions = browser.get("/v1/users/me/sessions", headers=origin).json()["sessions"]
-        assert site.address(6) in [session["address"] for session in sessions]
+        assert proxied.address(6) in [session["address"] for session in sessions]
         # The page of another site cannot use the cookie.
         other = browser.get("/v1/users/me/sessions", headers={"origin": "https://other.example.org"})
         assert (other.status_code, reason(other)) == (403, "ORIGIN_NOT_ALLOWED")
 
 
-def test_streams_arrive_in_pieces_and_count_for_their_caller(site: Site) -> None:
+def test_streams_arrive_in_pieces_and_count_for_their_caller(proxied: Proxied) -> None:
     """As server-sent events and over gRPC. No answer of this test has ended when its first words arrive."""
     body = {"text": ENDLESS, "agent": "agents/testing", "includeDeltas": True}
     events = {"accept": "text/event-stream"}
-    with site.caller(7) as caller, site.caller(8) as other, site.channel(7) as channel, ExitStack() as stack:
+    with (
+        proxied.caller(7) as caller,
+        proxied.caller(8) as other,
+        proxied.channel(7) as channel,
+        ExitStack() as stack,
+    ):
         stream = stack.enter_context(caller.stream("POST", "/v1/turns:ask", json=body, headers=events))
         assert stream.status_code == 200
         lines = stream.iter_lines()
@@ -338,7 +343,7 @@ def test_streams_arrive_in_pieces_and_count_for_their_caller(site: Site) -> None
         assert caller.get(f"/v1/{turn}").json()["state"] == "TURN_STATE_RUNNING"
 
         request = AskRequest(text=ENDLESS, agent="agents/testing", include_deltas=True)
-        frames = blocking(ChatServiceStub, channel).Ask(request, metadata=site.metadata, timeout=PATIENCE)
+        frames = blocking(ChatServiceStub, channel).Ask(request, metadata=proxied.metadata, timeout=PATIENCE)
         over_grpc: str = ""
         for frame in frames:
             over_grpc = frame.turn
@@ -348,7 +353,7 @@ def test_streams_arrive_in_pieces_and_count_for_their_caller(site: Site) -> None
 
         # This address now has all the streams that it may have, over any transport.
         with pytest.raises(grpc.RpcError) as beyond:
-            next(blocking(ChatServiceStub, channel).Ask(request, metadata=site.metadata, timeout=PATIENCE))
+            next(blocking(ChatServiceStub, channel).Ask(request, metadata=proxied.metadata, timeout=PATIENCE))
         assert "LIMIT_REACHED" in str(beyond.value.trailing_metadata())
         refused = caller.post("/v1/turns:ask", json=body, headers=events)
         assert (refused.status_code, reason(refused)) == (429, "LIMIT_REACHED")
@@ -373,7 +378,7 @@ def first_deltas(lines: Iterator[str]) -> Iterator[str]:
     raise AssertionError("the stream ended without a delta")
 
 
-def test_web_sockets_answer_and_count_for_their_caller(site: Site) -> None:
+def test_web_sockets_answer_and_count_for_their_caller(proxied: Proxied) -> None:
     def frames(web_socket: ClientConnection) -> Iterator[Any]:
         while True:
             yield json.loads(web_socket.recv(PATIENCE))
@@ -381,44 +386,44 @@ def test_web_sockets_answer_and_count_for_their_caller(site: Site) -> None:
     with ExitStack() as stack:
         # Sockets that wait for their sign-in.
         for _ in range(MOST_OF_ADDRESS):
-            stack.enter_context(site.web_socket(9, key=False))
-        beyond = stack.enter_context(site.web_socket(9, key=False))
+            stack.enter_context(proxied.web_socket(9, key=False))
+        beyond = stack.enter_context(proxied.web_socket(9, key=False))
         with pytest.raises(ConnectionClosed) as closed:
             beyond.recv(PATIENCE)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1013
 
-        other = stack.enter_context(site.web_socket(10))
+        other = stack.enter_context(proxied.web_socket(10))
         other.send(json.dumps({"content": ENDLESS, "agent": "testing", "deltas": True}))
         turn = ""
         for frame in frames(other):
             turn = frame.get("turn", turn)
             if frame["type"] == "delta":
                 break
-        with site.caller(10) as caller:
+        with proxied.caller(10) as caller:
             assert caller.get(f"/v1/{turn}").json()["state"] == "TURN_STATE_RUNNING"
             assert caller.post(f"/v1/{turn}:cancel", json={}).status_code == 200
 
 
-def test_a_document_of_the_largest_size_arrives(site: Site) -> None:
+def test_a_document_of_the_largest_size_arrives(proxied: Proxied) -> None:
     # A damaged PDF, which the parser soon gives up.
     content = b"%PDF-1.7\n".ljust(64 * MEBIBYTE, b"0")
     upload = {"collection": "collections/default", "source_key": "large.pdf", "media_type": "application/pdf"}
-    with site.caller(11) as caller:
+    with proxied.caller(11) as caller:
         reply = caller.put("/v1/uploads", params=upload, content=content)
         assert reply.status_code == 200, reply.text
         reply = caller.put("/v1/uploads", params=upload, content=content + b"0")
         assert (reply.status_code, reason(reply)) == (400, "DOCUMENT_TOO_LARGE")
 
 
-def test_the_log_of_the_proxy_has_addresses_and_no_credentials(site: Site) -> None:
-    with site.web_socket(12, key=False, query=f"?token={site.instance.key}") as web_socket:
+def test_the_log_of_the_proxy_has_addresses_and_no_credentials(proxied: Proxied) -> None:
+    with proxied.web_socket(12, key=False, query=f"?token={proxied.instance.key}") as web_socket:
         web_socket.send(json.dumps({"content": "Hello", "agent": "testing"}))
         web_socket.recv(PATIENCE)
-    eventually(lambda: site.address(12) in site.log.read_text(), "a line of the call")
-    (line,) = [line for line in site.log.read_text().splitlines() if site.address(12) in line]
+    eventually(lambda: proxied.address(12) in proxied.log.read_text(), "a line of the call")
+    (line,) = [line for line in proxied.log.read_text().splitlines() if proxied.address(12) in line]
     assert "/ws/chat" in line
-    assert site.instance.key not in line
+    assert proxied.instance.key not in line
 
 
 def refused(begin: Callable[[int], ssl.SSLSocket]) -> bool:
@@ -430,12 +435,12 @@ def refused(begin: Callable[[int], ssl.SSLSocket]) -> bool:
     return reply == b"" or reply.startswith(b"HTTP/1.1 429 ")
 
 
-def test_a_caller_may_have_only_some_connections(site: Site) -> None:
+def test_a_caller_may_have_only_some_connections(proxied: Proxied) -> None:
     """nginx counts requests that have begun, HAProxy counts connections."""
     begun = f"POST /v1/sessions HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
 
     def begin(number: int) -> ssl.SSLSocket:
-        opened = stack.enter_context(site.tls_connection(number))
+        opened = stack.enter_context(proxied.tls_connection(number))
         opened.sendall(begun.encode())
         return opened
 
@@ -447,10 +452,10 @@ def test_a_caller_may_have_only_some_connections(site: Site) -> None:
             assert one.recv(100).startswith(b"HTTP/1.1 400 ")
 
 
-def test_the_page_works_over_tls(site: Site) -> None:
-    with site.caller(15) as caller:
+def test_the_page_works_over_tls(proxied: Proxied) -> None:
+    with proxied.caller(15) as caller:
         code = caller.post("/v1/sessionCodes", json={}).json()["code"]
-    with site.relay(16) as port, sync_playwright() as playwright:
+    with proxied.relay(16) as port, sync_playwright() as playwright:
         rule = f"--host-resolver-rules=MAP {HOST}:443 127.0.0.1:{port}"
         browser = playwright.chromium.launch(executable_path=chromium(), args=[*ARGUMENTS, rule])
         try:
@@ -481,9 +486,9 @@ def test_the_page_works_over_tls(site: Site) -> None:
             assert troubles == []
         finally:
             browser.close()
-    with site.caller(15) as caller:
+    with proxied.caller(15) as caller:
         sessions = caller.get("/v1/users/me/sessions").json()["sessions"]
-        assert site.address(16) in [session["address"] for session in sessions]
+        assert proxied.address(16) in [session["address"] for session in sessions]
 
 
 def verified(unit: str, file: Path) -> subprocess.CompletedProcess[str]:

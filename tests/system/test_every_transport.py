@@ -74,7 +74,7 @@ LACKS: Final[Mapping[str, Callable[[Seen], Seen]]] = {
 }  # fmt: skip
 
 
-class House:
+class Harness:
     """A tenant with documents, and all transports for its user."""
 
     def __init__(self, instance: Instance, tenant: Tenant, ways: Ways) -> None:
@@ -192,15 +192,15 @@ class House:
         )
 
 
-TRANSPORTS: Final[Mapping[str, Callable[[House, Question], Seen]]] = {
-    "gRPC, unary": House.grpc_answer,
-    "gRPC-Web": House.grpc_web,
-    "REST": House.rest,
-    "NDJSON": House.ndjson,
-    "SSE": House.sse,
-    "websocket": House.websocket,
-    "openai": House.openai,
-    "mcp": House.mcp,
+TRANSPORTS: Final[Mapping[str, Callable[[Harness, Question], Seen]]] = {
+    "gRPC, unary": Harness.grpc_answer,
+    "gRPC-Web": Harness.grpc_web,
+    "REST": Harness.rest,
+    "NDJSON": Harness.ndjson,
+    "SSE": Harness.sse,
+    "websocket": Harness.websocket,
+    "openai": Harness.openai,
+    "mcp": Harness.mcp,
 }
 
 
@@ -239,13 +239,13 @@ def in_bytes(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 @pytest.fixture(scope="module")
-def house(instance: Instance, registry: Registry) -> Iterator[House]:
+def harness(instance: Instance, registry: Registry) -> Iterator[Harness]:
     with Ways(instance.target) as ways:
-        yield House(instance, registry.new_tenant(), ways)
+        yield Harness(instance, registry.new_tenant(), ways)
 
 
-def test_the_questions_have_the_outcomes_that_they_are_asked_for(house: House) -> None:
-    seen = house.expected
+def test_the_questions_have_the_outcomes_that_they_are_asked_for(harness: Harness) -> None:
+    seen = harness.expected
     assert {name: (one.outcome, one.reason, one.field) for name, one in seen.items()} == {
         "a cited answer": ("answer", "", ""),
         "several citations": ("answer", "", ""),
@@ -263,14 +263,14 @@ def test_the_questions_have_the_outcomes_that_they_are_asked_for(house: House) -
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_a_transport_says_what_grpc_says(house: House, transport: str) -> None:
+def test_a_transport_says_what_grpc_says(harness: Harness, transport: str) -> None:
     carried = LACKS.get(transport, lambda seen: seen)
-    seen = {name: TRANSPORTS[transport](house, question) for name, question in QUESTIONS.items()}
-    assert seen == {name: carried(one) for name, one in house.expected.items()}
+    seen = {name: TRANSPORTS[transport](harness, question) for name, question in QUESTIONS.items()}
+    assert seen == {name: carried(one) for name, one in harness.expected.items()}
 
 
 @each(DRIVERS)
-async def test_a_client_says_what_grpc_says(house: House, client: str) -> None:
+async def test_a_client_says_what_grpc_says(harness: Harness, client: str) -> None:
     """A driver tells the number of citations, and of a refusal nothing but that it is one."""
     build(client)
     async with driving(DRIVERS[client]) as driver:
@@ -278,12 +278,12 @@ async def test_a_client_says_what_grpc_says(house: House, client: str) -> None:
             result = await driver.obey(
                 {
                     "case": name,
-                    "address": house.target,
-                    "tokens": [house.key],
+                    "address": harness.target,
+                    "tokens": [harness.key],
                     "start": "resume" if question.key else "ask",
                     "agent": question.agent,
                     "text": question.text,
-                    "turn": house.cancelled_turn if question.key else "",
+                    "turn": harness.cancelled_turn if question.key else "",
                     "after_seq": 0,
                     "include_deltas": True,
                     "cancel_after": 0,
@@ -293,7 +293,7 @@ async def test_a_client_says_what_grpc_says(house: House, client: str) -> None:
                     "timeout_ms": None,
                 }
             )
-            wanted, error = house.expected[name], result["error"]
+            wanted, error = harness.expected[name], result["error"]
             text = wanted.text if wanted.outcome == "answer" else ""
             assert (result["text"], result["citations"]) == (text, len(wanted.citations)), result
             if error is None:

@@ -157,7 +157,7 @@ class Person:
 
 
 @dataclass
-class Crowd:
+class Outcomes:
     """What a user's many calls came to. codes: how many ended with which code and reason. odd: those whose end has no type."""
 
     codes: Counter[str] = field(default_factory=Counter[str])
@@ -209,7 +209,7 @@ class Other:
 
 
 @dataclass
-class Town:
+class SharedInstance:
     """An instance with a user who calls too much, and with another one."""
 
     instance: Instance
@@ -222,19 +222,19 @@ class Town:
         """The process id of the server."""
         return self.instance.processes()["server"].pid
 
-    async def crowd(self, path: str, form: Form, report: Report, dice: random.Random) -> Crowd:
+    async def outcomes(self, path: str, form: Form, report: Report, dice: random.Random) -> Outcomes:
         """Make a method's dearest request many times at once, while the other user makes calls: for so many seconds or,
         in the short form, so many rounds."""
-        crowd, requests = Crowd(), itertools.cycle([dearest(path, self.own, dice) for _ in range(4)])
+        outcomes, requests = Outcomes(), itertools.cycle([dearest(path, self.own, dice) for _ in range(4)])
         over = False
 
         async def call_again() -> None:
             while not over:
                 try:
                     await self.greedy.call(path, next(requests), 20.0)
-                    crowd.codes["OK"] += 1
+                    outcomes.codes["OK"] += 1
                 except aio.AioRpcError as error:
-                    crowd.count(error)
+                    outcomes.count(error)
                     await asyncio.sleep(0.1)
 
         async with asyncio.TaskGroup() as group:
@@ -247,12 +247,12 @@ class Town:
             over = True
             for task in calling:
                 task.cancel()
-        return crowd
+        return outcomes
 
-    async def crowd_of_files(self, files: Sequence[tuple[bytes, str]], size: int, report: Report) -> Crowd:
+    async def crowd_of_files(self, files: Sequence[tuple[bytes, str]], size: int, report: Report) -> Outcomes:
         """Upload files of this size, as pairs of a beginning and a suffix, a few at a time, while the other user makes
         calls. A file is read until its uploader's next one is accepted or refused."""
-        crowd, left = Crowd(), iter(files)
+        outcomes, left = Outcomes(), iter(files)
 
         async def upload_again() -> None:
             operation = ""
@@ -261,9 +261,9 @@ class Town:
                 try:
                     name = f"{id(report)}-{number}-{beginning.hex()}.{suffix}"
                     operation = await self.greedy.upload_file(name, beginning, size)
-                    crowd.codes["OK"] += 1
+                    outcomes.codes["OK"] += 1
                 except aio.AioRpcError as error:
-                    crowd.count(error)
+                    outcomes.count(error)
                 await self._cancel(earlier)
             await self._cancel(operation)
 
@@ -271,7 +271,7 @@ class Town:
             uploading = [group.create_task(upload_again()) for _ in range(_UPLOADS)]
             while not all(task.done() for task in uploading):
                 await self.other.look(report)
-        return crowd
+        return outcomes
 
     async def _cancel(self, operation: str) -> None:
         if operation:
@@ -283,7 +283,7 @@ class Town:
 @asynccontextmanager
 async def town_of(
     instance: Instance, registry: Registry, passages: int, dice: random.Random
-) -> AsyncGenerator[Town]:
+) -> AsyncGenerator[SharedInstance]:
     """The greedy user has a collection with so many passages, and the limits of a user. The other one has a document."""
     channels = [
         aio.insecure_channel(instance.target, [("grpc.use_local_subchannel_pool", 1)]) for _ in range(2)
@@ -306,7 +306,7 @@ async def town_of(
     )
     words = (" ".join(three) for three in itertools.product(WORDS, repeat=3))
     try:
-        yield Town(instance, greedy, await greedy.names("collections/big"), Other(other, words))
+        yield SharedInstance(instance, greedy, await greedy.names("collections/big"), Other(other, words))
     finally:
         for channel in channels:
             await channel.close()
@@ -318,19 +318,19 @@ async def test_no_callers_of_the_dearest_requests_take_the_service_from_others(
 ) -> None:
     report, dice, problems = Report("fairness", form), form.dice(), list[str]()
     methods = methods_of_users() if form.limits else _DEAREST
-    async with town_of(instance, registry, _PASSAGES if form.limits else _FEW_PASSAGES, dice) as town:
-        server = town.server
+    async with town_of(instance, registry, _PASSAGES if form.limits else _FEW_PASSAGES, dice) as shared:
+        server = shared.server
         for path in methods:
             times = Report(path, form)
-            crowd = await town.crowd(path, form, times, dice)
-            problems += [f"{path}: {problem}" for problem in (*crowd.odd[:3], *town.other.failed[:3])]
-            town.other.failed.clear()
-            assert town.server == server, f"{path} ended the server; {problems}"
+            outcomes = await shared.outcomes(path, form, times, dice)
+            problems += [f"{path}: {problem}" for problem in (*outcomes.odd[:3], *shared.other.failed[:3])]
+            shared.other.failed.clear()
+            assert shared.server == server, f"{path} ended the server; {problems}"
             report.count("methods")
-            report.count("calls", crowd.codes.total())
+            report.count("calls", outcomes.codes.total())
             for name, seconds in times.samples.items():
                 report.measured(name, seconds)
-            print(times.line(), dict(crowd.codes), flush=True)
+            print(times.line(), dict(outcomes.codes), flush=True)
     report.count("others' calls", sum(map(len, report.samples.values())))
     report.tell(request)
     assert not problems, "\n".join(problems)
@@ -349,15 +349,15 @@ async def test_no_uploads_take_the_service_from_others(
     if form.limits:
         every = [*itertools.product(MAGICS, SUFFIXES)] * form.count
         phases = [(control, [(b"", "txt")] * _UPLOADS), *phases, (report, every)]
-    async with town_of(instance, registry, _FEW_PASSAGES, form.dice()) as town:
-        server, crowds = town.server, list[Crowd]()
+    async with town_of(instance, registry, _FEW_PASSAGES, form.dice()) as shared:
+        server, crowds = shared.server, list[Outcomes]()
         for times, files in phases:
-            crowds.append(await town.crowd_of_files(files, size, times))
+            crowds.append(await shared.crowd_of_files(files, size, times))
             times.count("files", len(files))
             print(times.line(), dict(crowds[-1].codes), flush=True)
             times.tell(request)
-        assert town.server == server
-    problems = [*town.other.failed, *(odd for crowd in crowds for odd in crowd.odd)]
+        assert shared.server == server
+    problems = [*shared.other.failed, *(odd for outcomes in crowds for odd in outcomes.odd)]
     assert not problems, "\n".join(problems)
     # Nothing but the file's beginning is looked at before it is accepted.
     assert crowds[form.limits].codes == {"OK": _UPLOADS}

@@ -19,7 +19,7 @@ import pytest
 from responsa_local.embedded import EmbeddedPostgres, LocalLayout
 from tests.instance import eventually
 from tests.system.conftest import Bench
-from tests.system.unplugging import NAMES, QUESTION, Chain, House, detail, of_kind, text_of
+from tests.system.unplugging import NAMES, QUESTION, Chain, Harness, detail, of_kind, text_of
 from tests.transports import Json, Way, Ways
 from tests.transports_ws import Ws
 from tests.wire.lab import Plug
@@ -52,7 +52,7 @@ BROKEN = "RAISE EXCEPTION 'no memory is left' USING ERRCODE = '53200';"
 
 
 @pytest.fixture(scope="module")
-def house(bench: Bench) -> Iterator[House]:
+def harness(bench: Bench) -> Iterator[Harness]:
     """The bench with the shipped agents, which use the models of these tests. One of the agents waits at most a second
     for the documents."""
     for name, changes in COPIES.items():
@@ -60,10 +60,10 @@ def house(bench: Bench) -> Iterator[House]:
     eventually(lambda: all(map(bench.version, COPIES)), lambda: bench.instance.log("server")[-2000:])
     target = bench.instance.target
     with Ways(target, {Way.WS: Ws(target)}) as ways:
-        house = House(bench, ways, [])
-        yield house
+        harness = Harness(bench, ways, [])
+        yield harness
     bench.lab.plug()
-    for name in (*COPIES, *house.made):
+    for name in (*COPIES, *harness.made):
         shutil.rmtree(bench.agents / name)
 
 
@@ -76,12 +76,12 @@ def provider(source: str, target: str, plug: Plug) -> Json:
     }
 
 
-def check_unplugged(house: House, chain: Chain, plugs: Sequence[Plug], way: Way = Way.GRPC) -> None:
+def check_unplugged(harness: Harness, chain: Chain, plugs: Sequence[Plug], way: Way = Way.GRPC) -> None:
     """If the first models of the chain fail in this way, the next model answers, or the documents are quoted. Every switch is reported."""
     agent, models = chain.agent, chain.models
-    before = {kind: house.counted(agent, kind) for kind in ("provider", "passages")}
-    house.bench.lab.plug(*plugs)
-    events, turn = house.ask(agent, way)
+    before = {kind: harness.counted(agent, kind) for kind in ("provider", "passages")}
+    harness.bench.lab.plug(*plugs)
+    events, turn = harness.ask(agent, way)
     answer = turn["terminalEvent"]["answer"]
     moves = [provider(*pair, plug) for pair, plug in zip(pairwise(models), plugs, strict=False)]
     switched = [{key: value for key, value in move.items() if key != "kind"} for move in moves]
@@ -90,7 +90,7 @@ def check_unplugged(house: House, chain: Chain, plugs: Sequence[Plug], way: Way 
     assert answer["citations"]
     fell = list(moves)
     if len(plugs) < len(models):
-        station = house.bench.lab.stations[len(plugs)]
+        station = harness.bench.lab.stations[len(plugs)]
         assert (answer["model"], answer["text"]) == (
             models[len(plugs)],
             f"I am {station.name}. Plus costs 3.90 euros a month.",
@@ -104,7 +104,7 @@ def check_unplugged(house: House, chain: Chain, plugs: Sequence[Plug], way: Way 
             {"kind": "FALLBACK_KIND_PASSAGES", "source": "model", "target": "passages", "cause": cause}
         )
     assert turn.get("fallbacks", []) == fell
-    name, log = turn["name"], house.bench.instance.log
+    name, log = turn["name"], harness.bench.instance.log
 
     def lines() -> list[dict[str, Any]]:
         found = map(json.loads, (line for line in log("server").splitlines() if name in line))
@@ -113,52 +113,52 @@ def check_unplugged(house: House, chain: Chain, plugs: Sequence[Plug], way: Way 
     eventually(lambda: len(lines()) == len(fell), lambda: f"{len(fell)} lines about fallbacks, not {lines()}")
     assert all(line["tenant"] and line["version"] for line in lines())
     assert answer["outcome"] == "ANSWER_OUTCOME_COMPLETE"
-    after = {kind: house.counted(agent, kind) for kind in before}
+    after = {kind: harness.counted(agent, kind) for kind in before}
     gone = {"provider": len(moves), "passages": len(fell) - len(moves)}
     assert {kind: after[kind] - before[kind] for kind in before} == gone
-    asked, replied = house.messages(turn["conversation"])
+    asked, replied = harness.messages(turn["conversation"])
     assert (asked["text"], replied["text"]) == (QUESTION, answer["text"])
 
 
-def test_nothing_is_unplugged(house: House) -> None:
-    check_unplugged(house, house.chain(), [])
+def test_nothing_is_unplugged(harness: Harness) -> None:
+    check_unplugged(harness, harness.chain(), [])
 
 
 @pytest.mark.parametrize(("plug", "place"), [(Plug.SILENT, 0), (Plug.BUSY, 1), (Plug.REFUSED, 2)])
-def test_each_is_unplugged_before_it_says_a_word(house: House, plug: Plug, place: int) -> None:
+def test_each_is_unplugged_before_it_says_a_word(harness: Harness, plug: Plug, place: int) -> None:
     """One model fails in this way, and the models before it are unavailable. A last one that is silent is waited for: it
     may be loading."""
-    check_unplugged(house, house.chain(), [*[Plug.REFUSED] * place, plug])
+    check_unplugged(harness, harness.chain(), [*[Plug.REFUSED] * place, plug])
 
 
-def test_each_does_not_take_its_key(house: House) -> None:
-    chain = house.chain("-too")
+def test_each_does_not_take_its_key(harness: Harness) -> None:
+    chain = harness.chain("-too")
     for place in range(3):
-        check_unplugged(house, chain, [Plug.KEY] * (place + 1))
+        check_unplugged(harness, chain, [Plug.KEY] * (place + 1))
     # A provider that rejected a key is not called again. Its message about the key appears nowhere.
-    assert [len(station.asked) for station in house.bench.lab.stations] == [0, 0, 1]
-    assert KEY not in house.bench.instance.log("server")
+    assert [len(station.asked) for station in harness.bench.lab.stations] == [0, 0, 1]
+    assert KEY not in harness.bench.instance.log("server")
 
 
 @pytest.mark.parametrize(("way", "left"), [(Way.WEB, 1), (Way.REST, 0)])
-def test_the_same_over_other_ways(house: House, way: Way, left: int) -> None:
-    check_unplugged(house, house.chain(), [Plug.BUSY, Plug.REFUSED, Plug.BUSY][: 3 - left], way)
+def test_the_same_over_other_ways(harness: Harness, way: Way, left: int) -> None:
+    check_unplugged(harness, harness.chain(), [Plug.BUSY, Plug.REFUSED, Plug.BUSY][: 3 - left], way)
 
 
-def over_socket(house: House, chain: Chain, conversation: str = "") -> list[Json]:
+def over_socket(harness: Harness, chain: Chain, conversation: str = "") -> list[Json]:
     request = {"text": QUESTION, "agent": f"agents/{chain.agent}", "includeDeltas": True}
-    return house.call(
+    return harness.call(
         "ChatService/Ask", request | ({"conversation": conversation} if conversation else {}), Way.WS
     )
 
 
-def test_the_same_over_a_socket(house: House) -> None:
-    chain = house.chain()
-    house.bench.lab.plug(Plug.REFUSED, Plug.BUSY)
-    *_, end = over_socket(house, chain)
+def test_the_same_over_a_socket(harness: Harness) -> None:
+    chain = harness.chain()
+    harness.bench.lab.plug(Plug.REFUSED, Plug.BUSY)
+    *_, end = over_socket(harness, chain)
     assert "I am gamma. Plus costs 3.90 euros a month." in end["content"]
-    house.bench.lab.plug(*[Plug.REFUSED] * 3)
-    *_, end = over_socket(house, chain)
+    harness.bench.lab.plug(*[Plug.REFUSED] * 3)
+    *_, end = over_socket(harness, chain)
     assert end["type"] == "message"
     assert QUOTED in end["content"]
     assert any(QUOTED in one["quote"] for one in end["metadata"]["sources"])
@@ -177,16 +177,16 @@ def check_failed(failed: Json, model: str, plug: Plug) -> None:
 
 
 @pytest.mark.parametrize(("plug", "place"), [(Plug.CUT, 0), (Plug.STALLED, 1), (Plug.CUT, 2)])
-def test_each_is_unplugged_in_the_midst_of_its_answer(house: House, plug: Plug, place: int) -> None:
+def test_each_is_unplugged_in_the_midst_of_its_answer(harness: Harness, plug: Plug, place: int) -> None:
     """The next model writes the answer in place of these three words. If no model is left, the turn fails, and the
     conversation is unchanged."""
-    chain = house.chain()
-    house.bench.lab.plug()
-    _, first = house.ask(chain.agent)
+    chain = harness.chain()
+    harness.bench.lab.plug()
+    _, first = harness.ask(chain.agent)
     talk = first["conversation"]
-    before = house.messages(talk)
-    house.bench.lab.plug(*[Plug.REFUSED] * place, plug)
-    events, turn = house.ask(chain.agent, conversation=talk)
+    before = harness.messages(talk)
+    harness.bench.lab.plug(*[Plug.REFUSED] * place, plug)
+    events, turn = harness.ask(chain.agent, conversation=talk)
     moves = [provider(*pair, Plug.REFUSED) for pair in pairwise(chain.models[: place + 1])]
     if place + 1 < len(chain.models):
         moves.append(provider(chain.models[place], chain.models[place + 1], plug))
@@ -196,54 +196,54 @@ def test_each_is_unplugged_in_the_midst_of_its_answer(house: House, plug: Plug, 
         assert [one.get("midAnswer", False) for one in of_kind(events, "providerSwitched")] == [
             False
         ] * place + [True]
-        before = house.messages(talk)
+        before = harness.messages(talk)
     else:
         # A space that may come before a mark is sent only with the text that follows.
         assert text_of(events) == f"I am {NAMES[place]}."
         check_failed(turn["terminalEvent"]["failed"], chain.models[place], plug)
-        assert house.messages(talk) == before
+        assert harness.messages(talk) == before
     assert turn.get("fallbacks", []) == moves
     # When the model is available again, a new question gets its answer.
-    house.bench.lab.plug()
-    _, again = house.ask(chain.agent, conversation=talk)
+    harness.bench.lab.plug()
+    _, again = harness.ask(chain.agent, conversation=talk)
     assert again["terminalEvent"]["answer"]["model"] == chain.models[0]
-    assert len(house.messages(talk)) == len(before) + 2
+    assert len(harness.messages(talk)) == len(before) + 2
 
 
-def test_the_last_is_unplugged_in_the_midst_over_other_ways(house: House) -> None:
-    chain = house.chain()
-    house.bench.lab.plug()
-    _, first = house.ask(chain.agent)
+def test_the_last_is_unplugged_in_the_midst_over_other_ways(harness: Harness) -> None:
+    chain = harness.chain()
+    harness.bench.lab.plug()
+    _, first = harness.ask(chain.agent)
     talk = first["conversation"]
-    before = house.messages(talk)
-    house.bench.lab.plug(Plug.REFUSED, Plug.REFUSED, Plug.CUT)
+    before = harness.messages(talk)
+    harness.bench.lab.plug(Plug.REFUSED, Plug.REFUSED, Plug.CUT)
     for way in (Way.WEB, Way.REST):
-        events, turn = house.ask(chain.agent, way, conversation=talk)
+        events, turn = harness.ask(chain.agent, way, conversation=talk)
         assert text_of(events) == "I am gamma."
         check_failed(turn["terminalEvent"]["failed"], chain.models[2], Plug.CUT)
-    *_, told_text, end = over_socket(house, chain, talk)
+    *_, told_text, end = over_socket(harness, chain, talk)
     assert (told_text["type"], told_text["text"]) == ("delta", "I am gamma.")
     assert (end["type"], end["code"]) == ("error", "LLM_ERROR")
     assert detail(end["status"], "ErrorInfo")["reason"] == "MODEL_UNAVAILABLE"
-    assert house.messages(talk) == before
+    assert harness.messages(talk) == before
 
 
-def test_chat_saves_nothing_of_an_error(house: House) -> None:
-    events, turn = house.ask("chat-cut")
+def test_chat_saves_nothing_of_an_error(harness: Harness) -> None:
+    events, turn = harness.ask("chat-cut")
     assert text_of(events)
     assert turn["terminalEvent"]["failed"]["retriable"]
-    assert house.messages(turn["conversation"]) == []
+    assert harness.messages(turn["conversation"]) == []
 
 
-def test_chat_without_its_one_model(house: House) -> None:
+def test_chat_without_its_one_model(harness: Harness) -> None:
     """A classifier chooses the intent, and the answer is a template or passages of the documents. A post needs a model."""
-    house.bench.lab.plug(Plug.REFUSED)
+    harness.bench.lab.plug(Plug.REFUSED)
     for question, *instead in (
         ("Hello, how are you today?", ("TEMPLATE", "write", "small_talk")),
         ("Write a LinkedIn post about winter mode.",),
         (QUESTION, ("PASSAGES", "model", "passages")),
     ):
-        _, turn = house.ask("chat-alone", question=question)
+        _, turn = harness.ask("chat-alone", question=question)
         if instead:
             assert turn["terminalEvent"]["answer"]["text"]
         else:
@@ -287,18 +287,18 @@ def broken(bench: Bench, *functions: str) -> Generator[None]:
                 connection.execute(text)
 
 
-def tutored(house: House, way: Way = Way.GRPC, agent: str = "tutor-strong") -> tuple[list[Json], Json]:
+def tutored(harness: Harness, way: Way = Way.GRPC, agent: str = "tutor-strong") -> tuple[list[Json], Json]:
     parameters = {"teacher_id": "62f746b4-84e6-4ceb-95bd-447e7184d454"}
     question = "How many chromosomes does a human body cell have?"
     options = {"parameters": parameters}
-    return house.ask(agent, way, question, options=options)
+    return harness.ask(agent, way, question, options=options)
 
 
 @pytest.mark.parametrize("way", [Way.GRPC, Way.REST])
-def test_without_the_documents_a_model_answers_and_says_so(house: House, way: Way) -> None:
-    before = house.counted("tutor-strong", "without_retrieval")
-    with broken(house.bench, "search_words", "search_nearest_within"):
-        events, turn = tutored(house, way)
+def test_without_the_documents_a_model_answers_and_says_so(harness: Harness, way: Way) -> None:
+    before = harness.counted("tutor-strong", "without_retrieval")
+    with broken(harness.bench, "search_words", "search_nearest_within"):
+        events, turn = tutored(harness, way)
     answer = turn["terminalEvent"]["answer"]
     assert answer["text"].startswith(f"{LEAD}\n\n")
     assert text_of(events) == answer["text"]
@@ -311,17 +311,17 @@ def test_without_the_documents_a_model_answers_and_says_so(house: House, way: Wa
         "target": "write",
         "cause": "part_unavailable:postgresql",
     }
-    assert house.counted("tutor-strong", "without_retrieval") == before + 1
+    assert harness.counted("tutor-strong", "without_retrieval") == before + 1
     # After the repair, the answer has citations again. On a busy machine, words alone may have found them.
-    _, turn = tutored(house, way)
+    _, turn = tutored(harness, way)
     assert turn["terminalEvent"]["answer"]["citations"]
     assert [one for one in turn.get("fallbacks", ()) if one["kind"] != "FALLBACK_KIND_TEXT_ONLY"] == []
 
 
-def test_with_neither_documents_nor_a_model_the_turn_fails(house: House) -> None:
-    with broken(house.bench, "search_words", "search_nearest_within"):
-        _, turn = house.ask("default")
+def test_with_neither_documents_nor_a_model_the_turn_fails(harness: Harness) -> None:
+    with broken(harness.bench, "search_words", "search_nearest_within"):
+        _, turn = harness.ask("default")
     failed = turn["terminalEvent"]["failed"]
     assert failed["retriable"]
     assert detail(failed["status"], "ErrorInfo")["reason"] == "PART_UNAVAILABLE"
-    assert house.messages(turn["conversation"]) == []
+    assert harness.messages(turn["conversation"]) == []

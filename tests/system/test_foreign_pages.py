@@ -78,7 +78,7 @@ def doors(document: str) -> list[Door]:
     ]
 
 
-class House:
+class Harness:
     """A user who is signed in in a browser, and has a document."""
 
     def __init__(self, instance: Instance, tenant: Tenant, http: httpx2.Client) -> None:
@@ -108,15 +108,15 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(instance: Instance, registry: Registry) -> Iterator[House]:
+def harness(instance: Instance, registry: Registry) -> Iterator[Harness]:
     with httpx2.Client(base_url=instance.url, timeout=60) as http:
-        yield House(instance, registry.new_tenant(), http)
+        yield Harness(instance, registry.new_tenant(), http)
 
 
-def opened(house: House, path: str, headers: Mapping[str, str]) -> Mapping[str, str]:
+def opened(harness: Harness, path: str, headers: Mapping[str, str]) -> Mapping[str, str]:
     """The first frame after a question over a socket."""
     with connect(
-        f"ws://{house.target}{path}", additional_headers=dict(headers), close_timeout=0.1, proxy=None
+        f"ws://{harness.target}{path}", additional_headers=dict(headers), close_timeout=0.1, proxy=None
     ) as socket:
         with contextlib.suppress(Exception):
             socket.send(json.dumps({"content": "Hello!", "agent": "chat"}))
@@ -124,11 +124,11 @@ def opened(house: House, path: str, headers: Mapping[str, str]) -> Mapping[str, 
         return frame
 
 
-def called(house: House, headers: Mapping[str, str]) -> str:
+def called(harness: Harness, headers: Mapping[str, str]) -> str:
     """The reason with which gRPC refuses to make an API key."""
 
     async def call() -> str:
-        async with grpc.aio.insecure_channel(house.target) as channel:
+        async with grpc.aio.insecure_channel(harness.target) as channel:
             with pytest.raises(grpc.aio.AioRpcError) as raised:
                 await AuthServiceStub(channel).CreateApiKey(
                     CreateApiKeyRequest(), metadata=[*headers.items()]
@@ -141,99 +141,101 @@ def called(house: House, headers: Mapping[str, str]) -> str:
 @pytest.mark.parametrize("origin", FOREIGN_ORIGINS)
 @pytest.mark.parametrize("site", ["", "same-site"])
 def test_no_door_takes_the_cookie_from_the_page_of_another_origin(
-    house: House, origin: str, site: str
+    harness: Harness, origin: str, site: str
 ) -> None:
-    before = house.state()
-    foreign = {"origin": origin, **({"sec-fetch-site": site} if site else {}), **house.cookie}
+    before = harness.state()
+    foreign = {"origin": origin, **({"sec-fetch-site": site} if site else {}), **harness.cookie}
     # Browsers send this type without asking first.
     simple = Door("POST", "/v1/conversations", {}, "text/plain")
-    for door in (*doors(house.document), simple):
-        refused = door.send(house.http, foreign)
+    for door in (*doors(harness.document), simple):
+        refused = door.send(harness.http, foreign)
         assert (refused.status_code, "set-cookie" in refused.headers) == (401, False), (door, refused.text)
         assert "CREDENTIAL_MISSING" in refused.text, door
     web = grpc_web(
-        house.http, "/responsa.auth.v1.AuthService/CreateApiKey", CreateApiKeyRequest(), headers=foreign
+        harness.http, "/responsa.auth.v1.AuthService/CreateApiKey", CreateApiKeyRequest(), headers=foreign
     )
     assert (web.problem.code, web.problem.reason) == (16, "CREDENTIAL_MISSING")
-    assert called(house, foreign) == "CREDENTIAL_MISSING"
+    assert called(harness, foreign) == "CREDENTIAL_MISSING"
     for path in ("/ws/chat", "/agents/process"):
-        assert opened(house, path, foreign)["code"] == "UNAUTHENTICATED"
+        assert opened(harness, path, foreign)["code"] == "UNAUTHENTICATED"
     # What sets and removes the cookie serves no such page at all, with a cookie or without it.
     for headers in (foreign, {"origin": origin}):
         for method, path in (("POST", "/v1/sessions"), ("DELETE", "/v1/sessions")):
-            refused = house.http.request(method, path, json={"code": "rsc_x"}, headers=headers)
+            refused = harness.http.request(method, path, json={"code": "rsc_x"}, headers=headers)
             assert (refused.status_code, of_rest(refused).reason) == (403, "ORIGIN_NOT_ALLOWED")
             assert "set-cookie" not in refused.headers
-    assert house.state() == before
+    assert harness.state() == before
 
 
 @pytest.mark.parametrize("origin", FOREIGN_ORIGINS)
-def test_every_door_takes_a_token_from_an_allowed_page(house: House, origin: str) -> None:
-    foreign = {"origin": origin, "sec-fetch-site": "cross-site", **house.bearer, **house.cookie}
-    for headers in (foreign, house.bearer):
-        for door in doors(house.document):
-            reply = door.send(house.http, headers)
+def test_every_door_takes_a_token_from_an_allowed_page(harness: Harness, origin: str) -> None:
+    foreign = {"origin": origin, "sec-fetch-site": "cross-site", **harness.bearer, **harness.cookie}
+    for headers in (foreign, harness.bearer):
+        for door in doors(harness.document):
+            reply = door.send(harness.http, headers)
             assert reply.status_code == 200, (door, reply.text)
-        me = grpc_web(house.http, "/responsa.auth.v1.AuthService/GetMe", GetMeRequest(), headers=headers)
+        me = grpc_web(harness.http, "/responsa.auth.v1.AuthService/GetMe", GetMeRequest(), headers=headers)
         assert me.trailers["grpc-status"] == "0"
-        assert opened(house, "/ws/chat", headers)["type"] != "error"
+        assert opened(harness, "/ws/chat", headers)["type"] != "error"
 
 
-def test_every_door_takes_the_cookie_from_the_own_page(house: House) -> None:
-    for shown in (house.own, OWN):
-        for door in doors(house.document):
-            reply = door.send(house.http, {**house.cookie, **shown})
+def test_every_door_takes_the_cookie_from_the_own_page(harness: Harness) -> None:
+    for shown in (harness.own, OWN):
+        for door in doors(harness.document):
+            reply = door.send(harness.http, {**harness.cookie, **shown})
             assert reply.status_code == (200 if door.cookie else 401), (door, reply.text)
-        assert opened(house, "/ws/chat", {**house.cookie, **shown})["type"] != "error"
+        assert opened(harness, "/ws/chat", {**harness.cookie, **shown})["type"] != "error"
         web = grpc_web(
-            house.http,
+            harness.http,
             "/responsa.auth.v1.AuthService/GetMe",
             GetMeRequest(),
-            headers={**house.cookie, **shown},
+            headers={**harness.cookie, **shown},
         )
         assert web.trailers["grpc-status"] == "0"
 
 
 @pytest.mark.parametrize("shown", [{}, {"sec-fetch-site": "none"}])
-def test_a_cookie_changes_nothing_if_nothing_shows_who_sends_it(house: House, shown: dict[str, str]) -> None:
-    before = house.state()
-    sent = {**house.cookie, **shown}
-    for door in doors(house.document):
-        reply = door.send(house.http, sent)
+def test_a_cookie_changes_nothing_if_nothing_shows_who_sends_it(
+    harness: Harness, shown: dict[str, str]
+) -> None:
+    before = harness.state()
+    sent = {**harness.cookie, **shown}
+    for door in doors(harness.document):
+        reply = door.send(harness.http, sent)
         code = 401 if not door.cookie else 200 if door.method == "GET" else 403
         assert reply.status_code == code, (door, reply.text)
         assert ("ORIGIN_NOT_ALLOWED" in reply.text) == (code == 403), door
-    assert called(house, sent) == "ORIGIN_NOT_ALLOWED"
+    assert called(harness, sent) == "ORIGIN_NOT_ALLOWED"
     for path in ("/ws/chat", "/agents/process"):
-        frame = opened(house, path, sent)
+        frame = opened(harness, path, sent)
         assert "ORIGIN_NOT_ALLOWED" in json.dumps(frame)
-    refused = house.http.delete("/v1/sessions", headers=sent)
+    refused = harness.http.delete("/v1/sessions", headers=sent)
     assert (refused.status_code, of_rest(refused).reason) == (403, "ORIGIN_NOT_ALLOWED")
-    assert house.state() == before
+    assert harness.state() == before
 
 
 @pytest.mark.parametrize(
     "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""]
 )
-def test_json_is_sent_as_json(house: House, kind: str) -> None:
-    for who in ({**house.cookie, **house.own}, house.bearer):
-        refused = house.http.post("/v1/conversations", content=b"{}", headers={**who, "content-type": kind})
+def test_json_is_sent_as_json(harness: Harness, kind: str) -> None:
+    for who in ({**harness.cookie, **harness.own}, harness.bearer):
+        refused = harness.http.post("/v1/conversations", content=b"{}", headers={**who, "content-type": kind})
         assert (refused.status_code, of_rest(refused).reason) == (400, "MALFORMED_MESSAGE")
         good = {**who, "content-type": "Application/JSON; charset=utf-8"}
-        assert house.http.post("/v1/conversations", content=b"{}", headers=good).status_code == 200
+        assert harness.http.post("/v1/conversations", content=b"{}", headers=good).status_code == 200
 
 
-def test_a_get_without_tls_shows_a_foreign_page_nothing_and_changes_nothing(house: House) -> None:
+def test_a_get_without_tls_shows_a_foreign_page_nothing_and_changes_nothing(harness: Harness) -> None:
     """Browsers send Fetch Metadata to trustworthy addresses alone. To http://192.168.1.5, a page on another port sends a
     GET with the cookie, and nothing that says who sends it."""
-    before = house.state()
-    for door in doors(house.document):
+    before = harness.state()
+    for door in doors(harness.document):
         if door.method == "GET" and door.cookie:
-            reply = door.send(house.http, {**house.cookie, "referer": "http://127.0.0.1:9/"})
+            reply = door.send(harness.http, {**harness.cookie, "referer": "http://127.0.0.1:9/"})
             assert reply.status_code == 200, (door, reply.text)
             shown = reply.headers
             assert shown["cross-origin-resource-policy"] == "same-origin", door
             assert shown["x-content-type-options"] == "nosniff", door
             assert "access-control-allow-origin" not in shown, door
             assert "script" not in shown["content-type"], door
-    assert house.state() == before
+    assert harness.state() == before

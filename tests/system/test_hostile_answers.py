@@ -88,7 +88,7 @@ def pieces(text: str) -> Sequence[str]:
     return [text[at : at + 3] for at in range(0, len(text), 3)]
 
 
-class House:
+class Harness:
     """An instance whose agent asks the model, and the doors for its user."""
 
     def __init__(self, instance: Instance, model: Model, ways: Ways) -> None:
@@ -168,18 +168,18 @@ def read(events: Sequence[Json]) -> str:
     return answer["text"]
 
 
-DOORS: Final[Mapping[str, Callable[[House, str], str]]] = {
-    "gRPC": House.grpc,
-    "REST": House.rest,
-    "OpenAI": House.openai,
-    "MCP": House.mcp,
-    "A2A": House.a2a,
-    "WebSocket": House.websocket,
+DOORS: Final[Mapping[str, Callable[[Harness, str], str]]] = {
+    "gRPC": Harness.grpc,
+    "REST": Harness.rest,
+    "OpenAI": Harness.openai,
+    "MCP": Harness.mcp,
+    "A2A": Harness.a2a,
+    "WebSocket": Harness.websocket,
 }
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     model, folder = Model(), tmp_path_factory.mktemp("hostile")
     agent = folder / "agents" / "hostile"
     (agent / "prompts").mkdir(parents=True)
@@ -196,36 +196,36 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     }
     try:
         with instance_in(folder, **settings) as one, Ways(one.target) as ways:
-            yield House(one, model, ways)
+            yield Harness(one, model, ways)
     finally:
         model.close()
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_no_door_hands_out_what_reaches_a_host(house: House, door: str) -> None:
+def test_no_door_hands_out_what_reaches_a_host(harness: Harness, door: str) -> None:
     for number, written in enumerate(ANSWERS):
         assert live(written)
-        shown = DOORS[door](house, f"answer {number}")
+        shown = DOORS[door](harness, f"answer {number}")
         assert len(shown) > len(written) // 2
         assert live(shown) == []
 
 
-def test_readers_of_a_half_written_image_see_no_host(house: House) -> None:
+def test_readers_of_a_half_written_image_see_no_host(harness: Harness) -> None:
     """The worker is killed in the middle of an image. Another one answers, and readers that resume have its text."""
-    model, instance = house.model, house.instance
+    model, instance = harness.model, harness.instance
     model.stalls = True
-    turn = house.start("answer 3")
+    turn = harness.start("answer 3")
     assert model.stalled.wait(60)
     model.stalls = False
     for process in instance.processes()["supervisor"].children():
         if "serve" in process.cmdline():
             process.kill()
-    eventually(lambda: house.is_over(turn), "another worker answers")
-    events = house.frames("ResumeTurn", turn=turn, includeDeltas=True)
+    eventually(lambda: harness.is_over(turn), "another worker answers")
+    events = harness.frames("ResumeTurn", turn=turn, includeDeltas=True)
     whole = read(events)
     assert live(whole) == []
     restarts = [event for event in events if "attemptRestarted" in event]
     assert restarts
     for event in events[:-1]:
-        rest = house.frames("ResumeTurn", turn=turn, includeDeltas=True, afterSeq=event["seq"])
+        rest = harness.frames("ResumeTurn", turn=turn, includeDeltas=True, afterSeq=event["seq"])
         assert rest[-1]["answer"]["text"] == whole

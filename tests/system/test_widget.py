@@ -43,7 +43,7 @@ DOORS = (
 )
 
 
-class Site:
+class WidgetUser:
     """The user of a widget, and its keys."""
 
     def __init__(self, instance: Instance, registry: Registry, tenant: Tenant) -> None:
@@ -83,9 +83,9 @@ class Site:
 
 
 @pytest.fixture
-def site(instance: Instance, registry: Registry, tenant: Tenant) -> Site:
-    """The administrator shares a collection with the site by name, and another one, which has a document about a user, with everyone."""
-    made = Site(instance, registry, tenant)
+def widget_user(instance: Instance, registry: Registry, tenant: Tenant) -> WidgetUser:
+    """The administrator shares a collection with this user by name, and another one, which has a document about a user, with everyone."""
+    made = WidgetUser(instance, registry, tenant)
     vera, _ = registry.key_of(tenant.name, "vera", Role.USER)
     everyone, named = reader_pb2.Reader(everyone=True), reader_pb2.Reader(user=made.user)
     with made.administrator() as administrator:
@@ -104,36 +104,36 @@ def site(instance: Instance, registry: Registry, tenant: Tenant) -> Site:
     return made
 
 
-def test_no_agent_shows_a_widget_a_document_about_a_person(site: Site) -> None:
+def test_no_agent_shows_a_widget_a_document_about_a_person(widget_user: WidgetUser) -> None:
     question = "What is the salary of Vera Holt?"
-    assert SALARY in site.ask(site.ordinary, question)
+    assert SALARY in widget_user.ask(widget_user.ordinary, question)
     for agent in AGENTS:
-        key = site.widget(agent)
+        key = widget_user.widget(agent)
         for asked in (question, "What is the salary of Adam Holt?", "Which persons and salaries are there?"):
-            assert SALARY not in site.ask(key, asked), (agent, asked)
-    key = site.widget()
-    assert "opens at ten" in site.ask(key, "When does the museum of ships open?")
-    refused = site.ask(key, question, "agents/knowledge")
+            assert SALARY not in widget_user.ask(key, asked), (agent, asked)
+    key = widget_user.widget()
+    assert "opens at ten" in widget_user.ask(key, "When does the museum of ships open?")
+    refused = widget_user.ask(key, question, "agents/knowledge")
     assert ("ROLE_REQUIRED" in refused, SALARY in refused) == (True, False)
 
 
 def test_the_command_of_the_docs_makes_a_key_and_the_line_for_the_operator(
-    site: Site, instance: Instance, tenant: Tenant
+    widget_user: WidgetUser, instance: Instance, tenant: Tenant
 ) -> None:
     page = ROOT / "docs" / "widget.md"
     _, *words = shlex.split(block_with(page, "admin create-key"))
     shown = settings_in(block_with(page, "responsa up"))["RESPONSA_WIDGET_KEYS"]
-    places = {"default": tenant.name, words[3]: site.user}
+    places = {"default": tenant.name, words[3]: widget_user.user}
     made = instance.run(*(places.get(word, word) for word in words))
     assert fits(f"RESPONSA_WIDGET_KEYS=apiKeys/…={SITE}", made.stderr)
     assert shown == f"apiKeys/{WIDGET}={SITE}"
     assert shown in instance.environment["RESPONSA_WIDGET_KEYS"].split(",")
-    site.name_widget(made.stderr.split("apiKeys/")[1].partition("=")[0])
-    assert "opens at ten" in site.ask(made.stdout.strip(), "When does the museum of ships open?")
+    widget_user.name_widget(made.stderr.split("apiKeys/")[1].partition("=")[0])
+    assert "opens at ten" in widget_user.ask(made.stdout.strip(), "When does the museum of ships open?")
 
 
-def test_a_widget_has_no_other_door(site: Site) -> None:
-    key = site.widget()
+def test_a_widget_has_no_other_door(widget_user: WidgetUser) -> None:
+    key = widget_user.widget()
     for method, path, body in DOORS:
-        reply = site.send(key, method, path, body)
+        reply = widget_user.send(key, method, path, body)
         assert "ROLE_REQUIRED" in reply.text, (method, path, reply.status_code, reply.text)

@@ -47,7 +47,7 @@ class Chain:
 
 
 @dataclass
-class House:
+class Harness:
     """The bench with the agents of these tests, and all transports of the bench."""
 
     bench: Bench

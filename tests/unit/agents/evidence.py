@@ -76,7 +76,7 @@ def passages_of(*excerpts: Excerpt) -> str:
     return "\n\n".join(f"**{one.title} › {one.headings[0]}**\n\n{one.markdown}" for one in excerpts)
 
 
-class Shelf:
+class FixedEvidence:
     """An EvidenceSource and a SectionSource that returns fixed results and records its questions.
 
     words: the rare ones. near: whether the ranking's excerpts are worth showing as an answer. shown: the passages for prompts, by

@@ -25,7 +25,7 @@ from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.models import ChatModel
 from responsa_server.domain.people import Principal
 from responsa_server.domain.rows import Row
-from tests.unit.agents.evidence import Shelf, excerpt, passages_of, quote, task
+from tests.unit.agents.evidence import FixedEvidence, excerpt, passages_of, quote, task
 
 ASHDOWN = UUID("62f746b4-84e6-4ceb-95bd-447e7184d454")
 
@@ -129,15 +129,15 @@ SHOWN = passages_of(NILE)
 
 def parts_of(
     model: ChatModel | None = None,
-    shelf: Shelf | None = None,
+    fixed: FixedEvidence | None = None,
     judged: Sequence[Quote] = (QUOTE,),
     **more: Any,
 ) -> NodeParts:
-    """The parts of a shipped agent: by default, a shelf with NILE, and a judge to whom QUOTE supports what names the first passage."""
-    shelf = shelf or Shelf(NILE)
-    named: dict[str, Any] = {"classifiers": CLASSIFIERS, "sections": shelf, **more}
+    """The parts of a shipped agent. By default its evidence is NILE, and its judge finds that QUOTE supports a sentence that cites it."""
+    fixed = fixed or FixedEvidence(NILE)
+    named: dict[str, Any] = {"classifiers": CLASSIFIERS, "sections": fixed, **more}
     return NodeParts(
-        shelf,
+        fixed,
         Judge(judged),
         Staff(),
         Notes(),

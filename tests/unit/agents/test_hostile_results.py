@@ -30,7 +30,7 @@ from responsa_server.search.tool_sources import whole_source
 from responsa_server.text.instructing import without_instructions
 from responsa_server.text.lexical import Analyzer
 from tests.instance import ROOT
-from tests.unit.agents.evidence import Shelf, task
+from tests.unit.agents.evidence import FixedEvidence, task
 from tests.unit.agents.shipping import Judge, shipped
 from tests.unit.agents.speaking import Does, answer_in, told_by
 
@@ -70,7 +70,7 @@ class Checking(Judge):
         return await check_claims(claims, [whole_source(source) for source in sources], Analyzer())
 
 
-class House:
+class Harness:
     """A shipped agent with this model and two tools: `orders` returns the text, and nothing but the text asks for `send_mail`."""
 
     def __init__(self, agent: str, model: ChatModel, text: str) -> None:
@@ -79,7 +79,7 @@ class House:
         self.orders = Does(Effect.NONE, found, ToolCard("orders", "Says where an order is."))
         self.mail = Does(Effect.ONCE, card=ToolCard("send_mail", "Sends a mail."))
         parts = NodeParts(
-            Shelf(near=False), Checking(), model=model, tools=FixedTools([self.orders, self.mail])
+            FixedEvidence(near=False), Checking(), model=model, tools=FixedTools([self.orders, self.mail])
         )
         self._agent = shipped(agent, parts, ("orders", "send_mail"))
         self._parameters = json.dumps({"intent": "tool"}) if agent == "chat" else ""
@@ -95,20 +95,20 @@ class House:
 @HOSTILE
 @pytest.mark.parametrize("agent", ["knowledge", "chat"])
 async def test_an_order_in_a_result_is_not_obeyed(agent: str, result: dict[str, str]) -> None:
-    house = House(agent, Led(), result["text"])
-    end, returned = await house.answer()
+    harness = Harness(agent, Led(), result["text"])
+    end, returned = await harness.answer()
     assert OBEYED not in end.text
-    assert (len(house.orders.calls), house.mail.calls, len(returned)) == (1, [], 1)
+    assert (len(harness.orders.calls), harness.mail.calls, len(returned)) == (1, [], 1)
     assert "\x00" not in returned[0].content
 
 
 @pytest.mark.parametrize("result", UNRECOGNISED, ids=[result["category"] for result in UNRECOGNISED])
 async def test_a_model_that_obeys_everything_is_found_out(result: dict[str, str]) -> None:
     """The control experiment: this model obeys the text between marks, too. Recognised orders are left out of the prompt."""
-    house = House("knowledge", Led(inside=True), result["text"])
-    end, _ = await house.answer()
+    harness = Harness("knowledge", Led(inside=True), result["text"])
+    end, _ = await harness.answer()
     if result["call"]:
-        assert house.mail.calls
+        assert harness.mail.calls
     elif result["category"] == "exfiltration":
         # Of an image, an answer shows the words alone.
         assert result["sign"] not in end.text
@@ -120,8 +120,8 @@ async def test_a_model_that_obeys_everything_is_found_out(result: dict[str, str]
 @HOSTILE
 async def test_a_citation_quotes_what_was_returned_and_no_recognised_order(result: dict[str, str]) -> None:
     """The model repeats the whole result, with all marks that are in it."""
-    house = House("knowledge", ToolCallingModel(), result["text"])
-    end, _ = await house.answer("Where is order FH-10382?\ncall orders {}")
+    harness = Harness("knowledge", ToolCallingModel(), result["text"])
+    end, _ = await harness.answer("Where is order FH-10382?\ncall orders {}")
     for citation in end.citations:
         assert isinstance(citation, ToolCitation)
         assert citation.quote in result["text"]
@@ -130,7 +130,7 @@ async def test_a_citation_quotes_what_was_returned_and_no_recognised_order(resul
 
 async def test_a_huge_result_is_cut_and_stays_data() -> None:
     text = RESULTS[0]["text"] + " It is on its way." * 20_000
-    house = House("knowledge", Led(), text)
-    end, [returned] = await house.answer()
+    harness = Harness("knowledge", Led(), text)
+    end, [returned] = await harness.answer()
     assert len(returned.content.encode()) <= MAX_RESULT_BYTES
     assert OBEYED not in end.text

@@ -13,7 +13,7 @@ from responsa_server.agents.config.files import SHIPPED
 from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.tools import FixedTools
 from responsa_server.providers.chain import ChainModel, ModelChain, ModelCircuits
-from tests.unit.agents.evidence import Shelf, excerpt
+from tests.unit.agents.evidence import FixedEvidence, excerpt
 from tests.unit.agents.shipping import LONG, Knows, parts_of, shipped, task_for
 from tests.unit.agents.speaking import Does, answer_in, told_by
 from tests.unit.agents.test_bad_models import Free
@@ -42,12 +42,12 @@ async def test_the_prompts_of_every_shipped_agent_fit_a_window_of_4096_with_room
     agent: str, size: int | None, earlier: int
 ) -> None:
     server = RefusingServer(window(4096), text=ANSWER)
-    shelf = Shelf(
+    fixed = FixedEvidence(
         excerpt(LONG), *(excerpt(f"Passage {at}: {'the river is long, ' * 40}") for at in range(20))
     )
     async with served(server.handle, **({"window": size} if size else {})) as model:
         chain = ModelChain([ChainModel("p:m", "p", model)], Free(), ModelCircuits(), patience_seconds=30.0)
-        parts = parts_of(chain, shelf, classifiers=_Every(), tools=FixedTools([Does()]))
+        parts = parts_of(chain, fixed, classifiers=_Every(), tools=FixedTools([Does()]))
         words = [(Speaker.USER, "How long is the Nile? " * 20), (Speaker.ASSISTANT, "It is long [1]. " * 60)]
         talk = [
             Message(uuid7(), UUID(int=9), uuid7(), speaker, text, (), None, datetime.now(UTC))

@@ -26,7 +26,7 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.models import ModelPiece, ModelPrompt
 from responsa_server.domain.tools import FixedTools, ToolCard, ToolResult
-from tests.unit.agents.evidence import Shelf
+from tests.unit.agents.evidence import FixedEvidence
 from tests.unit.agents.shipping import ASHDOWN, LONG, Notes, parts_of, shipped, task_for
 from tests.unit.agents.speaking import Does, answer_in, text, told_by
 
@@ -67,7 +67,7 @@ def whole(events: Sequence[AgentEvent]) -> Answered:
     return end
 
 
-class Away(Shelf):
+class Away(FixedEvidence):
     def __init__(self) -> None:
         super().__init__(before=self._away)
 

@@ -19,7 +19,7 @@ from responsa_server.domain.events import (
     RefusalReason,
 )
 from responsa_server.domain.models import ChatModel, ModelError, ModelFault, TextPiece
-from tests.unit.agents.evidence import Shelf
+from tests.unit.agents.evidence import FixedEvidence
 from tests.unit.agents.shipping import LONG, NILE, SHOWN, parts_of, shipped, task_for
 from tests.unit.agents.speaking import Says, answer_in, refusal_in, says, text, told_by
 from tests.unit.agents.test_bad_models import AGENTS, chain
@@ -38,7 +38,7 @@ async def events_of(
     larger: ChatModel | None = None,
     near: bool = True,
 ) -> Sequence[AgentEvent]:
-    parts = parts_of(model, Shelf(NILE, near=near), small=frozenset({small}), larger=larger)
+    parts = parts_of(model, FixedEvidence(NILE, near=near), small=frozenset({small}), larger=larger)
     return await told_by(shipped(agent, parts), question)
 
 

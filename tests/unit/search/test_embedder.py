@@ -14,7 +14,7 @@ from responsa_server.stores.cached import RAW, Entry, SharedCache, entries_of
 QUESTION = "How do plants make sugar?"
 
 
-class Kept:
+class EndlessCache:
     """A cache that never evicts."""
 
     def __init__(self) -> None:
@@ -50,13 +50,13 @@ class Counting:
         return []
 
 
-def embedder(model: Counting, cache: Kept) -> QuestionEmbedder:
+def embedder(model: Counting, cache: EndlessCache) -> QuestionEmbedder:
     return QuestionEmbedder(model, SharedCache(cache, "vectors", 60, RAW))
 
 
 async def test_a_question_asked_again_costs_no_run_of_the_model() -> None:
     model = Counting()
-    questions = embedder(model, Kept())
+    questions = embedder(model, EndlessCache())
     first = await questions.embed("acme", [QUESTION, "Why?"])
     again = await questions.embed("acme", ["Who?", QUESTION])
     assert (again[1] == first[0]).all()
@@ -64,7 +64,7 @@ async def test_a_question_asked_again_costs_no_run_of_the_model() -> None:
 
 
 async def test_tenants_and_models_share_no_vector() -> None:
-    cache, model, other = Kept(), Counting(), Counting("model/2")
+    cache, model, other = EndlessCache(), Counting(), Counting("model/2")
     await embedder(model, cache).embed("acme", [QUESTION])
     # Another tenant cannot learn from a cache hit that acme asked the question, and never gets a vector of acme.
     (stored,) = cache.entries.values()
@@ -81,7 +81,7 @@ async def test_tenants_and_models_share_no_vector() -> None:
 
 
 async def test_a_cached_vector_of_another_length_is_made_anew_and_no_cache_is_needed() -> None:
-    cache, model = Kept(), Counting()
+    cache, model = EndlessCache(), Counting()
     key = f"model/1:{hashlib.sha256(QUESTION.encode()).hexdigest()}"
     await SharedCache(cache, "vectors", 60, RAW).put("acme", {key: Entry(b"", b"short")})
     assert (await embedder(model, cache).embed("acme", [QUESTION])).any()

@@ -25,7 +25,7 @@ from responsa_server.turns.conversations import Conversations
 WHO = Principal("acme", UUID(int=1), Role.USER, "api_key")
 
 
-class Shelf:
+class FixedSources:
     """The sources. A document is the number of its searchable version and the texts of all its versions; a deleted document is None."""
 
     def __init__(self, documents: Mapping[UUID, tuple[int, Mapping[int, bytes]] | None]) -> None:
@@ -78,7 +78,7 @@ def cite(document: UUID, version: int, quote: str) -> Citation:
 
 async def test_each_citation_is_held_against_the_version_that_is_searched_today() -> None:
     same, newer_same, changed, gone, unsearched = (uuid7() for _ in range(5))
-    shelf = Shelf(
+    fixed = FixedSources(
         {
             same: (1, {1: b"long river"}),
             newer_same: (2, {1: b"long river", 2: b"long rivers"}),
@@ -89,7 +89,7 @@ async def test_each_citation_is_held_against_the_version_that_is_searched_today(
     )
     citations = [cite(one, 1, "long") for one in (same, newer_same, changed, gone, unsearched)]
     store = OneMessage(citations)
-    conversations = Conversations(cast("ConversationStore", store), shelf, uuid7)
+    conversations = Conversations(cast("ConversationStore", store), fixed, uuid7)
     expected = [
         Verdict.VALID,
         Verdict.VALID,
@@ -134,8 +134,8 @@ async def test_a_citation_of_a_tool_is_held_against_the_text_that_the_tool_retur
     ]
     source = ToolSource("https://example.org/", "Nile", datetime.now(UTC), text)
     store = OneMessage(citations, {"tool-1": [source]})
-    shelf = Shelf({document: (1, {1: b"long river"})})
-    conversations = Conversations(cast("ConversationStore", store), shelf, uuid7)
+    fixed = FixedSources({document: (1, {1: b"long river"})})
+    conversations = Conversations(cast("ConversationStore", store), fixed, uuid7)
     checks = await conversations.verify(WHO, turn_id=store.held.turn_id)
     assert [check.citation for check in checks] == citations
     assert [check.verdict for check in checks] == [

@@ -40,7 +40,7 @@ from responsa_server.insight.settings import InsightSettings
 from responsa_server.system.fixable import Fixable
 from tests.unit.agents.config.test_content import DEFAULTS
 from tests.unit.agents.configured import SURROUNDINGS, TEST_KINDS, write
-from tests.unit.agents.evidence import Shelf
+from tests.unit.agents.evidence import FixedEvidence
 from tests.unit.agents.shipping import Judge
 from tests.unit.agents.speaking import Says
 
@@ -81,8 +81,8 @@ def content(folder: Path, limit: int) -> Content:
 
 
 def workshop(models: Known) -> BuildContext:
-    shelf = Shelf()
-    return BuildContext(NodeParts(shelf), models, Counters(), DEFAULTS, kinds=TEST_KINDS)
+    fixed = FixedEvidence()
+    return BuildContext(NodeParts(fixed), models, Counters(), DEFAULTS, kinds=TEST_KINDS)
 
 
 def test_the_dearest_is_taken_field_by_field_and_asked_for_each_time() -> None:

@@ -20,7 +20,7 @@ from responsa_server.domain.counters import Counters
 from responsa_server.domain.intents import Example, IntentClassifier
 from responsa_server.providers.settings import ModelSettings
 from tests.unit.agents.configured import DEFAULTS
-from tests.unit.agents.evidence import Shelf
+from tests.unit.agents.evidence import FixedEvidence
 from tests.unit.agents.shipping import Knows
 
 AGENT = """\
@@ -36,7 +36,7 @@ edges = [{ from = "intent", to = "greet" }]
 
 
 @dataclass
-class Kept:
+class MemoryVersions:
     """AgentVersions in memory."""
 
     rows: list[tuple[NewVersion, StoredVersion]] = field(
@@ -134,10 +134,10 @@ async def running(root: Path, school: School, tools: Declared | None = None) -> 
     """The agents of a folder that has the agent `default`, after their start. The school is open."""
     write(root, "default", "one")
     school.open.set()
-    parts = NodeParts(Shelf())
+    parts = NodeParts(FixedEvidence())
     workshop = BuildContext(parts, model_table(ModelSettings()), Counters(), DEFAULTS, school)
     options = LiveOptions(DEFAULT, poll_seconds=3600.0, tools=tools)
-    agents = LiveAgents(AgentFolders(None, root), Kept(), workshop, Surroundings(), options)
+    agents = LiveAgents(AgentFolders(None, root), MemoryVersions(), workshop, Surroundings(), options)
     await agents.start()
     try:
         yield agents

@@ -23,7 +23,7 @@ from responsa_server.domain.models import Ended, Price, Spent, TextPiece
 from responsa_server.domain.people import Principal
 from tests.raising import raises
 from tests.unit.agents.configured import SURROUNDINGS, TEST_KINDS, write
-from tests.unit.agents.evidence import Shelf, task
+from tests.unit.agents.evidence import FixedEvidence, task
 from tests.unit.agents.shipping import NILE, SHOWN
 from tests.unit.agents.speaking import Says, refusal_in, text, told_by
 
@@ -45,7 +45,7 @@ def steps(events: Sequence[AgentEvent]) -> list[str]:
     return [one.step.value for one in events if isinstance(one, Status)]
 
 
-class Away(Shelf):
+class Away(FixedEvidence):
     async def search(
         self,
         caller: Principal,
@@ -60,8 +60,8 @@ class Away(Shelf):
 
 
 async def test_an_edge_is_taken_as_its_condition_says(tmp_path: Path) -> None:
-    shelf = Shelf(NILE)
-    one = agent(write(tmp_path), NodeParts(shelf))
+    fixed = FixedEvidence(NILE)
+    one = agent(write(tmp_path), NodeParts(fixed))
     told = await told_by(one, task("Hello, who are you?"))
     assert text(told) == "Hello. You asked: Hello, who are you?"
     assert isinstance(told[-1], Answered)
@@ -73,13 +73,13 @@ async def test_an_edge_is_taken_as_its_condition_says(tmp_path: Path) -> None:
 async def test_with_a_model_the_ways_to_it_are_open_and_without_one_its_node_is_not_there(
     tmp_path: Path,
 ) -> None:
-    shelf = Shelf(NILE)
+    fixed = FixedEvidence(NILE)
     with_model = agent(
-        write(tmp_path), NodeParts(shelf, model=Says([TextPiece("Long."), Ended(complete=True)]))
+        write(tmp_path), NodeParts(fixed, model=Says([TextPiece("Long."), Ended(complete=True)]))
     )
     assert "write" in with_model.plan.nodes
     assert text(await told_by(with_model, task("How long is the Nile?"))) == "Long."
-    without = agent(write(tmp_path), NodeParts(shelf))
+    without = agent(write(tmp_path), NodeParts(fixed))
     assert "write" not in without.plan.nodes
 
 
@@ -107,8 +107,8 @@ async def test_a_node_is_told_and_run_as_its_table_says(tmp_path: Path) -> None:
         if next(left):
             raise Unavailable(Reason.PART_UNAVAILABLE, "away", {"part": "postgresql"})
 
-    shelf = Shelf(NILE, before=away)
-    told = await told_by(agent(folder, NodeParts(shelf)), task("How long is the Nile?"))
+    fixed = FixedEvidence(NILE, before=away)
+    told = await told_by(agent(folder, NodeParts(fixed)), task("How long is the Nile?"))
     assert [one.message for one in told if isinstance(one, Status)] == [
         "AgentScanner...",
         "Generating response...",
@@ -125,9 +125,9 @@ async def test_without_an_edge_that_fits_the_failure_stands(tmp_path: Path) -> N
         'to = "hello", on = "unavailable" }',
         'to = "hello", on = "unavailable", when = { field = "intent", is = "chat" } }',
     )
-    shelf = Away()
+    fixed = Away()
     folder = write(tmp_path, change, ("agent.toml", "timeout = 20", "timeout = 20, retry = { attempts = 1 }"))
-    await raises(Unavailable, told_by(agent(folder, NodeParts(shelf)), task("How long is the Nile?")), "away")
+    await raises(Unavailable, told_by(agent(folder, NodeParts(fixed)), task("How long is the Nile?")), "away")
 
 
 # Limits
@@ -140,17 +140,17 @@ ROUND = (
 
 
 async def test_a_turn_that_takes_more_steps_than_it_may_is_refused(tmp_path: Path) -> None:
-    shelf = Shelf(NILE)
+    fixed = FixedEvidence(NILE)
     folder = write(tmp_path, ROUND, ("agent.toml", "steps = 20", "steps = 5"))
-    told = await told_by(agent(folder, NodeParts(shelf)), task("How long is the Nile?"))
+    told = await told_by(agent(folder, NodeParts(fixed)), task("How long is the Nile?"))
     end = refusal_in(told)
     assert end.reason is RefusalReason.BUDGET
     assert "steps" in end.message
-    assert len(shelf.asked) == 4
+    assert len(fixed.asked) == 4
 
 
 async def test_no_model_is_asked_when_the_tokens_are_spent(tmp_path: Path) -> None:
-    shelf = Shelf(NILE)
+    fixed = FixedEvidence(NILE)
     model = Says(
         [TextPiece("One two."), Spent(Usage(input_tokens=150, output_tokens=60)), Ended(complete=True)]
     )
@@ -165,7 +165,7 @@ async def test_no_model_is_asked_when_the_tokens_are_spent(tmp_path: Path) -> No
             '  { from = "write", to = "more" },\n  { from = "write", to = "quote"',
         ),
     )
-    told = await told_by(agent(folder, NodeParts(shelf, model=model)), task("How long is the Nile?"))
+    told = await told_by(agent(folder, NodeParts(fixed, model=model)), task("How long is the Nile?"))
     end = told[-1]
     assert len(model.prompts) == 1
     assert isinstance(end, Answered)

@@ -25,7 +25,7 @@ from responsa_server.domain.quotas import Demand, Grant, Metric
 from responsa_server.domain.turns import Question
 from tests.unit.agents.asking import costing
 from tests.unit.agents.engine.test_graph import agent, write
-from tests.unit.agents.evidence import Shelf, task
+from tests.unit.agents.evidence import FixedEvidence, task
 from tests.unit.agents.shipping import NILE, SHOWN
 from tests.unit.agents.speaking import Says, answer_in, refusal_in, text, told_by
 
@@ -52,8 +52,8 @@ def drafting(folder: Path, *, limits: str, stream: bool = False) -> Path:
 
 
 def parts(model: Says, price: Price | None = None) -> NodeParts:
-    shelf = Shelf(NILE)
-    return NodeParts(shelf, model=model, price=costing(price))
+    fixed = FixedEvidence(NILE)
+    return NodeParts(fixed, model=model, price=costing(price))
 
 
 async def test_a_draft_that_nobody_has_told_is_no_answer(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from responsa_server.domain.agents import AnswerTask, Milestone, Withdrawal
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import Answered, Delta, Fallback, FallbackKind, ModelUsed, Usage
 from responsa_server.domain.tools import Effect
-from tests.unit.agents.evidence import Shelf, excerpt, task
+from tests.unit.agents.evidence import FixedEvidence, excerpt, task
 from tests.unit.agents.speaking import Turn, told_by
 
 
@@ -123,15 +123,15 @@ async def test_an_unknown_node_is_said_so_and_nothing_is_run() -> None:
 
 
 async def test_the_default_agent_tells_no_milestone_when_it_is_fast_and_goes_on_from_any() -> None:
-    shelf = Shelf(excerpt("Yes, it is so."))
+    fixed = FixedEvidence(excerpt("Yes, it is so."))
     answer_task = task("Is it really so at all?", collections=("a",))
-    agent = GraphAgent(shelf)
+    agent = GraphAgent(fixed)
     events = await told_by(agent, answer_task)
     assert not any(isinstance(event, Milestone) for event in events)
     # A run from the state before the node `rank` gives the same answer.
     turn = Turn()
     resumed = replace(
-        answer_task, meter=turn.meter, resume=to_milestone("rank", {"evidence": shelf.contents})
+        answer_task, meter=turn.meter, resume=to_milestone("rank", {"evidence": fixed.contents})
     )
     again = await told_by(agent, resumed)
     assert again[:-1] == events[1:-1]
@@ -146,11 +146,11 @@ async def test_the_default_agent_tells_no_milestone_when_it_is_fast_and_goes_on_
 
 
 async def test_where_a_passage_is_gone_the_run_begins_again() -> None:
-    shelf = Shelf(excerpt("Yes, it is so."), lost=True)
-    agent = GraphAgent(shelf)
+    fixed = FixedEvidence(excerpt("Yes, it is so."), lost=True)
+    agent = GraphAgent(fixed)
     state = {
         "standalone_question": "Is it so?",
-        "evidence": shelf.contents,
+        "evidence": fixed.contents,
         "text": "No",
         "bytes_sent": 2,
         "steps": 5,

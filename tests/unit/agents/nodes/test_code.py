@@ -17,7 +17,7 @@ from responsa_server.domain.listing import AllOf, AnyOf
 from responsa_server.domain.lists import SEARCHED
 from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt, Spent, TextPiece
 from tests.unit.agents import shipping
-from tests.unit.agents.evidence import Shelf, evidence, excerpt, quote
+from tests.unit.agents.evidence import FixedEvidence, evidence, excerpt, quote
 from tests.unit.agents.shipping import Knows, parts_of, shipped
 from tests.unit.agents.speaking import answer_in, told_by
 
@@ -49,13 +49,13 @@ class Writes(Strong):
         yield Ended(complete=True)
 
 
-def parts(shelf: Shelf, model: Strong | None = None) -> NodeParts:
-    return parts_of(model, shelf, shelf.quotes, classifiers=CLASSIFIERS)
+def parts(fixed: FixedEvidence, model: Strong | None = None) -> NodeParts:
+    return parts_of(model, fixed, fixed.quotes, classifiers=CLASSIFIERS)
 
 
-def books() -> Shelf:
+def books() -> FixedEvidence:
     found = replace(quote(SECTION), text=SECTION, shown=SECTION)
-    return Shelf(excerpt(found.text), quotes=[found])
+    return FixedEvidence(excerpt(found.text), quotes=[found])
 
 
 def task_for(text: str, **parameters: object) -> AnswerTask:
@@ -74,17 +74,18 @@ async def test_small_talk_gets_a_fixed_text_and_searches_nothing(
     agent: str, message: str, begins: str
 ) -> None:
     for model in (None, Writes("Never.")):
-        shelf = books()
-        end = ended(await told_by(shipped(agent, parts(shelf, model)), task_for(message)))
+        fixed = books()
+        end = ended(await told_by(shipped(agent, parts(fixed, model)), task_for(message)))
         assert end.text.startswith(begins)
-        assert (end.model, end.citations, list(end.fallbacks), shelf.asked) == ("template", [], [], [])
+        assert (end.model, end.citations, list(end.fallbacks), fixed.asked) == ("template", [], [], [])
         assert model is None or model.prompts == []
 
 
 @pytest.mark.parametrize(("agent", "samples"), [("cairo", "cairo scarb"), ("scarb", "scarb")])
 async def test_an_agent_without_documents_names_its_samples(agent: str, samples: str) -> None:
     (*_, end) = await told_by(
-        shipped(agent, parts(Shelf(contents=evidence(0), near=False))), task_for("What is a snapshot?")
+        shipped(agent, parts(FixedEvidence(contents=evidence(0), near=False))),
+        task_for("What is a snapshot?"),
     )
     assert isinstance(end, Refused)
     assert f"`responsa samples load {samples}`" in end.message
@@ -98,26 +99,26 @@ async def test_raw_shows_what_was_found_and_asks_no_model(agent: str) -> None:
 
 
 async def test_a_source_decides_where_is_searched() -> None:
-    shelf = books()
-    agent = shipped("cairo", parts(shelf))
+    fixed = books()
+    agent = shipped("cairo", parts(fixed))
     for source, collections, keys in (
         ("cairo_book", ("cairo",), 'source_key = "cairo_book/*"'),
         ("scarb_docs", ("scarb",), ""),
         (None, ("cairo", "scarb"), ""),
     ):
         await told_by(agent, task_for("area", **({"source": source} if source else {})))
-        assert shelf.asked[-1][1] == collections
-        assert shelf.options[-1].filters == tuple(parse_filter(SEARCHED, keys))
+        assert fixed.asked[-1][1] == collections
+        assert fixed.options[-1].filters == tuple(parse_filter(SEARCHED, keys))
     # The question's own filter holds as well.
     one = task_for("area", source="cairo_book")
     one = replace(one, question=replace(one.question, document_filter='title = "x"'))
     await told_by(agent, one)
-    assert len(shelf.options[-1].filters) == 2
+    assert len(fixed.options[-1].filters) == 2
 
 
 async def test_a_model_chooses_the_sources_unless_the_question_does() -> None:
-    shelf, model = books(), Writes("Multiply both. [1]")
-    agent = shipped("cairo", parts(shelf, model))
+    fixed, model = books(), Writes("Multiply both. [1]")
+    agent = shipped("cairo", parts(fixed, model))
     book, other = (
         parse_filter(SEARCHED, f'collection = "collections/cairo" AND source_key = "{key}/*"')
         for key in ("cairo_book", "openzeppelin_docs")
@@ -128,12 +129,12 @@ async def test_a_model_chooses_the_sources_unless_the_question_does() -> None:
         ("How do I compute an area?", ("cairo", "scarb"), ()),
     ):
         await told_by(agent, task_for(question))
-        assert shelf.asked[-1][1] == collections
-        assert shelf.options[-1].filters == filters
+        assert fixed.asked[-1][1] == collections
+        assert fixed.options[-1].filters == filters
     await told_by(agent, task_for("How do I add a dependency with scarb?", source="cairo_book"))
-    assert shelf.asked[-1][1] == ("cairo",)
+    assert fixed.asked[-1][1] == ("cairo",)
     # Where the chosen source has nothing, all are searched.
-    nothing = Shelf(contents=evidence(0), near=False)
+    nothing = FixedEvidence(contents=evidence(0), near=False)
     await told_by(shipped("cairo", parts(nothing, model)), task_for("How do I add a dependency with scarb?"))
     assert [collections for _, collections in nothing.asked] == [("scarb",), ("cairo", "scarb")]
 

@@ -28,7 +28,7 @@ from responsa_server.domain.events import Fallback, FallbackKind
 from responsa_server.domain.intents import Example, IntentClassifier
 from responsa_server.domain.models import ChatModel, ModelError, ModelFault
 from tests.unit.agents.asking import PROMPTS
-from tests.unit.agents.evidence import Shelf, retrieval
+from tests.unit.agents.evidence import FixedEvidence, retrieval
 from tests.unit.agents.shipping import Knows
 from tests.unit.agents.speaking import Says, Turn, says
 
@@ -198,20 +198,20 @@ async def test_a_message_is_looked_for_if_the_classifier_is_not_sure_enough() ->
 async def test_what_documents_have_and_no_small_talk_is_looked_for(
     question: str, looked_up: str, *, needs: bool
 ) -> None:
-    shelf = Shelf(words={"Pharos!"})
+    fixed = FixedEvidence(words={"Pharos!"})
     examples = [Example("Hello! And many thanks", "direct"), Example("Rhodos?", "retrieve")]
     knows = Knows({"Hello": "direct", "hello": "direct"})
     node = RetrievalNeed(
         replace(
             parts(None, knows, examples),
-            source=shelf,
+            source=fixed,
             traits=replace(Traits(), retrieval=retrieval(collections=("own",))),
         ),
         NeedOptions(examples="e"),
         "need",
     )
     assert (await node.process(NeedInput(question=question), Turn().run)).needs_retrieval is needs
-    assert shelf.looked_up == ([(looked_up, ("own",))] if looked_up else [])
+    assert fixed.looked_up == ([(looked_up, ("own",))] if looked_up else [])
 
 
 async def test_a_model_decides_and_the_classifier_when_it_does_not() -> None:

@@ -23,7 +23,7 @@ from responsa_server.domain.events import (
 from responsa_server.domain.models import ChatModel, ModelError, ModelFault, TextPiece
 from responsa_server.domain.tools import FixedTools
 from tests.unit.agents.asking import NOTE
-from tests.unit.agents.evidence import Shelf, evidence, excerpt
+from tests.unit.agents.evidence import FixedEvidence, evidence, excerpt
 from tests.unit.agents.shipping import LONG, QUOTE, parts_of, shipped, task_for
 from tests.unit.agents.speaking import Says, answer_in, refusal_in, says, text, told_by
 from tests.unit.agents.test_bad_models import chain
@@ -34,12 +34,14 @@ WRITERS = ["default", "chat", "tutor", "cairo", "scarb"]
 UNREACHABLE = ModelError(ModelFault.UNREACHABLE, "away")
 
 
-def shelf(*, near: bool = True) -> Shelf:
-    return Shelf(NILE, AMAZON, near=near, more=[excerpt("Rivers flow.")], quotes=[QUOTE])
+def fixed(*, near: bool = True) -> FixedEvidence:
+    return FixedEvidence(NILE, AMAZON, near=near, more=[excerpt("Rivers flow.")], quotes=[QUOTE])
 
 
-async def events_of(agent: str, model: ChatModel | None, books: Shelf | None = None) -> list[AgentEvent]:
-    return await told_by(shipped(agent, parts_of(model, books or shelf())), task_for(agent))
+async def events_of(
+    agent: str, model: ChatModel | None, books: FixedEvidence | None = None
+) -> list[AgentEvent]:
+    return await told_by(shipped(agent, parts_of(model, books or fixed())), task_for(agent))
 
 
 def answered(events: Sequence[AgentEvent]) -> Answered:
@@ -58,7 +60,7 @@ def refused(events: Sequence[AgentEvent]) -> Refused:
 async def test_a_marked_cell_is_what_its_citation_quotes() -> None:
     row = excerpt("Köln | 405 | 1084831")
     cell = replace(row, marked=ByteRange(108, 111), marked_shown=ByteRange(8, 11))
-    [cited] = answered(await events_of("default", None, Shelf(cell))).citations
+    [cited] = answered(await events_of("default", None, FixedEvidence(cell))).citations
     assert (cited.quote, cited.source) == ("405", ByteRange(108, 111))
 
 
@@ -81,7 +83,7 @@ async def test_without_a_model_the_best_passages_are_shown_and_cited() -> None:
 async def test_the_citation_of_a_long_excerpt_quotes_its_beginning() -> None:
     long = "The Nile is long. " * 99
     cut = replace(NILE, text=long, source=ByteRange(100, 100 + len(long)), markdown="It rises … long.")
-    (one,) = answered(await events_of("default", None, Shelf(cut))).citations
+    (one,) = answered(await events_of("default", None, FixedEvidence(cut))).citations
     assert (len(one.quote) <= 1024, long.startswith(one.quote)) == (True, True)
     assert (one.source.start, one.source.end) == (100, 100 + len(one.quote))
     assert one.answer.end - one.answer.start == len(cut.markdown.encode())
@@ -89,7 +91,7 @@ async def test_the_citation_of_a_long_excerpt_quotes_its_beginning() -> None:
 
 @pytest.mark.parametrize("agent", WRITERS)
 async def test_what_is_not_near_is_refused_with_the_closest_passages(agent: str) -> None:
-    end = refused(await events_of(agent, None, shelf(near=False)))
+    end = refused(await events_of(agent, None, fixed(near=False)))
     assert (end.reason, end.excerpts, end.support) == (RefusalReason.NO_SUPPORT, (NILE, AMAZON), 0.1)
 
 
@@ -97,7 +99,7 @@ async def test_what_is_not_near_is_refused_with_the_closest_passages(agent: str)
 @pytest.mark.parametrize("near", [True, False])
 async def test_a_model_writes_from_the_passages_however_they_were_graded(agent: str, near: bool) -> None:
     model = says(f"{LONG} [1]")
-    end = answered(await events_of(agent, model, shelf(near=near)))
+    end = answered(await events_of(agent, model, fixed(near=near)))
     assert (end.text, [citation.quote for citation in end.citations]) == (LONG, [LONG])
     assert (end.excerpts, end.unsupported, end.collection_id) == ((), 0, "default")
     (prompt,) = [one for one in model.prompts if one.cites]
@@ -142,7 +144,7 @@ async def test_an_answer_without_a_citation_stands_and_says_so(written: str, sou
 @pytest.mark.parametrize("agent", WRITERS)
 @pytest.mark.parametrize("near", [True, False])
 async def test_without_a_model_that_answers_the_passages_are_shown(agent: str, near: bool) -> None:
-    events = await events_of(agent, Says([UNREACHABLE]), shelf(near=near))
+    events = await events_of(agent, Says([UNREACHABLE]), fixed(near=near))
     if not near:
         assert refused(events).excerpts == (NILE, AMAZON)
         return
@@ -180,7 +182,7 @@ class TestFailover:
 
 
 async def test_a_refusal_is_the_same_after_a_takeover() -> None:
-    default_agent = shipped("default", parts_of(says(NO_ANSWER), shelf()))
+    default_agent = shipped("default", parts_of(says(NO_ANSWER), fixed()))
     question = task_for("default")
     events = await told_by(default_agent, question)
     states = [found.state for found in events if isinstance(found, Milestone)]
@@ -193,13 +195,13 @@ async def test_a_refusal_is_the_same_after_a_takeover() -> None:
 @pytest.mark.parametrize("agent", ["default", "chat", "tutor", "scarb"])
 async def test_nothing_found_is_refused_before_a_model_is_asked_for_an_answer(agent: str) -> None:
     model = says("The Nile is long.")
-    end = refused(await events_of(agent, model, Shelf(contents=evidence(0), near=False)))
+    end = refused(await events_of(agent, model, FixedEvidence(contents=evidence(0), near=False)))
     assert end.reason is RefusalReason.NO_SUPPORT
     assert not [one for one in model.prompts if one.cites]
 
 
 async def test_tools_that_only_a_model_can_choose_are_named() -> None:
-    agent = shipped("default", parts_of(None, shelf(), tools=FixedTools([NOTE])), tools=("note",))
+    agent = shipped("default", parts_of(None, fixed(), tools=FixedTools([NOTE])), tools=("note",))
     end = answered(await told_by(agent, task_for("default")))
     assert Fallback(FallbackKind.WITHOUT_TOOL, "note", "", "no_model") in end.fallbacks
 
@@ -208,7 +210,7 @@ async def test_tools_that_only_a_model_can_choose_are_named() -> None:
     ("intent", "said"), [("qa", LONG), ("chitchat", "uses no language model"), ("post", "Chat uses none")]
 )
 async def test_an_agent_that_asks_no_model_misses_none(intent: str, said: str) -> None:
-    agent = shipped("chat", parts_of(None, shelf()), chain=["passages"])
+    agent = shipped("chat", parts_of(None, fixed()), chain=["passages"])
     end = (await told_by(agent, task_for("chat", intent=intent)))[-1]
     assert isinstance(end, Answered | Refused)
     assert end.fallbacks == ()
@@ -219,7 +221,7 @@ async def test_an_agent_that_asks_no_model_misses_none(intent: str, said: str) -
 @pytest.mark.parametrize("model", [None, Says([UNREACHABLE])])
 async def test_a_post_needs_a_model(intent: str, model: Says | None) -> None:
     question = task_for("chat", "The Nile, please.", intent=intent)
-    end = refused(await told_by(shipped("chat", parts_of(model, shelf())), question))
+    end = refused(await told_by(shipped("chat", parts_of(model, fixed())), question))
     assert (end.reason, end.intent) == (RefusalReason.NEEDS_MODEL, intent)
     # No passage was shown instead.
     assert end.fallbacks == ()

@@ -44,7 +44,7 @@ from responsa_server.domain.tools import FixedTools
 from responsa_server.search.quoting import Quotable
 from tests.raising import raises
 from tests.unit.agents.asking import DEAR, NOTE, PROMPTS, costing
-from tests.unit.agents.evidence import Shelf, evidence, excerpt
+from tests.unit.agents.evidence import FixedEvidence, evidence, excerpt
 from tests.unit.agents.speaking import Says, Turn, deltas
 
 MESSAGES = [PromptMessage(Role.USER, "x" * 400)]
@@ -179,9 +179,9 @@ async def written(
 ) -> tuple[PromptOutput, Turn, Run, Says]:
     turn, model = Turn(), Says(pieces)
     run = run_of(turn)
-    shelf = Shelf(excerpt("The Nile is long."), excerpt("It ends in the sea."))
+    fixed = FixedEvidence(excerpt("The Nile is long."), excerpt("It ends in the sea."))
     parts = NodeParts(
-        shelf,
+        fixed,
         model=model,
         prompts=PROMPTS,
         tools=FixedTools([NOTE]),

@@ -35,7 +35,7 @@ from responsa_server.domain.events import Fallback, FallbackKind, RefusalReason,
 from responsa_server.domain.models import Ended, ModelError, ModelFault, ModelPiece, TextPiece
 from responsa_server.domain.turns import MAX_QUESTION_BYTES
 from tests.unit.agents.asking import asker
-from tests.unit.agents.evidence import Shelf, evidence, excerpt, retrieval
+from tests.unit.agents.evidence import FixedEvidence, evidence, excerpt, retrieval
 from tests.unit.agents.speaking import Says, Turn
 
 HISTORY = (
@@ -169,62 +169,65 @@ def test_what_is_searched_for(question: str, standalone: str, expected: tuple[st
 
 
 async def test_expansions_are_searched_for_besides_and_none_is_what_was_asked() -> None:
-    shelf = Shelf()
+    fixed = FixedEvidence()
     given = RetrieveInput(question="Why?", expansions=("a", "why", "b", "A"))
-    await Retrieve(shelf).process(given, Turn().run)
-    assert [questions for questions, _ in shelf.asked] == [("Why?",)]
-    assert shelf.options[0].expansions == ("a", "b")
+    await Retrieve(fixed).process(given, Turn().run)
+    assert [questions for questions, _ in fixed.asked] == [("Why?",)]
+    assert fixed.options[0].expansions == ("a", "b")
 
 
 async def test_the_agent_says_where_and_how_unless_the_request_says_where() -> None:
-    shelf = Shelf()
+    fixed = FixedEvidence()
     table = retrieval(collections=("own",), top_k=3, threshold=0.2, rerank=False)
-    node = Retrieve(shelf, table)
+    node = Retrieve(fixed, table)
     await node.process(RetrieveInput(question="Why?"), Turn().run)
     await node.process(RetrieveInput(question="Why?", collections=("asked",)), Turn().run)
-    assert [collections for _, collections in shelf.asked] == [("own",), ("asked",)]
-    found = shelf.options[0]
+    assert [collections for _, collections in fixed.asked] == [("own",), ("asked",)]
+    found = fixed.options[0]
     assert (found.top_k, found.threshold, found.rerank) == (3, 0.2, False)
 
 
 async def test_without_a_model_a_question_is_searched_with_and_without_the_one_before_it() -> None:
-    shelf = Shelf()
+    fixed = FixedEvidence()
     for model in (False, True):
-        node = Retrieve(shelf, has_model=model)
+        node = Retrieve(fixed, has_model=model)
         await node.process(RetrieveInput(question="Where is it?", history=HISTORY), Turn().run)
-    assert [questions for questions, _ in shelf.asked] == [(BY_RULE, "Where is it?"), ("Where is it?",)]
+    assert [questions for questions, _ in fixed.asked] == [(BY_RULE, "Where is it?"), ("Where is it?",)]
 
 
 async def test_a_question_in_another_language_than_all_documents_is_translated() -> None:
-    shelf, model = Shelf(contents=Evidence(1, 0, {}, languages=("de", "en"))), says({"query": "How long?"})
+    fixed, model = (
+        FixedEvidence(contents=Evidence(1, 0, {}, languages=("de", "en"))),
+        says({"query": "How long?"}),
+    )
     run = Turn().run
     translator = Rewrite(asker(model), "kb_search_query")
-    await Retrieve(shelf, translator=translator).process(RetrieveInput(question="Wie lang?"), run)
-    assert [questions for questions, _ in shelf.asked] == [("Wie lang?",), ("Wie lang?",)]
-    assert [options.expansions for options in shelf.options] == [(), ("How long?",)]
+    await Retrieve(fixed, translator=translator).process(RetrieveInput(question="Wie lang?"), run)
+    assert [questions for questions, _ in fixed.asked] == [("Wie lang?",), ("Wie lang?",)]
+    assert [options.expansions for options in fixed.options] == [(), ("How long?",)]
     assert (run.fallen, "“en”" in model.prompts[0].messages[0].text) == ([], True)
     # In a language that a document has, it is searched once, and no model is asked.
-    shelf = Shelf()
+    fixed = FixedEvidence()
     translator = Rewrite(asker(model), "kb_search_query")
-    await Retrieve(shelf, translator=translator).process(RetrieveInput(question="Wie lang?"), run)
-    assert (len(shelf.asked), len(model.prompts)) == (1, 1)
+    await Retrieve(fixed, translator=translator).process(RetrieveInput(question="Wie lang?"), run)
+    assert (len(fixed.asked), len(model.prompts)) == (1, 1)
 
 
 @pytest.mark.parametrize(
     ("model", "cause"), [(None, "no_model"), (Says(GONE), "model_unavailable:overloaded")]
 )
 async def test_without_a_translation_the_languages_are_told(model: Says | None, cause: str) -> None:
-    shelf, run = Shelf(contents=Evidence(1, 0, {}, languages=("de", "en", "fr"))), Turn().run
-    node = Retrieve(shelf, translator=Rewrite(model and asker(model), "kb_search_query"))
+    fixed, run = FixedEvidence(contents=Evidence(1, 0, {}, languages=("de", "en", "fr"))), Turn().run
+    node = Retrieve(fixed, translator=Rewrite(model and asker(model), "kb_search_query"))
     await node.process(RetrieveInput(question="Wie lang?"), run)
     assert run.fallen == [Fallback(FallbackKind.OTHER_LANGUAGE, "de", "en,fr", cause)]
-    assert len(shelf.asked) == 1
+    assert len(fixed.asked) == 1
 
 
 async def test_a_search_by_words_alone_is_told() -> None:
-    shelf = Shelf(contents=Evidence(1, 0, {}, "text_only"))
+    fixed = FixedEvidence(contents=Evidence(1, 0, {}, "text_only"))
     run = Turn().run
-    await Retrieve(shelf).process(RetrieveInput(question="Why?"), run)
+    await Retrieve(fixed).process(RetrieveInput(question="Why?"), run)
     assert run.fallen == [
         Fallback(FallbackKind.TEXT_ONLY, "retrieve", "text_only", "part_unavailable:vectors")
     ]
@@ -235,15 +238,15 @@ async def test_a_search_by_words_alone_is_told() -> None:
 
 async def test_the_question_that_was_searched_for_is_ranked_for_and_the_cost_is_the_turns() -> None:
     failed = Fallback(FallbackKind.WITHOUT_RERANKER, "cohere:r", "search", "timeout")
-    shelf = Shelf(excerpt("Yes."), fallback=failed, usage=Usage(cost_micros=3))
+    fixed = FixedEvidence(excerpt("Yes."), fallback=failed, usage=Usage(cost_micros=3))
     turn = Turn()
     run = turn.run
-    node = Rank(shelf)
+    node = Rank(fixed)
     given = RankInput(question="And why?", standalone_question="Why is it so?", evidence=evidence())
     output = await node.process(given, run)
-    assert (shelf.ranked, output.ranking) == (["Why is it so?"], shelf.ranking)
+    assert (fixed.ranked, output.ranking) == (["Why is it so?"], fixed.ranking)
     assert (run.fallen, turn.meter.usage.cost_micros) == ([failed], 3)
-    assert node.validate_output(output)["ranking"] is shelf.ranking
+    assert node.validate_output(output)["ranking"] is fixed.ranking
 
 
 # Refusing

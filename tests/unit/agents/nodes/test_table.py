@@ -21,7 +21,7 @@ from responsa_server.domain.errors import Reason, TooSlow, Unavailable
 from responsa_server.tools.table import KINDS as TOOL_KINDS
 from tests.instance import ROOT
 from tests.raising import raises
-from tests.unit.agents.evidence import WHO, Shelf
+from tests.unit.agents.evidence import WHO, FixedEvidence
 from tests.unit.agents.shipping import Judge, Staff
 from tests.unit.agents.speaking import Says
 from tools.agents_reference import PAGES, page, reference, tools_reference
@@ -32,12 +32,12 @@ HELLO = PromptSource(
     "You asked: {{ question }}",
 )
 PARTS = NodeParts(
-    Shelf(),
+    FixedEvidence(),
     Judge(),
     Staff(),
     model=Says(),
     prompts=PromptSet({"hello": HELLO}),
-    sections=Shelf(),
+    sections=FixedEvidence(),
 )
 
 

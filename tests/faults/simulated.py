@@ -42,9 +42,9 @@ from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.turns.runtime import Runtime
 from responsa_server.turns.service import Turns
 from responsa_server.turns.settings import TurnOptions
+from tests.faults.hint_bus import Gate, HintBus
 from tests.faults.placed import Placed, PlacedFaults, Struck
 from tests.faults.readers import Cut, Frame, Refusal
-from tests.faults.town import Gate, Town
 
 Result = TypeVar("Result")
 LEASE_SECONDS = 0.15
@@ -144,7 +144,7 @@ class Process:
         await self.turns.close()
 
 
-class House:
+class Processes:
     """Simulated processes on one database. calls: the number of tool calls, by key."""
 
     def __init__(
@@ -159,7 +159,7 @@ class House:
         """
         self.calls: dict[str, int] = {}
         self.processes: list[Process] = []
-        self.town = Town(dice)
+        self.hints = HintBus(dice)
         self._tasks = tasks
         self._databases = databases
         self._queries = queries
@@ -193,7 +193,7 @@ class House:
             ),
             PostgresConversationStore(database),
             AgentTable({"testing": agent, "default": _Renamed(agent)}),
-            self.town.relay(gate),
+            self.hints.relay(gate),
             Runtime(
                 uuid7,
                 self._codec,
@@ -288,7 +288,7 @@ class _Renamed:
         return await self._agent.answer(task, emit)
 
 
-class HouseWay:
+class SimulatedWay:
     """A `Way` to the chosen process. It breaks when that process dies."""
 
     def __init__(self, caller: Principal, choose: Callable[[], Process | None]) -> None:

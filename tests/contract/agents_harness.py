@@ -28,7 +28,7 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.resources import TEACHERS, ResourceTable
 from tests.default_models import build_default_models
 from tests.unit.agents.configured import DEFAULTS
-from tests.unit.agents.evidence import Shelf
+from tests.unit.agents.evidence import FixedEvidence
 from tests.unit.agents.shipping import Judge
 
 GREETER = """\
@@ -66,7 +66,7 @@ class Folder:
         return folder
 
 
-class Town:
+class AgentProcesses:
     """Processes that share a database. Processes with the same folder also share its files."""
 
     def __init__(self, database: Database, folder: Folder) -> None:
@@ -89,9 +89,9 @@ class Town:
     ) -> AsyncGenerator[LiveAgents]:
         """A process that has started. It polls only when a test requests it. stored_model: whether `default` stands for
         the model that the database names."""
-        shelf = Shelf()
+        fixed = FixedEvidence()
         table = model_table(models or ModelSettings())
-        parts = NodeParts(shelf, Judge(), teachers=self.teachers)
+        parts = NodeParts(fixed, Judge(), teachers=self.teachers)
         workshop = BuildContext(parts, table, self.counters, models.default if models else DEFAULTS)
         settings = load(models=(models or ModelSettings()).model_dump())
         stored = build_default_models(settings, table, self.database) if stored_model else None

@@ -123,7 +123,7 @@ async def matching(database: Database, reader: Reader, query: CandidateQuery) ->
     return {id_ for of in found.values() for id_ in of.ids}
 
 
-class Shelf:
+class IndexWriter:
     """Puts documents of one tenant into the index."""
 
     def __init__(self, database: Database, embedder: MiniLmEmbedder, tenant: str = "acme") -> None:
@@ -165,7 +165,7 @@ class Shelf:
 
 
 async def fill(
-    shelf: Shelf,
+    index_writer: IndexWriter,
     vectors: Sequence[np.ndarray[tuple[int], np.dtype[np.float32]]],
     document: UUID | None = None,
     *,
@@ -186,10 +186,10 @@ async def fill(
         )
         for ordinal, vector in enumerate(vectors)
     ]
-    async with shelf.database.tenant(shelf.tenant) as connection:
-        await shelf.table.write(connection, shelf.tenant, new)
+    async with index_writer.database.tenant(index_writer.tenant) as connection:
+        await index_writer.table.write(connection, index_writer.tenant, new)
         if live:
-            await shelf.table.publish(connection, shelf.tenant, "default", document, version)
+            await index_writer.table.publish(connection, index_writer.tenant, "default", document, version)
     return [one.passage.id for one in new]
 
 

@@ -31,8 +31,8 @@ def question(*, tokens: int = 64, pace_ms: int = 5, tool: str = "none", tool_ms:
 
 
 @dataclass
-class Crowd:
-    """`size` askers. The crowd is an async context manager: it asks questions during the block, and at the end of the block it waits until
+class Askers:
+    """`size` askers, as an async context manager: they ask questions during the block, and at the end it waits until
     all of them have ended.
     """
 
@@ -52,7 +52,7 @@ class Crowd:
     """The number of frames that all askers together have received."""
     _enough: bool = False
 
-    async def __aenter__(self) -> Crowd:
+    async def __aenter__(self) -> Askers:
         self._tasks = [asyncio.create_task(self._asker(), name=f"asker-{n}") for n in range(self.size)]
         return self
 

@@ -35,7 +35,7 @@ class Gate:
             await self._running.wait()
 
 
-class Town:
+class HintBus:
     """Replaces Redis between processes. Forwards hints, and loses some of them."""
 
     def __init__(self, dice: random.Random) -> None:
@@ -44,9 +44,9 @@ class Town:
         self._dice = dice
         self._heard: dict[UUID, tuple[Gate, Callable[[Hint], None]]] = {}
 
-    def relay(self, gate: Gate) -> TownRelay:
+    def relay(self, gate: Gate) -> HintRelay:
         """The relay through which a process sends and receives hints."""
-        return TownRelay(self, gate)
+        return HintRelay(self, gate)
 
     def join(self, process: UUID, gate: Gate, heard: Callable[[Hint], None]) -> None:
         self._heard[process] = (gate, heard)
@@ -67,13 +67,13 @@ class Town:
             heard(hint)
 
 
-class TownRelay:
+class HintRelay:
     """A `Relay`."""
 
     away = False
 
-    def __init__(self, town: Town, gate: Gate) -> None:
-        self._town = town
+    def __init__(self, hints: HintBus, gate: Gate) -> None:
+        self._town = hints
         self._gate = gate
         self._process = UUID(int=0)
 

@@ -1,4 +1,4 @@
-"""Starts replicas fast: `python -m tests.faults.nursery`. This process imports all modules once, and then forks for each replica.
+"""Starts replicas fast: `python -m tests.faults.forker`. This process imports all modules once, and then forks for each replica.
 
 Each line on stdin is an `Order` for one replica (`Order.to_json`), or `import MODULE` for a module that further replicas
 need. Responses go as lines of JSON to stdout: `{"name", "pid"}` for a replica that was started, and `{"pid", "status"}`
@@ -100,7 +100,7 @@ def _bear(order: Order, *inherited: int) -> int:
         os.dup2(log, 2)
         main(order)
         code = 0
-    except BaseException:  # a child must never return to the nursery's loop
+    except BaseException:  # a child must never return to the forker's loop
         traceback.print_exc()
     finally:
         sys.stdout.flush()

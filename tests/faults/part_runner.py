@@ -14,11 +14,11 @@ from tests.faults.forms import ROOT
 from tests.instance import PATIENCE
 
 
-class Kept:
-    """A part that the keeper runs: PostgreSQL, Redis or Envoy. The methods block."""
+class RunPart:
+    """A part that the runner runs: PostgreSQL, Redis or Envoy. The methods block."""
 
-    def __init__(self, keeper: Keeper, name: str) -> None:
-        self._keeper = keeper
+    def __init__(self, runner: PartRunner, name: str) -> None:
+        self._keeper = runner
         self._name = name
         self.pid: int | None = None
 
@@ -40,7 +40,7 @@ class Kept:
         self.pid = self._keeper.do(self._name, "kill")
 
 
-class Keeper:
+class PartRunner:
     """The process that runs the parts."""
 
     def __init__(self, home: Path, port: int, environment: Mapping[str, str]) -> None:

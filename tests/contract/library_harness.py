@@ -33,7 +33,7 @@ from responsa_server.stores.postgres.generations import GenerationBuildStore, Ge
 from responsa_server.stores.postgres.jobs import JobQueue, QueuePace
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
 from tests.conftest import DatabaseUrls
-from tests.contract.shelf import lexical_of
+from tests.contract.index_writer import lexical_of
 
 PACE = QueuePace(poll=0.1, heartbeat=0.2, stalled=1.0, restart=0.1, grace=0.0)
 TABLES = (
@@ -137,7 +137,7 @@ class GatedEmbedder:
         return await self._embedder.embed(texts)
 
 
-class House:
+class Harness:
     """The library of one database. Jobs run only in a `working` block."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The two worlds of histories: one with simulated processes within one process, and one with real processes."""
+"""The two deployments of histories: one with simulated processes within one process, and one with real processes."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from responsa_server.domain.people import Principal, Role
 from responsa_server.stores.postgres.database import Database
 from tests.faults.cluster import Caller, Cluster, Replica
 from tests.faults.guards import Guard, without
-from tests.faults.house import OWNER, House, HouseWay, Process, owned_tasks, until_dead
 from tests.faults.invariants import Ledger
 from tests.faults.placed import Placed
 from tests.faults.readers import Cut, Frame, GrpcWay, Refusal, Way
+from tests.faults.simulated import OWNER, Process, Processes, SimulatedWay, owned_tasks, until_dead
 
 DATABASES = 6
 
 
-class HouseStage:
-    """Makes worlds within this process. The worlds use the database of a cluster. Call `close` at the end."""
+class SimulatedStage:
+    """Makes deployments within this process. The deployments use the database of a cluster. Call `close` at the end."""
 
     def __init__(self, cluster: Cluster, guards_out: Sequence[Guard] = ()) -> None:
         """guards_out: the SQL guards to remove."""
@@ -54,10 +54,10 @@ class HouseStage:
             self.loop.run_until_complete(database.open())
 
     def begin(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Start a task that belongs to the present world."""
+        """Start a task that belongs to the present deployment."""
         return self.loop.create_task(work, context=self._context)
 
-    async def world(self, seed: int) -> HouseWorld:
+    async def deployment(self, seed: int) -> SimulatedDeployment:
         tasks: set[asyncio.Task[Any]] = set()
         OWNER.set(tasks)
         caller = Principal(f"history-{uuid7()}", uuid7(), Role.USER, "api_key")
@@ -70,8 +70,8 @@ class HouseStage:
                 (caller.user_id, caller.tenant_id),
             )
         dice = random.Random(seed)
-        return HouseWorld(
-            House(self._databases, dice, tasks, self._queries), caller, Ledger(self.dsn, caller.tenant_id)
+        return SimulatedDeployment(
+            Processes(self._databases, dice, tasks, self._queries), caller, Ledger(self.dsn, caller.tenant_id)
         )
 
     def close(self) -> None:
@@ -80,31 +80,31 @@ class HouseStage:
         self.loop.close()
 
 
-class HouseWorld:
-    """A `World` of simulated processes within this process."""
+class SimulatedDeployment:
+    """A `Deployment` of simulated processes within this process."""
 
-    def __init__(self, house: House, caller: Principal, ledger: Ledger) -> None:
-        self._house = house
+    def __init__(self, processes: Processes, caller: Principal, ledger: Ledger) -> None:
+        self._processes = processes
         self._caller = caller
         self.ledger = ledger
 
     @property
     def alive(self) -> int:
-        return len(self._house.alive)
+        return len(self._processes.alive)
 
     @property
     def struck(self) -> int:
-        return sum(process.struck for process in self._house.processes)
+        return sum(process.struck for process in self._processes.processes)
 
     def _at(self, place: int) -> Process | None:
-        serving = self._house.alive
+        serving = self._processes.alive
         return serving[place % len(serving)] if serving else None
 
     def way(self, place: int) -> Way:
-        return HouseWay(self._caller, lambda: self._at(place))
+        return SimulatedWay(self._caller, lambda: self._at(place))
 
     async def start(self) -> None:
-        await self._house.start()
+        await self._processes.start()
 
     async def kill(self, place: int) -> None:
         if (process := self._at(place)) is not None:
@@ -115,7 +115,7 @@ class HouseWorld:
             process.gate.stop()
 
     async def go_on(self) -> None:
-        for process in self._house.alive:
+        for process in self._processes.alive:
             process.gate.go_on()
 
     async def drain(self, place: int) -> None:
@@ -124,11 +124,11 @@ class HouseWorld:
             await process.drain()
 
     async def flush(self, how: int) -> None:
-        self._house.town.loss = (0.0, 0.5, 1.0)[how]
+        self._processes.hints.loss = (0.0, 0.5, 1.0)[how]
 
     async def soothe(self) -> None:
-        self._house.town.loss = 0.0
-        for process in self._house.alive:
+        self._processes.hints.loss = 0.0
+        for process in self._processes.alive:
             process.faults.place(())
             process.gate.go_on()
 
@@ -141,15 +141,15 @@ class HouseWorld:
             process.faults.place([fault])
 
     async def calls(self) -> dict[UUID, int]:
-        return {UUID(key.partition("/")[0]): count for key, count in self._house.calls.items()}
+        return {UUID(key.partition("/")[0]): count for key, count in self._processes.calls.items()}
 
     async def close(self) -> None:
-        await self._house.close()
+        await self._processes.close()
         self.ledger.close()
 
 
 class ClusterStage:
-    """Makes worlds of real processes."""
+    """Makes deployments of real processes."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.loop = asyncio.new_event_loop()
@@ -158,16 +158,16 @@ class ClusterStage:
     def begin(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         return self.loop.create_task(work)
 
-    async def world(self, seed: int) -> ClusterWorld:
+    async def deployment(self, seed: int) -> ClusterDeployment:
         del seed
-        return ClusterWorld(self._cluster, await self._cluster.caller())
+        return ClusterDeployment(self._cluster, await self._cluster.caller())
 
     def close(self) -> None:
         self.loop.close()
 
 
-class ClusterWorld:
-    """A `World` of replicas. Faults cannot be placed inside a running replica, so the whole replica is killed."""
+class ClusterDeployment:
+    """A `Deployment` of replicas. Faults cannot be placed inside a running replica, so the whole replica is killed."""
 
     def __init__(self, cluster: Cluster, caller: Caller) -> None:
         self._cluster = cluster
@@ -273,8 +273,8 @@ class ClusterWorld:
 class _Choosing:
     """A `Way` that chooses a replica by its index each time a stream begins."""
 
-    def __init__(self, world: ClusterWorld, place: int) -> None:
-        self._world = world
+    def __init__(self, deployment: ClusterDeployment, place: int) -> None:
+        self._world = deployment
         self._place = place
 
     async def ask(self, request: chat.AskRequest) -> AsyncGenerator[Frame]:
