@@ -58,13 +58,10 @@ class MiniLmEmbedder:
 
     def __init__(self, session: ort.InferenceSession, tokenizer_json: str, name: str) -> None:
         self._session = session
-        self._truncating = Tokenizer.from_str(tokenizer_json)
+        self._tokenizer = Tokenizer.from_str(tokenizer_json)
         # The published tokenizer cuts and pads to 128 tokens. But the model reads 256 tokens, and padding only costs time.
-        self._truncating.enable_truncation(max_length=_WINDOW)  # pyright: ignore[reportUnknownMemberType] -- untyped keywords
-        self._truncating.no_padding()
-        self._whole = Tokenizer.from_str(tokenizer_json)
-        self._whole.no_truncation()
-        self._whole.no_padding()
+        self._tokenizer.enable_truncation(max_length=_WINDOW)  # pyright: ignore[reportUnknownMemberType] -- untyped keywords
+        self._tokenizer.no_padding()
         self._name = name
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embed")
         self._turns = Scheduler("embedding", 1)
@@ -95,7 +92,7 @@ class MiniLmEmbedder:
         vectors = np.empty((len(texts), DIMENSIONS), np.float32)
         if not texts:
             return vectors
-        encodings = self._truncating.encode_batch(list(texts))
+        encodings = self._tokenizer.encode_batch(list(texts))
         for batch in divide([len(encoding.ids) for encoding in encodings], _BATCH_TOKENS):
             vectors[batch] = self._run([encodings[int(index)] for index in batch])
         return vectors
@@ -107,7 +104,9 @@ class MiniLmEmbedder:
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
         """The character range (start, end) of each token of the whole text, in order."""
-        return self._whole.encode(text, add_special_tokens=False).offsets
+        # A second tokenizer that does not cut would take 8 MB.
+        window = self._tokenizer.encode(text, add_special_tokens=False)
+        return [offsets for part in (window, *window.overflowing) for offsets in part.offsets]
 
     def close(self) -> None:
         """Ends the thread after its current call."""
