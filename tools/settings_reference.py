@@ -22,10 +22,10 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 Row = tuple[str, str, str, str]
 HEAD = """# Settings
 
-Which settings has the server, and what are their defaults? `make generate` makes this page from the `settings.py` of each \
-package.
+Which settings does the server have, and what are their defaults? `make generate` writes this page from the `settings.py` of \
+each package.
 
-The first of these sources that has a setting counts: an environment variable, a secret file (one for each setting, in \
+A setting comes from the first of these sources that has it: an environment variable, a secret file (one for each setting, in \
 the folder `RESPONSA_SECRETS_DIR`), the TOML file (`RESPONSA_CONFIG`, or `responsa.toml` in the data folder), and the \
 default. If a setting is wrong, the server does not start, and its message names the setting.
 

@@ -19,9 +19,9 @@ it("what differs is said in the passage's words, or by what it lacks", () => {
   const inQuote = { kind: DifferenceKind.QUANTITY, answerRange: at("30 Euro"), sourceRange: { start: 119n, end: 126n } };
   const outside = { ...inQuote, sourceRange: { start: 10n, end: 12n } };
   const lacking = { kind: DifferenceKind.NAME, answerRange: at("Genf") };
-  expect(flaws({ differences: [inQuote, outside, lacking, lacking] })).toEqual(["The source says 28 Euro.", "The source says something else than “30 Euro”.", "“Genf” does not stand in the source."]);
+  expect(flaws({ differences: [inQuote, outside, lacking, lacking] })).toEqual(["The source says 28 Euro.", "The source says something other than “30 Euro”.", "“Genf” is not in the source."]);
   expect(flaws({ quoteOrigin: QuoteOrigin.NOT_FOUND, verdict: JudgeVerdict.DENIED, differences: [{ kind: DifferenceKind.DENIAL }] })).toEqual([
-    "The quoted words do not stand in the source.",
+    "The quoted words are not in the source.",
     "A model checked this and says that the source does not support it.",
     "The source and this answer disagree about a “not”.",
   ]);
