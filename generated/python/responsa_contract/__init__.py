@@ -198,8 +198,8 @@ class QuoteOrigin(StrEnum):
     """The mark copies no words. The quote is the piece of the source that shares most words with the sentence; at most
     300 bytes."""
     NOT_FOUND = "not_found"
-    """The mark copies words that do not stand in the source. There is no quote; `source_range` is the part of the
-    source that the model has read."""
+    """The mark copies words that are not in the source. There is no quote; `source_range` is the part of the source
+    that the model has read."""
 
 
 class JudgeVerdict(StrEnum):

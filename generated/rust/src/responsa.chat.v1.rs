@@ -238,7 +238,7 @@ pub enum QuoteOrigin {
     Copied = 1,
     /// The mark copies no words. The quote is the piece of the source that shares most words with the sentence; at most 300 bytes.
     Chosen = 2,
-    /// The mark copies words that do not stand in the source. There is no quote; `source_range` is the part of the source that the model has read.
+    /// The mark copies words that are not in the source. There is no quote; `source_range` is the part of the source that the model has read.
     NotFound = 3,
 }
 impl QuoteOrigin {

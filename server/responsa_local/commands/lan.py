@@ -10,8 +10,8 @@ from responsa_local.embedded import EmbeddedError
 from responsa_server.app.settings import Environment, Settings
 
 IN_CLEAR = (
-    "Warning: this address has no TLS. Passwords and documents travel in clear, so use it only in a network that you "
-    "trust, and set up TLS before you rely on it (docs/deployment.md)."
+    "Warning: this address has no TLS. Passwords and documents travel unencrypted, so use it only on a network that "
+    "you trust, and set up TLS before you rely on it (docs/deployment.md)."
 )
 
 

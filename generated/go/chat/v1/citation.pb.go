@@ -34,7 +34,7 @@ const (
 	QuoteOrigin_QUOTE_ORIGIN_COPIED QuoteOrigin = 1
 	// The mark copies no words. The quote is the piece of the source that shares most words with the sentence; at most 300 bytes.
 	QuoteOrigin_QUOTE_ORIGIN_CHOSEN QuoteOrigin = 2
-	// The mark copies words that do not stand in the source. There is no quote; `source_range` is the part of the source that the model has read.
+	// The mark copies words that are not in the source. There is no quote; `source_range` is the part of the source that the model has read.
 	QuoteOrigin_QUOTE_ORIGIN_NOT_FOUND QuoteOrigin = 3
 )
 

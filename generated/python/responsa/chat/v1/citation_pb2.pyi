@@ -34,7 +34,7 @@ class _QuoteOriginEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QuoteOrig
     QUOTE_ORIGIN_CHOSEN: _QuoteOrigin.ValueType  # 2
     """The mark copies no words. The quote is the piece of the source that shares most words with the sentence; at most 300 bytes."""
     QUOTE_ORIGIN_NOT_FOUND: _QuoteOrigin.ValueType  # 3
-    """The mark copies words that do not stand in the source. There is no quote; `source_range` is the part of the source that the model has read."""
+    """The mark copies words that are not in the source. There is no quote; `source_range` is the part of the source that the model has read."""
 
 class QuoteOrigin(_QuoteOrigin, metaclass=_QuoteOriginEnumTypeWrapper):
     """QuoteOrigin says how the quote of a citation came about. It says nothing of whether the sentence is right."""
@@ -46,7 +46,7 @@ QUOTE_ORIGIN_COPIED: QuoteOrigin.ValueType  # 1
 QUOTE_ORIGIN_CHOSEN: QuoteOrigin.ValueType  # 2
 """The mark copies no words. The quote is the piece of the source that shares most words with the sentence; at most 300 bytes."""
 QUOTE_ORIGIN_NOT_FOUND: QuoteOrigin.ValueType  # 3
-"""The mark copies words that do not stand in the source. There is no quote; `source_range` is the part of the source that the model has read."""
+"""The mark copies words that are not in the source. There is no quote; `source_range` is the part of the source that the model has read."""
 Global___QuoteOrigin: _TypeAlias = QuoteOrigin  # noqa: Y015
 
 class _JudgeVerdict:

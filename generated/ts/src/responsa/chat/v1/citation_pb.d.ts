@@ -315,7 +315,7 @@ export enum QuoteOrigin {
   CHOSEN = 2,
 
   /**
-   * The mark copies words that do not stand in the source. There is no quote; `source_range` is the part of the source that the model has read.
+   * The mark copies words that are not in the source. There is no quote; `source_range` is the part of the source that the model has read.
    *
    * @generated from enum value: QUOTE_ORIGIN_NOT_FOUND = 3;
    */
