@@ -34,9 +34,9 @@ from responsa_server.domain.turns import Question
 from responsa_server.stores.cached import reader_key
 from responsa_server.stores.postgres.groups import PostgresGroups
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People
 from tests.contract.index_writer import lexical_of
 from tests.contract.library_harness import Harness
+from tests.contract.people import People
 from tests.contract.turn_harness import QUICK, SEARCHING, Script, Services, answer, seen
 from tests.raising import raises
 

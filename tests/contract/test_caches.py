@@ -33,9 +33,9 @@ from responsa_server.stores.cached import (
 from responsa_server.stores.postgres.groups import PostgresGroups
 from responsa_server.stores.redis import RedisCache
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People
 from tests.contract.index_writer import lexical_of
 from tests.contract.library_harness import Harness
+from tests.contract.people import People
 from tests.contract.test_access import ELBE, RHINE, put, share
 from tests.contract.test_groups import share_with_group
 

@@ -24,8 +24,8 @@ from responsa_server.search.embedder import Embedder, Vectors
 from responsa_server.search.hits import KnowledgeSearch
 from responsa_server.stores.postgres.database import Database
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People
 from tests.contract.index_writer import IndexWriter, lexical_of, retriever_of
+from tests.contract.people import People
 from tests.raising import raises
 
 HARBOUR = "The harbour master keeps the tide table. Ships enter the harbour two hours before high water."
@@ -94,11 +94,7 @@ async def test_with_vectors_nothing_is_degraded(
 @pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize("gone", ["model", "index"])
 async def test_without_vectors_words_decide_and_the_evidence_says_so(
-    database: Database,
-    embedder: MiniLmEmbedder,
-    people: People,
-    database_urls: DatabaseUrls,
-    gone: str,
+    database: Database, embedder: MiniLmEmbedder, people: People, database_urls: DatabaseUrls, gone: str
 ) -> None:
     if gone == "index":
         damage_index(database_urls)

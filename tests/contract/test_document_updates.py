@@ -18,8 +18,8 @@ from responsa_server.domain.knowledge import (
 )
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Principal, Server
-from tests.contract.conftest import People
 from tests.contract.library_harness import Harness, pieces_of
+from tests.contract.people import People
 
 TEXT: Final = "The Elbe is 1094 kilometres long. It flows into the North Sea.\n"
 

@@ -21,8 +21,8 @@ from responsa_server.domain.people import Principal, Server
 from responsa_server.ingest.formats import FORMATS
 from responsa_server.ingest.jobs import Parser
 from responsa_server.stores.postgres.documents import DocumentStore
-from tests.contract.conftest import People
 from tests.contract.library_harness import GatedParser, Harness, OtherParser
+from tests.contract.people import People
 
 TEXT = "# Rivers\n\nThe Elbe is 1094 kilometres long.\n"
 CHANGED = TEXT.replace("1094", "1112")

@@ -36,7 +36,6 @@ from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.vectors import EXACT_PASSAGES
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People
 from tests.contract.index_writer import (
     IndexWriter,
     VectorsOf,
@@ -47,6 +46,7 @@ from tests.contract.index_writer import (
     unit_vectors,
 )
 from tests.contract.library_harness import Harness, pieces_of
+from tests.contract.people import People
 
 COLUMNS: Final = (
     "source_key", "uri", "title", "media_type", "language", "author", "labels", "metadata", "date",

@@ -51,9 +51,9 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.generation_table import FIRST_TABLE
 from responsa_server.stores.qdrant import QdrantVectors
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People
 from tests.contract.library_harness import Gate, Harness
 from tests.contract.outside import QDRANTS, qdrant_at, size
+from tests.contract.people import People
 from tests.raising import raises
 from tests.wire.embeddings import EmbeddingServer
 

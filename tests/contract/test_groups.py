@@ -14,8 +14,8 @@ from responsa_server.domain.knowledge import Chunking, CollectionFields, Collect
 from responsa_server.domain.people import Principal, Role
 from responsa_server.stores.postgres.groups import PostgresGroups
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People
 from tests.contract.library_harness import Harness
+from tests.contract.people import People
 from tests.contract.test_access import ELBE, admin_of, put, readable, share
 from tests.raising import raises
 

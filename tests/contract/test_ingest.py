@@ -32,9 +32,9 @@ from responsa_server.ingest.jobs import Ingest
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.stores.postgres.locks import Lock
 from responsa_server.stores.postgres.operations import IngestionStore
-from tests.contract.conftest import People
 from tests.contract.in_memory import InMemory
 from tests.contract.library_harness import Gate, GatedEmbedder, GatedParser, Harness
+from tests.contract.people import People
 from tests.formats.office_files import changed, docx
 from tests.raising import raises
 

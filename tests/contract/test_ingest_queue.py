@@ -25,8 +25,8 @@ from responsa_server.ingest.jobs import KnowledgeJobs, Parser
 from responsa_server.stores.postgres import migrate
 from responsa_server.stores.postgres.database import Queries
 from responsa_server.stores.postgres.jobs import OPTIONS, SMALL_BYTES, JobQueue, JobRank, OtherJobWorkers
-from tests.contract.conftest import People
 from tests.contract.library_harness import PACE, Gate, Harness, pieces_of
+from tests.contract.people import People
 
 TEXT = "# Rivers\n\nThe Elbe is 1094 kilometres long.\n"
 

@@ -36,9 +36,9 @@ from responsa_server.domain.models import (
 from responsa_server.domain.turns import Question, TurnState
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.tools.kinds import ToolContext
-from tests.contract.conftest import People
 from tests.contract.index_writer import retriever_of
 from tests.contract.library_harness import Harness
+from tests.contract.people import People
 from tests.contract.turn_harness import QUICK, Services, followed
 from tests.plain_codec import events_of
 from tests.wire.searching import SearchService

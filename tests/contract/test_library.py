@@ -32,10 +32,10 @@ from responsa_server.domain.passages import FoundPassage, NearText, PassagePiece
 from responsa_server.domain.people import Principal, Role, Server
 from responsa_server.search.parts import PassageParts
 from responsa_server.stores.postgres.documents import DocumentStore
-from tests.contract.conftest import People
 from tests.contract.in_memory import InMemory
 from tests.contract.index_writer import lexical_of
 from tests.contract.library_harness import Harness
+from tests.contract.people import People
 from tests.raising import raises
 
 TEXT = (

@@ -15,8 +15,8 @@ from responsa_server.domain.errors import StorageFull
 from responsa_server.domain.knowledge import (
     DocumentMetadata,
 )
-from tests.contract.conftest import People
 from tests.contract.library_harness import Harness
+from tests.contract.people import People
 from tests.disks import small_disk
 
 TEXT = "# Rivers\n\nThe Elbe is 1094 kilometres long.\n"

@@ -13,9 +13,9 @@ from responsa_server.ingest.analysing import Analysing
 from responsa_server.search.retrieve import Retrieval, RetrievalQuery, ScoredPassage
 from responsa_server.stores.postgres.passages import PassageWordsStore
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People
 from tests.contract.index_writer import lexical_of, retriever_of
 from tests.contract.library_harness import Harness
+from tests.contract.people import People
 
 TEXT = """# Lighthouse Ostmere
 

@@ -20,9 +20,9 @@ from responsa_server.domain.models import (
 )
 from responsa_server.domain.people import Role
 from responsa_server.search.answering import LibraryEvidence
-from tests.contract.conftest import People
 from tests.contract.index_writer import retriever_of
 from tests.contract.library_harness import Harness
+from tests.contract.people import People
 from tests.contract.records import CATALOGUE, Records, Somebody, ask
 
 WHY = "Which careers suit me, and why?"

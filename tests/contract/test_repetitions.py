@@ -5,8 +5,8 @@ from __future__ import annotations
 import psycopg
 
 from responsa_server.domain.knowledge import Chunking, CollectionFields
-from tests.contract.conftest import People
 from tests.contract.library_harness import Harness
+from tests.contract.people import People
 
 # All repetitions of a sentence have the same vector.
 REPEATED = "The same sentence stands here. " * 500

@@ -25,9 +25,9 @@ from responsa_server.search.retrieve import Retrieval, RetrievalQuery, Retriever
 from responsa_server.stores.postgres.groups import PostgresGroups
 from responsa_server.stores.postgres.resident import CollectionStamp, ResidentStore
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People
 from tests.contract.index_writer import lexical_of
 from tests.contract.library_harness import Harness
+from tests.contract.people import People
 from tests.contract.test_access import ELBE, EVERYONE, RHINE, admin_of, put, share
 
 QUESTION = "How long is the river?"

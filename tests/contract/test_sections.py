@@ -11,9 +11,9 @@ from responsa_server.domain.answers import Quote, SearchOptions
 from responsa_server.domain.people import Principal
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.text.headed import HeadedSection, headed_sections
-from tests.contract.conftest import People
 from tests.contract.index_writer import retriever_of
 from tests.contract.library_harness import Harness
+from tests.contract.people import People
 
 PUMPS = "".join(f"    pump({number}, pressure={number * 7});\n" for number in range(90))
 CODE = f"```cairo, noplayground\n# no heading\nfn main() {{\n{PUMPS}}}\n```"

@@ -32,9 +32,9 @@ from responsa_server.domain.events import (
 from responsa_server.domain.turns import Claim, Question, TurnState
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People, new_turn
+from tests.contract.people import People
 from tests.contract.turn_harness import QUICK, SEARCHING, Cast, Script, Services, answer, followed
-from tests.contract.turn_steps import accept_all, count
+from tests.contract.turn_steps import Store, new_turn
 from tests.plain_codec import events_of
 from tests.raising import raises
 
@@ -54,7 +54,7 @@ async def test_what_an_agent_objects_to_is_no_turn(
         for request_id in (None, uuid7()):
             assert (await raises(type(objection), turns.accept(people.ann, TAUGHT, request_id))) is objection
         assert script.admitted == [(people.ann, TAUGHT)] * 2
-        assert set(count(database_urls).values()) == {0}
+        assert database_urls.value("SELECT count(*) FROM responsa.conversation") == 0
         # A refused question does not occupy a place, so a further question is accepted.
         accepted = await turns.accept(people.ann, TAUGHT, uuid7())
         turn = await turns.wait(people.ann, accepted.turn_id)
@@ -115,30 +115,28 @@ class Unreleasing(PostgresTurnStore):
 
 
 async def test_a_turn_whose_version_is_given_up_while_it_is_claimed_goes_back_and_holds_up_no_other(
-    services: Services, turn_store: PostgresTurnStore, people: People
+    store: Store, services: Services
 ) -> None:
     old, new = new_turn(version=GIVEN_UP, pending=True), new_turn(pending=True)
-    await accept_all(turn_store, people.ann, old, new)
+    await store.take_all(old, new)
     cast = Forgetful({"": Script()})
     async with services.turns(cast, QUICK) as turns:
-        assert (await turns.wait(people.ann, new.id)).state is TurnState.ANSWERED
+        assert (await turns.wait(store.ann, new.id)).state is TurnState.ANSWERED
         cast.forgotten.clear()
         elsewhere = Script(version=GIVEN_UP)
         async with services.turns(elsewhere, QUICK) as other:
-            turn = await other.wait(people.ann, old.id)
+            turn = await other.wait(store.ann, old.id)
     assert (turn.state, turn.agent_version) == (TurnState.ANSWERED, elsewhere.version)
     assert await services.value("SELECT losses FROM responsa.turn WHERE id = %s", old.id) == 0
 
 
-async def test_a_turn_that_cannot_be_given_back_holds_up_no_other(
-    services: Services, turn_store: PostgresTurnStore, people: People
-) -> None:
+async def test_a_turn_that_cannot_be_given_back_holds_up_no_other(store: Store, services: Services) -> None:
     old, new = new_turn(version=GIVEN_UP, pending=True), new_turn(pending=True)
-    await accept_all(turn_store, people.ann, old, new)
+    await store.take_all(old, new)
     async with services.turns(Forgetful({"": Script()}), QUICK, store=Unreleasing) as turns:
         async with asyncio.timeout(20):  # this is shorter than a lease
-            assert (await turns.wait(people.ann, new.id)).state is TurnState.ANSWERED
-        assert (await turns.store.get(people.ann, old.id)).state is TurnState.RUNNING
+            assert (await turns.wait(store.ann, new.id)).state is TurnState.ANSWERED
+        assert (await turns.store.get(store.ann, old.id)).state is TurnState.RUNNING
 
 
 async def test_an_agent_that_names_no_conversation_leaves_it_its_time(

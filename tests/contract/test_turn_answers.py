@@ -27,11 +27,11 @@ from responsa_server.text import instructing, sentences, shown
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.runtime import Runtime
 from responsa_server.turns.service import Turns
-from tests.contract.conftest import People, new_turn
 from tests.contract.index_writer import retriever_of
 from tests.contract.library_harness import Harness, OtherParser
+from tests.contract.people import People
 from tests.contract.turn_harness import NO_REDIS, RELAY_KEY, Cast
-from tests.contract.turn_steps import FAILED, append, cancelled, checkpoint, claim_of, row
+from tests.contract.turn_steps import FAILED, Store, checkpoint, claim_of, new_turn, row
 from tests.plain_codec import PlainCodec
 
 RIVERS = """# Rivers of Hamburg
@@ -193,28 +193,28 @@ async def test_evidence_and_ranking_of_a_milestone_mean_the_same(
 
 
 async def test_passages_stay_while_a_running_turn_may_go_on_from_them(
-    harness: Harness, knowledge: LibraryEvidence, people: People, turn_store: PostgresTurnStore
+    store: Store, harness: Harness, knowledge: LibraryEvidence
 ) -> None:
-    taken = await harness.take_in(people.ann, RIVERS, "rivers.md")
+    taken = await harness.take_in(store.ann, RIVERS, "rivers.md")
     question = "How long is the river Bille?"
-    hits = await knowledge.search(people.ann, (question,), ())
-    evidence = (await knowledge.rank(people.ann, question, hits)).evidence
+    hits = await knowledge.search(store.ann, (question,), ())
+    evidence = (await knowledge.rank(store.ann, question, hits)).evidence
     milestone = to_milestone("write", {"evidence": evidence})
     turn = new_turn()
-    await turn_store.accept(people.ann, turn, cancelled)
-    await append(turn_store, claim_of(turn), row(2), checkpoint=replace(checkpoint(2), state=milestone))
-    await harness.take_in(people.ann, RIVERS.replace("65", "66"), "rivers.md")
+    await store.take(turn)
+    await store.write(turn, row(2), checkpoint=replace(checkpoint(2), state=milestone))
+    await harness.take_in(store.ann, RIVERS.replace("65", "66"), "rivers.md")
     documents = DocumentStore(harness.database, harness.queue, uuid7, kept_versions=0)
 
     async def prune() -> Evidence | None:
         await documents.prune("acme", taken.document_id)
         _, state = restore(milestone)
-        return await knowledge.read_again(people.ann, cast("Evidence", state.get("evidence")))
+        return await knowledge.read_again(store.ann, cast("Evidence", state.get("evidence")))
 
     again = await prune()
     assert again is not None
     assert await knowledge.passages(again, 4_000) == await knowledge.passages(evidence, 4_000)
-    await turn_store.finish(claim_of(turn), [row(3)], FAILED)
+    await store.finish(claim_of(turn), [row(3)], FAILED)
     assert await prune() is None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from responsa_server.domain.agents import Barrier
 from responsa_server.domain.events import ToolCalled
 from responsa_server.domain.turns import Question, TurnState
-from tests.contract.conftest import People
+from tests.contract.people import People
 from tests.contract.turn_harness import SEARCHING, Script, Services, followed
 from tests.plain_codec import events_of
 

@@ -16,7 +16,7 @@ from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import OnBusy, Question, TurnState
 from responsa_server.stores.postgres.database import Database
 from responsa_server.turns.service import Turns
-from tests.contract.conftest import People
+from tests.contract.people import People
 from tests.contract.turn_harness import NO_REDIS, QUICK, SEARCHING, Script, Services, answer, followed
 from tests.plain_codec import events_of
 

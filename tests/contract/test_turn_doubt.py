@@ -16,7 +16,7 @@ from responsa_server.domain.events import Delta
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.turns import OnBusy, Question, TurnState
 from responsa_server.stores.postgres.database import Database
-from tests.contract.conftest import People
+from tests.contract.people import People
 from tests.contract.turn_harness import QUICK, SEARCHING, Script, Services, answer, followed
 from tests.contract.turn_partition import Link
 from tests.plain_codec import events_of

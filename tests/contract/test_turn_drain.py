@@ -15,7 +15,7 @@ from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import Followed, LogRow, Question, Reconnect, TurnState
 from responsa_server.stores.postgres.database import Database
 from responsa_server.turns.service import Turns
-from tests.contract.conftest import People
+from tests.contract.people import People
 from tests.contract.turn_harness import (
     NO_REDIS,
     QUICK,

@@ -18,7 +18,7 @@ from responsa_server.domain.turns import Backlog, Followed, Heartbeat, LogRow, Q
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.redis_relay import RedisRelay
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People
+from tests.contract.people import People
 from tests.contract.turn_harness import (
     NO_REDIS,
     QUICK,

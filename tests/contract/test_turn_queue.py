@@ -10,7 +10,7 @@ from responsa_server.domain.agents import AnswerTask, Emit
 from responsa_server.domain.errors import Exhausted, Reason
 from responsa_server.domain.events import Terminal
 from responsa_server.domain.turns import Accepted, Heartbeat, LogRow, OnBusy, Question, TurnState
-from tests.contract.conftest import People
+from tests.contract.people import People
 from tests.contract.turn_harness import QUICK, SEARCHING, Cast, Script, Services, answer, followed
 from tests.plain_codec import events_of
 from tests.raising import raises

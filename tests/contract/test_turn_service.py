@@ -50,7 +50,7 @@ from responsa_server.turns import worker
 from responsa_server.turns.service import Turns
 from responsa_server.turns.settings import TurnOptions
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People
+from tests.contract.people import People
 from tests.contract.turn_harness import SEARCHING, Cast, Line, Script, Services, answer, followed
 from tests.plain_codec import events_of
 from tests.raising import raises

@@ -22,7 +22,7 @@ from responsa_server.domain.turns import Question, TurnLost, TurnState
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.turns.service import Turns
 from responsa_server.turns.settings import TurnOptions
-from tests.contract.conftest import People
+from tests.contract.people import People
 from tests.contract.turn_harness import QUICK, SEARCHING, Cast, Line, Script, Services, answer, followed, seen
 from tests.contract.turn_partition import Link
 from tests.plain_codec import events_of

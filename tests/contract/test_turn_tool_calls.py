@@ -11,7 +11,7 @@ import pytest
 from responsa_server.domain.agents import Barrier
 from responsa_server.domain.events import ToolCalled, ToolOutcome, ToolReturned
 from responsa_server.domain.turns import Question, TurnState
-from tests.contract.conftest import People
+from tests.contract.people import People
 from tests.contract.turn_harness import QUICK, Line, Script, Services, followed
 from tests.contract.turn_partition import Link
 from tests.plain_codec import events_of

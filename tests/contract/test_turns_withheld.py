@@ -47,8 +47,8 @@ from responsa_server.stores.postgres.shares import PostgresShares
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People
 from tests.contract.library_harness import Harness
+from tests.contract.people import People
 from tests.contract.test_access import ELBE, RHINE, admin_of, put, share
 from tests.contract.turn_harness import NO_REDIS, QUICK, Line, Script, Services, answer, citation, follow_all
 from tests.plain_codec import PlainCodec, events_of

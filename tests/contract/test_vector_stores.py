@@ -48,11 +48,11 @@ from responsa_server.stores.postgres.passages import PassageWordsStore, Postgres
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.vectors import EXACT_PASSAGES
 from responsa_server.stores.qdrant import QdrantVectors
-from tests.contract.conftest import People
 from tests.contract.in_memory import InMemory
 from tests.contract.index_writer import VectorsOf, lexical_of, matching
 from tests.contract.library_harness import Gate, Harness
 from tests.contract.outside import QDRANTS, qdrant_at, size
+from tests.contract.people import People
 from tests.raising import raises
 
 pytestmark = [

@@ -12,9 +12,9 @@ from responsa_server.ingest.watching import Watching
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
 from responsa_server.search.hits import KnowledgeSearch
-from tests.contract.conftest import People
 from tests.contract.index_writer import retriever_of
 from tests.contract.library_harness import Gate, GatedEmbedder, GatedParser, Harness
+from tests.contract.people import People
 from tests.raising import raises
 
 TEXT = "# Rivers\n\nThe Elbe is 1094 kilometres long.\n"

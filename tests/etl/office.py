@@ -40,8 +40,8 @@ from responsa_server.identity.tokens import Secret
 from responsa_server.outbound.addresses import read_allowed
 from responsa_server.outbound.connector import Connector
 from responsa_server.stores.postgres.mail import Outbox
-from tests.contract.conftest import People
 from tests.contract.library_harness import Harness
+from tests.contract.people import People
 from tests.raising import raises
 
 MAPPING = """connection = "staff"

@@ -22,8 +22,8 @@ from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.notifications import Attempt, DeliveryState, NotifiedEvent, OperationNotice
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.mail import Outbox
-from tests.contract.conftest import People
 from tests.contract.library_harness import PACE, Harness
+from tests.contract.people import People
 
 
 @pytest.fixture
