@@ -15,7 +15,7 @@ from responsa_server.stores.postgres.conversations import PostgresConversationSt
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.passages import PassageTable
 from tests.conftest import DatabaseUrls
-from tests.contract.cut_database import CutDatabase
+from tests.contract.cut_database import CutDatabase, opened
 from tests.contract.index_writer import IndexWriter, retriever_of
 from tests.contract.library_harness import Harness
 from tests.contract.people import People, people_in
@@ -45,9 +45,9 @@ def conversation_store(database: Database) -> PostgresConversationStore:
 
 
 @pytest.fixture
-def services(database: Database) -> Services:
+def services(database: Database, database_urls: DatabaseUrls) -> Services:
     """Processes with turns, without Redis."""
-    return Services(database)
+    return Services(database, urls=database_urls)
 
 
 @pytest.fixture
@@ -90,9 +90,5 @@ def rival(database: Database, embedder: MiniLmEmbedder) -> IndexWriter:
 @pytest.fixture
 async def cut_database(database_urls: DatabaseUrls) -> AsyncIterator[CutDatabase]:
     """A database whose connections can be lost right after a COMMIT."""
-    pools = CutDatabase(database_urls.app, database_urls.log, size=10)
-    await pools.open()
-    try:
+    async with opened(CutDatabase(database_urls.app, database_urls.log, size=10)) as pools:
         yield pools
-    finally:
-        await pools.close()

@@ -38,3 +38,21 @@ def people_in(urls: DatabaseUrls) -> People:
             )
             made.append(Principal(tenant, user, Role.USER, "api_key"))
     return People(*made)
+
+
+class WithPeople:
+    """Has the people of its database."""
+
+    urls: DatabaseUrls
+
+    @property
+    def ann(self) -> Principal:
+        return people_in(self.urls).ann
+
+    @property
+    def bob(self) -> Principal:
+        return people_in(self.urls).bob
+
+    @property
+    def eve(self) -> Principal:
+        return people_in(self.urls).eve

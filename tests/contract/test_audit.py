@@ -107,16 +107,18 @@ async def test_changes_of_teachers_are_recorded_with_the_call(
 
 
 async def test_deletions_and_cancellations_of_what_belongs_to_others_are_recorded_and_ones_own_are_not(
-    trail: PostgresAuditTrail, harness: Harness, people: People
+    trail: PostgresAuditTrail, harness: Harness
 ) -> None:
-    library, admin = harness.library, admin_of(people.bob)
+    library, admin = harness.library, admin_of(harness.bob)
     expected: list[tuple[str, str]] = []
-    for caller in (people.ann, admin):
-        rivers = await library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
-        lakes = await library.create_collection(people.ann, "lakes", CollectionFields("Lakes"), Chunking())
-        mine = caller is people.ann
+    for caller in (harness.ann, admin):
+        rivers = await library.create_collection(
+            harness.ann, "rivers", CollectionFields("Rivers"), Chunking()
+        )
+        lakes = await library.create_collection(harness.ann, "lakes", CollectionFields("Lakes"), Chunking())
+        mine = caller is harness.ann
         ended, running = [
-            await harness.upload(people.ann, TEXT, collection=name) for name in ("rivers", "lakes")
+            await harness.upload(harness.ann, TEXT, collection=name) for name in ("rivers", "lakes")
         ]
         await harness.ingest().run("acme", ended.id)
         await library.cancel_operation(caller, running.id)

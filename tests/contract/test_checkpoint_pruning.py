@@ -9,15 +9,14 @@ from uuid_utils.compat import uuid7
 from responsa_server.domain.agents import Barrier, Milestone
 from responsa_server.domain.events import Delta, Usage
 from responsa_server.domain.listing import ListQuery, Order
-from responsa_server.domain.turns import NewTurn, OnBusy, Question, TurnState
+from responsa_server.domain.turns import NewTurn, OnBusy, TurnState
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.turns.settings import TurnOptions
-from tests.contract.turn_harness import QUICK, SEARCHING, Cast, Script, Services, answer
+from tests.contract.turn_harness import QUICK, RIVER, SEARCHING, Cast, Script, Services, answer
 from tests.contract.turn_steps import FAILED, Store, cancelled, checkpoint, claim_of, locked, new_turn, row
 
 LEFT = "SELECT coalesce(array_agg(turn_id ORDER BY turn_id), '{}') FROM responsa.turn_checkpoint"
 AGE = "UPDATE responsa.turn_checkpoint SET update_time = now() - interval '25 h' WHERE turn_id = ANY (%s)"
-RIVER = Question("How long is the river?")
 
 
 class PrunedStore(PostgresTurnStore):
@@ -85,10 +84,7 @@ async def test_a_turn_that_is_just_being_taken_keeps_what_it_goes_on_from(store:
 
 async def test_what_has_outlived_its_turn_goes(store: Store) -> None:
     ended, gone = await checkpointed(store, 2)
-    store.urls.ask(
-        "UPDATE responsa.turn SET state = 'failed', terminal = 'x', end_time = now() WHERE id = %s",
-        ended.id,
-    )
+    store.end_alone(ended)
     store.urls.ask("DELETE FROM responsa.turn WHERE id = %s", gone.id)
     assert await store.prune_checkpoints(24) == 0
     store.urls.ask(AGE, [ended.id, gone.id])
@@ -104,10 +100,7 @@ async def test_the_end_of_a_turn_and_of_its_conversation_take_it_away_at_once(st
     await store.make(conversation=interrupted.conversation_id, on_busy=OnBusy.INTERRUPT)
     assert store.urls.value(LEFT) == [deleted.id]
     # If a bug left a checkpoint, it is deleted with its conversation.
-    store.urls.ask(
-        "UPDATE responsa.turn SET state = 'failed', terminal = 'x', end_time = now() WHERE id = %s",
-        deleted.id,
-    )
+    store.end_alone(deleted)
     await store.conversations.delete(store.ann, deleted.conversation_id, "")
     assert store.urls.value(LEFT) == []
 

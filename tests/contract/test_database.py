@@ -39,6 +39,7 @@ from responsa_server.stores.postgres.pool import Pool
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.turns.runtime import retry
 from tests.conftest import DatabaseUrls
+from tests.contract.cut_database import opened
 from tests.contract.turn_steps import Store, cancelled, locked, new_turn, until_somebody_waits
 from tests.disks import small_disk
 from tests.instance import PATIENCE
@@ -57,9 +58,7 @@ def test_what_a_url_says_stands() -> None:
 
 
 async def test_a_statement_has_its_time_and_each_role_its_plans(database_urls: DatabaseUrls) -> None:
-    database = Database(database_urls.app, database_urls.log, size=1)
-    await database.open()
-    try:
+    async with opened(Database(database_urls.app, database_urls.log, size=1)) as database:
         for connected, plans in (
             (database.no_tenant(), "force_custom_plan"),
             (database.log(), "force_custom_plan"),
@@ -85,8 +84,6 @@ async def test_a_statement_has_its_time_and_each_role_its_plans(database_urls: D
                 assert row is not None
                 limits.append(row[0])
         assert limits == ["5s", "5s", "5s", "5s", "0"]
-    finally:
-        await database.close()
 
 
 class Impatient(Database):

@@ -94,13 +94,13 @@ async def test_a_repeated_creation_finds_its_conversation_at_the_limit(store: St
 
 
 async def test_collections_at_once_never_pass_the_limit_and_a_deleted_one_makes_room(
-    harness: Harness, people: People
+    harness: Harness,
 ) -> None:
     library = harness.library
 
     async def create(name: str, *, most: int = 3) -> object:
         return await library.create_collection(
-            people.ann, name, CollectionFields(""), Chunking(), uuid7(), limit=most
+            harness.ann, name, CollectionFields(""), Chunking(), uuid7(), limit=most
         )
 
     outcomes = await asyncio.gather(*(create(f"c{place}") for place in range(12)), return_exceptions=True)
@@ -109,11 +109,11 @@ async def test_collections_at_once_never_pass_the_limit_and_a_deleted_one_makes_
     assert len(names) == 3
     # Who is at the limit still learns that a collection exists.
     assert (await raises(AlreadyExists, create(names[0]))).reason is Reason.RESOURCE_ALREADY_EXISTS
-    await library.delete_collection(people.ann, names[0], "", force=False)
+    await library.delete_collection(harness.ann, names[0], "", force=False)
     await create("room")
     error = await refused(create("none"), "collections")
     assert "Delete collections, or ask an administrator" in error.message
-    await library.create_collection(people.bob, "others", CollectionFields(""), Chunking(), limit=1)
+    await library.create_collection(harness.bob, "others", CollectionFields(""), Chunking(), limit=1)
 
 
 async def test_every_end_of_a_turn_is_counted_exactly(store: Store) -> None:
@@ -146,19 +146,19 @@ async def test_every_end_of_a_turn_is_counted_exactly(store: Store) -> None:
 
 
 async def test_the_canonical_text_of_a_document_counts_if_it_is_not_the_original(
-    database: Database, harness: Harness, people: People
+    database: Database, harness: Harness
 ) -> None:
     store = PostgresLimits(database)
-    await harness.take_in(people.ann, "# Ferries\n\nThe ferry leaves at nine.\n", "ferries.md")
+    await harness.take_in(harness.ann, "# Ferries\n\nThe ferry leaves at nine.\n", "ferries.md")
     sizes = "SELECT size_bytes, canonical_bytes FROM responsa.document_version ORDER BY create_time"
     [(text, same)] = harness.ask(sizes)
-    assert await store.bytes_of_user(people.ann) == text == same
-    await harness.take_in(people.ann, HTML, "ferries.html", media_type="text/html")
+    assert await store.bytes_of_user(harness.ann) == text == same
+    await harness.take_in(harness.ann, HTML, "ferries.html", media_type="text/html")
     [_, (original, canonical)] = harness.ask(sizes)
     assert original == len(HTML) > canonical > 0
-    assert await store.bytes_of_user(people.ann) == text + original + canonical
-    assert await store.bytes_of_tenant(people.bob) == text + original + canonical
-    assert await store.bytes_of_user(people.bob) == 0
+    assert await store.bytes_of_user(harness.ann) == text + original + canonical
+    assert await store.bytes_of_tenant(harness.bob) == text + original + canonical
+    assert await store.bytes_of_user(harness.bob) == 0
 
 
 async def test_who_keeps_too_many_bytes_asks_nothing_until_some_are_deleted(

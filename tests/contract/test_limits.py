@@ -563,30 +563,30 @@ async def test_a_changed_limit_finds_what_has_been_used(
 
 
 async def test_stored_originals_are_limited(
-    database: Database, redis: EmbeddedRedis, people: People, harness: Harness
+    database: Database, redis: EmbeddedRedis, harness: Harness
 ) -> None:
     text = b"# Ferries\n\nThe ferry leaves at nine.\n"
     settings = limits(storage_bytes=len(text) + 10)
     async with limiter(database, redis.url, settings) as gate:
-        with gate.storing(people.ann) as upload:
+        with gate.storing(harness.ann) as upload:
             await upload.add(len(text) + 10)
             error = await refused(upload.add(1))
             assert error.metadata["limit"] == "storage_bytes"
-    await harness.upload(people.ann, text, "ferries.md")
+    await harness.upload(harness.ann, text, "ferries.md")
     async with limiter(database, redis.url, settings) as gate:
-        with gate.storing(people.ann) as upload, gate.storing(people.bob) as other:
+        with gate.storing(harness.ann) as upload, gate.storing(harness.bob) as other:
             await refused(upload.add(11))
             await upload.add(10)
             await other.add(len(text))
         administration = QuotaAdministration(PostgresQuotas(database, QuotaRules()), gate.book)
-        admin = replace(people.bob, role=Role.ADMIN)
+        admin = replace(harness.bob, role=Role.ADMIN)
         for found in (
-            await administration.mine(people.ann),
-            await administration.of_user(admin, people.ann.user_id),
+            await administration.mine(harness.ann),
+            await administration.of_user(admin, harness.ann.user_id),
         ):
             assert (found.stored.size_bytes, found.stored.documents) == (len(text), 1)
             assert found.limits.storage_bytes == len(text) + 10
-        assert (await administration.mine(people.bob)).stored.documents == 0
+        assert (await administration.mine(harness.bob)).stored.documents == 0
 
 
 async def test_uploads_at_once_never_pass_the_limits_of_stored_bytes(

@@ -14,6 +14,7 @@ import pytest
 from responsa_server.domain.turns import NewTurn
 from responsa_server.stores.postgres.database import Database
 from tests.conftest import DatabaseUrls
+from tests.contract.cut_database import opened
 from tests.contract.turn_steps import Store, new_turn, row
 from tests.instance import eventually
 
@@ -29,13 +30,11 @@ async def begin(database_urls: DatabaseUrls) -> AsyncIterator[Begin]:
     """The store of another process."""
     async with AsyncExitStack() as stack:
 
-        async def opened() -> Store:
-            database = Database(database_urls.app, database_urls.log, size=1)
-            await database.open()
-            stack.push_async_callback(database.close)
-            return Store(database_urls, database)
+        async def begun() -> Store:
+            pools = opened(Database(database_urls.app, database_urls.log, size=1))
+            return Store(database_urls, await stack.enter_async_context(pools))
 
-        yield opened
+        yield begun
 
 
 async def accepted(store: Store, owner: UUID | None = None) -> NewTurn:

@@ -22,6 +22,7 @@ from tests.contract.turn_steps import (
     end,
     locked,
     new_turn,
+    race,
     row,
     until_somebody_waits,
 )
@@ -165,16 +166,11 @@ async def test_an_interrupt_and_a_finish_that_race_have_one_winner(store: Store)
     for finish_first in (True, False):
         first = await store.make()
         new = new_turn(conversation=first.conversation_id, on_busy=OnBusy.INTERRUPT)
-        async with locked(store.urls, "turn", first.id):
-            works = [
-                lambda first=first: store.finish(claim_of(first), [row(2)], FAILED),
-                lambda new=new: store.take(new),
-            ]
-            tasks: list[asyncio.Task[object]] = []
-            for waiters, work in enumerate(works if finish_first else works[::-1], start=1):
-                tasks.append(asyncio.ensure_future(work()))
-                await until_somebody_waits(store.urls, tasks[-1], waiters)
-        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        works = [
+            lambda first=first: store.finish(claim_of(first), [row(2)], FAILED),
+            lambda new=new: store.take(new),
+        ]
+        outcomes = await race(store.urls, first.id, *(works if finish_first else works[::-1]))
         turn = await store.get(store.ann, first.id)
         assert turn.state is (TurnState.FAILED if finish_first else TurnState.CANCELLED), outcomes
         assert turn.last_seq == 2
@@ -220,10 +216,7 @@ async def test_what_was_not_promoted_is_promoted_by_the_next_claim(store: Store)
     first = await store.make()
     waiting = [new_turn(conversation=first.conversation_id, on_busy=OnBusy.QUEUE) for _ in range(2)]
     await store.take_all(*waiting)
-    store.urls.ask(
-        "UPDATE responsa.turn SET state = 'failed', terminal = 'x', end_time = now() WHERE id = %s",
-        first.id,
-    )
+    store.end_alone(first)
     taken = await asyncio.gather(*(store.claim_all() for _ in range(4)))
     assert [one.claim.turn_id for part in taken for one in part] == [waiting[0].id]
     assert await store.state(waiting[1]) is TurnState.QUEUED
@@ -236,10 +229,7 @@ async def test_the_sweep_gives_way_to_a_question_that_takes_the_place_meanwhile(
     await store.take(first)
     await store.take(other, store.bob)
     new = await store.make(conversation=first.conversation_id, on_busy=OnBusy.QUEUE)
-    store.urls.ask(
-        "UPDATE responsa.turn SET state = 'failed', terminal = 'x', end_time = now() WHERE id = %s",
-        first.id,
-    )
+    store.end_alone(first)
     async with locked(store.urls, "turn", new.id):
         claiming = asyncio.ensure_future(store.claim_all())
         await until_somebody_waits(store.urls, claiming)

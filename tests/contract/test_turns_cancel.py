@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from uuid_utils.compat import uuid7
 
-from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import Usage
 from responsa_server.domain.turns import Claim, OnBusy, TurnLost, TurnState
 from tests.contract.turn_steps import (
@@ -20,9 +17,8 @@ from tests.contract.turn_steps import (
     claim_of,
     locked,
     new_turn,
-    outcome,
+    race,
     row,
-    until_somebody_waits,
 )
 from tests.raising import raises
 
@@ -74,12 +70,7 @@ async def test_a_cancel_and_a_finish_that_race_have_one_winner_that_both_name(
     new = await store.make()
     finish = lambda: store.finish(claim_of(new), [row(2)], answered())  # noqa: E731 - two calls in either order
     cancel = lambda: store.cancel(store.ann, new.id, True, cancelled)  # noqa: E731
-    async with locked(store.urls, "turn", new.id):
-        tasks: list[asyncio.Task[object]] = []
-        for waiters, work in enumerate((finish, cancel) if finish_first else (cancel, finish), start=1):
-            tasks.append(asyncio.ensure_future(outcome(work)))
-            await until_somebody_waits(store.urls, tasks[-1], waiters)
-    results = await asyncio.gather(*tasks)
+    results = await race(store.urls, new.id, *((finish, cancel) if finish_first else (cancel, finish)))
     turn = await store.get(store.ann, new.id)
     assert turn.last_seq == 2
     assert len(await store.rows(new)) == 2
@@ -92,29 +83,6 @@ async def test_a_cancel_and_a_finish_that_race_have_one_winner_that_both_name(
         assert turn.state is TurnState.CANCELLED
         assert isinstance(results[1], TurnLost)
         assert store.count()["message"] == 0
-
-
-@pytest.mark.parametrize("append_first", [True, False])
-async def test_a_cancel_and_an_append_that_race_leave_the_terminal_event_last(
-    store: Store, append_first: bool
-) -> None:
-    new = await store.make()
-    if append_first:
-        async with locked(store.urls, "turn", new.id):
-            cancelling = asyncio.ensure_future(store.cancel(store.ann, new.id, True, cancelled))
-            await until_somebody_waits(store.urls, cancelling)
-            # The append skips the locked turn and does not wait for it; the caller sends the rows again.
-            assert isinstance(
-                (await store.append([append_of(claim_of(new), row(2, 3))]))[new.id], Unavailable
-            )
-        await cancelling
-        assert isinstance((await store.append([append_of(claim_of(new), row(2, 3))]))[new.id], TurnLost)
-        expected = [1, 2]
-    else:
-        await store.write(new, row(2, 3))
-        await store.cancel(store.ann, new.id, True, cancelled)
-        expected = [1, 3, 4]
-    assert [one.last_seq for one in await store.rows(new)] == expected
 
 
 async def test_a_watched_turn_ends_when_no_process_says_that_it_is_followed(store: Store) -> None:

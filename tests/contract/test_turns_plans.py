@@ -24,6 +24,7 @@ from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.operations import OperationStore
 from responsa_server.stores.postgres.turns import turn_queries
 from tests.conftest import DatabaseUrls
+from tests.contract.cut_database import opened
 from tests.contract.library_harness import Harness
 from tests.contract.people import People, people_in
 from tests.contract.turn_harness import citation
@@ -67,10 +68,8 @@ _NARROW = {
 @pytest.fixture
 async def alone(database_urls: DatabaseUrls) -> AsyncIterator[Database]:
     """A database with one connection for each role, so that its prepared statements can be found."""
-    database = Database(database_urls.app, database_urls.log, size=1)
-    await database.open()
-    yield database
-    await database.close()
+    async with opened(Database(database_urls.app, database_urls.log, size=1)) as database:
+        yield database
 
 
 def fill(urls: DatabaseUrls) -> None:
@@ -193,16 +192,16 @@ async def test_a_plan_made_while_a_table_was_empty_is_made_again_soon(
 
 
 async def test_a_kept_plan_shows_each_reader_only_what_the_reader_may_read(
-    alone: Database, harness: Harness, people: People
+    alone: Database, harness: Harness
 ) -> None:
-    await harness.library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
-    operation = await harness.upload(people.ann, "The Elbe is long.", collection="rivers")
+    await harness.library.create_collection(harness.ann, "rivers", CollectionFields("Rivers"), Chunking())
+    operation = await harness.upload(harness.ann, "The Elbe is long.", collection="rivers")
     operations, collections = OperationStore(alone, harness.queue), CollectionStore(alone)
     for _ in range(4):  # psycopg prepares what runs often
-        for who in (people.ann, Server("acme")):
+        for who in (harness.ann, Server("acme")):
             assert (await operations.get(who, operation.id)).id == operation.id
-            assert await collections.owner(who, "rivers") == people.ann.user_id
-        for stranger in (people.bob, people.eve, Server("rival")):
+            assert await collections.owner(who, "rivers") == harness.ann.user_id
+        for stranger in (harness.bob, harness.eve, Server("rival")):
             await raises(NotFound, operations.get(stranger, operation.id))
             await raises(NotFound, collections.owner(stranger, "rivers"))
     async with alone.tenant("acme") as connection:

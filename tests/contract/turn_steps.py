@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -38,7 +38,7 @@ from responsa_server.stores.postgres.conversations import PostgresConversationSt
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
-from tests.contract.people import people_in
+from tests.contract.people import WithPeople
 from tests.plain_codec import PlainCodec
 
 AGENT = "agents/default/versions/1"
@@ -109,7 +109,7 @@ def append_of(
     return Append(claim, rows, checkpoint, tools, attempt=attempt, words=any(row.deltas for row in rows))
 
 
-class Store(PostgresTurnStore):
+class Store(WithPeople, PostgresTurnStore):
     """The turn store of a database with people. `ann` asks, unless a test names another caller."""
 
     def __init__(
@@ -118,18 +118,6 @@ class Store(PostgresTurnStore):
         super().__init__(database, codec or PlainCodec(), **options)
         self.urls, self.database = urls, database
         self.conversations = PostgresConversationStore(database)
-
-    @property
-    def ann(self) -> Principal:
-        return people_in(self.urls).ann
-
-    @property
-    def bob(self) -> Principal:
-        return people_in(self.urls).bob
-
-    @property
-    def eve(self) -> Principal:
-        return people_in(self.urls).eve
 
     async def take(self, new: NewTurn, caller: Principal | None = None) -> Accepted:
         """Accept a turn."""
@@ -219,6 +207,17 @@ async def locked(urls: DatabaseUrls, table: str, identity: UUID) -> AsyncGenerat
         await holder.execute(query.encode(), (identity,))
         yield
         await holder.rollback()
+
+
+async def race(urls: DatabaseUrls, turn_id: UUID, *works: Callable[[], Awaitable[object]]) -> list[object]:
+    """Begin these calls one after the other while their turn is locked, so that each waits for it or for the one before.
+    Returns their results, or the expected errors that they raise."""
+    async with locked(urls, "turn", turn_id):
+        tasks: list[asyncio.Task[object]] = []
+        for waiters, work in enumerate(works, start=1):
+            tasks.append(asyncio.ensure_future(outcome(work)))
+            await until_somebody_waits(urls, tasks[-1], waiters)
+    return await asyncio.gather(*tasks)
 
 
 async def outcome(work: Callable[[], Any]) -> object:
