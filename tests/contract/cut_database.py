@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from psycopg.pq.abc import PGresult
 
 from responsa_server.domain.people import Reader
 from responsa_server.stores.postgres.database import Connection, Database, Statement, unavailable
 from responsa_server.stores.postgres.wire import Bound
+
+Pools = TypeVar("Pools", bound=Database)
+
+
+@asynccontextmanager
+async def opened(pools: Pools) -> AsyncGenerator[Pools]:
+    """These pools, which are open during the block."""
+    await pools.open()
+    try:
+        yield pools
+    finally:
+        await pools.close()
 
 
 class CutDatabase(Database):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 from bench.embedders import OneEmbedder
 from responsa_formats.sandbox.parsed_file import ParsedFile
 from responsa_formats.sandbox.pool import ParserPool
-from responsa_server.domain.knowledge import DocumentMetadata, Operation
+from responsa_server.domain.knowledge import DocumentMetadata, GiveUp, JobKind, Operation, Work
 from responsa_server.domain.passages import VectorStore
 from responsa_server.domain.people import Principal
 from responsa_server.ingest.indexing import Indexers
@@ -34,6 +34,7 @@ from responsa_server.stores.postgres.jobs import JobQueue, QueuePace
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
 from tests.conftest import DatabaseUrls
 from tests.contract.index_writer import lexical_of
+from tests.contract.people import WithPeople
 
 PACE = QueuePace(poll=0.1, heartbeat=0.2, stalled=1.0, restart=0.1, grace=0.0)
 TABLES = (
@@ -57,15 +58,15 @@ class Gate:
         self.reached = asyncio.Event()
         self.opened = asyncio.Event()
 
-    async def pass_through(self) -> None:
+    async def pass_through(self, _: object = None) -> None:
         self.reached.set()
         await self.opened.wait()
 
 
 class GatedParser:
-    """A parser that first runs `before`, which may wait at a gate or raise an error."""
+    """A parser that first runs `before`, which may wait at a gate, raise an error, or return other bytes to parse."""
 
-    def __init__(self, parser: Parser, before: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, parser: Parser, before: Callable[[bytes], Awaitable[bytes | None]]) -> None:
         self._parser = parser
         self._before = before
 
@@ -77,30 +78,23 @@ class GatedParser:
         *,
         known_format: str = "",
     ) -> ParsedFile:
-        await self._before()
-        return await self._parser.read(source, declared_name, declared_type, known_format=known_format)
+        data = b"".join([piece async for piece in source])
+        changed = await self._before(data)
+        return await self._parser.read(
+            pieces_of(data if changed is None else changed),
+            declared_name,
+            declared_type,
+            known_format=known_format,
+        )
 
 
-class OtherParser:
+def other_parser(parser: Parser, before: bytes, after: bytes) -> Parser:
     """A parser that makes another text of the same bytes, as the parser of a newer release may."""
 
-    def __init__(self, parser: Parser, before: bytes, after: bytes) -> None:
-        self._parser = parser
-        self._before = before
-        self._after = after
+    async def change(data: bytes) -> bytes:
+        return data.replace(before, after)
 
-    async def read(
-        self,
-        source: AsyncIterator[bytes],
-        declared_name: str = "",
-        declared_type: str = "",
-        *,
-        known_format: str = "",
-    ) -> ParsedFile:
-        changed = b"".join([piece async for piece in source]).replace(self._before, self._after)
-        return await self._parser.read(
-            pieces_of(changed), declared_name, declared_type, known_format=known_format
-        )
+    return GatedParser(parser, change)
 
 
 class GatedEmbedder:
@@ -137,7 +131,7 @@ class GatedEmbedder:
         return await self._embedder.embed(texts)
 
 
-class Harness:
+class Harness(WithPeople):
     """The library of one database. Jobs run only in a `working` block."""
 
     def __init__(
@@ -237,18 +231,17 @@ class Harness:
         key: str = "notes.md",
         *,
         collection: str = "",
-        title: str = "",
-        uri: str = "",
-        media_type: str = "",
         size: int | None = None,
         request_id: UUID | None = None,
+        **described: Any,
     ) -> Operation:
+        """Upload a document. described: further fields of its metadata."""
         content = text.encode() if isinstance(text, str) else text
-        metadata = DocumentMetadata(collection, key, title, uri, media_type)
+        metadata = DocumentMetadata(collection, key, **described)
         return await self.library.upload(caller, metadata, pieces_of(content), size, request_id)
 
     async def take_in(
-        self, caller: Principal, text: str | bytes, key: str = "notes.md", **described: str
+        self, caller: Principal, text: str | bytes, key: str = "notes.md", **described: Any
     ) -> Operation:
         """Upload, and run the operation in this task."""
         operation = await self.upload(caller, text, key, **described)
@@ -281,6 +274,19 @@ class Harness:
     def ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Run SQL as the superuser."""
         return self.urls.ask(query, *values)
+
+
+@asynccontextmanager
+async def running(
+    queue: JobQueue, work: Mapping[JobKind, Work], give_up: Mapping[JobKind, GiveUp] | None = None
+) -> AsyncGenerator[None]:
+    """Run jobs during the block."""
+    task = asyncio.create_task(queue.run(work, give_up))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
 
 
 async def pieces_of(content: bytes, size: int = 64 * 1024) -> AsyncIterator[bytes]:

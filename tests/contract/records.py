@@ -19,14 +19,14 @@ from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain.agents import AgentEvent, AnswerTask
 from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.events import Terminal
-from responsa_server.domain.knowledge import EVERYONE, Chunking, CollectionFields, DocumentMetadata
+from responsa_server.domain.knowledge import EVERYONE, Chunking, CollectionFields
 from responsa_server.domain.models import ChatModel
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import Question
 from responsa_server.routing.stored import KeptClassifiers
 from responsa_server.search.answering import LibraryEvidence
 from tests.contract.index_writer import retriever_of
-from tests.contract.library_harness import Harness, pieces_of
+from tests.contract.library_harness import Harness
 
 PROFILE = """# Personality profile of {name}
 
@@ -104,10 +104,10 @@ class Records:
 
     async def put(self, collection: str, key: str, title: str, text: str, subject: str = "") -> UUID:
         """Add a document."""
-        metadata = DocumentMetadata(collection, key, title, subject=subject)
-        operation = await self.harness.library.upload(self.owner, metadata, pieces_of(text.encode()))
-        await self.harness.ingest().run(self.owner.tenant_id, operation.id)
-        return operation.document_id
+        taken = await self.harness.take_in(
+            self.owner, text, key, collection=collection, title=title, subject=subject
+        )
+        return taken.document_id
 
     async def somebody(
         self, name: str, subject: str, canary: str, points: int, job: str, role: Role = Role.USER

@@ -21,8 +21,8 @@ from responsa_server.domain.people import Principal, Server
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.vectors import EXACT_PASSAGES
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People
 from tests.contract.index_writer import VectorsOf, indexed_at_once, matching
+from tests.contract.people import People
 
 ALL = 4_000
 MINE = 4  # 0.1 % of all

@@ -17,11 +17,10 @@ from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.resources import TEACHERS, ResourceTable
-from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People
 from tests.contract.library_harness import Harness
-from tests.contract.turn_steps import accepted_turn
+from tests.contract.people import People
+from tests.contract.turn_steps import Store
 from tests.people import people_of
 from tests.raising import raises
 
@@ -108,16 +107,18 @@ async def test_changes_of_teachers_are_recorded_with_the_call(
 
 
 async def test_deletions_and_cancellations_of_what_belongs_to_others_are_recorded_and_ones_own_are_not(
-    trail: PostgresAuditTrail, harness: Harness, people: People
+    trail: PostgresAuditTrail, harness: Harness
 ) -> None:
-    library, admin = harness.library, admin_of(people.bob)
+    library, admin = harness.library, admin_of(harness.bob)
     expected: list[tuple[str, str]] = []
-    for caller in (people.ann, admin):
-        rivers = await library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
-        lakes = await library.create_collection(people.ann, "lakes", CollectionFields("Lakes"), Chunking())
-        mine = caller is people.ann
+    for caller in (harness.ann, admin):
+        rivers = await library.create_collection(
+            harness.ann, "rivers", CollectionFields("Rivers"), Chunking()
+        )
+        lakes = await library.create_collection(harness.ann, "lakes", CollectionFields("Lakes"), Chunking())
+        mine = caller is harness.ann
         ended, running = [
-            await harness.upload(people.ann, TEXT, collection=name) for name in ("rivers", "lakes")
+            await harness.upload(harness.ann, TEXT, collection=name) for name in ("rivers", "lakes")
         ]
         await harness.ingest().run("acme", ended.id)
         await library.cancel_operation(caller, running.id)
@@ -138,19 +139,15 @@ async def test_deletions_and_cancellations_of_what_belongs_to_others_are_recorde
 
 
 async def test_a_refused_act_names_the_owner_in_the_tenant_alone(
-    trail: PostgresAuditTrail,
-    harness: Harness,
-    turn_store: PostgresTurnStore,
-    people: People,
-    database: Database,
+    store: Store, trail: PostgresAuditTrail, harness: Harness, database: Database
 ) -> None:
-    bob, eve = admin_of(people.bob), admin_of(people.eve)
-    new = await accepted_turn(turn_store, people.ann)
-    key, _ = await people_of(database).identity.create_key("acme", people.ann.user_id, "")
+    bob, eve = admin_of(store.bob), admin_of(store.eve)
+    new = await store.make()
+    key, _ = await people_of(database).identity.create_key("acme", store.ann.user_id, "")
     rivers = await harness.library.create_collection(
-        people.ann, "rivers", CollectionFields("Rivers"), Chunking()
+        store.ann, "rivers", CollectionFields("Rivers"), Chunking()
     )
-    operation = await harness.upload(people.ann, TEXT, collection="rivers")
+    operation = await harness.upload(store.ann, TEXT, collection="rivers")
     resources = [
         f"apiKeys/{key.id}",
         f"turns/{new.id}",
@@ -161,7 +158,7 @@ async def test_a_refused_act_names_the_owner_in_the_tenant_alone(
     for who in (bob, eve):
         refused = [AuditEvent.of(who, "x.y", resource, outcome="ETAG_MISMATCH") for resource in resources]
         await trail.record_refused(who, refused)
-    for tenant, affected in (("acme", people.ann.user_id), ("rival", None)):
+    for tenant, affected in (("acme", store.ann.user_id), ("rival", None)):
         found = (await trail.list(tenant, OLDEST)).items
         assert [(one.resource, one.affected_user_id) for one in found if one.action == "x.y"] == [
             (resource, affected) for resource in resources

@@ -13,6 +13,7 @@ from responsa_server.stores.postgres import database as module
 from responsa_server.stores.postgres.database import Database, Queries
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
 from tests.conftest import DatabaseUrls
+from tests.contract.cut_database import opened
 from tests.contract.test_identity import identity_of, person
 
 _TABLES: Final = "responsa.app_user, responsa.tenant, responsa.session, responsa.api_key"
@@ -39,9 +40,7 @@ async def test_plans_for_nearly_empty_tables_are_made_again_when_the_tables_have
     that plans are kept at all."""
     monkeypatch.setattr(module, "_CREDENTIAL_PLANS_LAST_SECONDS", seconds)
     # The plans belong to one connection.
-    database = Database(database_urls.app, database_urls.log, size=1)
-    await database.open()
-    try:
+    async with opened(Database(database_urls.app, database_urls.log, size=1)) as database:
         identity = identity_of(database)
         who, secret = await person(identity)
         code, _ = await identity.create_session_code(who)
@@ -61,8 +60,6 @@ async def test_plans_for_nearly_empty_tables_are_made_again_when_the_tables_have
             connection.execute(_GROWN.encode())
         full = await _blocks(database, statements)
         assert [one < _FEW for one in full.values()] == [few] * len(statements), full
-    finally:
-        await database.close()
 
 
 async def _blocks(database: Database, statements: Mapping[str, Mapping[str, object]]) -> Mapping[str, int]:

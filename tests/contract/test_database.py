@@ -39,8 +39,8 @@ from responsa_server.stores.postgres.pool import Pool
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.turns.runtime import retry
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People, new_turn
-from tests.contract.turn_steps import accepted_turn, cancelled, locked, until_somebody_waits
+from tests.contract.cut_database import opened
+from tests.contract.turn_steps import Store, cancelled, locked, new_turn, until_somebody_waits
 from tests.disks import small_disk
 from tests.instance import PATIENCE
 from tests.plain_codec import PlainCodec
@@ -58,9 +58,7 @@ def test_what_a_url_says_stands() -> None:
 
 
 async def test_a_statement_has_its_time_and_each_role_its_plans(database_urls: DatabaseUrls) -> None:
-    database = Database(database_urls.app, database_urls.log, size=1)
-    await database.open()
-    try:
+    async with opened(Database(database_urls.app, database_urls.log, size=1)) as database:
         for connected, plans in (
             (database.no_tenant(), "force_custom_plan"),
             (database.log(), "force_custom_plan"),
@@ -86,8 +84,6 @@ async def test_a_statement_has_its_time_and_each_role_its_plans(database_urls: D
                 assert row is not None
                 limits.append(row[0])
         assert limits == ["5s", "5s", "5s", "5s", "0"]
-    finally:
-        await database.close()
 
 
 class Impatient(Database):
@@ -99,15 +95,13 @@ class Impatient(Database):
             yield connection
 
 
-async def test_whoever_locks_a_conversation_and_then_its_turn_has_a_limit(
-    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
-) -> None:
-    new = await accepted_turn(turn_store, people.ann, watched=True)
+async def test_whoever_locks_a_conversation_and_then_its_turn_has_a_limit(store: Store) -> None:
+    new = await store.make(watched=True)
     newer = new_turn(conversation=new.conversation_id, on_busy=OnBusy.INTERRUPT)
-    database = Impatient(database_urls.app, database_urls.log, size=10)
+    database = Impatient(store.urls.app, store.urls.log, size=10)
     await database.open()
     turns, conversations = PostgresTurnStore(database, PlainCodec()), PostgresConversationStore(database)
-    who, place = people.ann, new.conversation_id
+    who, place = store.ann, new.conversation_id
     kept: dict[str, Sequence[Callable[[], Awaitable[object]]]] = {
         "turn": (
             lambda: turns.accept(who, newer, cancelled),
@@ -122,7 +116,7 @@ async def test_whoever_locks_a_conversation_and_then_its_turn_has_a_limit(
     try:
         for table, calls in kept.items():
             for call in calls:
-                async with locked(database_urls, table, {"turn": new.id, "conversation": place}[table]):
+                async with locked(store.urls, table, {"turn": new.id, "conversation": place}[table]):
                     # Without the limit, the waiting session would wait until the statement timeout.
                     with pytest.raises(Unavailable, match="took too long"):
                         async with asyncio.timeout(10):
@@ -233,26 +227,24 @@ async def test_an_error_says_that_the_database_was_slow_or_that_another_call_was
     assert "Another call" in refused.message
 
 
-async def test_a_cancelled_caller_does_not_cut_a_transaction_and_closing_awaits_it(
-    conversation_store: PostgresConversationStore, people: People, database_urls: DatabaseUrls
-) -> None:
-    principal, identity = people.ann, uuid7()
-    await conversation_store.create(principal, identity, "before", {}, None)
-    database = Database(database_urls.app, database_urls.log, size=10)
+async def test_a_cancelled_caller_does_not_cut_a_transaction_and_closing_awaits_it(store: Store) -> None:
+    principal, identity = store.ann, uuid7()
+    await store.conversations.create(principal, identity, "before", {}, None)
+    database = Database(store.urls.app, store.urls.log, size=10)
     await database.open()
-    store = PostgresConversationStore(database)
+    conversations = PostgresConversationStore(database)
     for title, ends in (("drained", database.background.drain), ("closed", database.close)):
-        async with locked(database_urls, "conversation", identity):
-            update = store.update(principal, identity, title=title, labels=None, etag="")
+        async with locked(store.urls, "conversation", identity):
+            update = conversations.update(principal, identity, title=title, labels=None, etag="")
             caller: asyncio.Task[object] = asyncio.create_task(update)
-            await until_somebody_waits(database_urls, caller)
+            await until_somebody_waits(store.urls, caller)
             caller.cancel()
             await asyncio.wait({caller})
             assert (caller.cancelled(), len(database.background)) == (True, 1)
             ending = asyncio.create_task(ends())
         await ending
         assert len(database.background) == 0
-        assert (await conversation_store.get(principal, identity)).title == title
+        assert (await store.conversations.get(principal, identity)).title == title
 
 
 def test_every_public_method_of_a_store_runs_to_its_end() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import LiteralString
 
@@ -20,12 +20,13 @@ from responsa_server.domain.passages import SearchScope
 from responsa_server.domain.people import Server
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.answering import LibraryEvidence
-from responsa_server.search.embedder import Embedder, Vectors
+from responsa_server.search.embedder import Embedder
 from responsa_server.search.hits import KnowledgeSearch
 from responsa_server.stores.postgres.database import Database
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People
 from tests.contract.index_writer import IndexWriter, lexical_of, retriever_of
+from tests.contract.library_harness import GatedEmbedder
+from tests.contract.people import People
 from tests.raising import raises
 
 HARBOUR = "The harbour master keeps the tide table. Ships enter the harbour two hours before high water."
@@ -50,21 +51,13 @@ NO_PASSAGES: LiteralString = "REVOKE SELECT ON responsa.passage FROM responsa_se
 NO_STATISTICS: LiteralString = "REVOKE SELECT ON responsa.term_stat FROM responsa_app"
 
 
-class Failing:
+def failing(embedder: Embedder) -> GatedEmbedder:
     """An embedding model that fails with an error like those of its library."""
 
-    def __init__(self, embedder: Embedder) -> None:
-        self._embedder = embedder
-        self.name = embedder.name
-        self.dimensions = embedder.dimensions
-        self.max_tokens = embedder.max_tokens
-        self.languages = embedder.languages
-
-    def token_offsets(self, text: str) -> list[tuple[int, int]]:
-        return self._embedder.token_offsets(text)
-
-    async def embed(self, texts: Sequence[str]) -> Vectors:
+    async def fail() -> None:
         raise MemoryError("the session is gone")
+
+    return GatedEmbedder(embedder, fail)
 
 
 @pytest.fixture
@@ -84,25 +77,13 @@ def damage_index(urls: DatabaseUrls, statement: LiteralString = NO_INDEX) -> Non
 
 
 @pytest.mark.usefixtures("filled")
-async def test_with_vectors_nothing_is_degraded(
-    database: Database, embedder: MiniLmEmbedder, people: People
-) -> None:
-    found = await evidence(database, embedder).search(people.ann, (QUESTION,), ())
-    assert (found.degraded, found.embedding_tokens > 0) == ("", True)
-
-
-@pytest.mark.usefixtures("filled")
-@pytest.mark.parametrize("gone", ["model", "index"])
+@pytest.mark.parametrize("gone", [None, NO_INDEX, NO_VECTORS_FUNCTION, NO_VECTORS_TABLE])
 async def test_without_vectors_words_decide_and_the_evidence_says_so(
-    database: Database,
-    embedder: MiniLmEmbedder,
-    people: People,
-    database_urls: DatabaseUrls,
-    gone: str,
+    database: Database, embedder: MiniLmEmbedder, people: People, database_urls: DatabaseUrls, gone: str
 ) -> None:
-    if gone == "index":
-        damage_index(database_urls)
-    knowledge = evidence(database, Failing(embedder) if gone == "model" else embedder)
+    if gone:
+        damage_index(database_urls, gone)
+    knowledge = evidence(database, embedder if gone else failing(embedder))
     with capture_logs(processors=[format_exc_info]) as logs:
         found = await knowledge.search(people.ann, (QUESTION,), ())
     assert (found.degraded, found.embedding_tokens) == ("text_only", 0)
@@ -120,7 +101,7 @@ async def test_a_search_by_hand_fails_where_its_vectors_cannot_be_had(
     query = SearchQuery((QUESTION,))
     await raises(
         MemoryError,
-        KnowledgeSearch(retriever_of(database, Failing(embedder))).search(Server("acme"), query),
+        KnowledgeSearch(retriever_of(database, failing(embedder))).search(Server("acme"), query),
     )
     damage_index(database_urls)
     search = KnowledgeSearch(retriever_of(database, embedder))
@@ -137,22 +118,6 @@ async def test_a_damaged_index_of_words_is_a_part_that_is_away(
     damage_index(database_urls, NO_WORDS)
     caught = await raises(Unavailable, evidence(database, embedder).search(people.ann, (QUESTION,), ()))
     assert caught.metadata == {"part": "text index"}
-
-
-@pytest.mark.usefixtures("filled")
-@pytest.mark.parametrize("statement", [NO_VECTORS_FUNCTION, NO_VECTORS_TABLE])
-async def test_words_need_nothing_of_what_holds_vectors(
-    database: Database,
-    embedder: MiniLmEmbedder,
-    people: People,
-    database_urls: DatabaseUrls,
-    statement: LiteralString,
-) -> None:
-    damage_index(database_urls, statement)
-    knowledge = evidence(database, embedder)
-    found = await knowledge.search(people.ann, (QUESTION,), ())
-    assert found.degraded == "text_only"
-    assert [passage.text for passage in await knowledge.passages(found, 1_000)] == [HARBOUR]
 
 
 @pytest.mark.usefixtures("filled")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import os
 import random
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from uuid_utils.compat import uuid7
 from responsa.chat.v1 import turn_pb2
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain import names
-from responsa_server.domain.conversations import Speaker, Summary
+from responsa_server.domain.conversations import Summary
 from responsa_server.domain.errors import (
     InvalidRequest,
     NotFound,
@@ -30,20 +29,13 @@ from responsa_server.domain.errors import (
     Unauthenticated,
 )
 from responsa_server.domain.events import (
-    Answered,
-    AnswerOutcome,
-    ByteRange,
     CancelCause,
     Cancelled,
     Citation,
     Cited,
     Delta,
-    JudgeVerdict,
     NumberedEvent,
-    QuoteOrigin,
     RefusalReason,
-    Started,
-    Usage,
     VersionRead,
 )
 from responsa_server.domain.knowledge import (
@@ -68,14 +60,10 @@ from responsa_server.domain.people import (
 )
 from responsa_server.domain.turns import (
     Append,
-    Claim,
-    Conclusion,
     Ending,
     LogRow,
-    NewMessage,
     NewTurn,
     OpenTurn,
-    Question,
     TurnLost,
     TurnState,
 )
@@ -88,10 +76,13 @@ from responsa_server.stores.postgres.database import Database, unavailable
 from responsa_server.stores.postgres.erasing import ERASED, NOTICE, PostgresErasing
 from responsa_server.stores.postgres.groups import PostgresGroups
 from responsa_server.stores.postgres.mail import Outbox
-from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.turns.pack import ending, pack
+from responsa_server.turns.worker import conclude
 from tests.conftest import DatabaseUrls
-from tests.contract.library_harness import Harness
+from tests.contract.library_harness import Harness, running
+from tests.contract.turn_harness import answer as reply
+from tests.contract.turn_harness import citation
+from tests.contract.turn_steps import Store, claim_of, until_somebody_waits
 from tests.people import GOOD, People, people_of
 from tests.raising import raises
 
@@ -106,7 +97,7 @@ class Stage:
 
     harness: Harness
     people: People
-    turns: PostgresTurnStore
+    turns: Store
     store: PostgresErasing
     erasing: Erasing
     ann: Principal
@@ -114,8 +105,7 @@ class Stage:
 
 
 def cancelled(turn: OpenTurn) -> Ending:
-    seq = turn.last_seq + 1
-    event = NumberedEvent(seq, turn.attempt, None, Cancelled(CancelCause.OWNER))
+    event = NumberedEvent(turn.last_seq + 1, turn.attempt, None, Cancelled(CancelCause.OWNER))
     return ending(CODEC, turn.turn_id, event)
 
 
@@ -128,7 +118,7 @@ def store_of(harness: Harness) -> PostgresErasing:
 
 def erasing_of(
     stage_store: PostgresErasing,
-    turns: PostgresTurnStore,
+    turns: Store,
     people: People,
     call_seconds: float = HEAD_START_SECONDS,
 ) -> Erasing:
@@ -151,52 +141,23 @@ async def stage(harness: Harness, database: Database) -> Stage:
     await people.identity.create_tenant("acme", "Acme")
     ann = await person(people, "Ann", "ann@example.org", Role.ADMIN)
     bob = await person(people, "Bob Quillfeather", ADDRESS, Role.ADMIN)
-    turns, store = PostgresTurnStore(database, CODEC), store_of(harness)
+    turns, store = Store(harness.urls, database, CODEC), store_of(harness)
     return Stage(harness, people, turns, store, erasing_of(store, turns, people), ann, bob)
 
 
 def citation_of(operation: Operation, quote: str = SECRET) -> Citation:
-    size = len(quote.encode())
-    return Citation(
-        passage_id=uuid7(),
-        document_id=operation.document_id,
-        version=1,
-        title="Herons",
-        uri="herons.md",
-        source=ByteRange(0, size),
-        quote=quote,
-        sha256=hashlib.sha256(quote.encode()).digest(),
-        answer=ByteRange(0, size),
-        score=0.9,
-        quote_origin=QuoteOrigin.COPIED,
-        verdict=JudgeVerdict.NONE,
-    )
+    return replace(citation(quote), document_id=operation.document_id, version=1)
 
 
 async def begin(
-    turns: PostgresTurnStore, caller: Principal, text: str = "How heavy?", conversation: UUID | None = None
+    turns: Store, caller: Principal, text: str = "How heavy?", conversation: UUID | None = None
 ) -> NewTurn:
     """A running turn with its first event."""
-    turn, place = uuid7(), conversation or uuid7()
-    started = NumberedEvent(1, 1, None, Started(place, "agents/default/versions/1", conversation is None))
-    new = NewTurn(
-        turn,
-        place,
-        Question(text, conversation),
-        None,
-        "agents/default/versions/1",
-        uuid7(),
-        60.0,
-        CODEC.frame(turn, 0, 1, [CODEC.event(started)]),
-        max_pending=1000,
-        max_queued=8,
-    )
-    await turns.accept(caller, new, cancelled)
-    return new
+    return await turns.make(text, caller=caller, conversation=conversation)
 
 
 async def answer(
-    turns: PostgresTurnStore,
+    turns: Store,
     caller: Principal,
     new: NewTurn,
     *citations: Citation,
@@ -204,28 +165,14 @@ async def answer(
     read: Sequence[VersionRead] = (),
 ) -> None:
     """End a running turn with an answer. The log has the text, its citations and the terminal event, seqs 2 to 4."""
-    claim = Claim(new.id, caller.tenant_id, 1, 60.0)
-    delta = NumberedEvent(2, 1, None, Delta(text, 0))
-    cited = [NumberedEvent(3 + place, 1, None, Cited(one)) for place, one in enumerate(citations)]
-    last = 3 + len(cited)
-    end = NumberedEvent(
-        last,
-        1,
-        None,
-        Answered(
-            text, hashlib.sha256(text.encode()).digest(), citations, AnswerOutcome.COMPLETE, 1, Usage(5)
-        ),
-    )
-    rows = [
-        *pack(CODEC, new.id, [delta, *cited]),
-        ending(CODEC, new.id, end).row,
+    end = replace(reply(text), citations=citations)
+    events = [
+        NumberedEvent(seq, 1, None, event)
+        for seq, event in enumerate([Delta(text, 0), *map(Cited, citations), end], start=2)
     ]
-    said = [
-        NewMessage(uuid7(), Speaker.USER, new.question.text),
-        NewMessage(uuid7(), Speaker.ASSISTANT, text, citations),
-    ]
-    conclusion = Conclusion(TurnState.ANSWERED, CODEC.event(end), Usage(5), said, read=read)
-    await turns.finish(claim, rows, conclusion)
+    rows = [*pack(CODEC, new.id, events[:-1]), ending(CODEC, new.id, events[-1]).row]
+    conclusion = conclude(end, CODEC.event(events[-1]), new.question, uuid7, titles=False)
+    await turns.finish(claim_of(new, tenant=caller.tenant_id), rows, replace(conclusion, read=read))
 
 
 def everywhere(urls: DatabaseUrls, *wanted: str) -> dict[str, set[str]]:
@@ -338,10 +285,7 @@ async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_a
         ending = "UPDATE responsa.operation SET stage = 'done' WHERE stage = 'parsing' AND subject = %s"
         assert connection.execute(ending, (names.user(bob.user_id),)).rowcount == 1
         erased = asyncio.create_task(stage.erasing.erase(ann, bob.user_id, None, ""))
-        waiting = (
-            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        )
-        await harness.until(lambda: harness.ask(waiting) != [])
+        await until_somebody_waits(database_urls, erased)
     receipt = await erased
 
     assert receipt.end_time is not None
@@ -512,9 +456,9 @@ async def test_an_answer_that_quoted_an_erased_document_says_so_and_stays_resuma
     await answer(turns, ann, derived, text="Something blue.", read=both)
     receipt = await stage.erasing.erase(ann, carol.user_id, None, "")
     assert (receipt.counts[ErasedKind.DOCUMENTS], receipt.counts[ErasedKind.WITHDRAWN]) == (1, 2)
-    reply = await PostgresConversationStore(database).answer_of(ann, derived.id)
-    assert reply is not None
-    assert (reply.text, reply.refusal) == (NOTICE, RefusalReason.SOURCE_ERASED)
+    found = await PostgresConversationStore(database).answer_of(ann, derived.id)
+    assert found is not None
+    assert (found.text, found.refusal) == (NOTICE, RefusalReason.SOURCE_ERASED)
     withdrawn = await turns.get(ann, cited.id)
     assert (withdrawn.state, withdrawn.last_seq) == (TurnState.REFUSED, 4)
     assert withdrawn.terminal is not None
@@ -532,9 +476,9 @@ async def test_an_answer_that_quoted_an_erased_document_says_so_and_stays_resuma
         assert (backlog.end_seq, backlog.terminal) == (4, withdrawn.terminal)
         assert list(backlog.rows) == ([last] if after == 3 else [])
     conversations = PostgresConversationStore(database)
-    reply = await conversations.answer_of(ann, cited.id)
-    assert reply is not None
-    assert (reply.text, reply.refusal, list(reply.citations)) == (NOTICE, RefusalReason.SOURCE_ERASED, [])
+    found = await conversations.answer_of(ann, cited.id)
+    assert found is not None
+    assert (found.text, found.refusal, list(found.citations)) == (NOTICE, RefusalReason.SOURCE_ERASED, [])
     history = await conversations.history(ann, cited.conversation_id, 10)
     assert [one.text for one in history] == ["How heavy?", NOTICE]
     assert await turns.get(ann, other.id) == before
@@ -546,7 +490,7 @@ async def test_a_cancelled_turn_that_had_sent_a_quote_loses_its_log(stage: Stage
     stopped = await begin(turns, ann)
     cited = NumberedEvent(2, 1, None, Cited(citation_of(herons)))
     rows = pack(CODEC, stopped.id, [cited])
-    await turns.append([Append(Claim(stopped.id, "acme", 1, 60.0), rows)])
+    await turns.append([Append(claim_of(stopped), rows)])
     ended = await turns.cancel(ann, stopped.id, True, cancelled)
     await stage.erasing.erase(ann, bob.user_id, None, "")
     after = await turns.get(ann, stopped.id)
@@ -589,16 +533,9 @@ async def test_no_credential_is_good_once_the_erasing_has_begun_and_the_job_goes
     assert caught.reason is Reason.CREDENTIAL_REVOKED
     assert (await people.identity.user_of("acme", bob.user_id)).email == ""
     database_urls.ask("UPDATE procrastinate_jobs SET scheduled_at = now()")
-    jobs = asyncio.create_task(stage.harness.queue.run({JobKind.ERASE: stage.erasing.work}))
-    try:
-        await stage.harness.until(
-            lambda: (
-                not stage.harness.ask("SELECT id FROM procrastinate_jobs WHERE task_name = 'responsa.erase'")
-            )
-        )
-    finally:
-        jobs.cancel()
-        await asyncio.wait({jobs})
+    left = "SELECT id FROM procrastinate_jobs WHERE task_name = 'responsa.erase'"
+    async with running(stage.harness.queue, {JobKind.ERASE: stage.erasing.work}):
+        await stage.harness.until(lambda: not stage.harness.ask(left))
     found = await stage.store.stage("acme", bob.user_id)
     assert found is not None
     assert found.ended

@@ -34,9 +34,9 @@ from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.turns.worker import conclude
 from tests.contract.agents_harness import AgentProcesses, Folder
-from tests.contract.conftest import People, new_turn
+from tests.contract.people import People
 from tests.contract.turn_harness import Cast, Script, Services, followed
-from tests.contract.turn_steps import cancelled, claim_of, row
+from tests.contract.turn_steps import cancelled, claim_of, new_turn, row
 from tests.raising import raises
 
 CODEC = AskFrames()

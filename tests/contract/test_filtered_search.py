@@ -18,7 +18,6 @@ from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.knowledge import (
     Chunking,
     CollectionFields,
-    DocumentMetadata,
     SearchMode,
     SearchQuery,
 )
@@ -36,7 +35,6 @@ from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.vectors import EXACT_PASSAGES
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People
 from tests.contract.index_writer import (
     IndexWriter,
     VectorsOf,
@@ -46,7 +44,8 @@ from tests.contract.index_writer import (
     matching,
     unit_vectors,
 )
-from tests.contract.library_harness import Harness, pieces_of
+from tests.contract.library_harness import Harness
+from tests.contract.people import People
 
 COLUMNS: Final = (
     "source_key", "uri", "title", "media_type", "language", "author", "labels", "metadata", "date",
@@ -227,18 +226,16 @@ async def test_rubbish_in_a_filter_is_refused_or_compared(
     assert accepted > 25
 
 
-async def test_a_rare_label_is_found_among_many(harness: Harness, people: People) -> None:
+async def test_a_rare_label_is_found_among_many(harness: Harness) -> None:
     """The labelled document fits the question worst of all, so no limit leaves it a place unless the index applies the filter."""
     library = harness.library
-    await library.create_collection(people.ann, "rivers", CollectionFields(""), Chunking())
+    await library.create_collection(harness.ann, "rivers", CollectionFields(""), Chunking())
     river = "The Elbe is a long river. The Elbe is deep. The Elbe flows to the sea.\n\n"
     text = "".join(f"## Elbe {number}\n\n{river}" for number in range(130))
-    await harness.take_in(people.ann, text, "rivers.md", collection="rivers")
+    await harness.take_in(harness.ann, text, "rivers.md", collection="rivers")
     for key, label in (("rare.md", "rare"), ("other.md", "usual")):
-        metadata = DocumentMetadata("rivers", key, labels={"kind": label})
         rare = "A baker once said that bread is as long to bake as the Elbe is long to walk along.\n"
-        operation = await library.upload(people.ann, metadata, pieces_of(f"{rare}{key}".encode()))
-        await harness.ingest().run("acme", operation.id)
+        await harness.take_in(harness.ann, f"{rare}{key}", key, collection="rivers", labels={"kind": label})
 
     keys = dict(harness.ask("SELECT id, source_key FROM responsa.document"))
     for mode in SearchMode:
@@ -250,7 +247,7 @@ async def test_a_rare_label_is_found_among_many(harness: Harness, people: People
         ):
             filters = parse_filter(SEARCHED, text)
             query = SearchQuery(("How long is the river Elbe?",), top_k=5, mode=mode, filters=filters)
-            hits = await library.search(people.ann, query)
+            hits = await library.search(harness.ann, query)
             assert {keys[hit.passage.document_id] for hit in hits} == expected, (mode, text)
 
 

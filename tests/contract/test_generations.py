@@ -51,9 +51,10 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.generation_table import FIRST_TABLE
 from responsa_server.stores.qdrant import QdrantVectors
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People
 from tests.contract.library_harness import Gate, Harness
 from tests.contract.outside import QDRANTS, qdrant_at, size
+from tests.contract.people import People
+from tests.contract.turn_steps import until_somebody_waits
 from tests.raising import raises
 from tests.wire.embeddings import EmbeddingServer
 
@@ -192,10 +193,8 @@ async def rebuilt(harness: Harness, caller: Principal, embedding: str = WORDS) -
 
 
 @EVERYWHERE
-async def test_another_model_is_built_while_the_old_one_serves(
-    filled: Harness, people: People, lab: Lab
-) -> None:
-    harness, ann = filled, people.ann
+async def test_another_model_is_built_while_the_old_one_serves(filled: Harness, lab: Lab) -> None:
+    harness, ann = filled, filled.ann
     [first] = await harness.generations.list(Server("acme"), "notes")
     assert (first.number, first.state, first.dimensions, first.embedding) == (
         1,
@@ -236,10 +235,8 @@ async def test_another_model_is_built_while_the_old_one_serves(
 
 
 @EVERYWHERE
-async def test_a_collection_goes_back_to_the_earlier_generation(
-    filled: Harness, people: People, lab: Lab
-) -> None:
-    harness, ann = filled, people.ann
+async def test_a_collection_goes_back_to_the_earlier_generation(filled: Harness, lab: Lab) -> None:
+    harness, ann = filled, filled.ann
     await rebuilt(harness, ann)
     assert (await harness.take_in(ann, LATE, "eels.md", collection="notes")).error is None
     before = await stored(harness)
@@ -256,8 +253,8 @@ async def test_a_collection_goes_back_to_the_earlier_generation(
     assert again.passages_done == again.passages_total > 0
 
 
-async def test_tables_and_headings_keep_their_pieces(filled: Harness, people: People) -> None:
-    harness, ann = filled, people.ann
+async def test_tables_and_headings_keep_their_pieces(filled: Harness) -> None:
+    harness, ann = filled, filled.ann
     kinds = "SELECT v.kind, v.byte_start, v.byte_end FROM responsa.{} AS v WHERE v.kind NOT IN ('window', 'title')"
     before = sorted(harness.ask(kinds.format("passage_vector")))
     await rebuilt(harness, ann)
@@ -268,8 +265,8 @@ async def test_tables_and_headings_keep_their_pieces(filled: Harness, people: Pe
 
 
 @EVERYWHERE
-async def test_a_cancelled_operation_leaves_nothing(filled: Harness, people: People, lab: Lab) -> None:
-    harness, ann = filled, people.ann
+async def test_a_cancelled_operation_leaves_nothing(filled: Harness, lab: Lab) -> None:
+    harness, ann = filled, filled.ann
     before, vectors_before = harness.rows(), await stored(harness)
     operation = await harness.library.reindex_collection(ann, "notes", WORDS)
     lab.gate = Gate()
@@ -292,8 +289,8 @@ async def test_a_cancelled_operation_leaves_nothing(filled: Harness, people: Peo
     assert await stored(harness) == vectors_before
 
 
-async def test_a_cancelled_activation_keeps_the_generation(filled: Harness, people: People, lab: Lab) -> None:
-    harness, ann = filled, people.ann
+async def test_a_cancelled_activation_keeps_the_generation(filled: Harness, lab: Lab) -> None:
+    harness, ann = filled, filled.ann
     await rebuilt(harness, ann)
     await rebuilt(harness, ann, EMBEDDED_MODEL)
     assert (await harness.take_in(ann, LATE, "eels.md", collection="notes")).error is None
@@ -307,9 +304,9 @@ async def test_a_cancelled_activation_keeps_the_generation(filled: Harness, peop
 
 
 async def test_a_refusing_model_fails_the_operation_and_a_busy_one_delays_it(
-    filled: Harness, people: People, lab: Lab
+    filled: Harness, lab: Lab
 ) -> None:
-    harness, ann = filled, people.ann
+    harness, ann = filled, filled.ann
     await harness.embedders.of_model(WORDS)
     lab.status = 401
     ended = await rebuilt(harness, ann)
@@ -333,8 +330,8 @@ async def test_a_refusing_model_fails_the_operation_and_a_busy_one_delays_it(
 
 
 @EVERYWHERE
-async def test_a_generation_is_complete_only_with_what_arrived_last(filled: Harness, people: People) -> None:
-    harness, ann, builds = filled, people.ann, filled.builds
+async def test_a_generation_is_complete_only_with_what_arrived_last(filled: Harness) -> None:
+    harness, ann, builds = filled, filled.ann, filled.builds
     operation = await harness.library.reindex_collection(ann, "notes", WORDS)
     task = await builds.begin("acme", operation.id)
     assert task is not None
@@ -360,10 +357,8 @@ async def test_a_generation_is_complete_only_with_what_arrived_last(filled: Harn
 
 
 @EVERYWHERE
-async def test_a_lost_worker_can_write_nothing_and_its_vectors_are_kept(
-    filled: Harness, people: People
-) -> None:
-    harness, ann = filled, people.ann
+async def test_a_lost_worker_can_write_nothing_and_its_vectors_are_kept(filled: Harness) -> None:
+    harness, ann = filled, filled.ann
     operation = await harness.library.reindex_collection(ann, "notes", WORDS)
     builds = harness.builds
     lost = await builds.begin("acme", operation.id)
@@ -391,9 +386,9 @@ async def test_a_lost_worker_can_write_nothing_and_its_vectors_are_kept(
 
 
 async def test_the_vectors_of_a_deleted_generation_go_in_parts_after_the_call(
-    filled: Harness, people: People, monkeypatch: pytest.MonkeyPatch
+    filled: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    harness, ann = filled, people.ann
+    harness, ann = filled, filled.ann
     await rebuilt(harness, ann)
     monkeypatch.setattr(generations, "_MOST_DISCARDED", 2)
     builds = harness.builds
@@ -411,12 +406,10 @@ async def test_the_vectors_of_a_deleted_generation_go_in_parts_after_the_call(
     }
 
 
-async def test_a_deletion_locks_passages_in_the_order_in_which_vectors_are_stored(
-    filled: Harness, people: People
-) -> None:
+async def test_a_deletion_locks_passages_in_the_order_in_which_vectors_are_stored(filled: Harness) -> None:
     harness = filled
     text = "\n\n".join(f"# Mill {number}\n\n{'The mill grinds rye. ' * 60}" for number in range(8))
-    document = (await harness.take_in(people.ann, text, "long.md", collection="notes")).document_id
+    document = (await harness.take_in(filled.ann, text, "long.md", collection="notes")).document_id
     ids = [
         one
         for (one,) in harness.ask(
@@ -426,22 +419,19 @@ async def test_a_deletion_locks_passages_in_the_order_in_which_vectors_are_store
     # The first passage is stored last, so that a scan reaches it last.
     harness.ask("UPDATE responsa.passage SET ordinal = 1000 WHERE id = %s", ids[0])
     assert len(ids) > 2
-    waiting = (
-        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
     hold = "SELECT FROM responsa.passage WHERE id = %s FOR KEY SHARE NOWAIT"
     with psycopg.connect(harness.urls.superuser) as worker:
         worker.execute(hold, [ids[0]])
-        deletion = asyncio.create_task(harness.library.delete_document(people.ann, document))
-        await harness.until(lambda: bool(harness.ask(waiting)))
+        deletion = asyncio.create_task(harness.library.delete_document(filled.ann, document))
+        await until_somebody_waits(harness.urls, deletion)
         for one in ids[1:]:
             worker.execute(hold, [one])
         worker.rollback()
     await deletion
 
 
-async def test_the_time_left_is_measured_over_all_attempts(filled: Harness, people: People) -> None:
-    harness, ann = filled, people.ann
+async def test_the_time_left_is_measured_over_all_attempts(filled: Harness) -> None:
+    harness, ann = filled, filled.ann
     for number in range(24):
         text = f"# Mill {number}\n\nThe mill number {number} grinds rye."
         assert (await harness.take_in(ann, text, f"{number}.md", collection="notes")).error is None
@@ -466,8 +456,8 @@ async def test_the_time_left_is_measured_over_all_attempts(filled: Harness, peop
 
 
 @EVERYWHERE
-async def test_a_document_whose_model_was_replaced_is_embedded_again(filled: Harness, people: People) -> None:
-    harness, ann = filled, people.ann
+async def test_a_document_whose_model_was_replaced_is_embedded_again(filled: Harness) -> None:
+    harness, ann = filled, filled.ann
     await rebuilt(harness, ann)
     operation = await harness.upload(ann, LATE, "eels.md", collection="notes")
     ready = await harness.library.reindex_collection(ann, "notes", EMBEDDED_MODEL)
@@ -483,8 +473,8 @@ async def test_a_document_whose_model_was_replaced_is_embedded_again(filled: Har
     assert "Sargasso" in await best_texts(harness, ann, "Where do eels spawn?")
 
 
-async def test_one_generation_is_built_at_a_time(filled: Harness, people: People) -> None:
-    library, ann = filled.library, people.ann
+async def test_one_generation_is_built_at_a_time(filled: Harness) -> None:
+    library, ann = filled.library, filled.ann
     request_id = uuid7()
     operation = await library.reindex_collection(ann, "notes", request_id=request_id)
     assert await library.reindex_collection(ann, "notes", request_id=request_id) == operation
@@ -496,8 +486,8 @@ async def test_one_generation_is_built_at_a_time(filled: Harness, people: People
     await raises(Precondition, library.delete_generation(ann, "notes", 2), "cancel the operation")
 
 
-async def test_a_collection_has_a_bounded_number_of_generations(harness: Harness, people: People) -> None:
-    ann = people.ann
+async def test_a_collection_has_a_bounded_number_of_generations(harness: Harness) -> None:
+    ann = harness.ann
     await harness.library.create_collection(ann, "notes", CollectionFields(""), Chunking())
     for _ in range(MAX_GENERATIONS - 1):
         await rebuilt(harness, ann, EMBEDDED_MODEL)
@@ -510,9 +500,9 @@ async def test_a_collection_has_a_bounded_number_of_generations(harness: Harness
 
 @EVERYWHERE
 async def test_a_deleted_collection_ends_its_operation_and_takes_all_vectors(
-    filled: Harness, people: People, lab: Lab
+    filled: Harness, lab: Lab
 ) -> None:
-    harness, ann = filled, people.ann
+    harness, ann = filled, filled.ann
     await rebuilt(harness, ann)
     operation = await harness.library.reindex_collection(ann, "notes", WORDS)
     await harness.library.delete_collection(ann, "notes", force=True)
@@ -525,10 +515,8 @@ async def test_a_deleted_collection_ends_its_operation_and_takes_all_vectors(
     assert not await stored(harness)
 
 
-async def test_a_model_that_the_settings_no_longer_declare(
-    filled: Harness, people: People, embedder: MiniLmEmbedder
-) -> None:
-    ann = people.ann
+async def test_a_model_that_the_settings_no_longer_declare(filled: Harness, embedder: MiniLmEmbedder) -> None:
+    ann = filled.ann
     await rebuilt(filled, ann)
     left = configured(embedder, EMBEDDED_MODEL, ModelSettings())
     harness = Harness(filled.urls, filled.database, filled.parser, embedder, filled.spool, left)
@@ -547,9 +535,9 @@ async def test_a_model_that_the_settings_no_longer_declare(
 
 
 async def test_the_configured_model_makes_the_vectors_of_new_collections(
-    filled: Harness, people: People, embedder: MiniLmEmbedder, lab: Lab
+    filled: Harness, embedder: MiniLmEmbedder, lab: Lab
 ) -> None:
-    ann = people.ann
+    ann = filled.ann
     of_words = configured(embedder, WORDS, settings(lab))
     harness = Harness(filled.urls, filled.database, filled.parser, embedder, filled.spool, of_words)
     await harness.library.create_collection(ann, "fish", CollectionFields(""), Chunking())
@@ -569,9 +557,9 @@ async def test_the_configured_model_makes_the_vectors_of_new_collections(
 
 
 async def test_a_model_that_is_down_stops_only_uploads_that_make_a_collection(
-    filled: Harness, people: People, embedder: MiniLmEmbedder, lab: Lab
+    filled: Harness, embedder: MiniLmEmbedder, lab: Lab
 ) -> None:
-    ann = people.ann
+    ann = filled.ann
     of_words = configured(embedder, WORDS, settings(lab))
     harness = Harness(filled.urls, filled.database, filled.parser, embedder, filled.spool, of_words)
     lab.status = 503
@@ -586,22 +574,22 @@ async def test_a_model_that_is_down_stops_only_uploads_that_make_a_collection(
 
 @pytest.mark.parametrize("exact", [0, 2_000])
 async def test_a_filter_selects_within_a_generation(
-    filled: Harness, people: People, monkeypatch: pytest.MonkeyPatch, exact: int
+    filled: Harness, monkeypatch: pytest.MonkeyPatch, exact: int
 ) -> None:
     monkeypatch.setattr(vectors, "EXACT_PASSAGES", exact)
-    await rebuilt(filled, people.ann)
+    await rebuilt(filled, filled.ann)
     only = parse_filter(SEARCHED, 'source_key = "mills.md"')
     query = SearchQuery(("The Elbe",), ("notes",), mode=SearchMode.VECTOR, filters=only)
-    hits = await filled.library.search(people.ann, query)
+    hits = await filled.library.search(filled.ann, query)
     assert hits
     assert all("Elbe" not in hit.passage.text for hit in hits)
 
 
 @EVERYWHERE
 async def test_uploads_and_deletions_during_switches_leave_every_passage_with_vectors(
-    filled: Harness, people: People
+    filled: Harness,
 ) -> None:
-    harness, ann = filled, people.ann
+    harness, ann = filled, filled.ann
 
     async def write() -> list[Operation]:
         operations = [
@@ -649,10 +637,8 @@ async def test_uploads_and_deletions_during_switches_leave_every_passage_with_ve
         assert f"number is {number}." in await best_texts(harness, ann, f"The number is {number}.")
 
 
-async def test_a_table_of_several_passages_keeps_the_names_of_its_columns(
-    harness: Harness, people: People, lab: Lab
-) -> None:
-    ann = people.ann
+async def test_a_table_of_several_passages_keeps_the_names_of_its_columns(harness: Harness, lab: Lab) -> None:
+    ann = harness.ann
     await harness.library.create_collection(ann, "notes", CollectionFields(""), Chunking(64, 0))
     table = "| river | kilometres |\n|---|---|\n" + "".join(f"| Stream {n} | {n} |\n" for n in range(80))
     assert (await harness.take_in(ann, f"# Long\n\n{table}", "long.md", collection="notes")).error is None

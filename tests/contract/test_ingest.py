@@ -32,9 +32,9 @@ from responsa_server.ingest.jobs import Ingest
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.stores.postgres.locks import Lock
 from responsa_server.stores.postgres.operations import IngestionStore
-from tests.contract.conftest import People
 from tests.contract.in_memory import InMemory
 from tests.contract.library_harness import Gate, GatedEmbedder, GatedParser, Harness
+from tests.contract.people import People
 from tests.formats.office_files import changed, docx
 from tests.raising import raises
 
@@ -95,19 +95,19 @@ def jobs_left(harness: Harness) -> list[tuple[str, int]]:
     return harness.ask("SELECT status::text, attempts FROM procrastinate.procrastinate_jobs ORDER BY id")
 
 
-async def assert_whole(harness: Harness, people: People, operation: Operation) -> None:
+async def assert_whole(harness: Harness, operation: Operation) -> None:
     assert operation.error is None
     assert operation.passages_done == operation.passages_total > 16
-    document = await harness.library.documents.get(people.ann, operation.document_id)
+    document = await harness.library.documents.get(harness.ann, operation.document_id)
     assert (document.state, document.version) == (DocumentState.READY, 1)
     counted = harness.ask("SELECT count(*), count(DISTINCT ordinal), bool_and(live) FROM responsa.passage")
     assert counted == [(operation.passages_total, operation.passages_total, True)]
-    hits = await harness.library.search(people.ann, SearchQuery(("How long is river number 31?",)))
+    hits = await harness.library.search(harness.ann, SearchQuery(("How long is river number 31?",)))
     assert "131 kilometres" in hits[0].passage.text
 
 
-async def test_a_large_text_is_stored_in_pieces(harness: Harness, people: People) -> None:
-    operation = await harness.upload(people.ann, "# Rivers and lakes")
+async def test_a_large_text_is_stored_in_pieces(harness: Harness) -> None:
+    operation = await harness.upload(harness.ann, "# Rivers and lakes")
     task = await harness.ingestions.begin("acme", operation.id)
     assert task is not None
     text = InMemory(b"0123456789abcde\n" * 200_000)
@@ -120,50 +120,48 @@ async def test_a_large_text_is_stored_in_pieces(harness: Harness, people: People
 
 @pytest.mark.parametrize("stage", STAGES)
 async def test_a_worker_that_is_stopped_in_the_midst_is_resumed_by_the_next(
-    harness: Harness, people: People, stage: str
+    harness: Harness, stage: str
 ) -> None:
-    operation = await harness.upload(people.ann, LONG, "rivers.md")
+    operation = await harness.upload(harness.ann, LONG, "rivers.md")
     gate = Gate()
     async with harness.working(stopping(harness, stage, gate)):
         await asyncio.wait_for(gate.reached.wait(), 60)
-        seen = await harness.library.operations.get(people.ann, operation.id)
+        seen = await harness.library.operations.get(harness.ann, operation.id)
         assert not seen.done
-        assert await harness.library.search(people.ann, SearchQuery(("river",))) == []
+        assert await harness.library.search(harness.ann, SearchQuery(("river",))) == []
     assert [status for status, _ in jobs_left(harness)] == ["todo"]
     async with harness.working():
-        await assert_whole(harness, people, await harness.ended(people.ann, operation))
+        await assert_whole(harness, await harness.ended(harness.ann, operation))
     assert jobs_left(harness) == []
 
 
-async def test_a_short_text_is_stored_in_the_transaction_that_publishes_it(
-    harness: Harness, people: People
-) -> None:
+async def test_a_short_text_is_stored_in_the_transaction_that_publishes_it(harness: Harness) -> None:
     stored = "SELECT canonical_sha256 = sha256, state FROM responsa.document_version"
-    operation, gate = await harness.upload(people.ann, "# Rivers\n\nThe Heron is long.", "heron.md"), Gate()
+    operation, gate = await harness.upload(harness.ann, "# Rivers\n\nThe Heron is long.", "heron.md"), Gate()
     async with harness.working(stopping(harness, "publish", gate)):
         await asyncio.wait_for(gate.reached.wait(), 60)
         assert harness.ask(stored) == [(None, "indexing")]
     assert harness.ask("SELECT 1 FROM responsa.passage") == []
     async with harness.working():
-        ended = await harness.ended(people.ann, operation)
+        ended = await harness.ended(harness.ann, operation)
     assert (ended.error, ended.passages_done, ended.passages_total) == (None, 1, 1)
     assert harness.ask(stored) == [(True, "ready")]
-    document = await harness.library.documents.get(people.ann, operation.document_id)
+    document = await harness.library.documents.get(harness.ann, operation.document_id)
     assert (document.passage_count, document.language) == (1, "en")
-    hits = await harness.library.search(people.ann, SearchQuery(("Heron",)))
+    hits = await harness.library.search(harness.ann, SearchQuery(("Heron",)))
     assert [hit.passage.text for hit in hits] == ["# Rivers\n\nThe Heron is long."]
 
 
 async def test_a_call_ends_an_operation_while_the_rows_of_an_earlier_attempt_are_removed(
-    harness: Harness, people: People, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Cancelling(IngestionStore):
         async def _discard_some(self, claim: IngestClaim) -> bool:
             more = await super()._discard_some(claim)
-            await harness.library.cancel_operation(people.ann, claim.operation_id)
+            await harness.library.cancel_operation(harness.ann, claim.operation_id)
             return more
 
-    operation, gate = await harness.upload(people.ann, LONG, "rivers.md"), Gate()
+    operation, gate = await harness.upload(harness.ann, LONG, "rivers.md"), Gate()
     async with harness.working(stopping(harness, "publish", gate)):
         await asyncio.wait_for(gate.reached.wait(), 60)
     monkeypatch.setattr("responsa_server.stores.postgres.passages._DISCARDED_AT_ONCE", 1)
@@ -172,10 +170,8 @@ async def test_a_call_ends_an_operation_while_the_rows_of_an_earlier_attempt_are
 
 
 @pytest.mark.parametrize("alone", [True, False])
-async def test_a_worker_that_was_killed_is_resumed_by_the_next(
-    harness: Harness, people: People, alone: bool
-) -> None:
-    operation = await harness.upload(people.ann, LONG, "rivers.md")
+async def test_a_worker_that_was_killed_is_resumed_by_the_next(harness: Harness, alone: bool) -> None:
+    operation = await harness.upload(harness.ann, LONG, "rivers.md")
     task = await harness.ingestions.begin("acme", operation.id)
     assert task is not None
     # Make the state that a killed process leaves: a running job and a worker without heartbeats.
@@ -193,13 +189,11 @@ async def test_a_worker_that_was_killed_is_resumed_by_the_next(
             other = await others.enter_async_context(await psycopg.AsyncConnection.connect(harness.urls.log))
             await other.execute("SELECT pg_advisory_lock_shared(%s)", [Lock.JOB_WORKERS])
         async with harness.working():
-            await assert_whole(harness, people, await harness.ended(people.ann, operation))
+            await assert_whole(harness, await harness.ended(harness.ann, operation))
 
 
-async def test_a_document_that_lost_two_workers_in_succession_is_given_up(
-    harness: Harness, people: People
-) -> None:
-    operation = await harness.upload(people.ann, LONG, "rivers.md")
+async def test_a_document_that_lost_two_workers_in_succession_is_given_up(harness: Harness) -> None:
+    operation = await harness.upload(harness.ann, LONG, "rivers.md")
     harness.ask(
         """WITH dead AS (INSERT INTO procrastinate.procrastinate_workers DEFAULT VALUES RETURNING id)
         UPDATE procrastinate.procrastinate_jobs SET status = 'doing', losses = 1, worker_id = dead.id FROM dead"""
@@ -210,7 +204,7 @@ async def test_a_document_that_lost_two_workers_in_succession_is_given_up(
         announced.append(identity)
 
     async with harness.working(announce=announce):
-        ended = await harness.ended(people.ann, operation)
+        ended = await harness.ended(harness.ann, operation)
         await harness.until(lambda: not harness.ask("SELECT 1 FROM procrastinate.procrastinate_jobs"))
     assert isinstance(ended.error, Unavailable)
     assert ended.error.reason is Reason.WORKER_LOST
@@ -220,15 +214,13 @@ async def test_a_document_that_lost_two_workers_in_succession_is_given_up(
 
 
 @pytest.mark.parametrize("stage", STAGES[1::2])
-async def test_a_document_deleted_while_it_is_taken_in_leaves_nothing(
-    harness: Harness, people: People, stage: str
-) -> None:
-    operation = await harness.upload(people.ann, LONG, "rivers.md")
+async def test_a_document_deleted_while_it_is_taken_in_leaves_nothing(harness: Harness, stage: str) -> None:
+    operation = await harness.upload(harness.ann, LONG, "rivers.md")
     gate = Gate()
     async with harness.working(stopping(harness, stage, gate)) as jobs:
         await asyncio.wait_for(gate.reached.wait(), 60)
-        waiting = asyncio.create_task(harness.ended(people.ann, operation))
-        await harness.library.delete_document(people.ann, operation.document_id)
+        waiting = asyncio.create_task(harness.ended(harness.ann, operation))
+        await harness.library.delete_document(harness.ann, operation.document_id)
         ended = await waiting
         gate.opened.set()
         assert ended.error is not None
@@ -240,38 +232,38 @@ async def test_a_document_deleted_while_it_is_taken_in_leaves_nothing(
 
 
 @pytest.mark.parametrize("stage", STAGES[::2])
-async def test_an_operation_is_cancelled(harness: Harness, people: People, stage: str) -> None:
-    first = await harness.take_in(people.ann, "# Rivers\n\nThe first text tells of brooks.", "rivers.md")
-    operation = await harness.upload(people.ann, LONG, "rivers.md")
+async def test_an_operation_is_cancelled(harness: Harness, stage: str) -> None:
+    first = await harness.take_in(harness.ann, "# Rivers\n\nThe first text tells of brooks.", "rivers.md")
+    operation = await harness.upload(harness.ann, LONG, "rivers.md")
     gate = Gate()
     async with harness.working(stopping(harness, stage, gate)):
         await asyncio.wait_for(gate.reached.wait(), 60)
-        caught = await raises(Precondition, harness.library.delete_operation(people.ann, operation.id))
+        caught = await raises(Precondition, harness.library.delete_operation(harness.ann, operation.id))
         assert caught.reason is Reason.OPERATION_RUNNING
-        await harness.library.cancel_operation(people.ann, operation.id)
-        await harness.library.cancel_operation(people.ann, operation.id)
+        await harness.library.cancel_operation(harness.ann, operation.id)
+        await harness.library.cancel_operation(harness.ann, operation.id)
         gate.opened.set()
         await harness.until(lambda: not jobs_left(harness))
-    ended = await harness.library.operations.get(people.ann, operation.id)
+    ended = await harness.library.operations.get(harness.ann, operation.id)
     assert ended.error is not None
     assert ended.error.reason is Reason.OPERATION_CANCELLED
     assert ended.error.metadata == {"operation": f"operations/{operation.id}"}
-    document = await harness.library.documents.get(people.ann, operation.document_id)
+    document = await harness.library.documents.get(harness.ann, operation.document_id)
     assert (document.state, document.version, document.error) == (DocumentState.READY, 1, None)
     assert harness.ask("SELECT DISTINCT version, live FROM responsa.passage") == [(1, True)]
     assert harness.ask("SELECT version FROM responsa.document_version") == [(1,)]
-    hits = await harness.library.search(people.ann, SearchQuery(("brooks",)))
+    hits = await harness.library.search(harness.ann, SearchQuery(("brooks",)))
     assert hits[0].passage.document_id == first.document_id
-    await harness.library.delete_operation(people.ann, operation.id)
-    page = await harness.library.list_operations(people.ann, ListQuery(10, NEWEST))
+    await harness.library.delete_operation(harness.ann, operation.id)
+    page = await harness.library.list_operations(harness.ann, ListQuery(10, NEWEST))
     assert [item.id for item in page.items] == [first.id]
 
 
-async def test_a_cancelled_version_leaves_an_earlier_one_that_waits(harness: Harness, people: People) -> None:
+async def test_a_cancelled_version_leaves_an_earlier_one_that_waits(harness: Harness) -> None:
     first, second = [
-        await harness.upload(people.ann, text, "rivers.md") for text in ("The Elbe.", "The Oder.")
+        await harness.upload(harness.ann, text, "rivers.md") for text in ("The Elbe.", "The Oder.")
     ]
-    await harness.library.cancel_operation(people.ann, second.id)
+    await harness.library.cancel_operation(harness.ann, second.id)
     await harness.ingest().run("acme", first.id)
     ended = await harness.library.operations.get(Server("acme"), first.id)
     document = await harness.library.documents.get(Server("acme"), first.document_id)
@@ -279,15 +271,15 @@ async def test_a_cancelled_version_leaves_an_earlier_one_that_waits(harness: Har
     assert (document.state, document.version, document.error) == (DocumentState.READY, 1, None)
 
 
-async def test_cancelling_all_versions_of_a_document_removes_it(harness: Harness, people: People) -> None:
-    waiting = [await harness.upload(people.ann, text, "rivers.md") for text in ("The Elbe.", "The Oder.")]
+async def test_cancelling_all_versions_of_a_document_removes_it(harness: Harness) -> None:
+    waiting = [await harness.upload(harness.ann, text, "rivers.md") for text in ("The Elbe.", "The Oder.")]
     for operation in reversed(waiting):
-        await harness.library.cancel_operation(people.ann, operation.id)
+        await harness.library.cancel_operation(harness.ann, operation.id)
     assert harness.rows(("document", "document_version")) == {}
 
 
-async def test_whoever_holds_a_stale_epoch_writes_nothing(harness: Harness, people: People) -> None:
-    operation = await harness.upload(people.ann, LONG, "rivers.md")
+async def test_whoever_holds_a_stale_epoch_writes_nothing(harness: Harness) -> None:
+    operation = await harness.upload(harness.ann, LONG, "rivers.md")
     stale, gate = await harness.ingestions.begin("acme", operation.id), Gate()
     assert stale is not None
     slow = asyncio.create_task(stopping(harness, "embedding", gate).run("acme", operation.id))
@@ -304,13 +296,11 @@ async def test_whoever_holds_a_stale_epoch_writes_nothing(harness: Harness, peop
     await harness.ingest().run("acme", operation.id)
     gate.opened.set()
     await raises(OwnershipLost, slow)
-    await assert_whole(harness, people, await harness.library.operations.get(people.ann, operation.id))
+    await assert_whole(harness, await harness.library.operations.get(harness.ann, operation.id))
 
 
-async def test_an_operation_in_other_hands_is_not_forgotten_by_the_queue(
-    harness: Harness, people: People
-) -> None:
-    operation = await harness.upload(people.ann, LONG, "rivers.md")
+async def test_an_operation_in_other_hands_is_not_forgotten_by_the_queue(harness: Harness) -> None:
+    operation = await harness.upload(harness.ann, LONG, "rivers.md")
     gate = Gate()
     async with harness.working(stopping(harness, "publish", gate)) as jobs:
         await asyncio.wait_for(gate.reached.wait(), 60)
@@ -324,16 +314,16 @@ async def test_an_operation_in_other_hands_is_not_forgotten_by_the_queue(
     ) == [(True,)]
 
 
-async def test_a_fault_that_passes_is_tried_again(harness: Harness, people: People) -> None:
+async def test_a_fault_that_passes_is_tried_again(harness: Harness) -> None:
     faults = iter([ParserUnavailable("gone"), RuntimeError("odd")])
 
-    async def fault() -> None:
+    async def fault(_: bytes) -> None:
         for error in faults:
             raise error
 
-    operation = await harness.upload(people.ann, LONG, "rivers.md")
+    operation = await harness.upload(harness.ann, LONG, "rivers.md")
     async with harness.working(harness.ingest(parser=GatedParser(harness.parser, fault))):
-        await assert_whole(harness, people, await harness.ended(people.ann, operation))
+        await assert_whole(harness, await harness.ended(harness.ann, operation))
 
 
 @pytest.mark.parametrize(
@@ -341,21 +331,21 @@ async def test_a_fault_that_passes_is_tried_again(harness: Harness, people: Peop
     [(ParserUnavailable("gone"), Reason.PART_UNAVAILABLE), (RuntimeError("secret detail"), Reason.INTERNAL)],
 )
 async def test_a_fault_that_stays_ends_the_operation(
-    harness: Harness, people: People, error: Exception, reason: Reason
+    harness: Harness, error: Exception, reason: Reason
 ) -> None:
-    async def fault() -> None:
+    async def fault(_: bytes) -> None:
         raise error
 
-    operation = await harness.upload(people.ann, LONG, "rivers.md")
+    operation = await harness.upload(harness.ann, LONG, "rivers.md")
     async with harness.working(harness.ingest(parser=GatedParser(harness.parser, fault)), max_attempts=2):
-        ended = await harness.ended(people.ann, operation)
+        ended = await harness.ended(harness.ann, operation)
     assert ended.error is not None
     assert ended.error.reason is reason
     assert "secret" not in ended.error.message
     counted = [(one.error, one.count, one.last_id) for one in harness.queue.errors.read()]
     expected = [("RuntimeError", 2, names.operation(operation.id))]
     assert counted == (expected if reason is Reason.INTERNAL else [])
-    document = await harness.library.documents.get(people.ann, operation.document_id)
+    document = await harness.library.documents.get(harness.ann, operation.document_id)
     assert (document.state, document.version) == (DocumentState.FAILED, 0)
     assert harness.rows(("document_version", "passage")) == {}
 
@@ -373,12 +363,12 @@ async def test_a_fault_that_stays_ends_the_operation(
     ],
 )
 async def test_what_the_parser_refuses_is_told_by_operation_and_document(
-    harness: Harness, people: People, content: bytes, key: str, reason: Reason | None
+    harness: Harness, content: bytes, key: str, reason: Reason | None
 ) -> None:
-    operation = await harness.upload(people.ann, content, key)
+    operation = await harness.upload(harness.ann, content, key)
     async with harness.working():
-        ended = await harness.ended(people.ann, operation)
-    document = await harness.library.documents.get(people.ann, operation.document_id)
+        ended = await harness.ended(harness.ann, operation)
+    document = await harness.library.documents.get(harness.ann, operation.document_id)
     if reason is None:
         assert ended.error is None or ended.error.reason is Reason.DOCUMENT_MALFORMED
         return
@@ -391,16 +381,14 @@ async def test_what_the_parser_refuses_is_told_by_operation_and_document(
     assert jobs_left(harness) == []
 
 
-async def test_a_document_that_takes_too_long_is_refused_and_leaves_nothing(
-    harness: Harness, people: People
-) -> None:
+async def test_a_document_that_takes_too_long_is_refused_and_leaves_nothing(harness: Harness) -> None:
     gate = Gate()  # never opens
-    operation = await harness.upload(people.ann, LONG, "rivers.md")
+    operation = await harness.upload(harness.ann, LONG, "rivers.md")
     written = GatedIngestions.of(harness, "written", gate)
     async with harness.working(harness.ingest(ingestions=written, document_seconds=3.0)):
         async with asyncio.timeout(60):
             await gate.reached.wait()
-        ended = await harness.ended(people.ann, operation)
+        ended = await harness.ended(harness.ann, operation)
     assert ended.error is not None
     assert ended.error.reason is Reason.DOCUMENT_PARSER_LIMIT
     assert ended.error.metadata["source_key"] == "rivers.md"
@@ -408,50 +396,50 @@ async def test_a_document_that_takes_too_long_is_refused_and_leaves_nothing(
         ended.error.message
         == "Ingesting the document took more than 3 seconds. Split the document into smaller files."
     )
-    document = await harness.library.documents.get(people.ann, operation.document_id)
+    document = await harness.library.documents.get(harness.ann, operation.document_id)
     assert (document.state, document.version) == (DocumentState.FAILED, 0)
     assert harness.rows(("document_version", "passage", "passage_vector", "term_stat")) == {}
     assert jobs_left(harness) == []
 
 
 async def test_nothing_is_taken_into_a_collection_whose_vectors_are_of_another_model(
-    harness: Harness, people: People
+    harness: Harness,
 ) -> None:
-    kept = await harness.take_in(people.ann, LONG, "rivers.md")
+    kept = await harness.take_in(harness.ann, LONG, "rivers.md")
     assert kept.error is None
     harness.ask("UPDATE responsa.collection SET embedding = 'another/1' WHERE tenant_id = 'acme'")
-    ended = await harness.take_in(people.ann, LONG.replace("mountains", "hills"), "rivers.md")
+    ended = await harness.take_in(harness.ann, LONG.replace("mountains", "hills"), "rivers.md")
     assert ended.error is not None
     assert ended.error.reason is Reason.COLLECTION_EMBEDDING_DIFFERS
-    default = await harness.library.collections.get(people.ann, "default")
+    default = await harness.library.collections.get(harness.ann, "default")
     assert ended.error.metadata == {
         "collection": f"collections/{default.shared_id}",
         "embedding": "another/1",
         "running": harness.embedder.name,
     }
-    document = await harness.library.documents.get(people.ann, ended.document_id)
+    document = await harness.library.documents.get(harness.ann, ended.document_id)
     assert (document.state, document.version) == (DocumentState.FAILED, 1)
-    hits = await harness.library.search(people.ann, SearchQuery(("Where does river number 7 rise?",), (), 5))
+    hits = await harness.library.search(harness.ann, SearchQuery(("Where does river number 7 rise?",), (), 5))
     assert hits
     assert all(hit.vector_score == 0 and "mountains" in hit.passage.text for hit in hits)
 
 
-async def test_vectors_are_made_once(harness: Harness, people: People) -> None:
-    await harness.take_in(people.ann, LONG, "rivers.md")
+async def test_vectors_are_made_once(harness: Harness) -> None:
+    await harness.take_in(harness.ann, LONG, "rivers.md")
     counting = GatedEmbedder(harness.embedder)
     operation = await harness.upload(
-        people.ann, LONG + "\n\nOne more sentence at the very end of it.\n", "rivers.md"
+        harness.ann, LONG + "\n\nOne more sentence at the very end of it.\n", "rivers.md"
     )
     await harness.ingest(embedder=counting).run("acme", operation.id)
     assert 0 < counting.texts < 8
     other = GatedEmbedder(harness.embedder)
-    operation = await harness.upload(people.eve, LONG, "rivers.md")
+    operation = await harness.upload(harness.eve, LONG, "rivers.md")
     await harness.ingest(embedder=other).run("rival", operation.id)
     assert other.texts > 100, "a fast ingestion would reveal what another tenant has"
 
 
 async def test_an_actor_of_ray_makes_the_vectors_that_a_worker_needs_and_no_others(
-    harness: Harness, people: People, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray_engine, "load_minilm", lambda folder, threads: harness.embedder)
     limits = IngestionSettings().parse_limits
@@ -467,7 +455,7 @@ async def test_an_actor_of_ray_makes_the_vectors_that_a_worker_needs_and_no_othe
     finally:
         await maker._parser.close()
     counting = GatedEmbedder(harness.embedder)
-    operation = await harness.upload(people.ann, text, "rivers.md")
+    operation = await harness.upload(harness.ann, text, "rivers.md")
     await harness.ingest(embedder=counting).run("acme", operation.id)
     assert counting.texts == 0
     assert harness.ask("SELECT count(*) FROM responsa.embedding_cache") == [(made,)]
@@ -483,12 +471,10 @@ async def test_an_actor_of_ray_makes_the_vectors_that_a_worker_needs_and_no_othe
         ("mixed.md", b"# a\n\n- b\n\nc\n\n" * 1_000),
     ],
 )
-async def test_a_text_of_tiny_pieces_gets_few_vectors(
-    harness: Harness, people: People, key: str, content: bytes
-) -> None:
+async def test_a_text_of_tiny_pieces_gets_few_vectors(harness: Harness, key: str, content: bytes) -> None:
     """Without the bound, a passage of 500 tokens has up to 500 pieces, each with a vector."""
-    await harness.library.create_collection(people.ann, "tiny", CollectionFields(""), Chunking())
-    assert (await harness.take_in(people.ann, content, key, collection="tiny")).error is None
+    await harness.library.create_collection(harness.ann, "tiny", CollectionFields(""), Chunking())
+    assert (await harness.take_in(harness.ann, content, key, collection="tiny")).error is None
     ((passages, vectors),) = harness.ask(
         "SELECT (SELECT count(*) FROM responsa.passage), (SELECT count(*) FROM responsa.passage_vector)"
     )
@@ -496,12 +482,10 @@ async def test_a_text_of_tiny_pieces_gets_few_vectors(
     assert vectors < 40 * passages
 
 
-async def test_what_was_left_out_and_a_doubtful_character_set_are_in_the_result(
-    harness: Harness, people: People
-) -> None:
+async def test_what_was_left_out_and_a_doubtful_character_set_are_in_the_result(harness: Harness) -> None:
     body = docx("<w:p><w:r><w:t>The pump stands in cellar four.</w:t></w:r></w:p>")
     part = b'<w:comments xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"><w:comment/></w:comments>'
-    commented = await harness.take_in(people.ann, changed(body, {"word/comments.xml": part}), "a.docx")
+    commented = await harness.take_in(harness.ann, changed(body, {"word/comments.xml": part}), "a.docx")
     assert (commented.error, commented.counts, commented.charset) == (None, {"comment": 1}, "")
-    guessed = await harness.take_in(people.ann, "½ cup".encode("cp1252"), "b.txt")
+    guessed = await harness.take_in(harness.ann, "½ cup".encode("cp1252"), "b.txt")
     assert (guessed.error, guessed.counts, guessed.charset) == (None, {}, "windows-1252")

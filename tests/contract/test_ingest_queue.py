@@ -3,61 +3,64 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import psycopg
-import pytest
 import structlog
 from procrastinate.schema import SchemaManager
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
-from responsa_formats.sandbox.parsed_file import ParsedFile
 from responsa_server.domain.knowledge import GiveUp, JobKind, Look, Work
 from responsa_server.domain.parts import Health, PartReport
-from responsa_server.ingest.jobs import KnowledgeJobs, Parser
+from responsa_server.ingest.jobs import KnowledgeJobs
 from responsa_server.stores.postgres import migrate
 from responsa_server.stores.postgres.database import Queries
 from responsa_server.stores.postgres.jobs import OPTIONS, SMALL_BYTES, JobQueue, JobRank, OtherJobWorkers
-from tests.contract.conftest import People
-from tests.contract.library_harness import PACE, Gate, Harness, pieces_of
+from tests.contract.library_harness import PACE, Gate, GatedParser, Harness, running
 
 TEXT = "# Rivers\n\nThe Elbe is 1094 kilometres long.\n"
 
 
-async def test_a_worker_whose_connections_are_cut_goes_on(harness: Harness, people: People) -> None:
+async def test_a_worker_whose_connections_are_cut_goes_on(harness: Harness) -> None:
     async with harness.working():
-        first = await harness.upload(people.ann, TEXT)
-        assert (await harness.ended(people.ann, first)).error is None
+        first = await harness.upload(harness.ann, TEXT)
+        assert (await harness.ended(harness.ann, first)).error is None
         cut = harness.ask(
             """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
             WHERE usename = 'responsa_log' AND datname = current_database()"""
         )
         assert len(cut) > 1
-        second = await harness.upload(people.ann, TEXT, "other.md")
-        assert (await harness.ended(people.ann, second)).error is None
+        second = await harness.upload(harness.ann, TEXT, "other.md")
+        assert (await harness.ended(harness.ann, second)).error is None
 
 
-async def test_a_large_document_does_not_hold_up_a_small_one_of_another_tenant(
-    harness: Harness, people: People
-) -> None:
+async def test_a_large_document_does_not_hold_up_a_small_one_of_another_tenant(harness: Harness) -> None:
     """Without turns, the two oldest jobs would run, and both wait at the gate."""
     large = "The Elbe is long. " * (SMALL_BYTES // 16)
     for number in range(3):
-        await harness.upload(people.ann, large, f"rivers{number}.md")
-    small = await harness.upload(people.eve, TEXT)
+        await harness.upload(harness.ann, large, f"rivers{number}.md")
+    small = await harness.upload(harness.eve, TEXT)
     gate = Gate()
+
+    async def wait_if_large(data: bytes) -> None:
+        if len(data) > SMALL_BYTES:
+            await gate.pass_through()
+
     queue = JobQueue(harness.urls.log, concurrency=1, pace=PACE)
-    async with harness.working(harness.ingest(parser=SlowForLarge(harness.parser, gate)), queue=queue):
+    async with harness.working(
+        harness.ingest(parser=GatedParser(harness.parser, wait_if_large)), queue=queue
+    ):
         async with asyncio.timeout(60):
             await gate.reached.wait()
-        assert (await harness.ended(people.eve, small)).error is None
+        assert (await harness.ended(harness.eve, small)).error is None
         # The place for small documents takes no large one.
         await harness.until(lambda: harness.ask("SELECT count(*) FROM procrastinate_jobs") == [(3,)])
         assert harness.ask("SELECT count(*) FROM procrastinate_jobs WHERE status = 'doing'") == [(1,)]
@@ -69,7 +72,7 @@ async def test_a_process_that_runs_no_jobs_tells_whether_another_does(harness: H
 
     async def work(*_: object) -> None: ...
 
-    async with running(JobQueue(harness.urls.log, concurrency=1, pace=PACE), work):
+    async with at_work(harness, work):
         while (await others.check()).health is not Health.OK:  # noqa: ASYNC110  the queue sends no signal
             await asyncio.sleep(0.02)
 
@@ -85,7 +88,7 @@ async def test_tenants_take_turns(harness: Harness) -> None:
     async def work(tenant: str, identity: UUID, _: int) -> None:
         order.append("u" if identity == urgent else "l" if identity == late else tenant)
 
-    async with running(JobQueue(harness.urls.log, concurrency=1, pace=PACE), work):
+    async with at_work(harness, work):
         await harness.until(lambda: len(order) == 9)
     assert "".join(order) == "ubcabaaal"
 
@@ -102,7 +105,7 @@ async def test_users_of_a_tenant_take_turns(harness: Harness) -> None:
     async def work(_: str, identity: UUID, __: int) -> None:
         order.append(users[identity])
 
-    async with running(JobQueue(harness.urls.log, concurrency=1, pace=PACE), work):
+    async with at_work(harness, work):
         await harness.until(lambda: len(order) == 5)
     assert "".join(order) == "ababa"
 
@@ -118,7 +121,7 @@ async def test_documents_of_one_user_leave_a_place_to_each_other_user_and_tenant
         begun.append(identity)
         await gate.pass_through()
 
-    async with running(JobQueue(harness.urls.log, concurrency=1, pace=PACE), work):
+    async with at_work(harness, work):
         await harness.until(lambda: len(begun) == 1)
         bobs = await defer(harness, "acme", user_id=bob)
         await harness.until(lambda: len(begun) == 2)
@@ -169,7 +172,7 @@ async def test_a_receiver_that_hangs_holds_up_neither_runs_nor_other_tenants(har
 
     for _ in range(9):
         await defer(harness, "slow", kind=JobKind.DELIVER)
-    async with running(JobQueue(harness.urls.log, concurrency=1, pace=PACE), work, sends=send):
+    async with at_work(harness, work, sends=send):
         await harness.until(lambda: hanging["slow"] == 4)
         await defer(harness, "slow", size_bytes=SMALL_BYTES + 1)
         await defer(harness, "other", kind=JobKind.MAIL)
@@ -192,7 +195,7 @@ async def test_runs_that_enqueue_hold_up_neither_documents_nor_runs_for_one_subj
     async def work(_: str, __: UUID, ___: int) -> None:
         begun.append(JobRank.LATE)
 
-    async with running(JobQueue(harness.urls.log, concurrency=1, pace=PACE), work, runs=run):
+    async with at_work(harness, work, runs=run):
         await harness.until(lambda: begun == [JobRank.URGENT, JobRank.USUAL, JobRank.USUAL])
         await defer(harness, "slow", size_bytes=SMALL_BYTES + 1, rank=JobRank.LATE)
         await harness.until(lambda: begun[3:] == [JobRank.LATE])
@@ -208,7 +211,7 @@ async def test_every_line_of_a_job_names_it_its_tenant_and_its_operation(harness
 
     with capture_logs(processors=[merge_contextvars]) as logs:
         operations = {await defer(harness, tenant): tenant for tenant in ("acme", "umbra")}
-        async with running(JobQueue(harness.urls.log, concurrency=2, pace=PACE), work):
+        async with at_work(harness, work, concurrency=2):
             await harness.until(lambda: len(logs) == 2)
     assert {(log["tenant"], log["operation"]) for log in logs} == {
         (tenant, f"operations/{operation}") for operation, tenant in operations.items()
@@ -225,7 +228,7 @@ async def test_long_runs_of_one_tenant_leave_a_place_to_another(harness: Harness
 
     for tenant in "aa":
         await defer(harness, tenant, kind=JobKind.SYNC)
-    async with running(JobQueue(harness.urls.log, concurrency=1, pace=PACE), run):
+    async with at_work(harness, run):
         await harness.until(lambda: len(begun) > 0)
         await defer(harness, "b", kind=JobKind.SYNC)
         await harness.until(lambda: begun == ["a", "b"])
@@ -251,7 +254,7 @@ async def test_a_run_that_waits_for_its_documents_looks_while_other_runs_read(ha
     await defer(harness, "waiting", kind=JobKind.SYNC)
     for tenant in "ab":
         await defer(harness, tenant, kind=JobKind.SYNC)
-    async with running(JobQueue(harness.urls.log, concurrency=1, pace=PACE), work, runs=run):
+    async with at_work(harness, work, runs=run):
         await harness.until(lambda: ended == ["waiting"])
         gate.opened.set()
         await harness.until(lambda: sorted(ended) == ["a", "b", "waiting"])
@@ -268,11 +271,11 @@ async def test_a_worker_that_lives_keeps_its_jobs_though_its_heartbeat_is_late(h
 
     silent = replace(PACE, heartbeat=3600.0)
     with capture_logs() as logs:
-        async with running(JobQueue(harness.urls.log, concurrency=1, pace=silent), work):
+        async with at_work(harness, work, pace=silent):
             async with asyncio.timeout(60):
                 await gate.reached.wait()
             harness.ask("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '30 s'")
-            async with running(JobQueue(harness.urls.log, concurrency=1, pace=PACE), work):
+            async with at_work(harness, work):
                 # A worker that is as late, but holds no lock, has ended.
                 lost = uuid7()
                 harness.ask(
@@ -316,9 +319,7 @@ async def test_a_job_is_given_up_only_if_it_loses_its_workers_in_succession(harn
             UPDATE procrastinate_jobs SET status = 'doing', worker_id = dead.id FROM dead"""
         )
         before = len(worked) + len(given_up)
-        async with running(
-            JobQueue(harness.urls.log, concurrency=1, max_losses=1, pace=PACE), work, give_up=give_up
-        ):
+        async with at_work(harness, work, give_up=give_up, max_losses=1):
             await harness.until(
                 lambda: (
                     len(worked) + len(given_up) > before
@@ -344,9 +345,7 @@ async def test_a_job_loses_no_worker_while_its_process_lives(harness: Harness) -
         if attempts == 0:
             await gate.pass_through()
 
-    async with running(
-        JobQueue(harness.urls.log, concurrency=1, max_losses=0, pace=PACE), work, give_up=never
-    ):
+    async with at_work(harness, work, give_up=never, max_losses=0):
         async with asyncio.timeout(60):
             await gate.reached.wait()
         harness.ask(
@@ -358,29 +357,6 @@ async def test_a_job_loses_no_worker_while_its_process_lives(harness: Harness) -
 
 async def never(_: str, __: UUID, losses: int) -> None:
     raise AssertionError(losses)
-
-
-class SlowForLarge:
-    """A parser that waits at a gate before it reads a large document."""
-
-    def __init__(self, parser: Parser, gate: Gate) -> None:
-        self._parser = parser
-        self._gate = gate
-
-    async def read(
-        self,
-        source: AsyncIterator[bytes],
-        declared_name: str = "",
-        declared_type: str = "",
-        *,
-        known_format: str = "",
-    ) -> ParsedFile:
-        data = b"".join([piece async for piece in source])
-        if len(data) > SMALL_BYTES:
-            await self._gate.pass_through()
-        return await self._parser.read(
-            pieces_of(data), declared_name, declared_type, known_format=known_format
-        )
 
 
 async def defer(
@@ -401,28 +377,25 @@ async def defer(
     return identity
 
 
-@asynccontextmanager
-async def running(
-    queue: JobQueue,
+def at_work(
+    harness: Harness,
     work: Work,
     *,
     sends: Work | None = None,
     runs: Work | None = None,
     give_up: GiveUp | None = None,
-) -> AsyncGenerator[None]:
-    """Run jobs during the block. sends, runs: the work of jobs that send, and of jobs that run sources. give_up: ends those that ingest."""
+    **options: Any,
+) -> AbstractAsyncContextManager[None]:
+    """Run jobs one at a time during the block. sends, runs: the work of jobs that send, and of jobs that run sources.
+    give_up: ends those that ingest. options: of the queue."""
     all_work = {
         JobKind.INGEST: work,
         JobKind.DELIVER: sends or work,
         JobKind.MAIL: sends or work,
         JobKind.SYNC: runs or work,
     }
-    task = asyncio.create_task(queue.run(all_work, {} if give_up is None else {JobKind.INGEST: give_up}))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
+    queue = JobQueue(harness.urls.log, **{"concurrency": 1, "pace": PACE, **options})
+    return running(queue, all_work, {} if give_up is None else {JobKind.INGEST: give_up})
 
 
 async def test_a_worker_without_its_database_can_be_stopped(harness: Harness) -> None:
@@ -440,7 +413,7 @@ async def test_a_job_that_fails_unexpectedly_is_counted(harness: Harness) -> Non
 
     identity = await defer(harness, "acme", kind=JobKind.DELIVER)
     queue = JobQueue(harness.urls.log, concurrency=1, pace=PACE)
-    async with running(queue, send):
+    async with running(queue, {JobKind.DELIVER: send}):
         await harness.until(lambda: bool(queue.errors.read()))
     [group] = queue.errors.read()
     assert (group.error, group.last_id) == ("LookupError", f"{JobKind.DELIVER.value}/{identity}")
@@ -457,7 +430,7 @@ async def test_a_job_waits_for_a_worker_that_knows_its_kind(harness: Harness) ->
     await defer(harness, "waits", kind=JobKind.REINDEX)
     await defer(harness, "acme")
     await defer(harness, "acme", kind=JobKind.SYNC)
-    async with running(JobQueue(harness.urls.log, concurrency=1, pace=PACE), work):
+    async with at_work(harness, work):
         await harness.until(lambda: harness.ask("SELECT count(*) FROM procrastinate_jobs") == [(2,)])
     assert done == ["acme", "acme"]
     assert harness.ask("SELECT status::text, count(*) FROM procrastinate_jobs GROUP BY 1") == [("todo", 2)]
@@ -489,52 +462,11 @@ async def test_jobs_that_are_taken_no_more_are_told(harness: Harness) -> None:
     assert (group.error, group.count, group.last_id) == ("RuntimeError", 1, "jobs")
 
 
-async def test_jobs_carry_ids_alone(harness: Harness, people: People) -> None:
-    operation = await harness.upload(people.ann, TEXT, "rivers.md")
+async def test_jobs_carry_ids_alone(harness: Harness) -> None:
+    operation = await harness.upload(harness.ann, TEXT, "rivers.md")
     stored = harness.ask("SELECT task_name, args FROM procrastinate.procrastinate_jobs")
-    ids = {"tenant_id": "acme", "id": str(operation.id), "user_id": str(people.ann.user_id)}
+    ids = {"tenant_id": "acme", "id": str(operation.id), "user_id": str(harness.ann.user_id)}
     assert stored == [(JobKind.INGEST.value, ids)]
-
-
-async def test_the_roles_see_their_own_side_of_the_queue(harness: Harness, people: People) -> None:
-    await harness.upload(people.ann, TEXT, "rivers.md")
-    denied = psycopg.errors.InsufficientPrivilege
-    with psycopg.connect(harness.urls.app, autocommit=True) as app:
-        for query in (
-            "SELECT args FROM procrastinate.procrastinate_jobs",
-            "UPDATE procrastinate.procrastinate_jobs SET status = 'failed'",
-            "DELETE FROM procrastinate.procrastinate_jobs",
-            "SELECT * FROM procrastinate.procrastinate_events",
-        ):
-            with pytest.raises(denied):
-                app.execute(query.encode())
-    with psycopg.connect(harness.urls.log, autocommit=True) as log:
-        assert log.execute("SELECT count(*) FROM procrastinate.procrastinate_jobs").fetchone() == (1,)
-        for table in (
-            "collection",
-            "document",
-            "document_version",
-            "operation",
-            "creation_request",
-            "passage",
-        ):
-            with pytest.raises(denied):
-                log.execute(f"SELECT * FROM responsa.{table}".encode())
-
-
-async def test_without_a_tenant_nothing_of_the_library_is_seen_or_written(
-    harness: Harness, people: People
-) -> None:
-    await harness.take_in(people.ann, TEXT, "rivers.md")
-    async with harness.database.no_tenant() as connection:
-        for table in ("collection", "document", "document_version", "operation", "creation_request"):
-            cursor = await connection.execute(f"SELECT count(*) FROM responsa.{table}".encode())
-            assert await cursor.fetchone() == (0,)
-            cursor = await connection.execute(f"DELETE FROM responsa.{table}".encode())
-            assert cursor.rowcount == 0
-    async with harness.database.tenant("rival") as connection:
-        cursor = await connection.execute("UPDATE responsa.operation SET epoch = 9")
-        assert cursor.rowcount == 0
 
 
 def test_the_queues_schema_is_that_of_the_locked_library() -> None:

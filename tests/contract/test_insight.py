@@ -50,12 +50,11 @@ from responsa_server.domain.turns import NewTurn
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.patterns import PostgresPatterns
-from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.turns.worker import conclude
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People
+from tests.contract.people import People
 from tests.contract.turn_harness import citation
-from tests.contract.turn_steps import accepted_turn, append, cancelled, claim_of, row
+from tests.contract.turn_steps import Store, cancelled, claim_of, row
 
 CODEC = AskFrames()
 ALL = tuple(Dimension)
@@ -105,19 +104,19 @@ def endings(dice: random.Random) -> Terminal:
 
 
 async def turn(
-    store: PostgresTurnStore, caller: Principal, dice: random.Random, text: str = "How long is the river?"
+    store: Store, caller: Principal, dice: random.Random, text: str = "How long is the river?"
 ) -> NewTurn:
     """A turn that calls a tool, or not, and ends one way or another; it may lose a worker that had spent something."""
-    new = await accepted_turn(
-        store, caller, text, version=f"agents/{dice.choice(('default', 'tutor'))}/versions/1"
+    new = await store.make(
+        text, caller=caller, version=f"agents/{dice.choice(('default', 'tutor'))}/versions/1"
     )
     claim, seq = claim_of(new), 2
     if dice.random() < 0.3:
         tools = [ToolCalled("c1", "clock", {}), ToolReturned("c1", ToolOutcome.OK, "12:00")]
-        await append(store, claim, row(2, 3), tools=tools)
+        await store.write(claim, row(2, 3), tools=tools)
         seq = 4
     if dice.random() < 0.5:
-        await append(store, claim, row(seq, deltas=True))
+        await store.write(claim, row(seq, deltas=True))
         seq += 1
     terminal = endings(dice)
     if isinstance(terminal, Cancelled):
@@ -160,7 +159,7 @@ def insight(database: Database) -> PostgresInsight:
 async def test_the_sums_equal_the_log_while_turns_end_and_are_added_up(
     database: Database, people: People, database_urls: DatabaseUrls, insight: PostgresInsight
 ) -> None:
-    store, dice = PostgresTurnStore(database, CODEC), random.Random(20)
+    store, dice = Store(database_urls, database, CODEC), random.Random(20)
     ended = asyncio.Event()
 
     async def fold() -> None:
@@ -213,14 +212,14 @@ async def test_the_sums_equal_the_log_while_turns_end_and_are_added_up(
 async def test_a_turn_names_its_slowest_tool(
     database: Database, people: People, database_urls: DatabaseUrls, insight: PostgresInsight
 ) -> None:
-    store, dice = PostgresTurnStore(database, CODEC), random.Random(3)
+    store, dice = Store(database_urls, database, CODEC), random.Random(3)
     for _ in range(2):
-        new = await accepted_turn(store, people.ann)
+        new = await store.make(caller=people.ann)
         claim = claim_of(new)
         for number, tool in enumerate(("clock", "seats", "seats")):
             calls = [ToolCalled(f"c{number}", tool, {}), ToolReturned(f"c{number}", ToolOutcome.OK, "12")]
             # Nobody knows how long the last call took.
-            await append(store, claim, row(2 + 2 * number, 3 + 2 * number), tools=calls[: 2 - number // 2])
+            await store.write(claim, row(2 + 2 * number, 3 + 2 * number), tools=calls[: 2 - number // 2])
         terminal = endings(dice)
         while isinstance(terminal, Cancelled):
             terminal = endings(dice)

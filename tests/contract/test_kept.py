@@ -17,13 +17,12 @@ from responsa_server.domain.turns import NewTurn, Question
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.limits import PostgresLimits
-from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People, new_turn
 from tests.contract.library_harness import Harness
+from tests.contract.people import People
 from tests.contract.test_limits import limiter, limits
 from tests.contract.turn_harness import Script, Services, citation, follow_all
-from tests.contract.turn_steps import FAILED, accepted_turn, answered, cancelled, claim_of, row
+from tests.contract.turn_steps import FAILED, Store, answered, cancelled, claim_of, new_turn, row
 from tests.raising import raises
 
 # By definition: the question and the terminal event of each ended turn, and the titles and labels as they are stored.
@@ -87,23 +86,21 @@ async def test_conversations_at_once_never_pass_the_limit_and_a_deleted_one_make
         assert "Delete conversations, or ask an administrator" in error.message
 
 
-async def test_a_repeated_creation_finds_its_conversation_at_the_limit(
-    conversation_store: PostgresConversationStore, people: People
-) -> None:
+async def test_a_repeated_creation_finds_its_conversation_at_the_limit(store: Store) -> None:
     request_id = uuid7()
-    made = await conversation_store.create(people.ann, uuid7(), "", {}, request_id, limit=1)
-    assert await conversation_store.create(people.ann, uuid7(), "", {}, request_id, limit=1) == made
-    await refused(conversation_store.create(people.ann, uuid7(), "", {}, uuid7(), limit=1), "conversations")
+    made = await store.conversations.create(store.ann, uuid7(), "", {}, request_id, limit=1)
+    assert await store.conversations.create(store.ann, uuid7(), "", {}, request_id, limit=1) == made
+    await refused(store.conversations.create(store.ann, uuid7(), "", {}, uuid7(), limit=1), "conversations")
 
 
 async def test_collections_at_once_never_pass_the_limit_and_a_deleted_one_makes_room(
-    harness: Harness, people: People
+    harness: Harness,
 ) -> None:
     library = harness.library
 
     async def create(name: str, *, most: int = 3) -> object:
         return await library.create_collection(
-            people.ann, name, CollectionFields(""), Chunking(), uuid7(), limit=most
+            harness.ann, name, CollectionFields(""), Chunking(), uuid7(), limit=most
         )
 
     outcomes = await asyncio.gather(*(create(f"c{place}") for place in range(12)), return_exceptions=True)
@@ -112,66 +109,56 @@ async def test_collections_at_once_never_pass_the_limit_and_a_deleted_one_makes_
     assert len(names) == 3
     # Who is at the limit still learns that a collection exists.
     assert (await raises(AlreadyExists, create(names[0]))).reason is Reason.RESOURCE_ALREADY_EXISTS
-    await library.delete_collection(people.ann, names[0], "", force=False)
+    await library.delete_collection(harness.ann, names[0], "", force=False)
     await create("room")
     error = await refused(create("none"), "collections")
     assert "Delete collections, or ask an administrator" in error.message
-    await library.create_collection(people.bob, "others", CollectionFields(""), Chunking(), limit=1)
+    await library.create_collection(harness.bob, "others", CollectionFields(""), Chunking(), limit=1)
 
 
-async def test_every_end_of_a_turn_is_counted_exactly(
-    database: Database,
-    turn_store: PostgresTurnStore,
-    conversation_store: PostgresConversationStore,
-    people: People,
-    database_urls: DatabaseUrls,
-) -> None:
-    store = PostgresLimits(database)
-    assert await store.bytes_of_user(people.ann) == 0
+async def test_every_end_of_a_turn_is_counted_exactly(store: Store) -> None:
+    limits = PostgresLimits(store.database)
+    assert await limits.bytes_of_user(store.ann) == 0
 
     async def begun(conversation: NewTurn | None = None) -> NewTurn:
-        return await accepted_turn(
-            turn_store,
-            people.ann,
-            conversation=None if conversation is None else conversation.conversation_id,
-        )
+        return await store.make(conversation=None if conversation is None else conversation.conversation_id)
 
     first, second, third, theirs = await begun(), await begun(), await begun(), new_turn("Whose?")
-    await turn_store.accept(people.bob, theirs, cancelled)
-    await turn_store.finish(claim_of(first), [row(2)], answered(citation("x" * 500)))
-    await turn_store.finish(claim_of(second), [row(2)], FAILED)
-    await turn_store.finish(claim_of(theirs), [row(2)], answered())
-    await turn_store.cancel(people.ann, third.id, True, cancelled)
+    await store.take(theirs, store.bob)
+    await store.finish(claim_of(first), [row(2)], answered(citation("x" * 500)))
+    await store.finish(claim_of(second), [row(2)], FAILED)
+    await store.finish(claim_of(theirs), [row(2)], answered())
+    await store.cancel(store.ann, third.id, True, cancelled)
     more = await begun(first)
-    await turn_store.finish(claim_of(more), [row(2)], answered())
+    await store.finish(claim_of(more), [row(2)], answered())
     labels = {f"label{place}": "v" * 200 for place in range(32)}
-    await conversation_store.create(people.ann, uuid7(), "Nile", labels, None)
-    found = await store.bytes_of_user(people.ann)
-    assert found == database_urls.value(_BYTES_OF_CONVERSATIONS, people.ann.user_id)
+    await store.conversations.create(store.ann, uuid7(), "Nile", labels, None)
+    found = await limits.bytes_of_user(store.ann)
+    assert found == store.urls.value(_BYTES_OF_CONVERSATIONS, store.ann.user_id)
     # A failed and a cancelled turn leave the conversation as it was, apart from its size.
     for unchanged in (second, third):
-        assert (await conversation_store.get(people.ann, unchanged.conversation_id)).etag == "1"
+        assert (await store.conversations.get(store.ann, unchanged.conversation_id)).etag == "1"
     for conversation in (first, second, third):
-        await conversation_store.delete(people.ann, conversation.conversation_id, "")
-    assert await store.bytes_of_user(people.ann) == database_urls.value(
-        _BYTES_OF_CONVERSATIONS, people.ann.user_id
+        await store.conversations.delete(store.ann, conversation.conversation_id, "")
+    assert await limits.bytes_of_user(store.ann) == store.urls.value(
+        _BYTES_OF_CONVERSATIONS, store.ann.user_id
     )
 
 
 async def test_the_canonical_text_of_a_document_counts_if_it_is_not_the_original(
-    database: Database, harness: Harness, people: People
+    database: Database, harness: Harness
 ) -> None:
     store = PostgresLimits(database)
-    await harness.take_in(people.ann, "# Ferries\n\nThe ferry leaves at nine.\n", "ferries.md")
+    await harness.take_in(harness.ann, "# Ferries\n\nThe ferry leaves at nine.\n", "ferries.md")
     sizes = "SELECT size_bytes, canonical_bytes FROM responsa.document_version ORDER BY create_time"
     [(text, same)] = harness.ask(sizes)
-    assert await store.bytes_of_user(people.ann) == text == same
-    await harness.take_in(people.ann, HTML, "ferries.html", media_type="text/html")
+    assert await store.bytes_of_user(harness.ann) == text == same
+    await harness.take_in(harness.ann, HTML, "ferries.html", media_type="text/html")
     [_, (original, canonical)] = harness.ask(sizes)
     assert original == len(HTML) > canonical > 0
-    assert await store.bytes_of_user(people.ann) == text + original + canonical
-    assert await store.bytes_of_tenant(people.bob) == text + original + canonical
-    assert await store.bytes_of_user(people.bob) == 0
+    assert await store.bytes_of_user(harness.ann) == text + original + canonical
+    assert await store.bytes_of_tenant(harness.bob) == text + original + canonical
+    assert await store.bytes_of_user(harness.bob) == 0
 
 
 async def test_who_keeps_too_many_bytes_asks_nothing_until_some_are_deleted(

@@ -16,7 +16,17 @@ from responsa_server.identity.users import UserAdministration
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.users import PostgresUsers
 from tests.conftest import DatabaseUrls
-from tests.contract.test_identity import NEWEST, audited, forget_time, identity_of, key, person, refusal
+from tests.contract.test_identity import (
+    NEWEST,
+    audited,
+    forget_time,
+    identity_of,
+    key,
+    person,
+    refusal,
+    refused,
+    session_of,
+)
 
 TOMORROW = datetime.now(UTC) + timedelta(days=1)
 
@@ -28,11 +38,6 @@ def identity(database: Database) -> Identity:
 
 async def signed_in(identity: Identity, secret: str) -> Principal:
     return await identity.authenticate(key(secret))
-
-
-async def session_of(identity: Identity, secret: str) -> Credential:
-    code, _ = await identity.create_session_code(await signed_in(identity, secret))
-    return Credential("session", (await identity.exchange_code(code))[0])
 
 
 async def child(identity: Identity, secret: str, expire_time: datetime | None = None) -> tuple[ApiKey, str]:
@@ -69,7 +74,7 @@ async def test_neither_a_session_nor_its_keys_outlive_the_key_that_began_it(
     left, _ = await identity.create_session_code(caller)
     forget_time(database_urls, "api_key")
     fresh = identity_of(identity.store._database)
-    assert (await refusal(fresh.authenticate(session))).reason is Reason.CREDENTIAL_EXPIRED
+    await refused(Reason.CREDENTIAL_EXPIRED, fresh.authenticate(session))
     # A code that nobody's key made is good without one.
     assert (await fresh.exchange_code(left))[0]
 
@@ -82,8 +87,10 @@ async def test_a_revocation_takes_all_descendants_and_their_sessions_and_nothing
     _, sibling = await child(identity, first)
     made, grandchild = await child(identity, secret)
     last, great_grandchild = await child(identity, grandchild)
-    sessions = [await session_of(identity, one) for one in (secret, great_grandchild)]
-    kept = await session_of(identity, sibling)
+    sessions = [
+        await session_of(identity, await signed_in(identity, one)) for one in (secret, great_grandchild)
+    ]
+    kept = await session_of(identity, await signed_in(identity, sibling))
     code, _ = await identity.create_session_code(await signed_in(identity, great_grandchild))
     every = [key(secret), key(grandchild), key(great_grandchild), *sessions]
     for good in every:
@@ -92,7 +99,7 @@ async def test_a_revocation_takes_all_descendants_and_their_sessions_and_nothing
     await identity.revoke_api_key(caller, parent.id)
     reasons = [(await refusal(identity.authenticate(one))).reason for one in every]
     assert reasons == [Reason.CREDENTIAL_REVOKED] * 3 + [Reason.CREDENTIAL_EXPIRED] * 2
-    assert (await refusal(identity.exchange_code(code))).reason is Reason.SESSION_CODE_INVALID
+    await refused(Reason.SESSION_CODE_INVALID, identity.exchange_code(code))
     for left in (key(first), key(sibling), kept):
         assert (await identity.authenticate(left)).user_id == caller.user_id
     assert audited(database_urls)[before:] == [
@@ -117,7 +124,7 @@ async def test_no_key_escapes_the_revocation_of_its_maker(identity: Identity) ->
         await identity.revoke_api_key(caller, parent.id)
         for one in await asyncio.gather(*made, return_exceptions=True):
             if isinstance(one, str):
-                assert (await refusal(identity.authenticate(key(one)))).reason is Reason.CREDENTIAL_REVOKED
+                await refused(Reason.CREDENTIAL_REVOKED, identity.authenticate(key(one)))
             else:
                 assert isinstance(one, ResponsaError)
                 assert one.reason is Reason.CREDENTIAL_REVOKED
@@ -140,14 +147,14 @@ async def test_a_key_of_a_service_ends_with_the_service_and_not_with_its_maker(
     await identity.revoke_api_key(admin, parent.id)
     who = await signed_in(identity, good)
     assert (who.user_id, who.role) == (robot.user_id, Role.SERVICE)
-    assert (await refusal(make(most=2))).reason is Reason.LIMIT_REACHED
+    await refused(Reason.LIMIT_REACHED, make(most=2))
     # What the service creates with the key is revoked with the key.
     _, grandchild = await child(identity, good)
     users = UserAdministration(PostgresUsers(database), uuid7, CredentialCache())
     await users.update(admin, robot.user_id, UserChange(role=Role.USER), "")
     fresh = identity_of(database)
     for one in (good, grandchild):
-        assert (await refusal(fresh.authenticate(key(one)))).reason is Reason.CREDENTIAL_REVOKED
+        await refused(Reason.CREDENTIAL_REVOKED, fresh.authenticate(key(one)))
     assert sorted(one[1] for one in audited(database_urls)[-4:]) == ["", *["api_key.revoke"] * 3]
     # A person makes keys alone, so that nobody else has their secrets.
     error = await refusal(make())
@@ -169,8 +176,7 @@ async def test_no_key_of_a_service_outlives_the_role(identity: Identity, databas
         await users.update(admin, robot.user_id, UserChange(role=Role.ADMIN), "")
         for result in await asyncio.gather(*made, return_exceptions=True):
             if isinstance(result, tuple):
-                error = await refusal(identity.authenticate(key(result[1])))
-                assert error.reason is Reason.CREDENTIAL_REVOKED
+                await refused(Reason.CREDENTIAL_REVOKED, identity.authenticate(key(result[1])))
             else:
                 assert isinstance(result, ResponsaError)
                 assert result.violations[0].field == "user"

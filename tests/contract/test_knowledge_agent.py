@@ -36,7 +36,6 @@ from responsa_server.domain.models import (
 from responsa_server.domain.turns import Question, TurnState
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.tools.kinds import ToolContext
-from tests.contract.conftest import People
 from tests.contract.index_writer import retriever_of
 from tests.contract.library_harness import Harness
 from tests.contract.turn_harness import QUICK, Services, followed
@@ -222,13 +221,11 @@ async def knowing(case: Case, folder: Path, harness: Harness, fallen: list[Fallb
 
 
 @pytest.mark.parametrize("name", CASES)
-async def test_what_is_away_is_said_and_the_rest_goes_on(
-    name: str, harness: Harness, people: People, tmp_path: Path
-) -> None:
+async def test_what_is_away_is_said_and_the_rest_goes_on(name: str, harness: Harness, tmp_path: Path) -> None:
     """None of these turns has Redis."""
     case = CASES[name]
     if case.documents is not None:
-        await harness.take_in(people.ann, DOCUMENT, "timetable.txt")
+        await harness.take_in(harness.ann, DOCUMENT, "timetable.txt")
     async with AsyncExitStack() as stack:
         for file, declaration, handler in (("web_search", WEB, case.web), ("sea", SEA, case.sea)):
             server = LoopbackServer(handler or hanging)
@@ -240,9 +237,9 @@ async def test_what_is_away_is_said_and_the_rest_goes_on(
         fallen: list[Fallback] = []
         agent = await knowing(case, tmp_path, harness, fallen)
         async with Services(harness.database).turns(agent, QUICK) as turns:
-            accepted = await turns.accept(people.ann, Question(ASKED if case.model is None else CALLS), None)
-            turn = await turns.wait(people.ann, accepted.turn_id)
-            events = events_of(await followed(turns, people.ann, turn.id))
+            accepted = await turns.accept(harness.ann, Question(ASKED if case.model is None else CALLS), None)
+            turn = await turns.wait(harness.ann, accepted.turn_id)
+            events = events_of(await followed(turns, harness.ann, turn.id))
     assert turn.state is case.end, turn.terminal
     end = json.loads(turn.terminal or b"")
     said = str(end)

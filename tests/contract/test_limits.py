@@ -41,10 +41,11 @@ from responsa_server.stores.rates import (
     Reserved,
 )
 from responsa_server.stores.redis import redis_client
-from tests.contract.conftest import People, new_turn
 from tests.contract.library_harness import Harness
+from tests.contract.people import People
 from tests.contract.test_identity import identity_of
 from tests.contract.turn_harness import NO_REDIS, Script, Services
+from tests.contract.turn_steps import Store, new_turn
 from tests.raising import raises
 
 Result = TypeVar("Result")
@@ -155,25 +156,25 @@ async def test_two_processes_share_one_count_and_the_eleventh_message_is_refused
 
 
 async def test_a_flushed_redis_is_filled_again_from_the_turns(
-    two: tuple[Limiter, Limiter], people: People, turn_store: PostgresTurnStore, redis: EmbeddedRedis
+    store: Store, two: tuple[Limiter, Limiter], redis: EmbeddedRedis
 ) -> None:
     for _ in range(7):
-        await accept(turn_store, people.ann, two[0])
+        await accept(store, store.ann, two[0])
     await flush(redis)
     # Both processes look into the database at the same time; the messages count once.
-    assert await admitted(two, people.ann, 40) == 3
+    assert await admitted(two, store.ann, 40) == 3
 
 
 async def test_when_redis_is_back_the_messages_of_the_meantime_count(
-    database: Database, redis: EmbeddedRedis, people: People, turn_store: PostgresTurnStore
+    store: Store, database: Database, redis: EmbeddedRedis
 ) -> None:
     async with limiter(database, redis.url, limits(messages_per_minute=10)) as one:
         redis.stop()
         for _ in range(5):
-            await accept(turn_store, people.ann, one)
+            await accept(store, store.ann, one)
         redis.start()
         async with limiter(database, redis.url, limits(messages_per_minute=10)) as other:
-            assert await admitted((other,), people.ann, 30) == 5
+            assert await admitted((other,), store.ann, 30) == 5
 
 
 async def test_without_redis_a_message_is_given_back_in_the_database(
@@ -562,30 +563,30 @@ async def test_a_changed_limit_finds_what_has_been_used(
 
 
 async def test_stored_originals_are_limited(
-    database: Database, redis: EmbeddedRedis, people: People, harness: Harness
+    database: Database, redis: EmbeddedRedis, harness: Harness
 ) -> None:
     text = b"# Ferries\n\nThe ferry leaves at nine.\n"
     settings = limits(storage_bytes=len(text) + 10)
     async with limiter(database, redis.url, settings) as gate:
-        with gate.storing(people.ann) as upload:
+        with gate.storing(harness.ann) as upload:
             await upload.add(len(text) + 10)
             error = await refused(upload.add(1))
             assert error.metadata["limit"] == "storage_bytes"
-    await harness.upload(people.ann, text, "ferries.md")
+    await harness.upload(harness.ann, text, "ferries.md")
     async with limiter(database, redis.url, settings) as gate:
-        with gate.storing(people.ann) as upload, gate.storing(people.bob) as other:
+        with gate.storing(harness.ann) as upload, gate.storing(harness.bob) as other:
             await refused(upload.add(11))
             await upload.add(10)
             await other.add(len(text))
         administration = QuotaAdministration(PostgresQuotas(database, QuotaRules()), gate.book)
-        admin = replace(people.bob, role=Role.ADMIN)
+        admin = replace(harness.bob, role=Role.ADMIN)
         for found in (
-            await administration.mine(people.ann),
-            await administration.of_user(admin, people.ann.user_id),
+            await administration.mine(harness.ann),
+            await administration.of_user(admin, harness.ann.user_id),
         ):
             assert (found.stored.size_bytes, found.stored.documents) == (len(text), 1)
             assert found.limits.storage_bytes == len(text) + 10
-        assert (await administration.mine(people.bob)).stored.documents == 0
+        assert (await administration.mine(harness.bob)).stored.documents == 0
 
 
 async def test_uploads_at_once_never_pass_the_limits_of_stored_bytes(

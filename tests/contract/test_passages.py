@@ -24,7 +24,6 @@ from responsa_server.search.retrieve import Retrieval, RetrievalQuery, Retriever
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.passages import PassageTable
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People
 from tests.contract.index_writer import (
     IndexWriter,
     VectorsOf,
@@ -33,6 +32,7 @@ from tests.contract.index_writer import (
     lexical_of,
     unit_vectors,
 )
+from tests.contract.people import People
 from tests.raising import raises
 
 HARBOUR = "The harbour master keeps the tide table. Ships enter the harbour two hours before high water."

@@ -41,12 +41,11 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.patterns import PATTERN, PostgresPatterns
 from responsa_server.stores.postgres.resources import ResourceTable
-from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.turns.worker import conclude
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People, new_turn
+from tests.contract.people import People
 from tests.contract.test_insight import CODEC, turn
-from tests.contract.turn_steps import cancelled, claim_of, row
+from tests.contract.turn_steps import Store, claim_of, new_turn, row
 
 NOW = datetime.now(UTC)
 WHOLE = Span(NOW - timedelta(days=40), NOW + timedelta(days=1))
@@ -101,7 +100,7 @@ class Harness:
     def __init__(
         self, database: Database, embedder: MiniLmEmbedder, urls: DatabaseUrls, most: int = 500
     ) -> None:
-        self.turns = PostgresTurnStore(database, CODEC)
+        self.turns = Store(urls, database, CODEC)
         self.conversations = PostgresConversationStore(database)
         self.insight = PostgresInsight(database)
         self.store = PostgresPatterns(database, CODEC, limit=most)
@@ -119,7 +118,7 @@ class Harness:
 
     async def refuse(self, caller: Principal, text: str, reason: RefusalReason) -> NewTurn:
         new = new_turn(text)
-        await self.turns.accept(caller, new, cancelled)
+        await self.turns.take(new, caller)
         terminal = Refused(reason, "No.", Usage())
         bytes_ = CODEC.event(NumberedEvent(2, 1, None, terminal))
         conclusion = conclude(terminal, bytes_, new.question, uuid7)

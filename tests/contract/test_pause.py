@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from uuid import UUID
 
-import psycopg
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.knowledge import JobKind
@@ -14,12 +13,9 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.migrate import migrate
 from responsa_server.stores.postgres.pause import PauseWatch, PostgresPause
-from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People, new_turn
-from tests.contract.library_harness import PACE, Harness
-from tests.contract.turn_steps import accept_all, accepted_turn, cancelled, claim_all
-from tests.raising import raises
+from tests.contract.library_harness import PACE, Harness, running
+from tests.contract.turn_steps import Store, cancelled, new_turn
 
 
 async def restored(urls: DatabaseUrls, database: Database) -> PostgresPause:
@@ -31,44 +27,38 @@ async def restored(urls: DatabaseUrls, database: Database) -> PostgresPause:
     return pause
 
 
-async def test_turns_of_the_backup_wait_and_new_ones_are_claimed(
-    turn_store: PostgresTurnStore, people: People, database: Database, database_urls: DatabaseUrls
-) -> None:
+async def test_turns_of_the_backup_wait_and_new_ones_are_claimed(store: Store, database: Database) -> None:
     ran, waited, new = new_turn(), new_turn(pending=True), new_turn(pending=True)
-    await accept_all(turn_store, people.ann, ran, waited)
-    database_urls.ask("UPDATE responsa.turn SET begin_time = begin_time - interval '1 day'")
-    pause = await restored(database_urls, database)
-    await turn_store.accept(people.ann, new, cancelled)
-    assert [one.claim.turn_id for one in await claim_all(turn_store)] == [new.id]
+    await store.take_all(ran, waited)
+    store.urls.ask("UPDATE responsa.turn SET begin_time = begin_time - interval '1 day'")
+    pause = await restored(store.urls, database)
+    await store.take(new)
+    assert [one.claim.turn_id for one in await store.claim_all()] == [new.id]
     state = await pause.state()
     assert state is not None
     assert (state.restoring, state.turns, state.jobs) == (False, 2, 0)
     await pause.end()
     assert await pause.state() is None
-    claimed = {one.claim.turn_id: one for one in await claim_all(turn_store)}
+    claimed = {one.claim.turn_id: one for one in await store.claim_all()}
     assert claimed.keys() == {ran.id, waited.id}
     # The original's worker does not count as lost, and the pause not as time of the turn.
     assert (claimed[ran.id].losses, claimed[ran.id].age_seconds) == (0, 0.0)
 
 
 async def test_held_turns_are_ended_from_the_last_of_a_conversation_to_the_first(
-    turn_store: PostgresTurnStore, people: People, database: Database, database_urls: DatabaseUrls
+    store: Store, database: Database
 ) -> None:
-    first = await accepted_turn(turn_store, people.ann)
-    second = await accepted_turn(
-        turn_store, people.ann, conversation=first.conversation_id, on_busy=OnBusy.QUEUE
-    )
-    pause = await restored(database_urls, database)
+    first = await store.make()
+    second = await store.make(conversation=first.conversation_id, on_busy=OnBusy.QUEUE)
+    pause = await restored(store.urls, database)
     assert [one.id for one in await pause.find_held()] == [second.id, first.id]
-    await turn_store.cancel(people.ann, second.id, True, cancelled)
+    await store.cancel(store.ann, second.id, True, cancelled)
     assert [one.id for one in await pause.find_held()] == [first.id]
-    assert (await turn_store.get(people.ann, second.id)).state is TurnState.CANCELLED
+    assert await store.state(second) is TurnState.CANCELLED
 
 
-async def test_no_job_runs_until_the_end_of_the_pause(
-    harness: Harness, database: Database, database_urls: DatabaseUrls
-) -> None:
-    pause = await restored(database_urls, database)
+async def test_no_job_runs_until_the_end_of_the_pause(harness: Harness, database: Database) -> None:
+    pause = await restored(harness.urls, database)
     done = list[str]()
 
     async def work(tenant: str, _: UUID, __: int) -> None:
@@ -78,13 +68,12 @@ async def test_no_job_runs_until_the_end_of_the_pause(
     for kind in kinds:
         async with database.tenant("acme") as connection:
             await harness.queue.defer(connection, kind, "acme", uuid7())
-    queue = JobQueue(database_urls.log, concurrency=1, pace=PACE)
-    task = asyncio.create_task(queue.run(dict.fromkeys(kinds, work)))
+    queue = JobQueue(harness.urls.log, concurrency=1, pace=PACE)
 
     def beats() -> set[tuple[object, ...]]:
         return set(harness.ask("SELECT id, last_heartbeat FROM procrastinate_workers"))
 
-    try:
+    async with running(queue, dict.fromkeys(kinds, work)):
         await harness.until(lambda: len(beats()) == 3)
         first = beats()
         # By then, each of the three workers has looked for jobs.
@@ -92,9 +81,6 @@ async def test_no_job_runs_until_the_end_of_the_pause(
         assert done == []
         await pause.end()
         await harness.until(lambda: len(done) == len(kinds))
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 async def test_a_server_notices_the_end_of_the_pause(database: Database, database_urls: DatabaseUrls) -> None:
@@ -108,11 +94,3 @@ async def test_a_server_notices_the_end_of_the_pause(database: Database, databas
             await asyncio.sleep(0.02)
     assert (await watch.check()).detail == ""
     await watch.close()
-
-
-async def test_a_server_may_not_end_a_pause_with_the_role_of_calls(
-    database: Database, database_urls: DatabaseUrls
-) -> None:
-    await restored(database_urls, database)
-    async with database.no_tenant() as connection:
-        await raises(psycopg.errors.InsufficientPrivilege, connection.execute("DELETE FROM responsa.pause"))

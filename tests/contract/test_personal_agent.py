@@ -20,9 +20,9 @@ from responsa_server.domain.models import (
 )
 from responsa_server.domain.people import Role
 from responsa_server.search.answering import LibraryEvidence
-from tests.contract.conftest import People
 from tests.contract.index_writer import retriever_of
 from tests.contract.library_harness import Harness
+from tests.contract.people import People
 from tests.contract.records import CATALOGUE, Records, Somebody, ask
 
 WHY = "Which careers suit me, and why?"
@@ -162,9 +162,9 @@ async def test_what_needs_no_record_has_a_fixed_reply_and_the_rest_a_refusal(rec
     ],
 )
 async def test_a_models_text_is_sent_only_if_the_record_has_it(
-    texts: Sequence[str], harness: Harness, people: People
+    texts: Sequence[str], harness: Harness
 ) -> None:
-    records = Records(harness, replace(people.ann, role=Role.ADMIN))
+    records = Records(harness, replace(harness.ann, role=Role.ADMIN))
     await records.open("aptitude")
     mira = await records.somebody("Mira Holt", "mira@example.org", "zanderberg", 88, "Map maker")
     model = Writes(list(texts))
@@ -187,10 +187,8 @@ async def test_a_models_text_is_sent_only_if_the_record_has_it(
         assert "was rejected for this reason" in model.prompts[1].messages[-1].text
 
 
-async def test_a_figure_that_differs_from_the_record_is_sent_and_named(
-    harness: Harness, people: People
-) -> None:
-    records = Records(harness, replace(people.ann, role=Role.ADMIN))
+async def test_a_figure_that_differs_from_the_record_is_sent_and_named(harness: Harness) -> None:
+    records = Records(harness, replace(harness.ann, role=Role.ADMIN))
     await records.open("aptitude")
     mira = await records.somebody("Mira Holt", "mira@example.org", "zanderberg", 88, "Map maker")
     text = f"Your openness is high: 89 of 100 points.{MARK}"
@@ -202,9 +200,9 @@ async def test_a_figure_that_differs_from_the_record_is_sent_and_named(
 
 
 async def test_a_model_that_finds_no_answer_ends_in_a_refusal_with_the_closest_passages(
-    harness: Harness, people: People
+    harness: Harness,
 ) -> None:
-    records = Records(harness, replace(people.ann, role=Role.ADMIN))
+    records = Records(harness, replace(harness.ann, role=Role.ADMIN))
     await records.open("aptitude")
     mira = await records.somebody("Mira Holt", "mira@example.org", "zanderberg", 88, "Map maker")
     end, events = await ask(

@@ -38,8 +38,8 @@ from responsa_server.search.retrieve import RetrievalQuery, Retriever
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.qdrant import QdrantVectors
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People
 from tests.contract.index_writer import IndexWriter, lexical_of
+from tests.contract.people import People
 
 HARBOUR = "The harbour master keeps the tide table."
 

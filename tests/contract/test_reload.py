@@ -29,11 +29,10 @@ from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis_relay import RedisRelay
 from responsa_server.turns.runtime import Runtime
 from responsa_server.turns.service import Turns
-from tests.conftest import DatabaseUrls
 from tests.contract.agents_harness import AgentProcesses, Folder, said, served
-from tests.contract.conftest import People
+from tests.contract.people import People
 from tests.contract.turn_harness import RELAY_KEY, Cast, Script
-from tests.contract.turn_steps import accepted_turn, cancelled
+from tests.contract.turn_steps import Store, cancelled
 from tests.plain_codec import PlainCodec
 from tests.raising import raises
 
@@ -235,48 +234,44 @@ async def test_a_server_without_the_files_runs_what_others_have_brought(
 
 
 async def test_what_open_turns_began_with_is_there_from_the_start(
-    group: AgentProcesses, folder: Folder, turn_store: PostgresTurnStore, people: People
+    store: Store, group: AgentProcesses, folder: Folder
 ) -> None:
     folder.write("own", "One.")
     async with group.process():
         folder.write("own", "Two.")
-    turn = await accepted_turn(turn_store, people.ann, version="agents/own/versions/1", pending=True)
+    turn = await store.make(version="agents/own/versions/1", pending=True)
     async with group.process() as agents:
         assert agents.find("own").version == "agents/own/versions/2"
         assert await said(agents.at("agents/own/versions/1")) == "One."
         # End the turn, so that no turn needs the version.
-        await turn_store.cancel(people.ann, turn.id, True, cancelled)
+        await store.cancel(store.ann, turn.id, True, cancelled)
     async with group.process() as agents:
         assert "agents/own/versions/1" not in agents.versions
 
 
 async def test_an_older_version_that_another_server_gave_a_turn_is_found(
-    group: AgentProcesses, folder: Folder, turn_store: PostgresTurnStore, people: People
+    store: Store, group: AgentProcesses, folder: Folder
 ) -> None:
     folder.write("own", "One.")
     async with group.process():
         folder.write("own", "Two.")
     async with group.process() as agents:
-        await accepted_turn(turn_store, people.ann, version="agents/own/versions/1", pending=True)
+        await store.make(version="agents/own/versions/1", pending=True)
         await agents.poll()
         assert await said(agents.at("agents/own/versions/1")) == "One."
 
 
 async def test_what_serves_no_longer_is_let_go_once_no_turn_needs_it(
-    group: AgentProcesses,
-    folder: Folder,
-    turn_store: PostgresTurnStore,
-    people: People,
-    monkeypatch: pytest.MonkeyPatch,
+    store: Store, group: AgentProcesses, folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder.write("own", "One.")
     async with group.process(options=LiveOptions(DEFAULT, keep_seconds=0.0)) as agents:
-        turn = await accepted_turn(turn_store, people.ann, version="agents/own/versions/1", pending=True)
+        turn = await store.make(version="agents/own/versions/1", pending=True)
         folder.write("own", "Two.")
         await agents.reload()
         await agents.poll()
         assert "agents/own/versions/1" in agents.versions
-        await turn_store.cancel(people.ann, turn.id, True, cancelled)
+        await store.cancel(store.ann, turn.id, True, cancelled)
         await agents.poll()
         assert list(agents.versions) == ["agents/default/versions/1", "agents/own/versions/2"]
     async with group.process(options=LiveOptions(DEFAULT, keep_seconds=3600.0)) as agents:
@@ -338,24 +333,20 @@ async def test_nothing_changes_while_the_folders_cannot_be_read(
 
 
 async def test_versions_of_another_engine_are_left_to_those_who_know_them(
-    group: AgentProcesses,
-    folder: Folder,
-    turn_store: PostgresTurnStore,
-    people: People,
-    database_urls: DatabaseUrls,
+    store: Store, group: AgentProcesses, folder: Folder
 ) -> None:
     folder.write("own", "One.")
     async with group.process():
         pass
-    database_urls.ask("UPDATE responsa.agent_version SET engine = %s WHERE agent_id = 'own'", ENGINE + 1)
+    store.urls.ask("UPDATE responsa.agent_version SET engine = %s WHERE agent_id = 'own'", ENGINE + 1)
     shutil.rmtree(folder.path("own"))
-    await accepted_turn(turn_store, people.ann, version="agents/own/versions/1", pending=True)
+    await store.make(version="agents/own/versions/1", pending=True)
     async with group.process() as agents:
         assert list(agents.versions) == ["agents/default/versions/1"]
 
 
 async def test_what_cannot_be_run_here_is_left_out_and_asked_for_once(
-    group: AgentProcesses, folder: Folder, turn_store: PostgresTurnStore, people: People
+    store: Store, group: AgentProcesses, folder: Folder
 ) -> None:
     folder.write("own", "One.")
     scripted = ModelSettings(scripted=True)
@@ -364,7 +355,7 @@ async def test_what_cannot_be_run_here_is_left_out_and_asked_for_once(
     async with group.process(models=scripted) as agents:
         assert agents.card("own").models == ("scripted:strong",)
     shutil.rmtree(own)
-    await accepted_turn(turn_store, people.ann, version="agents/own/versions/1", pending=True)
+    await store.make(version="agents/own/versions/1", pending=True)
     async with group.process() as agents:
         assert "agents/own/versions/1" not in agents.versions
         await agents.poll()

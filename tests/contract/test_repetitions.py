@@ -5,7 +5,6 @@ from __future__ import annotations
 import psycopg
 
 from responsa_server.domain.knowledge import Chunking, CollectionFields
-from tests.contract.conftest import People
 from tests.contract.library_harness import Harness
 
 # All repetitions of a sentence have the same vector.
@@ -28,9 +27,9 @@ EQUAL = "SELECT count(*) FROM responsa.{} GROUP BY embedding::text ORDER BY coun
 """The greatest number of equal vectors in a table."""
 
 
-async def test_equal_vectors_are_moved_apart_and_hide_nothing(harness: Harness, people: People) -> None:
-    await harness.take_in(people.ann, REPEATED, "repeated.txt")
-    await harness.take_in(people.ann, RIVERS, "rivers.md")
+async def test_equal_vectors_are_moved_apart_and_hide_nothing(harness: Harness) -> None:
+    await harness.take_in(harness.ann, REPEATED, "repeated.txt")
+    await harness.take_in(harness.ann, RIVERS, "rivers.md")
     assert harness.ask(EQUAL.format("passage_vector")) == [(4,)]
     spread = harness.ask(
         "SELECT count(*) > 500, max(v.embedding <=> one.embedding) < 0.002 FROM responsa.passage_vector AS v "
@@ -48,12 +47,12 @@ async def test_equal_vectors_are_moved_apart_and_hide_nothing(harness: Harness, 
     assert found >= 0.98 * there
 
 
-async def test_equal_vectors_of_another_generation_are_moved_apart(harness: Harness, people: People) -> None:
-    await harness.library.create_collection(people.ann, "notes", CollectionFields(""), Chunking())
-    await harness.take_in(people.ann, REPEATED, "repeated.txt", collection="notes")
-    operation = await harness.library.reindex_collection(people.ann, "notes")
+async def test_equal_vectors_of_another_generation_are_moved_apart(harness: Harness) -> None:
+    await harness.library.create_collection(harness.ann, "notes", CollectionFields(""), Chunking())
+    await harness.take_in(harness.ann, REPEATED, "repeated.txt", collection="notes")
+    operation = await harness.library.reindex_collection(harness.ann, "notes")
     async with harness.working():
-        assert (await harness.ended(people.ann, operation)).error is None
+        assert (await harness.ended(harness.ann, operation)).error is None
     [(equal,)] = harness.ask(EQUAL.format("generation_vector"))
     # The first slice of the work keeps three equal vectors, the second two, and the third one.
     assert equal <= 6

@@ -23,9 +23,9 @@ from responsa_server.providers.settings import CompatibleSettings
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.hits import KnowledgeSearch
 from responsa_server.search.reranking import Reranking
-from tests.contract.conftest import People
 from tests.contract.index_writer import retriever_of
 from tests.contract.library_harness import Harness
+from tests.contract.people import People
 from tests.wire.reranking import RerankServer
 
 QUESTION = "When does the harbour master open the harbour?"

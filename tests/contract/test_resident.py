@@ -24,8 +24,6 @@ from responsa_server.search.resident import ResidentIndex, Residents
 from responsa_server.search.retrieve import Retrieval, RetrievalQuery, Retriever
 from responsa_server.stores.postgres.groups import PostgresGroups
 from responsa_server.stores.postgres.resident import CollectionStamp, ResidentStore
-from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People
 from tests.contract.index_writer import lexical_of
 from tests.contract.library_harness import Harness
 from tests.contract.test_access import ELBE, EVERYONE, RHINE, admin_of, put, share
@@ -116,8 +114,8 @@ def same(mine_all: Retrieval, other: Retrieval) -> None:
     )
 
 
-async def test_memory_finds_what_the_database_finds(searching: Searching, people: People) -> None:
-    harness, ann = searching.harness, people.ann
+async def test_memory_finds_what_the_database_finds(searching: Searching) -> None:
+    harness, ann = searching.harness, searching.harness.ann
     await harness.library.create_collection(ann, "docs", CollectionFields("Docs"), Chunking())
     await harness.library.create_collection(ann, "rivers", CollectionFields("Rivers"), Chunking())
     for name, text in list(pages().items())[:2]:
@@ -144,8 +142,8 @@ async def test_memory_finds_what_the_database_finds(searching: Searching, people
                 assert near == await searching.cold.lexical.surroundings(ann, *wanted)
 
 
-async def test_every_change_counts_at_the_next_search(searching: Searching, people: People) -> None:
-    harness, ann, bob = searching.harness, people.ann, people.bob
+async def test_every_change_counts_at_the_next_search(searching: Searching) -> None:
+    harness, ann, bob = searching.harness, searching.harness.ann, searching.harness.bob
     library, searched = harness.library, searching.searched
 
     async def changed(change: Awaitable[object], after: set[UUID]) -> None:
@@ -178,10 +176,8 @@ async def test_every_change_counts_at_the_next_search(searching: Searching, peop
     await changed(library.delete_collection(ann, "rivers", force=True), set())
 
 
-async def test_what_changes_while_memory_is_searched_is_searched_again(
-    searching: Searching, people: People
-) -> None:
-    harness, ann, bob = searching.harness, people.ann, people.bob
+async def test_what_changes_while_memory_is_searched_is_searched_again(searching: Searching) -> None:
+    harness, ann, bob = searching.harness, searching.harness.ann, searching.harness.bob
     await harness.library.create_collection(ann, "rivers", CollectionFields("Rivers"), Chunking())
     elbe = await put(harness, ann, ELBE)
     await share(harness, ann, CollectionReader(user_id=bob.user_id))
@@ -199,15 +195,13 @@ async def test_what_changes_while_memory_is_searched_is_searched_again(
         assert len({one.found.passage.document_id for one in result.passages}) == after
 
 
-async def test_lost_connections_between_two_questions_change_nothing(
-    searching: Searching, people: People, database_urls: DatabaseUrls
-) -> None:
-    harness, ann = searching.harness, people.ann
+async def test_lost_connections_between_two_questions_change_nothing(searching: Searching) -> None:
+    harness, ann = searching.harness, searching.harness.ann
     await harness.library.create_collection(ann, "rivers", CollectionFields("Rivers"), Chunking())
     elbe = await put(harness, ann, ELBE)
 
     def lose_connections() -> None:
-        database_urls.ask(
+        harness.urls.ask(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
@@ -221,11 +215,9 @@ async def test_lost_connections_between_two_questions_change_nothing(
     assert await searching.searched(ann, held=False) == {elbe, rhine}
 
 
-async def test_documents_about_persons_stay_in_the_database(
-    searching: Searching, people: People, database_urls: DatabaseUrls
-) -> None:
-    harness, ann, bob = searching.harness, people.ann, people.bob
-    admin = admin_of(people, database_urls)
+async def test_documents_about_persons_stay_in_the_database(searching: Searching) -> None:
+    harness, ann, bob = searching.harness, searching.harness.ann, searching.harness.bob
+    admin = admin_of(harness)
     await harness.library.create_collection(ann, "rivers", CollectionFields("Rivers"), Chunking())
     elbe = await put(harness, ann, ELBE)
     await share(harness, ann, EVERYONE)
@@ -244,8 +236,8 @@ async def test_documents_about_persons_stay_in_the_database(
     assert await searching.searched(ann, held=True) == {elbe, about}
 
 
-async def test_nothing_is_kept_beyond_the_limit(searching: Searching, people: People) -> None:
-    harness, ann = searching.harness, people.ann
+async def test_nothing_is_kept_beyond_the_limit(searching: Searching) -> None:
+    harness, ann = searching.harness, searching.harness.ann
     await harness.library.create_collection(ann, "rivers", CollectionFields("Rivers"), Chunking())
     await put(harness, ann, ELBE)
     for most in (0, 1_000):

@@ -13,8 +13,8 @@ from responsa_server.domain.listing import Order
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.resources import TEACHERS, ResourceTable
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People
 from tests.contract.cut_database import CutDatabase
+from tests.contract.people import People
 from tests.raising import raises
 
 ADA = {

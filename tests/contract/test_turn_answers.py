@@ -21,18 +21,13 @@ from responsa_server.search import prompt_passages
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.documents import DocumentStore
-from responsa_server.stores.postgres.turns import PostgresTurnStore
-from responsa_server.stores.redis_relay import RedisRelay
 from responsa_server.text import instructing, sentences, shown
 from responsa_server.turns.conversations import Conversations
-from responsa_server.turns.runtime import Runtime
 from responsa_server.turns.service import Turns
-from tests.contract.conftest import People, new_turn
 from tests.contract.index_writer import retriever_of
-from tests.contract.library_harness import Harness, OtherParser
-from tests.contract.turn_harness import NO_REDIS, RELAY_KEY, Cast
-from tests.contract.turn_steps import FAILED, append, cancelled, checkpoint, claim_of, row
-from tests.plain_codec import PlainCodec
+from tests.contract.library_harness import Harness, other_parser
+from tests.contract.turn_harness import Services
+from tests.contract.turn_steps import FAILED, Store, checkpoint, claim_of, new_turn, row
 
 RIVERS = """# Rivers of Hamburg
 
@@ -51,19 +46,8 @@ def knowledge(harness: Harness) -> LibraryEvidence:
 
 @pytest.fixture
 async def turns(harness: Harness, knowledge: LibraryEvidence) -> AsyncIterator[Turns]:
-    codec = PlainCodec()
-    store = PostgresTurnStore(harness.database, codec)
-    agent = GraphAgent(knowledge)
-    turns = Turns(
-        store,
-        PostgresConversationStore(harness.database),
-        Cast({"": agent}),
-        RedisRelay(NO_REDIS, RELAY_KEY),
-        Runtime(uuid7, codec),
-    )
-    await turns.start()
-    yield turns
-    await turns.close()
+    async with Services(harness.database).turns(GraphAgent(knowledge)) as turns:
+        yield turns
 
 
 @pytest.fixture
@@ -88,76 +72,74 @@ def documents(checks: Sequence[CitationCheck]) -> Sequence[Citation]:
 
 
 async def test_an_answer_quotes_its_document_and_verifies_until_that_changes(
-    harness: Harness, turns: Turns, conversations: Conversations, people: People
+    harness: Harness, turns: Turns, conversations: Conversations
 ) -> None:
-    taken = await harness.take_in(people.ann, RIVERS, "rivers.md")
-    turn = await ask(turns, people.ann, "How long is the river Alster in Hamburg?")
+    taken = await harness.take_in(harness.ann, RIVERS, "rivers.md")
+    turn = await ask(turns, harness.ann, "How long is the river Alster in Hamburg?")
     assert turn.state is TurnState.ANSWERED
     assert turn.usage.embedding_tokens > 5
     assert "The Alster is 56 kilometres long." in json.loads(turn.terminal or b"")["text"]
-    checks = await conversations.verify(people.ann, turn_id=turn.id)
+    checks = await conversations.verify(harness.ann, turn_id=turn.id)
     assert {check.verdict for check in checks} == {Verdict.VALID}
     for citation in documents(checks):
         assert citation.document_id == taken.document_id
         assert RIVERS.encode()[citation.source.start : citation.source.end] == citation.quote.encode()
     # First a newer version has the quote at the same place, then a version lacks the quote, then the document is deleted.
-    await harness.take_in(people.ann, RIVERS + "\nThe end.\n", "rivers.md")
-    assert await verdicts_of(conversations, people.ann, turn) == {Verdict.VALID}
-    await harness.take_in(people.ann, "Moved.\n\n" + RIVERS, "rivers.md")
-    assert await verdicts_of(conversations, people.ann, turn) == {Verdict.SOURCE_CHANGED}
-    await harness.library.delete_document(people.ann, taken.document_id, "")
-    after = await conversations.verify(people.ann, turn_id=turn.id)
+    await harness.take_in(harness.ann, RIVERS + "\nThe end.\n", "rivers.md")
+    assert await verdicts_of(conversations, harness.ann, turn) == {Verdict.VALID}
+    await harness.take_in(harness.ann, "Moved.\n\n" + RIVERS, "rivers.md")
+    assert await verdicts_of(conversations, harness.ann, turn) == {Verdict.SOURCE_CHANGED}
+    await harness.library.delete_document(harness.ann, taken.document_id, "")
+    after = await conversations.verify(harness.ann, turn_id=turn.id)
     assert {one.verdict for one in after} == {Verdict.SOURCE_DELETED}
     assert [one.citation for one in after] == [check.citation for check in checks]
 
 
 async def test_citations_hold_when_a_document_is_read_again(
-    harness: Harness, turns: Turns, conversations: Conversations, people: People
+    harness: Harness, turns: Turns, conversations: Conversations
 ) -> None:
-    taken = await harness.take_in(people.ann, RIVERS, "rivers.md")
-    turn = await ask(turns, people.ann, "How long is the river Alster in Hamburg?")
+    taken = await harness.take_in(harness.ann, RIVERS, "rivers.md")
+    turn = await ask(turns, harness.ann, "How long is the river Alster in Hamburg?")
 
     async def verdicts(before: bytes, after: bytes) -> set[Verdict]:
-        reading = await harness.library.reindex(people.ann, taken.document_id)
-        await harness.ingest(parser=OtherParser(harness.parser, before, after)).run("acme", reading.id)
-        return await verdicts_of(conversations, people.ann, turn)
+        reading = await harness.library.reindex(harness.ann, taken.document_id)
+        await harness.ingest(parser=other_parser(harness.parser, before, after)).run("acme", reading.id)
+        return await verdicts_of(conversations, harness.ann, turn)
 
     assert await verdicts(b"", b"") == {Verdict.VALID}
     end = RIVERS.rstrip()[-20:].encode()
     assert await verdicts(end, end + b" And more.") == {Verdict.VALID}
     assert await verdicts(b"56 kilometres", b"56 km") == {Verdict.SOURCE_CHANGED}
-    citations = documents(await conversations.verify(people.ann, turn_id=turn.id))
+    citations = documents(await conversations.verify(harness.ann, turn_id=turn.id))
     await harness.documents.prune("acme", taken.document_id)
     for citation in citations:
-        content = harness.library.content(people.ann, citation.document_id, citation.version)
+        content = harness.library.content(harness.ann, citation.document_id, citation.version)
         text = "".join([piece async for _, piece in content]).encode()
         assert text[citation.source.start : citation.source.end] == citation.quote.encode()
 
 
-async def test_a_follow_up_is_understood_after_something_else(
-    harness: Harness, turns: Turns, people: People
-) -> None:
-    await harness.take_in(people.ann, RIVERS, "rivers.md")
-    first = await ask(turns, people.ann, "Where does the river Bille rise?")
+async def test_a_follow_up_is_understood_after_something_else(harness: Harness, turns: Turns) -> None:
+    await harness.take_in(harness.ann, RIVERS, "rivers.md")
+    first = await ask(turns, harness.ann, "Where does the river Bille rise?")
     for text in (
         "What is the capital of Mongolia?",
         "play some jazz",
         "thanks!",
         "my aunt's favourite colour?",
     ):
-        await ask(turns, people.ann, text, first.conversation_id)
-    again = await ask(turns, people.ann, "and the Alster?", first.conversation_id)
+        await ask(turns, harness.ann, text, first.conversation_id)
+    again = await ask(turns, harness.ann, "and the Alster?", first.conversation_id)
     assert again.state is TurnState.ANSWERED
     assert "Alster" in json.loads(again.terminal or b"")["text"]
 
 
 async def test_evidence_and_ranking_of_a_milestone_mean_the_same(
-    harness: Harness, knowledge: LibraryEvidence, people: People
+    harness: Harness, knowledge: LibraryEvidence
 ) -> None:
-    taken = await harness.take_in(people.ann, RIVERS, "rivers.md")
+    taken = await harness.take_in(harness.ann, RIVERS, "rivers.md")
     question = "How long is the river Bille?"
-    hits = await knowledge.search(people.ann, (question,), ())
-    ranked = await knowledge.rank(people.ann, question, hits)
+    hits = await knowledge.search(harness.ann, (question,), ())
+    ranked = await knowledge.rank(harness.ann, question, hits)
     assert ranked.ranking.near
 
     async def shown(evidence: Evidence, ranking: Ranking) -> tuple[object, Sequence[ShownPassage]]:
@@ -166,7 +148,7 @@ async def test_evidence_and_ranking_of_a_milestone_mean_the_same(
         assert made.excerpts
         return made, await knowledge.passages(evidence, 4_000)
 
-    async def keep(evidence: Evidence, caller: Principal = people.ann) -> Evidence | None:
+    async def keep(evidence: Evidence, caller: Principal = harness.ann) -> Evidence | None:
         milestone = to_milestone("write", {"evidence": evidence})
         assert not [word for word in (b"Hahnheide", b"Henstedt") if word in milestone]
         _, state = restore(milestone)
@@ -178,56 +160,56 @@ async def test_evidence_and_ranking_of_a_milestone_mean_the_same(
     assert await shown(again, ranked.ranking) == now
     again = await keep(hits)
     assert again is not None
-    assert (await knowledge.rank(people.ann, question, again)).ranking == ranked.ranking
-    nothing = await knowledge.search(people.ann, (question,), ("elsewhere",))
+    assert (await knowledge.rank(harness.ann, question, again)).ranking == ranked.ranking
+    nothing = await knowledge.search(harness.ann, (question,), ("elsewhere",))
     assert nothing.passages == 0
     assert await keep(nothing) is not None
     # Another user may not read them. A newer version leaves them, and the document takes them away.
-    assert await keep(ranked.evidence, people.bob) is None
-    await harness.take_in(people.ann, RIVERS.replace("65", "66"), "rivers.md")
+    assert await keep(ranked.evidence, harness.bob) is None
+    await harness.take_in(harness.ann, RIVERS.replace("65", "66"), "rivers.md")
     again = await keep(ranked.evidence)
     assert again is not None
     assert await knowledge.passages(again, 4_000) == now[1]
-    await harness.library.delete_document(people.ann, taken.document_id, "")
+    await harness.library.delete_document(harness.ann, taken.document_id, "")
     assert await keep(ranked.evidence) is None
 
 
 async def test_passages_stay_while_a_running_turn_may_go_on_from_them(
-    harness: Harness, knowledge: LibraryEvidence, people: People, turn_store: PostgresTurnStore
+    store: Store, harness: Harness, knowledge: LibraryEvidence
 ) -> None:
-    taken = await harness.take_in(people.ann, RIVERS, "rivers.md")
+    taken = await harness.take_in(store.ann, RIVERS, "rivers.md")
     question = "How long is the river Bille?"
-    hits = await knowledge.search(people.ann, (question,), ())
-    evidence = (await knowledge.rank(people.ann, question, hits)).evidence
+    hits = await knowledge.search(store.ann, (question,), ())
+    evidence = (await knowledge.rank(store.ann, question, hits)).evidence
     milestone = to_milestone("write", {"evidence": evidence})
     turn = new_turn()
-    await turn_store.accept(people.ann, turn, cancelled)
-    await append(turn_store, claim_of(turn), row(2), checkpoint=replace(checkpoint(2), state=milestone))
-    await harness.take_in(people.ann, RIVERS.replace("65", "66"), "rivers.md")
+    await store.take(turn)
+    await store.write(turn, row(2), checkpoint=replace(checkpoint(2), state=milestone))
+    await harness.take_in(store.ann, RIVERS.replace("65", "66"), "rivers.md")
     documents = DocumentStore(harness.database, harness.queue, uuid7, kept_versions=0)
 
     async def prune() -> Evidence | None:
         await documents.prune("acme", taken.document_id)
         _, state = restore(milestone)
-        return await knowledge.read_again(people.ann, cast("Evidence", state.get("evidence")))
+        return await knowledge.read_again(store.ann, cast("Evidence", state.get("evidence")))
 
     again = await prune()
     assert again is not None
     assert await knowledge.passages(again, 4_000) == await knowledge.passages(evidence, 4_000)
-    await turn_store.finish(claim_of(turn), [row(3)], FAILED)
+    await store.finish(claim_of(turn), [row(3)], FAILED)
     assert await prune() is None
 
 
 async def test_a_warm_turn_reads_no_passage_with_patterns_or_parsers(
-    harness: Harness, knowledge: LibraryEvidence, people: People, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, knowledge: LibraryEvidence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await harness.take_in(
-        people.ann, f"{RIVERS}\n| *River* | Length |\n|---|---|\n| Alster | <b>56</b> |\n", "rivers.md"
+        harness.ann, f"{RIVERS}\n| *River* | Length |\n|---|---|\n| Alster | <b>56</b> |\n", "rivers.md"
     )
 
     async def turn(question: str) -> None:
-        found = await knowledge.search(people.ann, (question,), ())
-        ranked = await knowledge.rank(people.ann, question, found)
+        found = await knowledge.search(harness.ann, (question,), ())
+        ranked = await knowledge.rank(harness.ann, question, found)
         made = await knowledge.excerpts(ranked.evidence, ranked.ranking)
         assert made.excerpts
         assert await knowledge.passages(ranked.evidence, 20_000)

@@ -16,12 +16,10 @@ from responsa_server.domain.events import Delta
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.turns import OnBusy, Question, TurnState
 from responsa_server.stores.postgres.database import Database
-from tests.contract.conftest import People
-from tests.contract.turn_harness import QUICK, SEARCHING, Script, Services, answer, followed
+from tests.contract.people import People
+from tests.contract.turn_harness import QUICK, RIVER, SEARCHING, Script, Services, answer, followed
 from tests.contract.turn_partition import Link
 from tests.plain_codec import events_of
-
-RIVER = Question("How long is the river?")
 
 
 class Broken:
@@ -48,9 +46,7 @@ class Broken:
         Fault.AFTER_FINISH,
     ],
 )
-async def test_a_turn_has_one_log_one_reply_and_one_successor(
-    services: Services, people: People, place: Fault
-) -> None:
+async def test_a_turn_has_one_log_one_reply_and_one_successor(services: Services, place: Fault) -> None:
     gate = asyncio.Event()
     script = Script(
         [SEARCHING, Delta("It ", 0), Milestone(b"found"), gate, Delta("is.", 3), answer("It is.")]
@@ -58,34 +54,34 @@ async def test_a_turn_has_one_log_one_reply_and_one_successor(
     faults = Broken(place, 3)
     async with services.turns(script, QUICK, faults=faults) as turns:
         request_id = uuid7()
-        first = await turns.accept(people.ann, RIVER, request_id)
+        first = await turns.accept(services.ann, RIVER, request_id)
         second = await turns.accept(
-            people.ann, Question("And?", first.conversation_id, on_busy=OnBusy.QUEUE), None
+            services.ann, Question("And?", first.conversation_id, on_busy=OnBusy.QUEUE), None
         )
-        following = asyncio.create_task(followed(turns, people.ann, first.turn_id))
+        following = asyncio.create_task(followed(turns, services.ann, first.turn_id))
         gate.set()
         events = events_of(await following)
-        assert (await turns.accept(people.ann, RIVER, request_id)).turn_id == first.turn_id
-        assert (await turns.wait(people.ann, second.turn_id)).state is TurnState.ANSWERED
-        assert events_of(await followed(turns, people.ann, first.turn_id)) == events
+        assert (await turns.accept(services.ann, RIVER, request_id)).turn_id == first.turn_id
+        assert (await turns.wait(services.ann, second.turn_id)).state is TurnState.ANSWERED
+        assert events_of(await followed(turns, services.ann, first.turn_id)) == events
     assert faults.left == 0
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     assert events[-1]["kind"] == "answered"
     assert "".join(event["text"] for event in events if event["kind"] == "delta") == "It is."
-    history = await services.conversations.history(people.ann, first.conversation_id, 10)
+    history = await services.conversations.history(services.ann, first.conversation_id, 10)
     assert [one.text for one in history] == [RIVER.text, "It is.", "And?", "It is."]
     assert len(script.tasks) == 2
 
 
 @pytest.mark.parametrize("place", [Fault.BEFORE_CANCEL, Fault.AFTER_CANCEL])
-async def test_a_cancel_ends_a_turn_once(services: Services, people: People, place: Fault) -> None:
+async def test_a_cancel_ends_a_turn_once(services: Services, place: Fault) -> None:
     script = Script([SEARCHING, asyncio.Event()])
     async with services.turns(script, QUICK, faults=Broken(place, 2)) as turns:
-        accepted = await turns.accept(people.ann, RIVER, None)
+        accepted = await turns.accept(services.ann, RIVER, None)
         await script.waiting.wait()
-        turn = await turns.cancel(people.ann, accepted.turn_id)
+        turn = await turns.cancel(services.ann, accepted.turn_id)
         await script.closed.wait()
-        events = events_of(await followed(turns, people.ann, accepted.turn_id))
+        events = events_of(await followed(turns, services.ann, accepted.turn_id))
         assert [event["kind"] for event in events].count("cancelled") == 1
         assert (turn.state, turn.last_seq) == (TurnState.CANCELLED, events[-1]["seq"])
 
@@ -103,9 +99,7 @@ class Meanwhile:
             raise Unavailable(Reason.PART_UNAVAILABLE, f"the answer about {turn_id} is lost")
 
 
-async def test_an_accept_that_hears_late_of_its_turn_leaves_it_to_who_runs_it(
-    services: Services, people: People
-) -> None:
+async def test_an_accept_that_hears_late_of_its_turn_leaves_it_to_who_runs_it(services: Services) -> None:
     first, second = asyncio.Event(), asyncio.Event()
     faults, script = Meanwhile(), Gated([first, second])
 
@@ -115,16 +109,16 @@ async def test_an_accept_that_hears_late_of_its_turn_leaves_it_to_who_runs_it(
             await asyncio.sleep(0)
 
     async with services.turns(script, QUICK, faults=faults) as turns:
-        asked = await turns.accept(people.ann, RIVER, None)
+        asked = await turns.accept(services.ann, RIVER, None)
         faults.work = predecessor_ends
         queued = await turns.accept(
-            people.ann, Question("And?", asked.conversation_id, on_busy=OnBusy.QUEUE), None
+            services.ann, Question("And?", asked.conversation_id, on_busy=OnBusy.QUEUE), None
         )
         assert (queued.attached, queued.state) == (True, TurnState.RUNNING)
         second.set()
-        turn = await turns.wait(people.ann, queued.turn_id)
+        turn = await turns.wait(services.ann, queued.turn_id)
         assert (turn.state, turn.epoch) == (TurnState.ANSWERED, 2)
-        events = events_of(await followed(turns, people.ann, queued.turn_id))
+        events = events_of(await followed(turns, services.ann, queued.turn_id))
     assert [event["kind"] for event in events] == ["started", "status", "answered"]
     assert len(script.tasks) == 2
 
@@ -144,7 +138,7 @@ class Gated(Script):
 
 
 async def test_a_turn_that_was_stopped_before_its_run_began_is_not_run_under_an_older_epoch(
-    services: Services, people: People
+    services: Services,
 ) -> None:
     """A process commits the accept of a turn and then pauses for longer than a lease. After the pause, the process claims the turn again
     before the run under the first epoch begins.
@@ -152,7 +146,7 @@ async def test_a_turn_that_was_stopped_before_its_run_began_is_not_run_under_an_
     gate = asyncio.Event()
     faults, script = Held(), Script([SEARCHING, gate, answer()])
     async with services.turns(script, QUICK, faults=faults) as turns:
-        accepting = asyncio.create_task(turns.accept(people.ann, RIVER, None))
+        accepting = asyncio.create_task(turns.accept(services.ann, RIVER, None))
         await faults.reached.wait()
         assert faults.turn_id is not None
         await services.expire(faults.turn_id)
@@ -160,7 +154,7 @@ async def test_a_turn_that_was_stopped_before_its_run_began_is_not_run_under_an_
         faults.go.set()
         accepted = await accepting
         gate.set()
-        turn = await turns.wait(people.ann, accepted.turn_id)
+        turn = await turns.wait(services.ann, accepted.turn_id)
         assert (turn.state, turn.epoch) == (TurnState.ANSWERED, 2)
         assert (len(script.tasks), script.closed.is_set()) == (1, True)
 

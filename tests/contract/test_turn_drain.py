@@ -12,13 +12,14 @@ from responsa_server.domain.agents import Milestone
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import Delta, Usage
 from responsa_server.domain.people import Principal
-from responsa_server.domain.turns import Followed, LogRow, Question, Reconnect, TurnState
+from responsa_server.domain.turns import Followed, LogRow, Reconnect, TurnState
 from responsa_server.stores.postgres.database import Database
 from responsa_server.turns.service import Turns
-from tests.contract.conftest import People
+from tests.contract.people import People
 from tests.contract.turn_harness import (
     NO_REDIS,
     QUICK,
+    RIVER,
     SEARCHING,
     Script,
     Services,
@@ -30,9 +31,6 @@ from tests.contract.turn_partition import Link
 from tests.plain_codec import events_of
 from tests.raising import raises
 
-RIVER = Question("How long is the river?")
-IDLE = replace(QUICK, works=False)
-
 
 async def refused_by(turns: Turns, caller: Principal) -> bool:
     """Whether the process refuses questions because it drains."""
@@ -43,19 +41,19 @@ async def refused_by(turns: Turns, caller: Principal) -> bool:
     return False
 
 
-async def test_it_takes_nothing_new_and_lets_turns_end(services: Services, people: People) -> None:
+async def test_it_takes_nothing_new_and_lets_turns_end(services: Services) -> None:
     gate = asyncio.Event()
     async with services.turns(Script([SEARCHING, gate, answer()]), QUICK) as turns:
-        accepted = await turns.accept(people.ann, RIVER, None)
-        waiting = asyncio.create_task(turns.wait(people.ann, accepted.turn_id))
+        accepted = await turns.accept(services.ann, RIVER, None)
+        waiting = asyncio.create_task(turns.wait(services.ann, accepted.turn_id))
         draining = asyncio.create_task(turns.drain(60))
-        while not await refused_by(turns, people.bob):
+        while not await refused_by(turns, services.bob):
             pass
         gate.set()
         await draining
         # Readers still receive the end of a turn that ends within the grace period.
         assert (await waiting).state is TurnState.ANSWERED
-        assert (await turns.store.get(people.ann, accepted.turn_id)).epoch == 1
+        assert (await turns.store.get(services.ann, accepted.turn_id)).epoch == 1
 
 
 @pytest.mark.parametrize("with_redis", [True, False])
@@ -107,52 +105,50 @@ def _through(rows: Sequence[Followed]) -> int:
     return last.last_seq
 
 
-async def test_who_comes_while_it_goes_away_is_sent_on(services: Services, people: People) -> None:
+async def test_who_comes_while_it_goes_away_is_sent_on(services: Services) -> None:
     gate = asyncio.Event()
     async with services.turns(Script([SEARCHING, gate, answer()]), QUICK) as turns:
-        accepted = await turns.accept(people.ann, RIVER, None)
+        accepted = await turns.accept(services.ann, RIVER, None)
         draining = asyncio.create_task(turns.drain(60))
-        while not await refused_by(turns, people.bob):
+        while not await refused_by(turns, services.bob):
             pass
-        *_, last = await follow_all(turns, people.ann, accepted.turn_id)
+        *_, last = await follow_all(turns, services.ann, accepted.turn_id)
         assert isinstance(last, Reconnect)
         gate.set()
         await draining
 
 
-async def test_a_question_that_was_being_taken_is_handed_over_too(services: Services, people: People) -> None:
+async def test_a_question_that_was_being_taken_is_handed_over_too(services: Services) -> None:
     first, second = Script([SEARCHING, asyncio.Event()]), Script()
     async with services.turns(first, QUICK) as old:
-        accepting = asyncio.create_task(old.accept(people.ann, RIVER, None))
+        accepting = asyncio.create_task(old.accept(services.ann, RIVER, None))
         await asyncio.sleep(0)
         draining = asyncio.create_task(old.drain(0))
         accepted = await accepting
         await draining
         async with services.turns(second, QUICK) as new:
-            assert (await new.wait(people.ann, accepted.turn_id)).state is TurnState.ANSWERED
+            assert (await new.wait(services.ann, accepted.turn_id)).state is TurnState.ANSWERED
 
 
-async def test_without_its_store_it_ends_all_the_same_and_the_lease_runs_out(
-    services: Services, people: People
-) -> None:
+async def test_without_its_store_it_ends_all_the_same_and_the_lease_runs_out(services: Services) -> None:
     first, second = Script([SEARCHING, asyncio.Event()]), Script()
     link = Link()
     async with services.turns(first, QUICK, store=link.on) as old:
-        accepted = await old.accept(people.ann, RIVER, None)
+        accepted = await old.accept(services.ann, RIVER, None)
         await first.waiting.wait()
         await link.sever()
         await old.drain(0)
         assert first.closed.is_set()
     await services.expire(accepted.turn_id)
     async with services.turns(second, QUICK) as new:
-        assert (await new.wait(people.ann, accepted.turn_id)).state is TurnState.ANSWERED
+        assert (await new.wait(services.ann, accepted.turn_id)).state is TurnState.ANSWERED
 
 
-async def test_a_store_that_does_not_answer_holds_nobody_up(services: Services, people: People) -> None:
+async def test_a_store_that_does_not_answer_holds_nobody_up(services: Services) -> None:
     first, second = Script([SEARCHING, asyncio.Event()]), Script()
     link = Link()
     async with services.turns(first, QUICK, store=link.on) as old:
-        accepted = await old.accept(people.ann, RIVER, None)
+        accepted = await old.accept(services.ann, RIVER, None)
         await first.waiting.wait()
         stuck = link.stuck = asyncio.Event()
         link.claimed.clear()
@@ -163,5 +159,5 @@ async def test_a_store_that_does_not_answer_holds_nobody_up(services: Services, 
         link.stuck = None
     await services.expire(accepted.turn_id)
     async with services.turns(second, QUICK) as new:
-        assert (await new.wait(people.ann, accepted.turn_id)).state is TurnState.ANSWERED
+        assert (await new.wait(services.ann, accepted.turn_id)).state is TurnState.ANSWERED
     stuck.set()

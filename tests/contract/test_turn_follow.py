@@ -14,15 +14,16 @@ import pytest
 from responsa_server.domain.agents import Barrier
 from responsa_server.domain.errors import InvalidRequest, NotFound, Reason
 from responsa_server.domain.events import Delta
-from responsa_server.domain.turns import Backlog, Followed, Heartbeat, LogRow, Question, Snapshot, TurnState
+from responsa_server.domain.turns import Backlog, Followed, Heartbeat, LogRow, Snapshot, TurnState
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.redis_relay import RedisRelay
-from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People
+from tests.contract.people import People
 from tests.contract.turn_harness import (
+    IDLE,
     NO_REDIS,
     QUICK,
     RELAY_KEY,
+    RIVER,
     SEARCHING,
     Line,
     Script,
@@ -36,8 +37,6 @@ from tests.contract.turn_partition import Link
 from tests.plain_codec import events_of
 from tests.raising import raises
 
-RIVER = Question("How long is the river?")
-IDLE = replace(QUICK, works=False)
 # The interval is longer than any test, so that polling the log finds nothing, and all news arrives as hints through Redis.
 NEVER_POLLS = replace(QUICK, poll_seconds=3600.0)
 
@@ -71,6 +70,8 @@ async def test_two_processes_show_the_same_stream_whenever_one_comes(
         seen = await asyncio.gather(*followers)
         log = await followed(turns, people.ann, accepted.turn_id)
         assert all(rows == log for rows in seen)
+        text = "".join(event["text"] for event in events_of(log) if event["kind"] == "delta")
+        assert text == "ab" * len(gates)
         for after in range(1, log[-1].last_seq):
             expected = [row for row in log if row.last_seq > after]
             assert await followed(other, people.ann, accepted.turn_id, after) == expected
@@ -103,38 +104,34 @@ async def test_redis_alone_carries_a_turn_from_its_first_event_to_its_last(
     assert "".join(event["text"] for event in events if event["kind"] == "delta") == "ab" * 5
 
 
-async def test_what_is_committed_while_a_reader_reads_the_log_is_not_missed(
-    services: Services, people: People
-) -> None:
+async def test_what_is_committed_while_a_reader_reads_the_log_is_not_missed(services: Services) -> None:
     gates, lines = stepwise(3)
     link = Link()
     async with (
         services.turns(Script(lines), QUICK) as turns,
         services.turns(options=IDLE, store=link.on) as other,
     ):
-        accepted = await turns.accept(people.ann, RIVER, None)
+        accepted = await turns.accept(services.ann, RIVER, None)
         link.held = asyncio.Event()
-        following = asyncio.create_task(followed(other, people.ann, accepted.turn_id))
+        following = asyncio.create_task(followed(other, services.ann, accepted.turn_id))
         await link.reading.wait()  # this read has an old snapshot, and the result is held back
         for gate in gates:
             gate.set()
-        await turns.wait(people.ann, accepted.turn_id)
+        await turns.wait(services.ann, accepted.turn_id)
         link.held.set()
         link.held = None
-        assert await following == await followed(turns, people.ann, accepted.turn_id)
+        assert await following == await followed(turns, services.ann, accepted.turn_id)
 
 
-async def test_all_followers_of_a_process_share_one_question_to_the_log(
-    services: Services, people: People
-) -> None:
+async def test_all_followers_of_a_process_share_one_question_to_the_log(services: Services) -> None:
     gates = [asyncio.Event() for _ in range(3)]
     script = Script([SEARCHING, *gates, answer()])
     link = Link()
     async with services.turns(script, QUICK) as turns, services.turns(options=IDLE, store=link.on) as other:
-        accepted = [await turns.accept(people.ann, RIVER, None) for _ in range(3)]
-        await asyncio.gather(*(seen(turns, people.ann, one.turn_id, 2) for one in accepted))
+        accepted = [await turns.accept(services.ann, RIVER, None) for _ in range(3)]
+        await asyncio.gather(*(seen(turns, services.ann, one.turn_id, 2) for one in accepted))
         following = [
-            asyncio.create_task(followed(other, people.ann, one.turn_id))
+            asyncio.create_task(followed(other, services.ann, one.turn_id))
             for one in accepted
             for _ in range(8)
         ]
@@ -150,52 +147,52 @@ async def test_all_followers_of_a_process_share_one_question_to_the_log(
         assert read == link.backlogs == len(following)
 
 
-async def test_a_reader_that_left_too_much_lying_reads_the_log(services: Services, people: People) -> None:
+async def test_a_reader_that_left_too_much_lying_reads_the_log(services: Services) -> None:
     # The agent begins when there is a reader, who would otherwise find the rows in the log at once.
     link, gate = Link(), asyncio.Event()
     lines: list[Line] = [gate]
     for place in range(200):
         lines.extend([SEARCHING, Delta("x" * 100, 100 * place)])
     async with services.turns(Script([*lines, Barrier(), answer()]), QUICK, store=link.on) as turns:
-        accepted = await turns.accept(people.ann, RIVER, None)
-        async with aclosing(turns.follow(people.ann, accepted.turn_id)) as news:
+        accepted = await turns.accept(services.ann, RIVER, None)
+        async with aclosing(turns.follow(services.ann, accepted.turn_id)) as news:
             rows: list[Any] = [await anext(news)]
             gate.set()
-            await turns.wait(people.ann, accepted.turn_id)
+            await turns.wait(services.ann, accepted.turn_id)
             before = link.backlogs
             rows.extend([one async for one in news])
         assert link.backlogs > before
-        assert rows == await followed(turns, people.ann, accepted.turn_id)
+        assert rows == await followed(turns, services.ann, accepted.turn_id)
+        events = events_of(rows)
+        assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
 
 
-async def test_a_cursor_is_checked_on_every_process(services: Services, people: People) -> None:
+async def test_a_cursor_is_checked_on_every_process(services: Services) -> None:
     gate = asyncio.Event()
     async with (
         services.turns(Script([gate, answer()]), QUICK) as turns,
         services.turns(options=IDLE) as other,
     ):
-        accepted = await turns.accept(people.ann, RIVER, None)
+        accepted = await turns.accept(services.ann, RIVER, None)
         for place in (turns, other):
-            caught = await raises(InvalidRequest, followed(place, people.ann, accepted.turn_id, 5))
+            caught = await raises(InvalidRequest, followed(place, services.ann, accepted.turn_id, 5))
             assert caught.reason is Reason.AFTER_SEQ_BEYOND_END
-            for who in (people.bob, people.eve):
+            for who in (services.bob, services.eve):
                 await raises(NotFound, followed(place, who, accepted.turn_id))
                 await raises(NotFound, place.wait(who, accepted.turn_id))
         gate.set()
-        await turns.wait(people.ann, accepted.turn_id)
+        await turns.wait(services.ann, accepted.turn_id)
 
 
-async def test_when_the_log_was_pruned_its_end_stands_for_it(
-    services: Services, people: People, database_urls: DatabaseUrls
-) -> None:
+async def test_when_the_log_was_pruned_its_end_stands_for_it(services: Services) -> None:
     async with services.turns(Script([SEARCHING, Delta("It is.", 0), answer()]), QUICK) as turns:
-        accepted = await turns.accept(people.ann, RIVER, None)
-        turn = await turns.wait(people.ann, accepted.turn_id)
-        database_urls.ask("TRUNCATE responsa.turn_event")
+        accepted = await turns.accept(services.ann, RIVER, None)
+        turn = await turns.wait(services.ann, accepted.turn_id)
+        services.urls.ask("TRUNCATE responsa.turn_event")
         for after in (0, 2):
-            (only,) = await follow_all(turns, people.ann, accepted.turn_id, after)
+            (only,) = await follow_all(turns, services.ann, accepted.turn_id, after)
             assert only == Snapshot(turn.last_seq, turn.terminal or b"")
-        assert await follow_all(turns, people.ann, accepted.turn_id, turn.last_seq) == []
+        assert await follow_all(turns, services.ann, accepted.turn_id, turn.last_seq) == []
 
 
 async def test_a_turn_that_is_taken_from_its_process_is_followed_by_the_log(
@@ -240,20 +237,20 @@ class Counted(RedisRelay):
         super()._put(channel, hint)
 
 
-async def test_who_follows_a_turn_that_is_deleted_is_told(services: Services, people: People) -> None:
+async def test_who_follows_a_turn_that_is_deleted_is_told(services: Services) -> None:
     gate = asyncio.Event()
     script = Script([SEARCHING, gate, answer()])
     link = Link()
     async with services.turns(script, QUICK) as turns, services.turns(options=IDLE, store=link.on) as other:
-        accepted = await turns.accept(people.ann, RIVER, None)
-        following = asyncio.create_task(followed(other, people.ann, accepted.turn_id))
-        waiting = asyncio.create_task(other.wait(people.ann, accepted.turn_id))
+        accepted = await turns.accept(services.ann, RIVER, None)
+        following = asyncio.create_task(followed(other, services.ann, accepted.turn_id))
+        waiting = asyncio.create_task(other.wait(services.ann, accepted.turn_id))
         while not link.polls:  # noqa: ASYNC110  only the store shows this
             await asyncio.sleep(0)
         await link.sever()  # the process does not learn of the end
         gate.set()
-        await turns.wait(people.ann, accepted.turn_id)
-        await services.conversations.delete(people.ann, accepted.conversation_id, "")
+        await turns.wait(services.ann, accepted.turn_id)
+        await services.conversations.delete(services.ann, accepted.conversation_id, "")
         link.cut = False
         for one in (following, waiting):
             await raises(NotFound, one)
@@ -265,15 +262,13 @@ async def row_of(news: AsyncGenerator[Followed, None]) -> LogRow:
     return one
 
 
-async def test_of_two_readers_the_one_with_the_older_picture_reads_on(
-    services: Services, people: People
-) -> None:
+async def test_of_two_readers_the_one_with_the_older_picture_reads_on(services: Services) -> None:
     gate, end = asyncio.Event(), asyncio.Event()
     script = Script([SEARCHING, gate, Delta("It ", 0), end, answer("It ")])
     link = Link()
     async with services.turns(script, QUICK) as turns, services.turns(options=IDLE, store=link.on) as other:
-        accepted = await turns.accept(people.ann, RIVER, None)
-        near, old, new = (place.follow(people.ann, accepted.turn_id) for place in (turns, other, other))
+        accepted = await turns.accept(services.ann, RIVER, None)
+        near, old, new = (place.follow(services.ann, accepted.turn_id) for place in (turns, other, other))
         async with aclosing(near), aclosing(old), aclosing(new):
             assert [(await row_of(near)).last_seq for _ in range(2)] == [1, 2]
             hold = link.held = asyncio.Event()
@@ -289,17 +284,15 @@ async def test_of_two_readers_the_one_with_the_older_picture_reads_on(
             async with asyncio.timeout(60):
                 assert [(await row_of(old)).last_seq for _ in range(2)] == [2, 3]
             end.set()
-            await turns.wait(people.ann, accepted.turn_id)
+            await turns.wait(services.ann, accepted.turn_id)
 
 
-async def test_a_stream_that_waits_holds_nothing_of_what_it_has_read(
-    services: Services, people: People
-) -> None:
+async def test_a_stream_that_waits_holds_nothing_of_what_it_has_read(services: Services) -> None:
     script = Script([SEARCHING, asyncio.Event()])
     async with services.turns(script, QUICK) as turns, services.turns(options=IDLE) as other:
-        accepted = await turns.accept(people.ann, RIVER, None)
+        accepted = await turns.accept(services.ann, RIVER, None)
         await script.waiting.wait()
-        async with aclosing(other.follow(people.ann, accepted.turn_id)) as news:
+        async with aclosing(other.follow(services.ann, accepted.turn_id)) as news:
             assert [(await row_of(news)).last_seq for _ in range(2)] == [1, 2]
             more = asyncio.create_task(row_of(news))
             held: dict[str, Any] = {}
@@ -310,4 +303,4 @@ async def test_a_stream_that_waits_holds_nothing_of_what_it_has_read(
             assert [name for name, one in held.items() if isinstance(one, kinds)] == []
             more.cancel()
             await asyncio.wait({more})
-        await turns.cancel(people.ann, accepted.turn_id)
+        await turns.cancel(services.ann, accepted.turn_id)

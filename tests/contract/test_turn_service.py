@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -41,7 +39,7 @@ from responsa_server.domain.knowledge import Chunking, CollectionFields
 from responsa_server.domain.listing import ListQuery
 from responsa_server.domain.lists import CONVERSATIONS, TURNS
 from responsa_server.domain.people import Principal
-from responsa_server.domain.turns import LogRow, Question, TurnState
+from responsa_server.domain.turns import TurnState
 from responsa_server.stores.postgres.backlog import BacklogReader
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.database import Database
@@ -50,64 +48,9 @@ from responsa_server.turns import worker
 from responsa_server.turns.service import Turns
 from responsa_server.turns.settings import TurnOptions
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People
-from tests.contract.turn_harness import SEARCHING, Cast, Line, Script, Services, answer, followed
+from tests.contract.turn_harness import RIVER, SEARCHING, Cast, Script, Services, answer, followed
 from tests.plain_codec import events_of
 from tests.raising import raises
-
-RIVER = Question("How long is the river?")
-
-
-@pytest.mark.parametrize("elsewhere", [False, True])
-async def test_followers_see_exactly_the_log_whenever_they_come(
-    services: Services, people: People, elsewhere: bool
-) -> None:
-    gates = [asyncio.Event() for _ in range(12)]
-    steps: list[Line] = []
-    offset = 0
-    for gate in gates:
-        steps.extend([Delta("ab", offset), Delta("cd", offset + 2), SEARCHING, gate])
-        offset += 4
-    script = Script([*steps, answer()])
-    options = TurnOptions(poll_seconds=0.02)
-    async with services.turns(script, options) as turns, services.turns(Script(), options) as other:
-        accepted = await turns.accept(people.ann, RIVER, None)
-        place = other if elsewhere else turns
-        followers: list[asyncio.Task[list[LogRow]]] = []
-        chance = random.Random(4)
-        for gate in gates:
-            followers.append(asyncio.create_task(followed(place, people.ann, accepted.turn_id)))
-            for _ in range(chance.randrange(6)):
-                await asyncio.sleep(0)
-            gate.set()
-            if chance.random() < 0.5:
-                followers.append(asyncio.create_task(followed(place, people.ann, accepted.turn_id)))
-        turn = await place.wait(people.ann, accepted.turn_id)
-        followers.append(asyncio.create_task(followed(place, people.ann, accepted.turn_id)))
-        seen = await asyncio.gather(*followers)
-        log = seen[-1]
-    assert log[-1].last_seq == turn.last_seq
-    assert all(rows == log for rows in seen)
-    text = "".join(event["text"] for event in events_of(log) if event["kind"] == "delta")
-    assert text == "abcd" * 12
-
-
-async def test_a_reader_that_leaves_everything_lying_gets_it_from_the_log(
-    services: Services, people: People
-) -> None:
-    steps: list[Line] = []
-    for _ in range(150):
-        steps.extend([SEARCHING, Delta("", 0)])
-    script = Script([*steps, answer()])
-    async with services.turns(script) as turns:
-        accepted = await turns.accept(people.ann, RIVER, None)
-        async with aclosing(turns.follow(people.ann, accepted.turn_id)) as rows:
-            first = await anext(rows)
-            await turns.wait(people.ann, accepted.turn_id)
-            seen = [first, *[row async for row in rows]]
-    events = events_of([row for row in seen if isinstance(row, LogRow)])
-    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
-    assert events[-1]["kind"] == "answered"
 
 
 @dataclass
@@ -121,43 +64,37 @@ class UntilBegun:
             await self.script.waiting.wait()
 
 
-async def test_an_agent_without_a_model_begins_while_its_question_is_accepted(
-    services: Services, people: People
-) -> None:
+async def test_an_agent_without_a_model_begins_while_its_question_is_accepted(services: Services) -> None:
     goes_on = asyncio.Event()
     script = Script([SEARCHING, Delta("It ", 0), Delta("is.", 3), goes_on, answer()], asks_models=False)
     async with services.turns(script, faults=UntilBegun(script)) as turns:
-        accepted = await turns.accept(people.ann, RIVER, None)
+        accepted = await turns.accept(services.ann, RIVER, None)
         goes_on.set()
-        rows = await followed(turns, people.ann, accepted.turn_id)
+        rows = await followed(turns, services.ann, accepted.turn_id)
     assert [event["kind"] for event in events_of(rows)] == ["started", "status", "delta", "delta", "answered"]
 
 
-async def test_an_agent_that_began_for_a_question_that_is_refused_is_stopped(
-    services: Services, people: People
-) -> None:
+async def test_an_agent_that_began_for_a_question_that_is_refused_is_stopped(services: Services) -> None:
     script = Script([SEARCHING, asyncio.Event(), answer()], asks_models=False)
     async with services.turns(script, faults=UntilBegun(script)) as turns:
-        await raises(NotFound, turns.accept(people.ann, replace(RIVER, collections=("nowhere",)), None))
+        await raises(NotFound, turns.accept(services.ann, replace(RIVER, collections=("nowhere",)), None))
         await script.closed.wait()
         assert turns.running == 0
-        assert (await turns.store.list(people.ann, ListQuery(10, TURNS.orders[0]))).items == []
+        assert (await turns.store.list(services.ann, ListQuery(10, TURNS.orders[0]))).items == []
 
 
-async def test_a_caller_that_leaves_during_acceptance_leaves_a_turn_that_runs(
-    services: Services, people: People
-) -> None:
+async def test_a_caller_that_leaves_during_acceptance_leaves_a_turn_that_runs(services: Services) -> None:
     script = Script()
     async with services.turns(script) as turns:
         request_id = uuid7()
-        call = asyncio.create_task(turns.accept(people.ann, RIVER, request_id))
+        call = asyncio.create_task(turns.accept(services.ann, RIVER, request_id))
         await asyncio.sleep(0)
         call.cancel()
         await raises(asyncio.CancelledError, call)
         await script.begun.wait()
-        attached = await turns.accept(people.ann, RIVER, request_id)
+        attached = await turns.accept(services.ann, RIVER, request_id)
         assert attached.attached
-        assert (await turns.wait(people.ann, attached.turn_id)).state is TurnState.ANSWERED
+        assert (await turns.wait(services.ann, attached.turn_id)).state is TurnState.ANSWERED
 
 
 async def failure(turns: Turns, caller: Principal) -> dict[str, Any]:
@@ -167,75 +104,71 @@ async def failure(turns: Turns, caller: Principal) -> dict[str, Any]:
     return events_of(await followed(turns, caller, accepted.turn_id))[-1]
 
 
-async def test_an_error_ends_the_turn_typed_and_nothing_enters_the_conversation(
-    services: Services, people: People
-) -> None:
+async def test_an_error_ends_the_turn_typed_and_nothing_enters_the_conversation(services: Services) -> None:
     for raised, reason, retriable in (
         (Unavailable(Reason.PART_UNAVAILABLE, "away"), "PART_UNAVAILABLE", True),
         (NotPermitted(Reason.ROLE_REQUIRED, "no"), "ROLE_REQUIRED", False),
         (RuntimeError("secret detail"), "INTERNAL", True),
     ):
         async with services.turns(Script([SEARCHING, raised])) as turns:
-            end = await failure(turns, people.ann)
+            end = await failure(turns, services.ann)
             assert (end["kind"], end["reason"], end["retriable"]) == ("failed", reason, retriable)
     async with services.turns(Script([SEARCHING])) as turns:  # the agent sends no terminal event
-        assert (await failure(turns, people.ann))["reason"] == "INTERNAL"
+        assert (await failure(turns, services.ann))["reason"] == "INTERNAL"
     async with services.turns(Script([answer("nul \x00")])) as turns:  # PostgreSQL cannot store this text
-        assert (await failure(turns, people.ann))["reason"] == "INTERNAL"
+        assert (await failure(turns, services.ann))["reason"] == "INTERNAL"
 
 
-async def test_a_conversation_in_which_only_a_question_failed_is_not_listed(
-    services: Services, people: People
-) -> None:
+async def test_a_conversation_in_which_only_a_question_failed_is_not_listed(services: Services) -> None:
     async def listed() -> set[UUID]:
         query = ListQuery(200, CONVERSATIONS.orders[0])
-        return {one.id for one in (await services.conversations.list(people.ann, query)).items}
+        return {one.id for one in (await services.conversations.list(services.ann, query)).items}
 
     gate = asyncio.Event()
     failing = Script([SEARCHING, gate, Unavailable(Reason.MODEL_UNAVAILABLE, "away")])
-    made = await services.conversations.create(people.ann, uuid7(), "", {}, None, limit=1000)
+    made = await services.conversations.create(services.ann, uuid7(), "", {}, None, limit=1000)
     async with services.turns(failing) as turns:
-        accepted = await turns.accept(people.ann, RIVER, None)
+        accepted = await turns.accept(services.ann, RIVER, None)
         assert accepted.conversation_id in await listed()
         gate.set()
-        assert (await turns.wait(people.ann, accepted.turn_id)).state is TurnState.FAILED
+        assert (await turns.wait(services.ann, accepted.turn_id)).state is TurnState.FAILED
     assert accepted.conversation_id not in await listed()
     assert made.id in await listed()
-    assert (await services.conversations.get(people.ann, accepted.conversation_id)).id
+    assert (await services.conversations.get(services.ann, accepted.conversation_id)).id
     async with services.turns(Script([SEARCHING, answer()])) as turns:
         again = replace(RIVER, conversation_id=accepted.conversation_id)
-        later = await turns.accept(people.ann, again, None)
-        assert (await turns.wait(people.ann, later.turn_id)).state is TurnState.ANSWERED
+        later = await turns.accept(services.ann, again, None)
+        assert (await turns.wait(services.ann, later.turn_id)).state is TurnState.ANSWERED
     assert accepted.conversation_id in await listed()
 
 
 async def test_a_turn_is_attached_to_whatever_became_of_its_collection_and_its_agent(
-    services: Services, people: People
+    services: Services,
 ) -> None:
     collections = CollectionStore(services.database)
-    await collections.create(people.ann, "rivers", CollectionFields("Rivers"), Chunking(), "minilm", None)
+    await collections.create(services.ann, "rivers", CollectionFields("Rivers"), Chunking(), "minilm", None)
     question, request_id = replace(RIVER, collections=("rivers",), agent="guide"), uuid7()
     async with services.turns(Cast({"guide": Script()})) as turns:
-        first = await turns.accept(people.ann, question, request_id)
-        assert (await turns.accept(people.ann, question, request_id)).turn_id == first.turn_id
-        await turns.wait(people.ann, first.turn_id)
-        await collections.delete(people.ann, "rivers", "", force=True)
-        again = await turns.accept(people.ann, question, request_id)
+        first = await turns.accept(services.ann, question, request_id)
+        assert (await turns.accept(services.ann, question, request_id)).turn_id == first.turn_id
+        await turns.wait(services.ann, first.turn_id)
+        await collections.delete(services.ann, "rivers", "", force=True)
+        again = await turns.accept(services.ann, question, request_id)
         assert (again.turn_id, again.attached, again.state) == (first.turn_id, True, TurnState.ANSWERED)
-        await raises(NotFound, turns.accept(people.ann, question, uuid7()), "Collection not found")
+        await raises(NotFound, turns.accept(services.ann, question, uuid7()), "Collection not found")
     async with services.turns() as turns:
-        again = await turns.accept(people.ann, question, request_id)
+        again = await turns.accept(services.ann, question, request_id)
         assert (again.turn_id, again.attached) == (first.turn_id, True)
-        await raises(NotFound, turns.accept(people.ann, question, uuid7()), "Agent not found")
+        await raises(NotFound, turns.accept(services.ann, question, uuid7()), "Agent not found")
         await raises(
-            AlreadyExists, turns.accept(people.ann, replace(question, text="How deep is it?"), request_id)
+            AlreadyExists, turns.accept(services.ann, replace(question, text="How deep is it?"), request_id)
         )
 
 
-async def test_a_turn_that_takes_too_long_is_stopped(services: Services, people: People) -> None:
+async def test_a_turn_that_takes_too_long_is_stopped(services: Services) -> None:
     script = Script([SEARCHING, asyncio.Event()], time_limit_seconds=0.05)
     async with services.turns(script) as turns:
-        end = await failure(turns, people.ann)
+        end = await failure(turns, services.ann)
         assert (end["reason"], end["retriable"]) == ("TURN_TIME_LIMIT", True)
         assert script.closed.is_set()
 
@@ -254,44 +187,44 @@ class Costly(Script):
 
 
 async def test_what_a_call_has_cost_that_the_time_limit_stopped_is_told_before_the_end(
-    services: Services, people: People
+    services: Services,
 ) -> None:
     async with services.turns(Costly([SEARCHING, asyncio.Event()], time_limit_seconds=0.05)) as turns:
-        accepted = await turns.accept(people.ann, RIVER, None)
-        await turns.wait(people.ann, accepted.turn_id)
-        told = events_of(await followed(turns, people.ann, accepted.turn_id))
+        accepted = await turns.accept(services.ann, RIVER, None)
+        await turns.wait(services.ann, accepted.turn_id)
+        told = events_of(await followed(turns, services.ann, accepted.turn_id))
     assert [one["kind"] for one in told] == ["started", "status", "used", "failed"]
 
 
 async def test_what_one_process_has_no_room_for_waits_and_beyond_that_is_refused_but_attaching_is_not(
-    services: Services, people: People
+    services: Services,
 ) -> None:
     gate = asyncio.Event()
     script = Script([gate, answer()])
     async with services.turns(script, TurnOptions(max_running=2, max_pending=1)) as turns:
         request_id = uuid7()
-        first = await turns.accept(people.ann, RIVER, request_id)
-        second = await turns.accept(people.bob, RIVER, None)
-        third = await turns.accept(people.bob, RIVER, None)
+        first = await turns.accept(services.ann, RIVER, request_id)
+        second = await turns.accept(services.bob, RIVER, None)
+        third = await turns.accept(services.bob, RIVER, None)
         states = [one.state for one in (first, second, third)]
         assert states == [TurnState.RUNNING, TurnState.RUNNING, TurnState.PENDING]
-        caught = await raises(Exhausted, turns.accept(people.eve, RIVER, uuid7()))
+        caught = await raises(Exhausted, turns.accept(services.eve, RIVER, uuid7()))
         assert (caught.reason, caught.metadata) == (Reason.OVERLOADED, {"limit": "1"})
         assert caught.retry_after is not None
-        assert (await turns.accept(people.ann, RIVER, request_id)).attached
+        assert (await turns.accept(services.ann, RIVER, request_id)).attached
         assert len(script.tasks) <= 2
         gate.set()
-        for who, accepted in ((people.ann, first), (people.bob, second), (people.bob, third)):
+        for who, accepted in ((services.ann, first), (services.bob, second), (services.bob, third)):
             assert (await turns.wait(who, accepted.turn_id)).state is TurnState.ANSWERED
-        fourth = await turns.accept(people.eve, RIVER, None)
-        await turns.wait(people.eve, fourth.turn_id)
+        fourth = await turns.accept(services.eve, RIVER, None)
+        await turns.wait(services.eve, fourth.turn_id)
 
 
-async def test_a_lease_is_kept_while_the_agent_says_nothing(services: Services, people: People) -> None:
+async def test_a_lease_is_kept_while_the_agent_says_nothing(services: Services) -> None:
     gate = asyncio.Event()
     options = TurnOptions(lease_seconds=3.0, sweep_seconds=0.05)
     async with services.turns(Script([gate, answer()]), options) as turns:
-        accepted = await turns.accept(people.ann, RIVER, None)
+        accepted = await turns.accept(services.ann, RIVER, None)
         async with services.database.log() as connection:
             lease = "SELECT lease_until FROM responsa.turn WHERE id = %s"
             first = await (await connection.execute(lease, (accepted.turn_id,))).fetchone()
@@ -300,7 +233,7 @@ async def test_a_lease_is_kept_while_the_agent_says_nothing(services: Services, 
             async with services.database.log() as connection:
                 renewed = await (await connection.execute(lease, (accepted.turn_id,))).fetchone()
         gate.set()
-        assert (await turns.wait(people.ann, accepted.turn_id)).state is TurnState.ANSWERED
+        assert (await turns.wait(services.ann, accepted.turn_id)).state is TurnState.ANSWERED
 
 
 @dataclass
@@ -321,14 +254,14 @@ class Stubborn(Script):
 
 
 async def test_an_agent_that_ignores_its_cancel_is_left_behind_and_told(
-    services: Services, people: People, monkeypatch: pytest.MonkeyPatch
+    services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "_STOP_SECONDS", 0.05)
     script = Stubborn(time_limit_seconds=0.05)
     with capture_logs(processors=[merge_contextvars]) as logs:
         async with services.turns(script) as turns:
-            accepted = await turns.accept(people.ann, RIVER, None)
-            turn = await turns.wait(people.ann, accepted.turn_id)
+            accepted = await turns.accept(services.ann, RIVER, None)
+            turn = await turns.wait(services.ann, accepted.turn_id)
             assert turn.state is TurnState.FAILED
             (left,) = [log for log in logs if log["event"] == "agent_left_behind"]
             assert left["turn"] == f"turns/{accepted.turn_id}"
@@ -360,14 +293,14 @@ PASSAGES = Fallback(FallbackKind.PASSAGES, "lab:m", "passages", "timeout")
     ],
 )
 async def test_the_line_of_a_turns_end_says_why_it_ended_so_and_when(
-    services: Services, people: People, end: Terminal | Exception, facts: dict[str, object]
+    services: Services, end: Terminal | Exception, facts: dict[str, object]
 ) -> None:
     script = Script([SEARCHING, Delta("It is.", 0), end])
     with capture_logs(processors=[merge_contextvars]) as logs:
         async with services.turns(script) as turns:
             with bound_contextvars(call_id="call-1"):
-                accepted = await turns.accept(people.ann, RIVER, None)
-            await turns.wait(people.ann, accepted.turn_id)
+                accepted = await turns.accept(services.ann, RIVER, None)
+            await turns.wait(services.ann, accepted.turn_id)
     (line,) = [log for log in logs if log["event"] == "turn_ended"]
     assert facts.items() <= line.items(), line
     assert ids_of(line) == {
@@ -384,11 +317,9 @@ def ids_of(line: Mapping[str, object]) -> dict[str, object]:
     return {name: line.get(name) for name in ("call_id", "tenant", "turn", "agent", "version")}
 
 
-async def test_users_who_have_just_asked_are_counted_once(
-    services: Services, people: People, database: Database
-) -> None:
+async def test_users_who_have_just_asked_are_counted_once(services: Services, database: Database) -> None:
     async with services.turns() as turns:
-        for user in (people.ann, people.ann, people.bob):
+        for user in (services.ann, services.ann, services.bob):
             await turns.wait(user, (await turns.accept(user, RIVER, None)).turn_id)
         assert (await BacklogReader(database).read()).users == 2
 

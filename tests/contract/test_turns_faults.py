@@ -21,29 +21,24 @@ from responsa_server.domain.turns import ClaimedTurn, OnBusy, Question, TurnStat
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People, new_turn
+from tests.contract.people import People
 from tests.contract.turn_harness import SEARCHING, Line, Script, Services, answer, citation
 from tests.contract.turn_steps import (
     STARTED,
-    accepted_turn,
+    Store,
     answered,
-    append,
     append_of,
     cancelled,
     checkpoint,
-    claim_all,
     claim_of,
-    count,
+    new_turn,
     row,
-    rows_of,
-    until_somebody_waits,
 )
 from tests.faults.postgres_proxy import PostgresProxy, When, Write
 from tests.instance import PATIENCE
-from tests.plain_codec import PlainCodec, events_of
+from tests.plain_codec import events_of
 from tests.raising import raises
 
-_END_WAITING = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 _END = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
 
@@ -52,7 +47,7 @@ class Cut:
     """A store whose connections go through a proxy. The proxy cuts a connection before or after the next commit of a
     given kind reaches the server."""
 
-    store: PostgresTurnStore
+    store: Store
     proxy: PostgresProxy
 
     async def next(self, write: Write, when: When, work: Callable[[], Awaitable[object]]) -> None:
@@ -78,49 +73,41 @@ async def cut(database_urls: DatabaseUrls, tmp_path: Path) -> AsyncIterator[Cut]
             pools = Database(*urls, size=10)
             await pools.open()
             try:
-                yield Cut(PostgresTurnStore(pools, PlainCodec()), proxy)
+                yield Cut(Store(database_urls, pools), proxy)
             finally:
                 await pools.close()
     finally:
         shutil.rmtree(folder)
 
 
-async def _claimed(store: PostgresTurnStore, owner: UUID) -> ClaimedTurn:
+async def _claimed(store: Store, owner: UUID) -> ClaimedTurn:
     """Claim the only turn. A claim passes over it while the backend of a cut connection still holds its lock."""
     async with asyncio.timeout(PATIENCE):
-        while not (claimed := await claim_all(store, owner)):
+        while not (claimed := await store.claim_all(owner)):
             pass
     (turn,) = claimed
     return turn
 
 
 @pytest.mark.parametrize("when", When)
-async def test_every_write_whose_commit_is_cut_is_done_once_by_its_repetition(
-    cut: Cut, people: People, database_urls: DatabaseUrls, when: When
-) -> None:
+async def test_every_write_whose_commit_is_cut_is_done_once_by_its_repetition(cut: Cut, when: When) -> None:
     store, owner = cut.store, uuid7()
     new = new_turn(request_id=uuid7())
-    await cut.next(Write.ACCEPT, when, lambda: store.accept(people.ann, new, cancelled))
-    assert (await store.accept(people.ann, new, cancelled)).turn_id == new.id
-    waits = await accepted_turn(store, people.ann, conversation=new.conversation_id, on_busy=OnBusy.QUEUE)
+    await cut.next(Write.ACCEPT, when, lambda: store.take(new))
+    assert (await store.take(new)).turn_id == new.id
+    waits = await store.make(conversation=new.conversation_id, on_busy=OnBusy.QUEUE)
 
     batch = [append_of(claim_of(new), row(2, 4), checkpoint=checkpoint(3))]
     await cut.next(Write.APPEND, when, lambda: store.append(batch))
     assert await store.append(batch) == {}
-    assert await rows_of(store, people.ann, new) == [STARTED, row(2, 4)]
+    assert await store.rows(new) == [STARTED, row(2, 4)]
 
     conclusion = answered(citation())
     await cut.next(Write.FINISH, when, lambda: store.finish(claim_of(new), [row(5)], conclusion))
     assert await store.finish(claim_of(new), [row(5)], conclusion)
-    assert count(database_urls) == {
-        "conversation": 1,
-        "turn": 2,
-        "turn_event": 3,
-        "message": 2,
-        "citation": 1,
-    }
+    assert store.count() == {"conversation": 1, "turn": 2, "turn_event": 3, "message": 2, "citation": 1}
 
-    await cut.next(Write.CLAIM, when, lambda: claim_all(store, owner))
+    await cut.next(Write.CLAIM, when, lambda: store.claim_all(owner))
     claimed = await _claimed(store, owner)
     assert (claimed.claim.turn_id, claimed.claim.epoch, claimed.attempt) == (waits.id, 2, 1)
 
@@ -131,31 +118,13 @@ async def test_every_write_whose_commit_is_cut_is_done_once_by_its_repetition(
     again = await _claimed(store, owner)
     assert (again.claim.epoch, again.attempt, again.losses) == (3, 2, 0)
 
-    await cut.next(Write.OTHER, when, lambda: store.cancel(people.ann, waits.id, True, cancelled))
-    done = await store.cancel(people.ann, waits.id, True, cancelled)
+    await cut.next(Write.OTHER, when, lambda: store.cancel(store.ann, waits.id, True, cancelled))
+    done = await store.cancel(store.ann, waits.id, True, cancelled)
     assert (done.turn.state, done.turn.epoch, done.turn.last_seq) == (TurnState.CANCELLED, 4, 2)
-    assert len(await rows_of(store, people.ann, waits)) == 2
+    assert len(await store.rows(waits)) == 2
     await cut.next(Write.OTHER, when, lambda: store.record_usage(again.claim, Usage(1, 2, 3)))
     await store.record_usage(again.claim, Usage(1, 2, 3))
-    assert (await store.get(people.ann, waits.id)).usage == Usage(1, 2, 3)
-
-
-async def test_an_append_whose_connection_ends_while_it_waits_is_written_by_its_repetition(
-    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
-) -> None:
-    """The append waits, because another session has locked the log."""
-    new = await accepted_turn(turn_store, people.ann)
-    async with (
-        await psycopg.AsyncConnection.connect(database_urls.superuser) as holder,
-        await psycopg.AsyncConnection.connect(database_urls.superuser, autocommit=True) as knife,
-    ):
-        await holder.execute("LOCK TABLE responsa.turn_event IN SHARE MODE")
-        appending = asyncio.ensure_future(turn_store.append([append_of(claim_of(new), row(2, 3))]))
-        await until_somebody_waits(database_urls, appending)
-        await knife.execute(_END_WAITING)
-        await raises(Unavailable, appending)
-    await append(turn_store, claim_of(new), row(2, 3))
-    assert await rows_of(turn_store, people.ann, new) == [STARTED, row(2, 3)]
+    assert (await store.get(store.ann, waits.id)).usage == Usage(1, 2, 3)
 
 
 async def test_a_turn_comes_through_whole_though_all_connections_are_cut_again_and_again(

@@ -17,21 +17,10 @@ from responsa_server.domain.turns import OnBusy, TurnLost, TurnState
 from responsa_server.stores.postgres import turns as turns_module
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, Queries
-from responsa_server.stores.postgres.turns import PostgresTurnStore, turn_queries
+from responsa_server.stores.postgres.turns import turn_queries
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People, new_turn
 from tests.contract.turn_harness import citation
-from tests.contract.turn_steps import (
-    FAILED,
-    accepted_turn,
-    answered,
-    append,
-    cancelled,
-    checkpoint,
-    claim_of,
-    row,
-)
-from tests.plain_codec import PlainCodec
+from tests.contract.turn_steps import FAILED, Store, answered, cancelled, checkpoint, claim_of, new_turn, row
 from tests.raising import raises
 
 _CLAUSE = re.compile(r"\b(?:\w\.)?(?:tenant_id = %\(tenant\)s|user_id = %\(user\)s)(?:::\w+)?")
@@ -89,20 +78,19 @@ def log_queries() -> set[str]:
 
 
 async def test_without_the_clauses_nothing_of_another_tenant_is_seen_or_changed(
-    database: Database, people: People
+    database: Database, database_urls: DatabaseUrls
 ) -> None:
-    turns = PostgresTurnStore(database, PlainCodec(), queries=Unguarded(turn_queries()))
+    turns = Store(database_urls, database, queries=Unguarded(turn_queries()))
     conversations = PostgresConversationStore(database, queries=Unguarded(Queries("conversations.sql")))
     ended, running = new_turn(request_id=uuid7()), new_turn(watched=True)
-    for new in (ended, running):
-        await turns.accept(people.ann, new, cancelled)
+    await turns.take_all(ended, running)
     await turns.finish(claim_of(ended), [row(2)], answered(citation()))
-    message = await conversations.answer_of(people.ann, ended.id)
+    message = await conversations.answer_of(turns.ann, ended.id)
     assert message is not None
     # This shows that the clauses are gone: another user of the same tenant now sees the turn.
-    assert (await turns.get(people.bob, ended.id)).id == ended.id
+    assert (await turns.get(turns.bob, ended.id)).id == ended.id
 
-    eve, place = people.eve, ended.conversation_id
+    eve, place = turns.eve, ended.conversation_id
     assert (await turns.list(eve, ListQuery(10, BY_TIME))).items == []
     assert (await conversations.list(eve, ListQuery(10, BY_TIME))).items == []
     assert await conversations.history(eve, place, 10) == []
@@ -126,16 +114,14 @@ async def test_without_the_clauses_nothing_of_another_tenant_is_seen_or_changed(
     await raises(TurnLost, turns.finish(claim_of(running, tenant="rival"), [row(2)], FAILED))
     await turns.record_usage(claim_of(running, tenant="rival"), Usage(1, 1, 1))
     assert await turns.cancel_unfollowed(eve, running.id, cancelled) is None
-    assert (await turns.get(people.ann, running.id)).state is TurnState.RUNNING
-    assert (await conversations.get(people.ann, place)).title == "How long is the Nile?"
-    assert (await turns.get(people.ann, running.id)).usage == Usage()
+    assert (await turns.get(turns.ann, running.id)).state is TurnState.RUNNING
+    assert (await conversations.get(turns.ann, place)).title == "How long is the Nile?"
+    assert (await turns.get(turns.ann, running.id)).usage == Usage()
 
 
-async def test_what_is_sent_together_leaves_no_tenant_behind(
-    database: Database, people: People, turn_store: PostgresTurnStore
-) -> None:
+async def test_what_is_sent_together_leaves_no_tenant_behind(store: Store, database: Database) -> None:
     """After `together`, the tenant's setting is gone from the connection, whether the statements succeeded or failed."""
-    await accepted_turn(turn_store, people.ann)
+    await store.make()
     seen = (
         "SELECT current_setting('responsa.tenant_id', true) AS tenant, count(*) AS turns FROM responsa.turn"
     )
@@ -154,10 +140,8 @@ async def test_what_is_sent_together_leaves_no_tenant_behind(
             assert await settings.fetchone() == ("force_custom_plan", "on")
 
 
-async def test_an_error_takes_back_all_that_was_sent_together(
-    database: Database, people: People, turn_store: PostgresTurnStore, database_urls: DatabaseUrls
-) -> None:
-    new = await accepted_turn(turn_store, people.ann)
+async def test_an_error_takes_back_all_that_was_sent_together(store: Store, database: Database) -> None:
+    new = await store.make()
     await raises(
         psycopg.errors.DivisionByZero,
         database.together(
@@ -169,5 +153,5 @@ async def test_an_error_takes_back_all_that_was_sent_together(
             ],
         ),
     )
-    assert database_urls.value("SELECT last_seq FROM responsa.turn") == 1
-    await append(turn_store, claim_of(new), row(2), checkpoint=checkpoint(2))
+    assert store.urls.value("SELECT last_seq FROM responsa.turn") == 1
+    await store.write(new, row(2), checkpoint=checkpoint(2))

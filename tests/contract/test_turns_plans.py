@@ -22,22 +22,13 @@ from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.database import Connection, Database, Queries
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.operations import OperationStore
-from responsa_server.stores.postgres.turns import PostgresTurnStore, turn_queries
+from responsa_server.stores.postgres.turns import turn_queries
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import AGENT, People, new_turn
+from tests.contract.cut_database import opened
 from tests.contract.library_harness import Harness
+from tests.contract.people import People, people_in
 from tests.contract.turn_harness import citation
-from tests.contract.turn_steps import (
-    accept_all,
-    accepted_turn,
-    answered,
-    append_of,
-    checkpoint,
-    claim_all,
-    claim_of,
-    row,
-)
-from tests.plain_codec import PlainCodec
+from tests.contract.turn_steps import AGENT, Store, answered, append_of, checkpoint, claim_of, new_turn, row
 from tests.raising import raises
 
 _CONVERSATIONS = """INSERT INTO responsa.conversation (id, tenant_id, user_id, title, titled, origin)
@@ -77,16 +68,14 @@ _NARROW = {
 @pytest.fixture
 async def alone(database_urls: DatabaseUrls) -> AsyncIterator[Database]:
     """A database with one connection for each role, so that its prepared statements can be found."""
-    database = Database(database_urls.app, database_urls.log, size=1)
-    await database.open()
-    yield database
-    await database.close()
+    async with opened(Database(database_urls.app, database_urls.log, size=1)) as database:
+        yield database
 
 
-def fill(urls: DatabaseUrls, people: People) -> None:
+def fill(urls: DatabaseUrls) -> None:
     """Write 6,000 turns, of which 1,000 are running."""
     with psycopg.connect(urls.superuser, autocommit=True) as connection:
-        connection.execute(_CONVERSATIONS, (people.ann.user_id,))
+        connection.execute(_CONVERSATIONS, (people_in(urls).ann.user_id,))
         connection.execute(_TURNS.encode())
         connection.execute("ANALYZE")
 
@@ -104,16 +93,16 @@ async def kept(connection: Connection) -> Mapping[str, str]:
     return plans
 
 
-async def use(store: PostgresTurnStore, people: People) -> None:
+async def use(store: Store) -> None:
     """Run every statement that has a stored plan, often enough for psycopg to prepare it. PostgreSQL plans statements of longer
     transactions, and rare statements, each time.
     """
     for _ in range(7):
         new, other = new_turn(request_id=uuid7()), new_turn()
-        await accept_all(store, people.ann, new, other)
+        await store.take_all(new, other)
         tools = [ToolCalled("1", "t", {}), ToolReturned("0", ToolOutcome.OK, "")]
         for saved, called in ((None, []), (checkpoint(1), []), (checkpoint(1), tools)):
-            seq = (await store.backlog(people.ann, new.id, 0, 64)).last_seq + 1
+            seq = (await store.backlog(store.ann, new.id, 0, 64)).last_seq + 1
             batch = [
                 append_of(claim_of(turn), row(seq), checkpoint=saved, tools=called) for turn in (new, other)
             ]
@@ -122,21 +111,21 @@ async def use(store: PostgresTurnStore, people: People) -> None:
         await store.expire_lost(60.0, 0.0)
         await store.finish(claim_of(new), [row(5)], answered(citation()))
         await store.record_usage(claim_of(new), Usage())
-        await store.get(people.ann, new.id)
+        await store.get(store.ann, new.id)
         await store.release([claim_of(other)])
-        (claimed,) = await claim_all(store)
+        (claimed,) = await store.claim_all()
         await store.finish(claimed.claim, [row(5)], answered())
 
 
 async def test_what_is_planned_once_goes_by_keys_whenever_it_is_planned(
-    alone: Database, people: People, database_urls: DatabaseUrls
+    alone: Database, database_urls: DatabaseUrls
 ) -> None:
     tables = "responsa.turn, responsa.conversation, responsa.turn_checkpoint, responsa.turn_tool, responsa.turn_spent"
     database_urls.ask(f"VACUUM ANALYZE {tables}")
-    await use(PostgresTurnStore(alone, PlainCodec()), people)
+    await use(Store(database_urls, alone))
     for full in (False, True):
         if full:  # full tables; filling them discards the stored plans
-            fill(database_urls, people)
+            fill(database_urls)
         plans: dict[str, str] = {}
         async with alone.writer() as connection:
             plans |= await kept(connection)
@@ -203,16 +192,16 @@ async def test_a_plan_made_while_a_table_was_empty_is_made_again_soon(
 
 
 async def test_a_kept_plan_shows_each_reader_only_what_the_reader_may_read(
-    alone: Database, harness: Harness, people: People
+    alone: Database, harness: Harness
 ) -> None:
-    await harness.library.create_collection(people.ann, "rivers", CollectionFields("Rivers"), Chunking())
-    operation = await harness.upload(people.ann, "The Elbe is long.", collection="rivers")
+    await harness.library.create_collection(harness.ann, "rivers", CollectionFields("Rivers"), Chunking())
+    operation = await harness.upload(harness.ann, "The Elbe is long.", collection="rivers")
     operations, collections = OperationStore(alone, harness.queue), CollectionStore(alone)
     for _ in range(4):  # psycopg prepares what runs often
-        for who in (people.ann, Server("acme")):
+        for who in (harness.ann, Server("acme")):
             assert (await operations.get(who, operation.id)).id == operation.id
-            assert await collections.owner(who, "rivers") == people.ann.user_id
-        for stranger in (people.bob, people.eve, Server("rival")):
+            assert await collections.owner(who, "rivers") == harness.ann.user_id
+        for stranger in (harness.bob, harness.eve, Server("rival")):
             await raises(NotFound, operations.get(stranger, operation.id))
             await raises(NotFound, collections.owner(stranger, "rivers"))
     async with alone.tenant("acme") as connection:
@@ -260,7 +249,7 @@ async def test_a_worker_finds_its_operation_by_its_key_though_thousands_wait(
 async def test_a_list_by_a_rare_state_reads_no_other_turns(
     alone: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
-    fill(database_urls, people)
+    fill(database_urls)
     statement = turn_queries()["list_turns"].format(
         where="state = %(state)s", order="create_time DESC, id DESC"
     )
@@ -274,9 +263,9 @@ async def test_a_list_by_a_rare_state_reads_no_other_turns(
 
 
 async def test_the_newest_turns_of_a_tenant_are_found_by_their_time(
-    alone: Database, people: People, database_urls: DatabaseUrls
+    alone: Database, database_urls: DatabaseUrls
 ) -> None:
-    fill(database_urls, people)
+    fill(database_urls)
     listed = Queries("insight.sql")["turns"].format(where="TRUE", order="create_time DESC, id DESC")
     values = {
         "tenant": "acme",
@@ -292,12 +281,12 @@ async def test_the_newest_turns_of_a_tenant_are_found_by_their_time(
 
 
 async def test_workers_go_by_the_turns_at_work_and_readers_by_those_that_they_follow(
-    alone: Database, people: People, database_urls: DatabaseUrls
+    alone: Database, database_urls: DatabaseUrls
 ) -> None:
     """These statements are planned each time for the current data."""
-    store = PostgresTurnStore(alone, PlainCodec())
-    fill(database_urls, people)
-    new = await accepted_turn(store, people.ann)
+    store = Store(database_urls, alone)
+    fill(database_urls)
+    new = await store.make()
     async with alone.log() as connection:
         found = await (await connection.execute("SHOW plan_cache_mode")).fetchone()
     assert found == ("force_custom_plan",)

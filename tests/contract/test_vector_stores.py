@@ -48,11 +48,12 @@ from responsa_server.stores.postgres.passages import PassageWordsStore, Postgres
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.vectors import EXACT_PASSAGES
 from responsa_server.stores.qdrant import QdrantVectors
-from tests.contract.conftest import People
 from tests.contract.in_memory import InMemory
 from tests.contract.index_writer import VectorsOf, lexical_of, matching
 from tests.contract.library_harness import Gate, Harness
 from tests.contract.outside import QDRANTS, qdrant_at, size
+from tests.contract.people import People
+from tests.contract.turn_steps import until_somebody_waits
 from tests.raising import raises
 
 pytestmark = [
@@ -71,6 +72,14 @@ class Store:
 
     harness: Harness
     index: VectorsOf | QdrantVectors
+
+    @property
+    def ann(self) -> Principal:
+        return self.harness.ann
+
+    @property
+    def eve(self) -> Principal:
+        return self.harness.eve
 
     @property
     def lexical(self) -> PostgresLexicalIndex:
@@ -184,9 +193,9 @@ def in_qdrant(harness: Harness, qdrant: QdrantVectors) -> Store:
     return Store(moved, qdrant)
 
 
-async def test_the_nearest_are_found_and_no_more_than_asked_for(store: Store, people: People) -> None:
+async def test_the_nearest_are_found_and_no_more_than_asked_for(store: Store) -> None:
     own = vectors(1, 40)
-    _, ids = await store.put(people.ann, "a.md", own)
+    _, ids = await store.put(store.ann, "a.md", own)
     # This vector is near five passages, each with two equal vectors, and far from all other passages.
     wanted = own[:5].sum(axis=0)
     best = set(ids[:5])
@@ -195,15 +204,15 @@ async def test_the_nearest_are_found_and_no_more_than_asked_for(store: Store, pe
 
 
 async def test_only_published_vectors_are_found_and_the_newest_version_replaces_the_former(
-    store: Store, people: People
+    store: Store,
 ) -> None:
-    first = await store.begin(people.ann, "a.md", "one")
+    first = await store.begin(store.ann, "a.md", "one")
     former = await store.write(first, vectors(1, 3))
     wanted = vectors(1, 3)[0]
     assert await store.candidates("acme", wanted) == set()
     assert await store.harness.ingestions.publish(first)
     assert await store.candidates("acme", wanted) == set(former)
-    second = await store.begin(people.ann, "a.md", "two")
+    second = await store.begin(store.ann, "a.md", "two")
     two = await store.write(second, vectors(2, 3))
     assert await store.candidates("acme", wanted) == set(former)
     assert await store.harness.ingestions.publish(second)
@@ -213,10 +222,10 @@ async def test_only_published_vectors_are_found_and_the_newest_version_replaces_
     ), "older vectors are removed"
 
 
-async def test_a_version_that_a_newer_one_has_overtaken_leaves_nothing(store: Store, people: People) -> None:
-    first = await store.begin(people.ann, "a.md", "one")
+async def test_a_version_that_a_newer_one_has_overtaken_leaves_nothing(store: Store) -> None:
+    first = await store.begin(store.ann, "a.md", "one")
     await store.write(first, vectors(1, 3))
-    _, two = await store.put(people.ann, "a.md", vectors(2, 3))
+    _, two = await store.put(store.ann, "a.md", vectors(2, 3))
     assert not await store.harness.ingestions.publish(first)
     wanted = vectors(1, 1)[0]
     assert await store.candidates("acme", wanted) == set(two)
@@ -225,28 +234,28 @@ async def test_a_version_that_a_newer_one_has_overtaken_leaves_nothing(store: St
     )
 
 
-async def test_a_failed_or_repeated_attempt_leaves_nothing(store: Store, people: People) -> None:
-    claim = await store.begin(people.ann, "a.md", "one")
+async def test_a_failed_or_repeated_attempt_leaves_nothing(store: Store) -> None:
+    claim = await store.begin(store.ann, "a.md", "one")
     await store.write(claim, vectors(1, 3))
-    again = await store.claim(people.ann, claim.operation_id)
+    again = await store.claim(store.ann, claim.operation_id)
     ids = await store.write(again, vectors(2, 2))
     await raises(OwnershipLost, store.write(claim, vectors(1, 3)))
     await raises(OwnershipLost, store.harness.ingestions.publish(claim))
     assert await store.harness.ingestions.publish(again)
     assert await store.candidates("acme", vectors(1, 1)[0]) == set(ids)
     assert set(await store.index.pieces(Server("acme"), ids, None)) == set(ids)
-    failed = await store.begin(people.ann, "b.md", "two")
+    failed = await store.begin(store.ann, "b.md", "two")
     lost = await store.write(failed, vectors(3, 2))
     await store.harness.ingestions.fail(failed, DocumentRejected(Reason.DOCUMENT_EMPTY, "It is empty."))
     assert await store.candidates("acme", vectors(3, 1)[0]) == set(ids)
     assert await store.index.pieces(Server("acme"), lost, None) == {}
 
 
-async def test_tenants_and_collections_are_kept_apart(store: Store, people: People) -> None:
+async def test_tenants_and_collections_are_kept_apart(store: Store) -> None:
     same = vectors(1, 2)
-    _, ours = await store.put(people.ann, "a.md", same)
-    _, other = await store.put(people.ann, "b.md", same, "other")
-    _, theirs = await store.put(people.eve, "a.md", same)
+    _, ours = await store.put(store.ann, "a.md", same)
+    _, other = await store.put(store.ann, "b.md", same, "other")
+    _, theirs = await store.put(store.eve, "a.md", same)
     assert await store.candidates("acme", same[0]) == {*ours, *other}
     assert await store.candidates("acme", same[0], collections=["other"]) == set(other)
     assert await store.candidates("acme", same[0], collections=["nowhere"]) == set()
@@ -257,16 +266,16 @@ async def test_tenants_and_collections_are_kept_apart(store: Store, people: Peop
     assert set(await store.index.nearest(SearchScope(Server("acme")), question, 1, every)) == {*ours, *other}
     assert set(await store.index.pieces(Server("rival"), every, None)) == set(theirs)
     # Whatever the vector index returns, the lexical index confirms only passages that the caller may read.
-    [default] = await store.lexical.statistics(SearchScope(people.ann, ["default"]), ())
+    [default] = await store.lexical.statistics(SearchScope(store.ann, ["default"]), ())
     confirmed = await matching(store.harness.database, Server("acme"), CandidateQuery([default], ids=every))
     assert confirmed == set(ours)
 
 
-async def test_only_passages_of_the_named_documents_are_found(store: Store, people: People) -> None:
+async def test_only_passages_of_the_named_documents_are_found(store: Store) -> None:
     same = vectors(1, 2)
-    first, ours = await store.put(people.ann, "a.md", same)
-    second, more = await store.put(people.ann, "b.md", same, "other")
-    theirs, _ = await store.put(people.eve, "a.md", same)
+    first, ours = await store.put(store.ann, "a.md", same)
+    second, more = await store.put(store.ann, "b.md", same, "other")
+    theirs, _ = await store.put(store.eve, "a.md", same)
     question = store.question(same[0])
     for documents, expected in (
         ([first.document_id], ours),
@@ -279,9 +288,9 @@ async def test_only_passages_of_the_named_documents_are_found(store: Store, peop
             assert set(await store.index.nearest(scope, question, 100)) == set(expected)
 
 
-async def test_the_cosines_of_named_passages_are_exact(store: Store, people: People) -> None:
+async def test_the_cosines_of_named_passages_are_exact(store: Store) -> None:
     own = vectors(1, 4)
-    _, ids = await store.put(people.ann, "a.md", own)
+    _, ids = await store.put(store.ann, "a.md", own)
     wanted = vectors(2, 1)[0]
     near = store.question(own[1])
     assert set(await store.index.nearest(SearchScope(Server("acme")), near, 1)) == {ids[1]}
@@ -307,8 +316,8 @@ async def test_the_cosines_of_named_passages_are_exact(store: Store, people: Peo
     assert (pieces[1].source.start, pieces[1].source.end) == (8, 15)
 
 
-async def test_vectors_of_another_model_are_neither_found_nor_compared(store: Store, people: People) -> None:
-    _, ids = await store.put(people.ann, "a.md", vectors(1, 2))
+async def test_vectors_of_another_model_are_neither_found_nor_compared(store: Store) -> None:
+    _, ids = await store.put(store.ann, "a.md", vectors(1, 2))
     other = store.question(vectors(1, 1)[0], "another/1")
     if isinstance(store.index, QdrantVectors):
         await store.index.prepare(other.model, 384)
@@ -317,14 +326,12 @@ async def test_vectors_of_another_model_are_neither_found_nor_compared(store: St
     assert {one.cosine for found in pieces.values() for one in found} == {None}
 
 
-async def test_deleted_documents_and_collections_are_found_no_more_and_their_vectors_go(
-    store: Store, people: People
-) -> None:
-    claim, ids = await store.put(people.ann, "a.md", vectors(1, 2))
-    _, rest = await store.put(people.ann, "b.md", vectors(2, 2))
-    other, _ = await store.put(people.ann, "c.md", vectors(3, 2), "other")
+async def test_deleted_documents_and_collections_are_found_no_more_and_their_vectors_go(store: Store) -> None:
+    claim, ids = await store.put(store.ann, "a.md", vectors(1, 2))
+    _, rest = await store.put(store.ann, "b.md", vectors(2, 2))
+    other, _ = await store.put(store.ann, "c.md", vectors(3, 2), "other")
     await store.harness.documents.delete("acme", claim.document_id, "")
-    await store.harness.collections.delete(people.ann, "other", "", force=True)
+    await store.harness.collections.delete(store.ann, "other", "", force=True)
     assert await store.candidates("acme", vectors(1, 1)[0]) == set(rest)
     jobs = store.jobs()
     for document in (claim.document_id, other.document_id):
@@ -334,23 +341,23 @@ async def test_deleted_documents_and_collections_are_found_no_more_and_their_vec
     assert await store.index.pieces(Server("acme"), ids, None) == {}
 
 
-async def test_whatever_ends_an_operation_leaves_no_vectors(harness: Harness, people: People) -> None:
+async def test_whatever_ends_an_operation_leaves_no_vectors(harness: Harness) -> None:
     async with qdrant_at("local") as qdrant:
         store = in_qdrant(harness, qdrant)
         operations, ingestions = store.harness.operations, store.harness.ingestions
-        claim = await store.begin(people.ann, "a.md", "one")
+        claim = await store.begin(harness.ann, "a.md", "one")
         await store.write(claim, vectors(1, 3))
         assert await size(qdrant) == 9
         await operations.cancel("acme", claim.operation_id)
         await pruned(store)
         assert await size(qdrant) == 0
-        first, _ = await store.put(people.ann, "b.md", vectors(1, 1))
-        second = await store.begin(people.ann, "b.md", "two")
+        first, _ = await store.put(harness.ann, "b.md", vectors(1, 1))
+        second = await store.begin(harness.ann, "b.md", "two")
         await store.write(second, vectors(2, 2))
         # These are published, but a cancellation comes before the commit of the version.
         await qdrant.publish(attempt_of(second))
         await operations.cancel("acme", second.operation_id)
-        third = await store.begin(people.ann, "b.md", "three")
+        third = await store.begin(harness.ann, "b.md", "three")
         await store.write(third, vectors(3, 4))
         await pruned(store)
         assert await size(qdrant) == 3 + 12, "the version that is searched, and the one that is being indexed"
@@ -392,21 +399,21 @@ class GatedVectors(QdrantVectors):
         await super().put(passages, published=published)
 
 
-async def test_a_late_worker_stores_no_vectors_of_what_is_gone(harness: Harness, people: People) -> None:
+async def test_a_late_worker_stores_no_vectors_of_what_is_gone(harness: Harness) -> None:
     """The deletion waits for vectors that are on their way, so the job that removes them comes later."""
     async with qdrant_at("local", GatedVectors) as qdrant:
         assert isinstance(qdrant, GatedVectors)
         store = in_qdrant(harness, qdrant)
-        searched, _ = await store.put(people.ann, "a.md", vectors(1, 2))
-        claim = await store.begin(people.ann, "b.md", "one")
-        operation = await store.harness.library.reindex_collection(people.ann, "default")
+        searched, _ = await store.put(harness.ann, "a.md", vectors(1, 2))
+        claim = await store.begin(harness.ann, "b.md", "one")
+        operation = await store.harness.library.reindex_collection(harness.ann, "default")
         task = await store.harness.builds.begin("acme", operation.id)
         assert task is not None
         builds = store.harness.builds
         [first, *_] = await builds.missing(task, None, 10)
         data = vectors(1, 1)[0].astype("<f4").tobytes()
         made = [PassageVectors(first.passage.id, [PassageVector(VectorKind.WINDOW, ByteRange(0, 1), data)])]
-        other, [id_] = await store.put(people.ann, "c.md", vectors(3, 1))
+        other, [id_] = await store.put(harness.ann, "c.md", vectors(3, 1))
         again = [PassageVectors(id_, made[0].vectors)]
         refilled = replace(task, operation_id=uuid7(), generation_id=None)
         assert not await builds.refill(replace(refilled, generation_id=uuid7()), again)
@@ -421,13 +428,7 @@ async def test_a_late_worker_stores_no_vectors_of_what_is_gone(harness: Harness,
             storing = asyncio.create_task(late)
             await qdrant.gate.reached.wait()
             deletion = asyncio.create_task(store.harness.documents.delete("acme", document, ""))
-            await store.harness.until(
-                lambda: bool(
-                    store.harness.ask(
-                        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-                    )
-                )
-            )
+            await until_somebody_waits(harness.urls, deletion)
             qdrant.gate.opened.set()
             await storing
             await deletion
@@ -436,13 +437,13 @@ async def test_a_late_worker_stores_no_vectors_of_what_is_gone(harness: Harness,
 
 
 async def test_a_look_at_vectors_ends_with_its_time_and_the_next_one_goes_on(
-    harness: Harness, people: People, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with qdrant_at("local") as qdrant:
         store = in_qdrant(harness, qdrant)
         builds = store.harness.builds
-        await store.put(people.ann, "a.md", vectors(1, 3))
-        operation = await store.harness.library.reindex_collection(people.ann, "default")
+        await store.put(harness.ann, "a.md", vectors(1, 3))
+        operation = await store.harness.library.reindex_collection(harness.ann, "default")
         task = await builds.begin("acme", operation.id)
         assert task is not None
         made = [PassageVector(VectorKind.WINDOW, ByteRange(0, 1), vectors(1, 1)[0].astype("<f4").tobytes())]
@@ -456,18 +457,18 @@ async def test_a_look_at_vectors_ends_with_its_time_and_the_next_one_goes_on(
         assert looks == 3 + 1, "the last one finds that none is left"
 
 
-async def test_a_store_that_hangs_leaves_connections_to_others(harness: Harness, people: People) -> None:
+async def test_a_store_that_hangs_leaves_connections_to_others(harness: Harness) -> None:
     async with qdrant_at("local", GatedVectors) as qdrant:
         assert isinstance(qdrant, GatedVectors)
         store = in_qdrant(harness, qdrant)
-        claim = await store.begin(people.ann, "a.md", "one")
+        claim = await store.begin(harness.ann, "a.md", "one")
         gate = qdrant.gate = Gate()
         async with asyncio.TaskGroup() as writes:
             for ordinal, vector in enumerate(vectors(1, 10)):  # as many as there are connections
                 new = [passage(claim, ordinal, vector)]
                 writes.create_task(store.harness.ingestions.write(claim, new, None))
             await gate.reached.wait()
-            assert (await harness.documents.get(people.ann, claim.document_id)).id == claim.document_id
+            assert (await harness.documents.get(harness.ann, claim.document_id)).id == claim.document_id
             gate.opened.set()
         assert await size(qdrant) == 30
 
@@ -484,7 +485,7 @@ class LateVectors(QdrantVectors):
             await late()
 
 
-async def test_an_erased_tenant_leaves_no_vectors(harness: Harness, people: People) -> None:
+async def test_an_erased_tenant_leaves_no_vectors(harness: Harness) -> None:
     async def no_turn(tenant_id: str, user_id: UUID, turn_id: UUID) -> None:
         """No process runs turns."""
 
@@ -494,10 +495,10 @@ async def test_an_erased_tenant_leaves_no_vectors(harness: Harness, people: Peop
     async with qdrant_at("local", LateVectors) as qdrant:
         assert isinstance(qdrant, LateVectors)
         store = in_qdrant(harness, qdrant)
-        for who in (people.ann, people.eve):
+        for who in (harness.ann, harness.eve):
             await harness.library.create_collection(who, "default", CollectionFields(""), Chunking(64, 0))
             await store.put(who, "a.md", vectors(1, 2))
-        claim = await store.begin(people.ann, "b.md", "one")
+        claim = await store.begin(harness.ann, "b.md", "one")
         qdrant.late = lambda: store.write(claim, vectors(2, 3))
         harness.ask("UPDATE responsa.tenant SET erase_time = now(), suspend_time = now() WHERE id = 'acme'")
         tenants = PostgresTenants(harness.database)
@@ -552,12 +553,12 @@ async def searched(store: Store, question: str) -> list[str]:
     "place", ["before put", "after put", "before publish", "after publish", "before drop", "after drop"]
 )
 async def test_a_worker_that_is_killed_leaves_all_of_one_version_searched(
-    harness: Harness, people: People, place: str
+    harness: Harness, place: str
 ) -> None:
     """Until the new version is committed, searches use the whole former version; after that they use the new version.
     The retry publishes the missing vectors.
     """
-    await harness.library.create_collection(people.ann, "default", CollectionFields(""), Chunking(64, 0))
+    await harness.library.create_collection(harness.ann, "default", CollectionFields(""), Chunking(64, 0))
     async with qdrant_at("local", CutVectors) as cut:
         assert isinstance(cut, CutVectors)
         store = in_qdrant(harness, cut)
@@ -565,11 +566,11 @@ async def test_a_worker_that_is_killed_leaves_all_of_one_version_searched(
         async def attempt(operation: UUID) -> None:
             await store.harness.ingest().run("acme", operation)
 
-        first = await harness.upload(people.ann, FIRST, "a.md")
+        first = await harness.upload(harness.ann, FIRST, "a.md")
         await attempt(first.id)
         assert await searched(store, "Who keeps the tide table?") == [FIRST]
         before = await size(cut)
-        second = await harness.upload(people.ann, SECOND, "a.md")
+        second = await harness.upload(harness.ann, SECOND, "a.md")
         cut.cut = lambda at: at == place
         await raises(Killed, attempt(second.id))
         committed = place.endswith("drop")
@@ -586,15 +587,13 @@ async def test_a_worker_that_is_killed_leaves_all_of_one_version_searched(
 
 
 @pytest.mark.parametrize("place", QDRANTS)
-async def test_lost_vectors_are_computed_again_from_the_database(
-    harness: Harness, people: People, place: str
-) -> None:
-    await harness.library.create_collection(people.ann, "default", CollectionFields(""), Chunking(64, 0))
+async def test_lost_vectors_are_computed_again_from_the_database(harness: Harness, place: str) -> None:
+    await harness.library.create_collection(harness.ann, "default", CollectionFields(""), Chunking(64, 0))
     async with qdrant_at(place) as qdrant:
         store = in_qdrant(harness, qdrant)
         indexed = store.harness.ingest()
         for key, text in (("a.md", FIRST), ("b.md", SECOND)):
-            await indexed.run("acme", (await harness.upload(people.ann, text, key)).id)
+            await indexed.run("acme", (await harness.upload(harness.ann, text, key)).id)
         before = await size(qdrant)
         [name] = await qdrant._collections()
         await qdrant._client.delete_collection(name)

@@ -12,7 +12,6 @@ from responsa_server.ingest.watching import Watching
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
 from responsa_server.search.hits import KnowledgeSearch
-from tests.contract.conftest import People
 from tests.contract.index_writer import retriever_of
 from tests.contract.library_harness import Gate, GatedEmbedder, GatedParser, Harness
 from tests.raising import raises
@@ -42,13 +41,11 @@ async def collected(states: AsyncGenerator[Operation | None, None]) -> list[Oper
         return [one async for one in stream if one is not None]
 
 
-async def test_watchers_here_and_elsewhere_see_the_states_up_to_the_final_one(
-    harness: Harness, people: People
-) -> None:
-    operation = await harness.upload(people.ann, TEXT, "rivers.md")
+async def test_watchers_here_and_elsewhere_see_the_states_up_to_the_final_one(harness: Harness) -> None:
+    operation = await harness.upload(harness.ann, TEXT, "rivers.md")
     other = elsewhere(harness)
     watching = [
-        asyncio.create_task(collected(library.watching.follow(people.ann, operation.id)))
+        asyncio.create_task(collected(library.watching.follow(harness.ann, operation.id)))
         for library in (harness.library, other)
     ]
     async with harness.working():
@@ -64,14 +61,12 @@ async def test_watchers_here_and_elsewhere_see_the_states_up_to_the_final_one(
     assert results[0][-1] == results[1][-1]
     final = results[0][-1]
     # Whoever has the final state gets nothing; whoever has an earlier one gets the final state alone.
-    assert await collected(other.watching.follow(people.ann, operation.id, final.seq)) == []
-    assert await collected(other.watching.follow(people.ann, operation.id, 1)) == [final]
+    assert await collected(other.watching.follow(harness.ann, operation.id, final.seq)) == []
+    assert await collected(other.watching.follow(harness.ann, operation.id, 1)) == [final]
 
 
-async def test_what_is_left_is_estimated_once_vectors_have_been_written(
-    harness: Harness, people: People
-) -> None:
-    operation = await harness.upload(people.ann, LONG, "rivers.md")
+async def test_what_is_left_is_estimated_once_vectors_have_been_written(harness: Harness) -> None:
+    operation = await harness.upload(harness.ann, LONG, "rivers.md")
     gate = Gate()
 
     async def once_some_are_written() -> None:
@@ -80,7 +75,7 @@ async def test_what_is_left_is_estimated_once_vectors_have_been_written(
 
     ingest = harness.ingest(embedder=GatedEmbedder(harness.embedder, once_some_are_written))
     async with harness.working(ingest), asyncio.timeout(60):
-        async with aclosing(harness.library.watching.follow(people.ann, operation.id)) as states:
+        async with aclosing(harness.library.watching.follow(harness.ann, operation.id)) as states:
             async for state in states:
                 if state is None:
                     continue  # on a busy machine, the stream may be silent for as long as a heartbeat
@@ -91,16 +86,16 @@ async def test_what_is_left_is_estimated_once_vectors_have_been_written(
                     break
                 assert state.passages_done == 0
         gate.opened.set()
-        assert (await harness.ended(people.ann, operation)).time_left is None
+        assert (await harness.ended(harness.ann, operation)).time_left is None
 
 
-async def test_a_silent_stream_beats(harness: Harness, people: People) -> None:
-    operation = await harness.upload(people.ann, TEXT)
-    async with aclosing(elsewhere(harness, 0.05).watching.follow(people.ann, operation.id)) as states:
+async def test_a_silent_stream_beats(harness: Harness) -> None:
+    operation = await harness.upload(harness.ann, TEXT)
+    async with aclosing(elsewhere(harness, 0.05).watching.follow(harness.ann, operation.id)) as states:
         assert await anext(states) == operation
         assert await anext(states) is None
         assert await anext(states) is None
-        await harness.library.cancel_operation(people.ann, operation.id)
+        await harness.library.cancel_operation(harness.ann, operation.id)
         async with asyncio.timeout(60):
             while (final := await anext(states)) is None:
                 pass
@@ -108,10 +103,10 @@ async def test_a_silent_stream_beats(harness: Harness, people: People) -> None:
     assert final.error.reason is Reason.OPERATION_CANCELLED
 
 
-async def test_a_server_that_shuts_down_sends_its_watchers_away(harness: Harness, people: People) -> None:
-    operation = await harness.upload(people.ann, TEXT)
+async def test_a_server_that_shuts_down_sends_its_watchers_away(harness: Harness) -> None:
+    operation = await harness.upload(harness.ann, TEXT)
     library = elsewhere(harness)
-    async with aclosing(library.watching.follow(people.ann, operation.id)) as states:
+    async with aclosing(library.watching.follow(harness.ann, operation.id)) as states:
         assert await anext(states) == operation
         waiting = asyncio.ensure_future(anext(states))
         library.watching.drain()
@@ -119,16 +114,16 @@ async def test_a_server_that_shuts_down_sends_its_watchers_away(harness: Harness
     assert draining.reason is Reason.DRAINING
     # The next server goes on where this one stopped.
     async with harness.working():
-        states = await collected(elsewhere(harness).watching.follow(people.ann, operation.id, operation.seq))
+        states = await collected(elsewhere(harness).watching.follow(harness.ann, operation.id, operation.seq))
     assert states[-1].done
 
 
-async def test_cancelling_stops_the_work_at_once_and_leaves_nothing(harness: Harness, people: People) -> None:
+async def test_cancelling_stops_the_work_at_once_and_leaves_nothing(harness: Harness) -> None:
     """The parser would wait for ever, and another process cancels the operation."""
-    operation = await harness.upload(people.ann, TEXT, "rivers.md")
+    operation = await harness.upload(harness.ann, TEXT, "rivers.md")
     gate, stopped = Gate(), asyncio.Event()
 
-    async def wait() -> None:
+    async def wait(_: bytes) -> None:
         try:
             await gate.pass_through()
         finally:
@@ -136,7 +131,7 @@ async def test_cancelling_stops_the_work_at_once_and_leaves_nothing(harness: Har
 
     async with harness.working(harness.ingest(parser=GatedParser(harness.parser, wait))):
         await asyncio.wait_for(gate.reached.wait(), 60)
-        await elsewhere(harness).cancel_operation(people.ann, operation.id)
+        await elsewhere(harness).cancel_operation(harness.ann, operation.id)
         await asyncio.wait_for(stopped.wait(), 60)
         await harness.until(lambda: not harness.ask("SELECT 1 FROM procrastinate.procrastinate_jobs"))
     left = harness.rows(("document", "document_version", "passage", "passage_vector", "term_stat"))

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -42,12 +42,16 @@ from responsa_server.turns.runtime import Runtime
 from responsa_server.turns.service import Turns
 from responsa_server.turns.settings import TurnOptions
 from tests.agent_streams import play
+from tests.conftest import DatabaseUrls
+from tests.contract.people import WithPeople
 from tests.plain_codec import PlainCodec
 
 SEARCHING = Status(Step.RETRIEVING, "Searching knowledge base...")
 # Polling intervals are short. Leases are long, so that no lease expires on a slow machine; tests let leases expire
 # explicitly.
 QUICK = TurnOptions(lease_seconds=30.0, sweep_seconds=0.05, poll_seconds=0.05)
+IDLE = replace(QUICK, works=False)
+RIVER = Question("How long is the river?")
 NO_REDIS = "unix:///nonexistent/redis.sock"
 RELAY_KEY = b"the key of all relays in tests"
 
@@ -172,12 +176,16 @@ class Cast:
         return [one.version for one in self.by_id.values()]
 
 
-class Services:
+class Services(WithPeople):
     """Services that share a database. Each service stands for a process. redis_url: the Redis that carries the
     services' hints; by default, the services have no Redis.
     """
 
-    def __init__(self, database: Database, redis_url: str = NO_REDIS) -> None:
+    def __init__(
+        self, database: Database, redis_url: str = NO_REDIS, urls: DatabaseUrls | None = None
+    ) -> None:
+        if urls is not None:
+            self.urls = urls
         self.database = database
         self.redis_url = redis_url
         self.conversations = PostgresConversationStore(database)
@@ -217,6 +225,14 @@ class Services:
         async with self.database.log() as connection:
             row = await (await connection.execute(query.encode(), parameters)).fetchone()
         return None if row is None else row[0]
+
+    async def age(self, turn_id: UUID) -> None:
+        """Let a turn's lease expire an hour after its beginning."""
+        await self.expire(turn_id)
+        async with self.database.log() as connection:
+            await connection.execute(
+                "UPDATE responsa.turn SET begin_time = now() - interval '1 h' WHERE id = %s", (turn_id,)
+            )
 
     async def expire(self, turn_id: UUID) -> None:
         """Let a turn's lease expire, as if its time had passed."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -23,6 +24,8 @@ from responsa_server.domain.turns import (
     TurnLost,
 )
 from responsa_server.stores.postgres.turns import PostgresTurnStore
+from responsa_server.turns.service import Turns
+from tests.contract.turn_harness import QUICK, RIVER, Script, Services, seen
 
 Result = TypeVar("Result")
 
@@ -130,3 +133,18 @@ class LinkedStore(PostgresTurnStore):
             await self._link.held.wait()
         self._link.backlogs_read += 1
         return rows
+
+
+@asynccontextmanager
+async def lost_worker(
+    services: Services, first: Script, *, through: int = 2
+) -> AsyncGenerator[tuple[Turns, UUID, Link]]:
+    """A turn whose log has reached `through`, and whose worker waits without a connection and without its lease."""
+    link = Link()
+    async with services.turns(first, QUICK, store=link.on) as old:
+        turn_id = (await old.accept(services.ann, RIVER, None)).turn_id
+        await seen(old, services.ann, turn_id, through)
+        await first.waiting.wait()
+        await link.sever()
+        await services.expire(turn_id)
+        yield old, turn_id, link

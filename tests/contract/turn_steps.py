@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -16,29 +17,78 @@ from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import AnyCitation, ToolCalled, ToolReturned, Usage
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import (
+    Accepted,
     Append,
     Checkpoint,
     Claim,
     ClaimedTurn,
     Conclusion,
     Ending,
+    FrameCodec,
     LogRow,
     NewMessage,
     NewTurn,
+    OnBusy,
     OpenTurn,
+    Question,
     TurnLost,
     TurnState,
-    TurnStore,
 )
+from responsa_server.stores.postgres.conversations import PostgresConversationStore
+from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import AGENT, new_turn
+from tests.contract.people import WithPeople
 from tests.plain_codec import PlainCodec
 
+AGENT = "agents/default/versions/1"
 STARTED = LogRow(1, 1, False, b"started")
 FAILED = Conclusion(TurnState.FAILED, b"failed", Usage())
 _WAITING = """SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()"""
+
+
+def new_turn(
+    text: str = "How long is the river?",
+    *,
+    conversation: UUID | None = None,
+    request_id: UUID | None = None,
+    lease_seconds: float = 60.0,
+    collections: tuple[str, ...] = (),
+    agent: str = "",
+    on_busy: OnBusy = OnBusy.REJECT,
+    version: str = AGENT,
+    pending: bool = False,
+    watched: bool = False,
+    max_pending: int = 1000,
+    max_queued: int = 8,
+    parameters: str = "",
+    max_cost_micros: int = 0,
+    document_filter: str = "",
+) -> NewTurn:
+    """A turn for `accept`. pending: whether the turn begins as pending, so that any worker may claim it."""
+    return NewTurn(
+        id=uuid7(),
+        conversation_id=conversation or uuid7(),
+        question=Question(
+            text,
+            conversation,
+            collections,
+            agent,
+            on_busy,
+            parameters,
+            max_cost_micros,
+            document_filter=document_filter,
+        ),
+        request_id=request_id,
+        agent_version=version,
+        owner=None if pending else uuid7(),
+        lease_seconds=lease_seconds,
+        frame=b"started",
+        cancel_on_disconnect=watched,
+        max_pending=max_pending,
+        max_queued=max_queued,
+    )
 
 
 def row(first: int, last: int | None = None, *, deltas: bool = False) -> LogRow:
@@ -59,24 +109,67 @@ def append_of(
     return Append(claim, rows, checkpoint, tools, attempt=attempt, words=any(row.deltas for row in rows))
 
 
-async def accept_all(store: TurnStore, caller: Principal, *turns: NewTurn) -> None:
-    """Accept these turns, one after the other."""
-    for new in turns:
-        await store.accept(caller, new, interrupt=cancelled)
+class Store(WithPeople, PostgresTurnStore):
+    """The turn store of a database with people. `ann` asks, unless a test names another caller."""
 
+    def __init__(
+        self, urls: DatabaseUrls, database: Database, codec: FrameCodec | None = None, **options: Any
+    ) -> None:
+        super().__init__(database, codec or PlainCodec(), **options)
+        self.urls, self.database = urls, database
+        self.conversations = PostgresConversationStore(database)
 
-async def accepted_turn(store: TurnStore, caller: Principal, *text: str, **options: Any) -> NewTurn:
-    """A turn that the store has accepted. text, options: the arguments of `new_turn`."""
-    new = new_turn(*text, **options)
-    await accept_all(store, caller, new)
-    return new
+    async def take(self, new: NewTurn, caller: Principal | None = None) -> Accepted:
+        """Accept a turn."""
+        return await self.accept(caller or self.ann, new, cancelled)
 
+    async def take_all(self, *turns: NewTurn, caller: Principal | None = None) -> None:
+        """Accept these turns, one after the other."""
+        for new in turns:
+            await self.take(new, caller)
 
-async def append(store: PostgresTurnStore, claim: Claim, *rows: LogRow, **more: Any) -> None:
-    """Append rows to one turn. Raises the store's error for the turn if the rows were not appended."""
-    left_out = await store.append([append_of(claim, *rows, **more)])
-    for error in left_out.values():
-        raise error
+    async def make(self, *text: str, caller: Principal | None = None, **options: Any) -> NewTurn:
+        """A turn that the store has accepted. text, options: the arguments of `new_turn`."""
+        new = new_turn(*text, **options)
+        await self.take(new, caller)
+        return new
+
+    async def write(self, turn: NewTurn | Claim, *rows: LogRow, **more: Any) -> None:
+        """Append rows to one turn. Raises the store's error for the turn if the rows were not appended."""
+        claim = turn if isinstance(turn, Claim) else claim_of(turn)
+        left_out = await self.append([append_of(claim, *rows, **more)])
+        for error in left_out.values():
+            raise error
+
+    async def rows(self, turn: NewTurn | UUID, caller: Principal | None = None) -> list[LogRow]:
+        turn_id = turn if isinstance(turn, UUID) else turn.id
+        return list((await self.backlog(caller or self.ann, turn_id, 0, 1000)).rows)
+
+    async def state(self, turn: NewTurn, caller: Principal | None = None) -> TurnState:
+        return (await self.get(caller or self.ann, turn.id)).state
+
+    async def claim_all(
+        self, owner: UUID | None = None, most: int = 100, *, lease_seconds: float = 60.0
+    ) -> Sequence[ClaimedTurn]:
+        return await self.claim(owner or uuid7(), [AGENT], lease_seconds, most)
+
+    def count(self) -> Counter[str]:
+        """The number of rows in each table that a turn writes, if it has any."""
+        tables = ("conversation", "turn", "turn_event", "message", "citation")
+        counts = {table: self.urls.value(f"SELECT count(*) FROM responsa.{table}") for table in tables}
+        return +Counter(counts)
+
+    def run_out(self, *turns: NewTurn) -> None:
+        """Let the leases of these turns expire."""
+        expired = "UPDATE responsa.turn SET lease_until = now() - interval '1 s' WHERE id = ANY (%s)"
+        self.urls.ask(expired, [new.id for new in turns])
+
+    def end_alone(self, turn: NewTurn) -> None:
+        """Leave the state of a turn that has ended, although nothing that an end brings about was done."""
+        self.urls.ask(
+            "UPDATE responsa.turn SET state = 'failed', terminal = 'x', end_time = now() WHERE id = %s",
+            turn.id,
+        )
 
 
 def answered(*citations: AnyCitation) -> Conclusion:
@@ -94,28 +187,6 @@ def end(turn_id: UUID, seq: int, terminal: bytes = FAILED.terminal) -> LogRow:
 
 def cancelled(turn: OpenTurn) -> Ending:
     return Ending(end(turn.turn_id, turn.last_seq + 1, b"cancelled"), b"cancelled")
-
-
-async def rows_of(store: PostgresTurnStore, caller: Principal, turn: NewTurn | UUID) -> list[LogRow]:
-    turn_id = turn if isinstance(turn, UUID) else turn.id
-    return list((await store.backlog(caller, turn_id, 0, 1000)).rows)
-
-
-async def claim_all(
-    store: PostgresTurnStore, owner: UUID | None = None, most: int = 100, *, lease_seconds: float = 60.0
-) -> Sequence[ClaimedTurn]:
-    return await store.claim(owner or uuid7(), [AGENT], lease_seconds, most)
-
-
-def count(urls: DatabaseUrls) -> dict[str, int]:
-    """The number of rows in each table that a turn writes."""
-    tables = ("conversation", "turn", "turn_event", "message", "citation")
-    return {table: urls.value(f"SELECT count(*) FROM responsa.{table}") for table in tables}
-
-
-def run_out(urls: DatabaseUrls, *turns: UUID) -> None:
-    """Let the leases of these turns expire."""
-    urls.ask("UPDATE responsa.turn SET lease_until = now() - interval '1 s' WHERE id = ANY (%s)", list(turns))
 
 
 async def until_somebody_waits(urls: DatabaseUrls, task: asyncio.Task[Any], waiters: int = 1) -> None:
@@ -136,6 +207,17 @@ async def locked(urls: DatabaseUrls, table: str, identity: UUID) -> AsyncGenerat
         await holder.execute(query.encode(), (identity,))
         yield
         await holder.rollback()
+
+
+async def race(urls: DatabaseUrls, turn_id: UUID, *works: Callable[[], Awaitable[object]]) -> list[object]:
+    """Begin these calls one after the other while their turn is locked, so that each waits for it or for the one before.
+    Returns their results, or the expected errors that they raise."""
+    async with locked(urls, "turn", turn_id):
+        tasks: list[asyncio.Task[object]] = []
+        for waiters, work in enumerate(works, start=1):
+            tasks.append(asyncio.ensure_future(outcome(work)))
+            await until_somebody_waits(urls, tasks[-1], waiters)
+    return await asyncio.gather(*tasks)
 
 
 async def outcome(work: Callable[[], Any]) -> object:

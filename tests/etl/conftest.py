@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.contract.conftest import harness, people
+from tests.contract.conftest import harness
 from tests.etl.office import office
 
-__all__ = ("harness", "office", "people")
+__all__ = ("harness", "office")

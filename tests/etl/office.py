@@ -40,7 +40,6 @@ from responsa_server.identity.tokens import Secret
 from responsa_server.outbound.addresses import read_allowed
 from responsa_server.outbound.connector import Connector
 from responsa_server.stores.postgres.mail import Outbox
-from tests.contract.conftest import People
 from tests.contract.library_harness import Harness
 from tests.raising import raises
 
@@ -190,8 +189,8 @@ class Office:
 
 
 @pytest.fixture
-async def office(harness: Harness, people: People, tmp_path: Path) -> AsyncIterator[Office]:
-    caller = replace(people.ann, role=Role.ADMIN)
+async def office(harness: Harness, tmp_path: Path) -> AsyncIterator[Office]:
+    caller = replace(harness.ann, role=Role.ADMIN)
     harness.ask("UPDATE responsa.app_user SET role = 'admin' WHERE id = %s", caller.user_id)
     runs = PostgresSourceRuns(harness.database, harness.queue, uuid7)
     made = Office(harness, caller, tmp_path, runs)

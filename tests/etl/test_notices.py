@@ -3,7 +3,6 @@ that is moved back."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,8 +21,7 @@ from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.notifications import Attempt, DeliveryState, NotifiedEvent, OperationNotice
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.mail import Outbox
-from tests.contract.conftest import People
-from tests.contract.library_harness import PACE, Harness
+from tests.contract.library_harness import PACE, Harness, running
 
 
 @pytest.fixture
@@ -32,14 +30,14 @@ def deliveries(harness: Harness) -> PostgresDeliveries:
 
 
 async def test_failed_ingestions_are_one_notification_an_hour(
-    harness: Harness, people: People, deliveries: PostgresDeliveries, tmp_path: Path
+    harness: Harness, deliveries: PostgresDeliveries, tmp_path: Path
 ) -> None:
     for name, more in (("room", ""), ("runs", 'events = ["source.failed"]')):
         text = f'url = "https://example.org/"\nsecret = {{ env = "KEY" }}\ntenants = ["acme"]\n{more}'
         (tmp_path / f"{name}.toml").write_text(text)
     harness.ask(
         "UPDATE responsa.app_user SET role = 'admin', email = 'ann@example.org' WHERE id = %s",
-        people.ann.user_id,
+        harness.ann.user_id,
     )
     notifier = Notifier(deliveries, DeclaredWebhooks(tmp_path), mails={NotifiedEvent.INGESTION_FAILED})
 
@@ -55,14 +53,14 @@ async def test_failed_ingestions_are_one_notification_an_hour(
         return UUID(notice)
 
     async def sent() -> list[Mapping[str, Any]]:
-        page = await deliveries.list(people.ann, ListQuery(50, Order("create_time")))
+        page = await deliveries.list(harness.ann, ListQuery(50, Order("create_time")))
         assert all((item.webhook, item.source_id) == ("room", "") for item in page.items)
         return [json.loads(item.body) for item in page.items]
 
     mails = "SELECT kind, email, events FROM responsa.mail ORDER BY id"
     async with harness.working(announce=notifier.announce_end):
         uploaded = [
-            await harness.upload(people.bob, text, f"{number}.html")
+            await harness.upload(harness.bob, text, f"{number}.html")
             for number, text in enumerate(("<p></p>", "<p>The heron fishes.</p>", "<p></p>"))
         ]
         await harness.until(lambda: harness.ask(waiting) == [(2,)])
@@ -80,7 +78,7 @@ async def test_failed_ingestions_are_one_notification_an_hour(
 
     harness.ask("DELETE FROM procrastinate_jobs")
     for name in ("a.html", "b.html", "c.html"):
-        failed = await harness.take_in(people.bob, "<p></p>", name)
+        failed = await harness.take_in(harness.bob, "<p></p>", name)
         await notifier.announce_end("acme", failed.id)
     assert job() == notice
     pause = await notifier.notice("acme", notice, 0)
@@ -94,9 +92,9 @@ async def test_failed_ingestions_are_one_notification_an_hour(
 
 
 async def test_a_delivery_that_waits_is_brought_forward(
-    harness: Harness, people: People, deliveries: PostgresDeliveries
+    harness: Harness, deliveries: PostgresDeliveries
 ) -> None:
-    operation = await harness.upload(people.ann, "The heron fishes.")
+    operation = await harness.upload(harness.ann, "The heron fishes.")
     harness.ask(
         "INSERT INTO responsa.notice (id, tenant_id, event, source_id, waits, send_time) VALUES "
         "(gen_random_uuid(), 'acme', 'source.failed', 'old', false, now() - interval '2 days')"
@@ -111,26 +109,26 @@ async def test_a_delivery_that_waits_is_brought_forward(
         "UPDATE procrastinate_jobs SET scheduled_at = now() + interval '2 hours' WHERE queue_name = 'deliver'"
     )
     for _ in range(2):
-        assert (await deliveries.again(people.ann, delivery)).state is DeliveryState.WAITING
+        assert (await deliveries.again(harness.ann, delivery)).state is DeliveryState.WAITING
         assert harness.ask(jobs) == [(None, "todo")]
     # A call during an attempt counts the attempts from the beginning, so the attempt is not the last one.
     harness.ask("UPDATE procrastinate_jobs SET status = 'doing' WHERE queue_name = 'deliver'")
     harness.ask("UPDATE responsa.delivery SET attempts = 7")
-    await deliveries.again(people.ann, delivery)
+    await deliveries.again(harness.ann, delivery)
     assert harness.ask(jobs) == [(False, "doing")]
     after = await deliveries.record("acme", delivery, Attempt(500, "no"), 8)
     assert after is not None
     assert (after.state, after.attempts) == (DeliveryState.WAITING, 1)
     # The job of a delivery that has ended makes no further attempt, even if it has not ended itself.
     await deliveries.record("acme", delivery, Attempt(204), 8)
-    await deliveries.again(people.ann, delivery)
+    await deliveries.again(harness.ann, delivery)
     assert harness.ask(jobs) == [(False, "doing"), (None, "todo")]
 
 
 async def test_a_delivery_that_is_sent_again_while_its_attempt_ends_begins_at_once(
-    harness: Harness, people: People, deliveries: PostgresDeliveries
+    harness: Harness, deliveries: PostgresDeliveries
 ) -> None:
-    operation = await harness.upload(people.ann, "The heron fishes.")
+    operation = await harness.upload(harness.ann, "The heron fishes.")
     harness.ask("DELETE FROM procrastinate_jobs")
     await deliveries.announce(OperationNotice(operation, NotifiedEvent.FAILED, "{}", ["room"]))
     states = list[DeliveryState]()
@@ -141,16 +139,12 @@ async def test_a_delivery_that_is_sent_again_while_its_attempt_ends_begins_at_on
         states.append(after.state)
         if len(states) == 1:
             # The outcome is stored, and the queue does not have the pause yet.
-            await deliveries.again(people.ann, delivery_id)
+            await deliveries.again(harness.ann, delivery_id)
         return 3600.0
 
     queue = JobQueue(harness.urls.log, concurrency=1, pace=PACE)
-    running = asyncio.create_task(queue.run({JobKind.DELIVER: work}))
     jobs = "SELECT scheduled_at > now(), status::text FROM procrastinate_jobs WHERE queue_name = 'deliver'"
-    try:
+    async with running(queue, {JobKind.DELIVER: work}):
         await harness.until(lambda: len(states) == 2)
         await harness.until(lambda: harness.ask(jobs) == [(True, "todo")])
-    finally:
-        running.cancel()
-        await asyncio.wait((running,))
     assert states == [DeliveryState.WAITING, DeliveryState.WAITING]

@@ -43,7 +43,7 @@ from responsa_server.outbound.connector import Connector
 from responsa_server.stores.postgres.database import Connection
 from responsa_server.stores.postgres.jobs import JobRank
 from responsa_server.telemetry.instruments import DELIVERIES
-from tests.contract.conftest import People
+from tests.contract.people import People
 from tests.etl.office import MAPPING, Office
 from tests.raising import raises
 

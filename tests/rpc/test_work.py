@@ -55,9 +55,8 @@ from responsa_server.turns.pack import PendingEvent, ending, number, pack
 from responsa_server.turns.settings import TurnOptions
 from tests import seeds
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import new_turn
 from tests.contract.library_harness import Harness
-from tests.contract.turn_steps import cancelled
+from tests.contract.turn_steps import cancelled, new_turn
 from tests.instance import LIFTED
 from tests.people import people_of
 from tests.transports import stub_of

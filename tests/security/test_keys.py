@@ -184,14 +184,6 @@ def test_a_key_may_stand_in_a_secret_file(tmp_path: Path, monkeypatch: pytest.Mo
     assert models.servers["lab"].url == "http://127.0.0.1:9/v1"
 
 
-def test_scripted_models_are_not_for_production(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RESPONSA_MODELS__SCRIPTED", "true")
-    assert load().models.scripted
-    monkeypatch.setenv("RESPONSA_ENVIRONMENT", "production")
-    with pytest.raises(SettingsError, match=r"models\.scripted is not for production"):
-        load()
-
-
 AGENT = f"""
 name = "Leaky"
 description = "{KEY}"
