@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from google.rpc import status_pb2
 from grpc import aio
 
-from clients.conformance.server import TOKEN, Context, packed, status
+from clients.conformance.server import TOKEN, Context, abort, packed, status
 from responsa.admin.v1 import admin_service_pb2
 from responsa.auth.v1 import auth_service_pb2
 from responsa.chat.v1 import chat_service_pb2, citation_pb2, excerpt_pb2, turn_pb2
@@ -70,6 +70,30 @@ class Scripted:
             "grpc.RpcMethodHandler[Any, Any]",
             make(handler, request.FromString, response.SerializeToString),
         )
+
+    def reply(self, path: str, message: Message) -> None:
+        """Answer all calls of a "Service/Method" without streams with this message."""
+
+        async def script(request: Any, context: Context) -> Message:
+            del request, context
+            return message
+
+        self.on(path, script)
+
+    def refuse(self, path: str, refusal: status_pb2.Status) -> None:
+        """Answer all calls of a "Service/Method" with this error."""
+
+        async def script(_: Any, context: Context) -> Message:
+            await abort(context, refusal)
+            return refusal
+
+        async def stream(_: Any, context: Context) -> AsyncIterator[Message]:
+            await abort(context, refusal)
+            yield refusal
+
+        service, method = path.split("/")
+        rpc = descriptor_pool.Default().FindServiceByName(service).methods_by_name[method]
+        self.on(path, stream if rpc.server_streaming else script)
 
     def _recording(self, path: str, script: Any, incoming: bool, outgoing: bool) -> Any:
         def record(request: Any, context: Context) -> None:

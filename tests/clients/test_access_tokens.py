@@ -116,10 +116,7 @@ async def test_the_asyncio_client_awaits_an_access_token(server: Scripted) -> No
     play_streams(server, complete)
     refreshed = asyncio.Event()
 
-    async def me(_: Any, __: Context) -> user_pb2.User:
-        return user_pb2.User(display_name="Hal")
-
-    server.on(f"{AUTH}/GetMe", me)
+    server.reply(f"{AUTH}/GetMe", user_pb2.User(display_name="Hal"))
 
     async def token() -> str:
         await refreshed.wait()

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from google.protobuf import json_format
 
-from clients.conformance.server import Context
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa_client import Responsa, outcome
 from responsa_client.requests import agent_name
@@ -27,36 +26,37 @@ from tests.clients.scripted import (
     started,
 )
 
+QUEUE = chat_service_pb2.ON_BUSY_QUEUE
 PARAMETERS = {"level": "beginner", "length": 3, "polite": True, "deep": {"a": [1.5, None, "x"]}}
 
 
 async def test_parameters_and_limits_travel_with_every_way_to_ask(server: Scripted, driver: Driver) -> None:
-    async def whole(_: Any, __: Context) -> turn_pb2.Turn:
-        return turn_pb2.Turn(name=TURN, terminal_event=answer(3))
-
     play_streams(server, complete)
-    server.on(f"{CHAT}/Answer", whole)
-    server.on(f"{CHAT}/StartTurn", whole)
+    server.reply(f"{CHAT}/Answer", turn_pb2.Turn(name=TURN, terminal_event=answer(3)))
+    server.reply(f"{CHAT}/StartTurn", turn_pb2.Turn(name=TURN, terminal_event=answer(3)))
     for method, path in (("ask", ASK), ("answer", f"{CHAT}/Answer"), ("start_turn", f"{CHAT}/StartTurn")):
-        limits: dict[str, Any] = {"max_cost_usd_micros": 2_100, "filter_by": "date >= 2025"}
-        await driver.call(method, "Who?", agent="tutor", parameters=PARAMETERS, **limits)
-        await driver.call(method, "Who?", parameters={})
+        how: dict[str, Any] = {"max_cost_usd_micros": 2_100, "filter_by": "date >= 2025", "on_busy": QUEUE}
+        if method == "ask":
+            how |= {"collections": ["letters", "collections/notes"], "cancel_on_disconnect": True}
+        await driver.call(method, "Who?", agent="tutor", parameters=PARAMETERS, **how)
+        await driver.call(method, "Who?", agent="agents/tutor", parameters={})
         asked, plain = server.requests[path]
         assert json_format.MessageToDict(asked.options.parameters) == PARAMETERS
-        assert (asked.agent, asked.options.max_cost_usd_micros) == ("agents/tutor", 2_100)
+        assert (asked.agent, plain.agent) == ("agents/tutor", "agents/tutor")
+        assert (asked.options.max_cost_usd_micros, asked.options.on_busy) == (2_100, QUEUE)
         assert (asked.options.scope.filter, plain.options.scope.filter) == ("date >= 2025", "")
         # A question without parameters equals a question from before parameters existed, because the field is not sent.
         assert not plain.options.HasField("parameters")
+    (question, _) = server.requests[ASK]
+    assert question.cancel_on_disconnect
+    assert question.options.scope.collections == ["collections/letters", "collections/notes"]
 
 
 async def test_a_question_that_is_stopped_early_is_the_same_question(server: Scripted) -> None:
     """To find the turn, `stop` sends a request that equals the first request in all fields that the server compares."""
 
-    async def get_turn(_: Any, __: Context) -> turn_pb2.Turn:
-        return turn_pb2.Turn(name=TURN)
-
-    server.on(f"{CHAT}/StartTurn", get_turn)
-    server.on(f"{CHAT}/CancelTurn", get_turn)
+    server.reply(f"{CHAT}/StartTurn", turn_pb2.Turn(name=TURN))
+    server.reply(f"{CHAT}/CancelTurn", turn_pb2.Turn(name=TURN))
 
     def stop() -> None:
         with Responsa(server.url) as client:
@@ -67,14 +67,14 @@ async def test_a_question_that_is_stopped_early_is_the_same_question(server: Scr
                 cancel_on_disconnect=True,
                 parameters=PARAMETERS,
                 max_cost_usd_micros=7,
-                on_busy=chat_service_pb2.ON_BUSY_QUEUE,
+                on_busy=QUEUE,
             ).stop()
 
     await asyncio.to_thread(stop)
     (request,) = server.requests[f"{CHAT}/StartTurn"]
     options = request.options
     assert json_format.MessageToDict(options.parameters) == PARAMETERS
-    assert (options.max_cost_usd_micros, options.on_busy) == (7, chat_service_pb2.ON_BUSY_QUEUE)
+    assert (options.max_cost_usd_micros, options.on_busy) == (7, QUEUE)
     assert list(options.scope.collections) == ["collections/notes"]
     assert not {field.name for field, _ in request.ListFields()} & {"include_deltas", "cancel_on_disconnect"}
 

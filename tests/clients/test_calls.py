@@ -91,11 +91,7 @@ CODES: Sequence[tuple[grpc.StatusCode, str, type[ResponsaError]]] = [
 async def test_each_code_has_its_class(
     server: Scripted, driver: Driver, code: grpc.StatusCode, reason: str, kind: type[ResponsaError]
 ) -> None:
-    async def refuse(_: Any, context: Context) -> user_pb2.User:
-        await abort(context, status(code, reason, "Because.", metadata={"a": "b"}, retry_after=0.001))
-        return user_pb2.User()
-
-    server.on(f"{AUTH}/GetMe", refuse)
+    server.refuse(f"{AUTH}/GetMe", status(code, reason, "Because.", metadata={"a": "b"}, retry_after=0.001))
     error = await raises(ResponsaError, driver.call("me"))
     assert type(error) is kind
     assert (error.code, error.reason, error.message, error.metadata) == (code, reason, "Because.", {"a": "b"})
@@ -212,10 +208,7 @@ async def test_lists_go_through_all_pages(server: Scripted, driver: Driver) -> N
 
 
 async def test_any_method_is_called_by_its_path(server: Scripted, driver: Driver) -> None:
-    async def me(_: Any, __: Context) -> user_pb2.User:
-        return user_pb2.User(name="users/a")
-
-    server.on(f"{AUTH}/GetMe", me)
+    server.reply(f"{AUTH}/GetMe", user_pb2.User(name="users/a"))
     server.on(ASK, complete)
     request = auth_service_pb2.GetMeRequest()
     assert (await driver.call("call", f"/{AUTH}/GetMe", request, user_pb2.User)).name == "users/a"
@@ -228,16 +221,16 @@ async def test_any_method_is_called_by_its_path(server: Scripted, driver: Driver
 
 
 async def test_search_and_verdicts(server: Scripted, driver: Driver) -> None:
-    async def search(_: Any, __: Context) -> knowledge_service_pb2.SearchResponse:
-        return knowledge_service_pb2.SearchResponse(hits=[knowledge_service_pb2.SearchHit(score=0.5)])
-
     async def verify(_: Any, __: Context) -> chat_service_pb2.VerifyCitationsResponse:
         check = chat_service_pb2.CitationCheck(
             citation=citation("q", 0), verdict=citation_pb2.CITATION_VERDICT_SOURCE_DELETED
         )
         return chat_service_pb2.VerifyCitationsResponse(checks=[check])
 
-    server.on(f"{KNOWLEDGE}/Search", search)
+    server.reply(
+        f"{KNOWLEDGE}/Search",
+        knowledge_service_pb2.SearchResponse(hits=[knowledge_service_pb2.SearchHit(score=0.5)]),
+    )
     server.on(f"{CHAT}/VerifyCitations", verify)
     hits = await driver.call("search", "one term", "default", top_k=3, threshold=0.25)
     assert [hit.score for hit in hits] == [0.5]
@@ -277,10 +270,7 @@ async def test_several_searches_in_one_call(server: Scripted, driver: Driver) ->
 async def test_answer_waits_and_checks(server: Scripted, driver: Driver) -> None:
     turn = turn_pb2.Turn(name=TURN, state=turn_pb2.TURN_STATE_ANSWERED, terminal_event=answer(6))
 
-    async def reply(_: Any, __: Context) -> turn_pb2.Turn:
-        return turn
-
-    server.on(f"{CHAT}/Answer", reply)
+    server.reply(f"{CHAT}/Answer", turn)
     assert await driver.call("answer", "Who?", conversation=CONVERSATION) == turn
     turn.terminal_event.answer.text += " "
     await raises(BrokenAnswer, driver.call("answer", "Who?"))
@@ -291,10 +281,7 @@ async def test_answer_waits_and_checks(server: Scripted, driver: Driver) -> None
 
 
 async def test_bytes_and_files_go_up_in_chunks(server: Scripted, driver: Driver, tmp_path: Path) -> None:
-    async def take(_: Any, __: Context) -> operations_pb2.Operation:
-        return operation()
-
-    server.on(f"{KNOWLEDGE}/UploadDocument", take)
+    server.reply(f"{KNOWLEDGE}/UploadDocument", operation())
     data = bytes(range(256)) * 2500  # 640,000 bytes: two whole chunks and a part of a third
     file = tmp_path / "notes.md"
     file.write_bytes(data)
@@ -382,10 +369,7 @@ async def test_a_file_that_cannot_be_read_is_an_oserror(
 async def test_a_file_that_vanishes_while_it_is_sent_is_an_oserror(
     server: Scripted, driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def take(_: Any, __: Context) -> operations_pb2.Operation:
-        return operation()
-
-    server.on(f"{KNOWLEDGE}/UploadDocument", take)
+    server.reply(f"{KNOWLEDGE}/UploadDocument", operation())
     file = tmp_path / "a.md"
     file.write_bytes(b"x")
 
@@ -402,11 +386,8 @@ async def test_waiting_ends_with_the_result(server: Scripted, driver: Driver) ->
     async def wait(_: Any, __: Context) -> operations_pb2.Operation:
         return operation(ingested(3) if len(server.requests[path]) == 3 else None)
 
-    async def get(_: Any, __: Context) -> operations_pb2.Operation:
-        return operation()
-
     server.on(path, wait)
-    server.on(f"{OPERATIONS}/GetOperation", get)
+    server.reply(f"{OPERATIONS}/GetOperation", operation())
     progress: list[document_pb2.IngestMetadata] = []
     result = await driver.call("wait", OPERATION, on_progress=progress.append)
     assert result.document.version == 3
@@ -451,10 +432,7 @@ async def test_an_operation_that_failed_raises_its_error(driver: Driver) -> None
 
 
 async def test_waiting_has_an_end(server: Scripted, driver: Driver) -> None:
-    async def wait(_: Any, __: Context) -> operations_pb2.Operation:
-        return operation()
-
-    server.on(f"{OPERATIONS}/WaitOperation", wait)
+    server.reply(f"{OPERATIONS}/WaitOperation", operation())
 
     await raises(DeadlineExceeded, driver.call("wait", operation(), timeout=0.1), "continues")
 
@@ -485,11 +463,7 @@ async def test_watching_goes_on_after_a_cut_and_ends_with_the_final_state(
 
 
 async def test_watching_what_is_not_there_is_an_error(server: Scripted, driver: Driver) -> None:
-    async def refuse(_: Any, context: Context) -> Any:
-        await abort(context, status(grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND"))
-        yield knowledge_service_pb2.WatchOperationResponse()
-
-    server.on(f"{KNOWLEDGE}/WatchOperation", refuse)
+    server.refuse(f"{KNOWLEDGE}/WatchOperation", status(grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND"))
     await raises(NotFound, driver.call("watch_operation", operation()))
 
 

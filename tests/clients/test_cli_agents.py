@@ -9,7 +9,7 @@ import grpc
 import pytest
 from google.protobuf import json_format
 
-from clients.conformance.server import Context, abort, status
+from clients.conformance.server import Context, status
 from responsa.admin.v1 import admin_service_pb2
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from tests.clients.agents_served import ASHDOWN, NOWHERE, ServedAgents, struct, tutor
@@ -29,22 +29,12 @@ from tests.clients.scripted import (
     step,
 )
 
-BROKEN = 'name = "x"\nstart = "a"\n[nodes]\na = { kind = "refus" }\n'
-
 
 @pytest.fixture
 def served(server: Scripted) -> ServedAgents:
     agents = ServedAgents()
     agents.serve(server)
     return agents
-
-
-def refuses(server: Scripted, code: grpc.StatusCode, reason: str, message: str) -> None:
-    async def script(_: Any, context: Context) -> AsyncIterator[chat_service_pb2.AskResponse]:
-        await abort(context, status(code, reason, message))
-        yield chat_service_pb2.AskResponse()
-
-    server.on(ASK, script)
 
 
 async def test_agents_are_listed_and_shown(served: ServedAgents, responsa: CommandLine) -> None:
@@ -88,18 +78,11 @@ async def test_an_agent_that_is_not_there_is_told_with_those_that_are(
     done = await responsa("agents", "show", "nobody")
     assert (done.code, done.out) == (2, "")
     assert done.err == "responsa: Agent not found. Known: default, tutor.\n"
+    refusal = status(
+        grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND", "No agent.", metadata={"known": "default,tutor"}
+    )
+    server.refuse(ASK, refusal)
     for arguments in (("--param", "level=beginner"), ()):
-        refusal = status(
-            grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND", "No agent.", metadata={"known": "default,tutor"}
-        )
-
-        async def script(
-            _: Any, context: Context, refusal: Any = refusal
-        ) -> AsyncIterator[chat_service_pb2.AskResponse]:
-            await abort(context, refusal)
-            yield chat_service_pb2.AskResponse()
-
-        server.on(ASK, script)
         done = await responsa("ask", "--agent", "nobody", *arguments, "Who?")
         assert done.code == 2
         assert done.err.endswith("Known: default, tutor.\n")
@@ -160,7 +143,9 @@ async def test_what_cannot_be_right_is_told_before_asking(
 async def test_parameters_that_are_refused_are_told_with_the_choices(
     server: Scripted, served: ServedAgents, responsa: CommandLine
 ) -> None:
-    refuses(server, grpc.StatusCode.INVALID_ARGUMENT, "PARAMETERS_INVALID", "teacher_id is required.")
+    server.refuse(
+        ASK, status(grpc.StatusCode.INVALID_ARGUMENT, "PARAMETERS_INVALID", "teacher_id is required.")
+    )
     done = await responsa("ask", "--agent", "tutor", "Who?")
     assert (done.code, done.out) == (2, "")
     assert done.err.splitlines()[:3] == [
@@ -170,7 +155,7 @@ async def test_parameters_that_are_refused_are_told_with_the_choices(
     ]
     assert "--param level" in done.err
 
-    refuses(server, grpc.StatusCode.NOT_FOUND, "TEACHER_NOT_FOUND", "There is no such teacher.")
+    server.refuse(ASK, status(grpc.StatusCode.NOT_FOUND, "TEACHER_NOT_FOUND", "There is no such teacher."))
     done = await responsa("ask", "--json", "--agent", "tutor", "-p", f"teacher_id={NOWHERE}", "Who?")
     assert done.code == 2
     assert f"{ASHDOWN}  Ms Ashdown" in done.err
@@ -183,10 +168,7 @@ async def test_parameters_that_are_refused_are_told_with_the_choices(
     assert "there are no teachers yet: `responsa samples load`" in done.err
 
     # If the choices are not available, the refusal is still reported.
-    async def away(_: Any, context: Context) -> Any:
-        await abort(context, status(grpc.StatusCode.INTERNAL, "INTERNAL", "Oh."))
-
-    server.on(f"{CHAT}/GetAgent", away)
+    server.refuse(f"{CHAT}/GetAgent", status(grpc.StatusCode.INTERNAL, "INTERNAL", "Oh."))
     done = await responsa("ask", "--agent", "tutor", "Who?")
     assert (done.code, done.err) == (2, "responsa: There is no such teacher.\n")
 
@@ -205,11 +187,8 @@ async def test_resume_says_how_to_go_on_with_the_turns_agent_and_parameters(
     async def script(_: Any, __: Context) -> AsyncIterator[chat_service_pb2.AskResponse]:
         yield frame(0, 3, [started(), step(2), answer(3)])
 
-    async def get(_: Any, __: Context) -> turn_pb2.Turn:
-        return turn
-
     server.on(RESUME, script)
-    server.on(f"{CHAT}/GetTurn", get)
+    server.reply(f"{CHAT}/GetTurn", turn)
     done = await responsa("resume", TURN)
     options = f"--agent tutor --param 'free=a b' --param length=200 --param polite=true --param teacher_id={ASHDOWN}"
     assert (done.code, done.err.splitlines()[-1]) == (

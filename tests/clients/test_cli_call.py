@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from google.protobuf import empty_pb2
 
-from clients.conformance.server import Context
 from tests.clients.command_line import CommandLine
 from tests.clients.scripted import (
     ADMIN,
@@ -21,11 +18,8 @@ NAME = "teachers/0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10"
 
 @pytest.fixture(autouse=True)
 def served(server: Scripted) -> None:
-    async def done(_: Any, __: Context) -> empty_pb2.Empty:
-        return empty_pb2.Empty()
-
-    server.on(f"{ADMIN}/DeleteTeacher", done)
-    server.on(f"{AUTH}/ChangePassword", done)
+    server.reply(f"{ADMIN}/DeleteTeacher", empty_pb2.Empty())
+    server.reply(f"{AUTH}/ChangePassword", empty_pb2.Empty())
 
 
 async def test_a_terminal_is_asked_before_something_is_deleted(

@@ -33,9 +33,6 @@ def served(server: Scripted) -> None:
         mine = collection_pb2.Collection(name="collections/mine", chosen_id="mine", readable=True)
         return knowledge_service_pb2.ListCollectionsResponse(collections=[FORBIDDEN, mine])
 
-    async def get_collection(_: Any, __: Context) -> collection_pb2.Collection:
-        return FORBIDDEN
-
     async def delete(request: Any, context: Context) -> empty_pb2.Empty:
         if not request.force:
             full = status(grpc.StatusCode.FAILED_PRECONDITION, "COLLECTION_NOT_EMPTY", "It holds documents.")
@@ -43,7 +40,7 @@ def served(server: Scripted) -> None:
         return empty_pb2.Empty()
 
     server.on(f"{KNOWLEDGE}/ListCollections", listed)
-    server.on(f"{KNOWLEDGE}/GetCollection", get_collection)
+    server.reply(f"{KNOWLEDGE}/GetCollection", FORBIDDEN)
     server.on(f"{KNOWLEDGE}/DeleteCollection", delete)
 
 

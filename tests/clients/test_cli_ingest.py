@@ -349,11 +349,10 @@ async def test_nothing_to_take_in_is_bad_usage(
 async def test_a_key_that_is_not_good_stops_it(
     responsa: CommandLine, server: Scripted, tmp_path: Path
 ) -> None:
-    async def refuse(_: Any, context: Context) -> document_pb2.Document:
-        await abort(context, status(grpc.StatusCode.UNAUTHENTICATED, "CREDENTIAL_UNKNOWN", "Not known."))
-        return document_pb2.Document()
-
-    server.on(f"{KNOWLEDGE}/ListFormats", refuse)
+    server.refuse(
+        f"{KNOWLEDGE}/ListFormats",
+        status(grpc.StatusCode.UNAUTHENTICATED, "CREDENTIAL_UNKNOWN", "Not known."),
+    )
     done = await responsa("ingest", guide(tmp_path))
     assert (done.code, done.out) == (3, "")
     assert done.err.startswith("responsa: Not known. Check RESPONSA_API_KEY")
@@ -413,14 +412,11 @@ async def test_a_key_with_an_asterisk_names_one_document(
 
 
 async def test_a_search_within_a_filter(server: Scripted, responsa: CommandLine, tmp_path: Path) -> None:
-    async def search(_: Any, __: Context) -> knowledge_service_pb2.SearchResponse:
-        return knowledge_service_pb2.SearchResponse()
-
     async def batch(request: Any, _: Context) -> knowledge_service_pb2.BatchSearchResponse:
         responses = [knowledge_service_pb2.SearchResponse() for _ in request.requests]
         return knowledge_service_pb2.BatchSearchResponse(responses=responses)
 
-    server.on(f"{KNOWLEDGE}/Search", search)
+    server.reply(f"{KNOWLEDGE}/Search", knowledge_service_pb2.SearchResponse())
     server.on(f"{KNOWLEDGE}/BatchSearch", batch)
     questions = tmp_path / "questions.txt"
     questions.write_text("rye\nmill\n")
@@ -486,16 +482,10 @@ async def test_operations_are_listed_followed_and_cancelled(responsa: CommandLin
         found = {"": every, "done = false": [one for one in every if not one.done]}
         return operations_pb2.ListOperationsResponse(operations=found[request.filter])
 
-    async def cancel(_: Any, __: Context) -> empty_pb2.Empty:
-        return empty_pb2.Empty()
-
-    async def get(_: Any, __: Context) -> operations_pb2.Operation:
-        return cancelled
-
     server.on(f"{KNOWLEDGE}/WatchOperation", watch)
     server.on(f"{OPERATIONS}/ListOperations", listed)
-    server.on(f"{OPERATIONS}/CancelOperation", cancel)
-    server.on(f"{OPERATIONS}/GetOperation", get)
+    server.reply(f"{OPERATIONS}/CancelOperation", empty_pb2.Empty())
+    server.reply(f"{OPERATIONS}/GetOperation", cancelled)
     running = f"running    1 of 2 passages  {DOCUMENT}"
     failed = f"failed     {DOCUMENT}  The operation was cancelled by a call."
     done = await responsa("operations", "list")

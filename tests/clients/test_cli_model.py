@@ -50,10 +50,7 @@ async def test_a_key_is_read_the_models_are_listed_and_one_is_set(
             embedding="embedded:minilm",
         )
 
-    async def show(_: admin.GetModelsRequest, __: Any) -> pb.ModelSettings:
-        return pb.ModelSettings(problem="Paste the key again.", key_stored=True)
-
-    server.on(SERVICE + "GetModels", show)
+    server.reply(SERVICE + "GetModels", pb.ModelSettings(problem="Paste the key again.", key_stored=True))
     server.on(SERVICE + "TestModel", test)
     server.on(SERVICE + "SetDefaultModel", set_model)
     shown = await responsa("model", "show")

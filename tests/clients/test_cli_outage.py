@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from clients.conformance.server import Context, abort, status
 from responsa.knowledge.v1 import knowledge_service_pb2
 from tests.clients.command_line import CommandLine
-from tests.clients.scripted import ADMIN, ASK, CHAT, KNOWLEDGE, Frames, Scripted, frame, whole_turn
+from tests.clients.scripted import ADMIN, ASK, CHAT, KNOWLEDGE, Scripted
 
 LIST = f"{KNOWLEDGE}/ListDocuments"
 STATUS = f"{ADMIN}/GetSystemStatus"
@@ -21,25 +21,13 @@ AWAY = "The database cannot be reached at the moment"
 WAITS = r"Waiting until \d\d:\d\d:\d\d, {} seconds?\.\n"
 
 
-async def away(context: Context) -> None:
-    made = status(
-        grpc.StatusCode.UNAVAILABLE,
-        "PART_UNAVAILABLE",
-        f"{AWAY}; try again.",
-        metadata={"part": "postgresql"},
-        retry_after=0.6,
-    )
-    await abort(context, made)
-
-
-async def no_database(_: Any, context: Context) -> Message:
-    await away(context)
-    raise AssertionError("the call has ended")
-
-
-async def no_database_stream(_: Any, context: Context) -> Frames:
-    await away(context)
-    yield frame(0, 1, whole_turn())
+NO_DATABASE = status(
+    grpc.StatusCode.UNAVAILABLE,
+    "PART_UNAVAILABLE",
+    f"{AWAY}; try again.",
+    metadata={"part": "postgresql"},
+    retry_after=0.6,
+)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +36,7 @@ async def no_database_stream(_: Any, context: Context) -> Frames:
 async def test_a_command_says_what_it_waits_for_and_ends_in_time(
     command: tuple[str, ...], path: str, server: Scripted, responsa: CommandLine
 ) -> None:
-    server.on(path, no_database_stream if path == ASK else no_database)
+    server.refuse(path, NO_DATABASE)
     done = await responsa(*command, "--timeout", "2")
     # the time may end while the command waits or, on a busy machine, during its last attempt
     end = rf"(?:{AWAY}; try again in 0.6 seconds|http://\S+ did not answer within 2 seconds)"
@@ -60,7 +48,7 @@ async def test_a_command_says_what_it_waits_for_and_ends_in_time(
 async def test_a_command_goes_on_when_the_part_is_back(server: Scripted, responsa: CommandLine) -> None:
     async def later(request: Any, context: Context) -> Message:
         if len(server.requests[LIST]) < 3:
-            await away(context)
+            await abort(context, NO_DATABASE)
         return knowledge_service_pb2.ListDocumentsResponse()
 
     server.on(LIST, later)
@@ -72,7 +60,7 @@ async def test_a_command_goes_on_when_the_part_is_back(server: Scripted, respons
 async def test_the_status_does_not_wait_for_what_it_reports_on(
     server: Scripted, responsa: CommandLine
 ) -> None:
-    server.on(STATUS, no_database)
+    server.refuse(STATUS, NO_DATABASE)
     done = await responsa("call", "AdminService.GetSystemStatus")
     assert (done.code, done.err) == (1, f"responsa: {AWAY}; try again in 0.6 seconds.\n")
     assert len(server.requests[STATUS]) == 1

@@ -39,15 +39,6 @@ def served(server: Scripted) -> None:
             await abort(context, status(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", "No address."))
         return auth.CreateInvitationResponse(code=f"code-{request.email[:3]}")
 
-    async def reset(_: Any, __: Any) -> auth.CreateResetCodeResponse:
-        return auth.CreateResetCodeResponse(code="again")
-
-    async def me(_: Any, __: Any) -> user_pb2.User:
-        return user_pb2.User(name=ADA, tenant="tenants/branch")
-
-    async def methods(_: Any, __: Any) -> auth.ListSignInMethodsResponse:
-        return auth.ListSignInMethodsResponse(tenant="tenants/default")
-
     async def groups(_: Any, __: Any) -> admin.ListGroupsResponse:
         names = ((SALES, "Sales"), (FIELD, "Field"), (OTHER, "Field"))
         return admin.ListGroupsResponse(
@@ -64,20 +55,17 @@ def served(server: Scripted) -> None:
             else collection_pb2.Collection(name=request.name)
         )
 
-    async def deleted(_: Any, __: Any) -> empty_pb2.Empty:
-        return empty_pb2.Empty()
-
     server.on(f"{ADMIN}/LookupUser", lookup)
     for method in ("UpdateUser", "DisableUser", "EnableUser"):
         server.on(f"{ADMIN}/{method}", change)
     server.on(f"{AUTH}/CreateInvitation", invite)
-    server.on(f"{AUTH}/CreateResetCode", reset)
-    server.on(f"{AUTH}/GetMe", me)
-    server.on(f"{AUTH}/ListSignInMethods", methods)
+    server.reply(f"{AUTH}/CreateResetCode", auth.CreateResetCodeResponse(code="again"))
+    server.reply(f"{AUTH}/GetMe", user_pb2.User(name=ADA, tenant="tenants/branch"))
+    server.reply(f"{AUTH}/ListSignInMethods", auth.ListSignInMethodsResponse(tenant="tenants/default"))
     server.on(f"{ADMIN}/ListGroups", groups)
     server.on(f"{ADMIN}/AddGroupMembers", members)
     server.on(f"{ADMIN}/RemoveGroupMembers", members)
-    server.on(f"{ADMIN}/DeleteGroup", deleted)
+    server.reply(f"{ADMIN}/DeleteGroup", empty_pb2.Empty())
     server.on(f"{KNOWLEDGE}/GetCollection", collection)
     server.on(f"{KNOWLEDGE}/UpdateCollection", collection)
 

@@ -111,15 +111,12 @@ async def test_synonyms_are_set_unless_the_collection_has_some(
 ) -> None:
     theirs = collection_pb2.Collection(name="collections/theirs")
 
-    async def get(_: Any, __: Context) -> collection_pb2.Collection:
-        return theirs
-
     async def update(request: Any, __: Context) -> collection_pb2.Collection:
         assert list(request.update_mask.paths) == ["synonyms"]
         theirs.synonyms = request.collection.synonyms
         return theirs
 
-    server.on(f"{KNOWLEDGE}/GetCollection", get)
+    server.reply(f"{KNOWLEDGE}/GetCollection", theirs)
     server.on(f"{KNOWLEDGE}/UpdateCollection", update)
     (own / "samples" / "synonyms.txt").write_text("one, first\n")
     assert (await responsa("samples", "load", "mine")).code == 0
@@ -197,11 +194,10 @@ async def test_what_goes_wrong_with_samples_is_told(
         assert (done.code, done.out) == (2, "")
         assert message in done.err
 
-    async def forbidden(_: Any, context: Context) -> Any:
-        await abort(context, status(grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED", "No."))
-
     (own / "samples" / "teachers.toml").unlink()
-    server.on(f"{KNOWLEDGE}/GetCollection", forbidden)
+    server.refuse(
+        f"{KNOWLEDGE}/GetCollection", status(grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED", "No.")
+    )
     assert (await responsa("samples", "load", "mine")).code == 1
 
 

@@ -24,8 +24,10 @@ from tests.clients.scripted import (
     TURN,
     Scripted,
     answer,
+    complete,
     delta,
     frame,
+    play_streams,
     whole_turn,
 )
 from tests.clients.terminal import Terminal
@@ -194,10 +196,7 @@ async def test_no_lock_of_grpc_can_hold_up_the_end_of_a_command(
 ) -> None:
     """The interpreter's clean-up frees calls after it has stopped gRPC's threads, which may hold the calls' locks."""
 
-    async def events(_: Any, __: Context) -> AsyncIterator[chat_service_pb2.AskResponse]:
-        yield frame(0, 6, whole_turn())
-
-    server.on(f"{CHAT}/Ask", events)
+    play_streams(server, complete)
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", _CLEANED_UP, "ask", "Who?", env=responsa.environment(), stdout=subprocess.PIPE
     )
@@ -211,10 +210,7 @@ async def test_no_lock_of_grpc_can_hold_up_the_end_of_a_command(
 async def test_a_closed_stream_changes_no_exit_code(
     server: Scripted, responsa: CommandLine, closed: str, argument: str
 ) -> None:
-    async def events(_: Any, __: Context) -> AsyncIterator[chat_service_pb2.AskResponse]:
-        yield frame(0, 6, whole_turn())
-
-    server.on(f"{CHAT}/Ask", events)
+    play_streams(server, complete)
     process = await asyncio.create_subprocess_exec(
         "sh",
         "-c",

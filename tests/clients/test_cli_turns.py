@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
-import pytest
 
 from clients.conformance.server import Context, abort, status
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
@@ -19,31 +18,15 @@ from tests.clients.scripted import (
     CONVERSATION,
     TURN,
     Scripted,
+    complete,
     frame,
+    play_streams,
     step,
     whole_turn,
 )
 
 ASK, RESUME = f"{CHAT}/Ask", f"{CHAT}/ResumeTurn"
 Frames = AsyncIterator[chat_service_pb2.AskResponse]
-MINE = "0192f3c8-0000-7000-8000-00000000000a"
-
-
-async def test_every_event_is_printed_once_over_many_cuts(server: Scripted, responsa: CommandLine) -> None:
-    events = whole_turn()
-
-    async def one_more(request: Any, context: Context) -> Frames:
-        last = request.after_seq if isinstance(request, chat_service_pb2.ResumeTurnRequest) else 0
-        yield frame(last, last + 1, events)
-        await context.abort(grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2")
-
-    server.on(ASK, one_more)
-    server.on(RESUME, one_more)
-    done = await responsa("ask", "Who?", "--request-id", MINE, "--json")
-    assert (done.code, done.err) == (0, "")
-    assert [line["seq"] for line in done.lines] == ["1", "2", "3", "4", "5", "6"]
-    assert [request.request_id for request in server.requests[ASK]] == [MINE]
-    assert [request.after_seq for request in server.requests[RESUME]] == [1, 2, 3, 4, 5]
 
 
 async def test_events_are_printed_as_they_come(server: Scripted, responsa: CommandLine) -> None:
@@ -76,10 +59,7 @@ async def test_events_are_printed_as_they_come(server: Scripted, responsa: Comma
 
 
 async def test_how_to_ask_is_passed_on(server: Scripted, responsa: CommandLine) -> None:
-    async def script(_: Any, __: Context) -> Frames:
-        yield frame(0, 6, whole_turn())
-
-    server.on(ASK, script)
+    play_streams(server, complete)
     options = ("--agent", "testing", "--on-busy", "interrupt", "--cancel-on-disconnect")
     assert (await responsa("ask", "Who?", "--json", *options)).code == 0
     assert (await responsa("ask", "Who?", "--json")).code == 0
@@ -124,26 +104,6 @@ async def test_resume_at_the_end_prints_no_event(server: Scripted, responsa: Com
     assert (
         done.err == f"responsa: `responsa ask --conversation {CONVERSATION}` continues this conversation.\n"
     )
-
-
-@pytest.mark.parametrize(
-    ("code", "reason", "exit_code"),
-    [
-        (grpc.StatusCode.OUT_OF_RANGE, "AFTER_SEQ_BEYOND_END", 2),
-        (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND", 2),
-    ],
-)
-async def test_a_turn_that_cannot_be_resumed(
-    server: Scripted, responsa: CommandLine, code: grpc.StatusCode, reason: str, exit_code: int
-) -> None:
-    async def refuse(_: Any, context: Context) -> Frames:
-        await abort(context, status(code, reason))
-        yield frame(0, 1, whole_turn())
-
-    server.on(RESUME, refuse)
-    done = await responsa("resume", TURN, "--after", "99", "--json")
-    assert (done.code, done.err) == (exit_code, "responsa: It is so.\n")
-    assert done.lines[0]["error"]["details"][0]["reason"] == reason
 
 
 async def test_a_turn_that_was_cancelled_exits_with_4(server: Scripted, responsa: CommandLine) -> None:

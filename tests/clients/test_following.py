@@ -7,12 +7,10 @@ from typing import Any
 
 import grpc
 
-from clients.conformance.server import Context, abort, status
-from responsa.chat.v1 import turn_pb2
+from clients.conformance.server import Context, status
 from responsa_client import (
     AsyncResponsa,
     Cancelled,
-    OnBusy,
     ResourceExhausted,
     Responsa,
     StreamCut,
@@ -21,13 +19,11 @@ from responsa_client import (
 from tests.clients.conftest import Driver
 from tests.clients.scripted import (
     ASK,
-    CHAT,
     KEY,
     RESUME,
     TURN,
     Frames,
     Scripted,
-    answer,
     complete,
     failed,
     frame,
@@ -71,27 +67,6 @@ async def test_the_last_seq_is_of_what_was_handed_out_not_of_what_has_come(serve
     assert seen == [(0, 0), (1, 1), (2, 2), (6, 6)] * 2
 
 
-async def test_how_to_answer_is_sent(server: Scripted, driver: Driver) -> None:
-    play_streams(server, complete)
-    made = turn_pb2.Turn(name=TURN, terminal_event=answer(6))
-
-    async def whole(_: Any, __: Context) -> turn_pb2.Turn:
-        return made
-
-    server.on(f"{CHAT}/StartTurn", whole)
-    server.on(f"{CHAT}/Answer", whole)
-    queue = OnBusy.ON_BUSY_QUEUE
-    scope = ["letters", "collections/notes"]
-    await driver.ask(collections=scope, agent="testing", on_busy=queue, cancel_on_disconnect=True)
-    await driver.call("answer", "Who?", agent="agents/testing", on_busy=queue)
-    await driver.call("start_turn", "Who?", agent="testing", on_busy=queue)
-    sent = [server.requests[f"{CHAT}/{method}"][0] for method in ("Ask", "Answer", "StartTurn")]
-    assert [request.agent for request in sent] == ["agents/testing"] * 3
-    assert [request.options.on_busy for request in sent] == [queue] * 3
-    assert sent[0].cancel_on_disconnect
-    assert sent[0].options.scope.collections == ["collections/letters", "collections/notes"]
-
-
 async def test_a_server_that_is_restarted_is_found_again(server: Scripted, driver: Driver) -> None:
     begun = asyncio.Event()
 
@@ -129,22 +104,14 @@ async def test_it_gives_up_when_its_patience_ends_and_tells_how_to_go_on(
 async def test_an_overloaded_server_is_believed_when_the_patience_ends(
     server: Scripted, driver: Driver
 ) -> None:
-    async def overloaded(_: Any, context: Context) -> Frames:
-        await abort(context, status(grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", retry_after=0.001))
-        yield frame(0, 1, whole_turn())
-
-    play_streams(server, overloaded)
+    server.refuse(ASK, status(grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", retry_after=0.001))
     await raises(ResourceExhausted, driver.ask(patience=0.05))
 
 
 async def test_a_server_that_is_overloaded_beyond_the_deadline_is_believed_at_once(
     server: Scripted, driver: Driver
 ) -> None:
-    async def overloaded(_: Any, context: Context) -> Frames:
-        await abort(context, status(grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", retry_after=500.0))
-        yield frame(0, 1, whole_turn())
-
-    play_streams(server, overloaded)
+    server.refuse(ASK, status(grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", retry_after=500.0))
     await raises(ResourceExhausted, driver.ask(timeout=300))
     assert len(server.requests[ASK]) == 1
 

@@ -111,11 +111,8 @@ async def test_stop_before_the_turn_is_known_still_ends_it(server: Scripted, blo
         await cancelled.wait()
         yield frame(0, 3, [*whole_turn()[:2], stopped(3)])
 
-    async def start(_: Any, __: Context) -> turn_pb2.Turn:
-        return turn_pb2.Turn(name=TURN)
-
     play_streams(server, slow)
-    server.on(START, start)
+    server.reply(START, turn_pb2.Turn(name=TURN))
     arguments: dict[str, Any] = {
         "agent": "testing",
         "on_busy": OnBusy.ON_BUSY_QUEUE,

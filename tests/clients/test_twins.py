@@ -5,12 +5,10 @@ from __future__ import annotations
 import builtins
 import inspect
 import re
-from typing import Any
 
 import pytest
 
 import responsa_client
-from clients.conformance.server import Context
 from responsa.auth.v1 import user_pb2
 from responsa_client import AsyncResponsa, AsyncTurnStream, Responsa, TurnStream
 from responsa_client.requests import update_user_limits, update_user_quota
@@ -92,10 +90,7 @@ def test_what_the_plan_says_about_repeating_calls() -> None:
 
 
 async def test_an_update_names_what_was_given(server: Scripted, driver: Driver) -> None:
-    async def user(_: Any, __: Context) -> user_pb2.User:
-        return user_pb2.User()
-
-    server.on(f"{ADMIN}/UpdateUser", user)
+    server.reply(f"{ADMIN}/UpdateUser", user_pb2.User())
     await driver.call("update_user", "1", email="", role=user_pb2.USER_ROLE_ADMIN)
     (asked,) = server.requests[f"{ADMIN}/UpdateUser"]
     assert asked.user == user_pb2.User(name="users/1", role=user_pb2.USER_ROLE_ADMIN)

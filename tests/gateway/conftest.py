@@ -43,6 +43,12 @@ class Place:
     def url(self) -> str:
         return f"http://{self.target}"
 
+    def raw(self, request: bytes) -> bytes:
+        """All that comes back until the connection ends."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+            connection.sendall(request)
+            return b"".join(iter(lambda: connection.recv(65_536), b""))
+
     def stop(self) -> None:
         for process in (self.envoy, self.server):
             if process.poll() is None:

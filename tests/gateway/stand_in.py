@@ -12,9 +12,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias, cast
@@ -36,12 +34,11 @@ from responsa_server.app.gateway import GatewayServer
 from responsa_server.calls.status import of as status_of
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, UnixAddress, hosts_of, origins_of
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, Reason, Unauthenticated
-from responsa_server.domain.limits import Scope, too_many
 from responsa_server.domain.people import Origin, Principal
 from responsa_server.transports.doors import GatewaySettings, build_app
 from responsa_server.transports.grpc.server import OPTIONS
 from responsa_server.transports.http.guard import AllowedCallers
-from responsa_server.transports.ws.bridge import Bridge, SocketSlot, Timing
+from responsa_server.transports.ws.bridge import Bridge, Timing
 from responsa_server.transports.ws.settings import SocketSettings
 from tests.gateway.in_process import calls_of
 from tests.gateway.scripted_turns import ScriptedTurns
@@ -268,30 +265,6 @@ def user_name(authorization: str) -> str:
     return f"users/{uuid5(NAMESPACE_OID, authorization)}"
 
 
-class ThreeSockets:
-    """Lets each user have three sockets."""
-
-    def __init__(self) -> None:
-        self._open: Counter[object] = Counter()
-
-    async def socket(self, caller: Principal, member: str) -> SocketSlot:
-        """Count a socket. Raises Exhausted (LIMIT_REACHED)."""
-        if self._open[caller.user_id] >= 3:
-            raise too_many("sockets", Scope.USER, 3, retry_after=1)
-        self._open[caller.user_id] += 1
-        return _Held(self._open, caller.user_id)
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    open: Counter[object]
-    user_id: object
-
-    def release(self) -> None:
-        """Stop counting the socket."""
-        self.open[self.user_id] -= 1
-
-
 async def serve(grpc_socket: str, http_socket: str, web_root: str, patience: str, port: str) -> None:
     server = grpc.aio.server(options=tuple(OPTIONS.items()))
     # Methods that the tests do not call stay unimplemented.
@@ -317,7 +290,7 @@ async def serve(grpc_socket: str, http_socket: str, web_root: str, patience: str
         *((file.DESCRIPTOR.services_by_name[type(one).__name__ + "Service"], one) for file, one in services),
         (operations_proto_pb2.DESCRIPTOR.services_by_name["Operations"], Operations(knowledge)),
     )
-    bridge = Bridge(calls, SocketSettings(), timing, limits=ThreeSockets())
+    bridge = Bridge(calls, SocketSettings(), timing)
     gateway = GatewayServer(
         build_app(
             GatewaySettings(Path(web_root), allowed_of(int(port)), secure_cookie=False),

@@ -152,7 +152,7 @@ class Clock:
         return time.time() + self.moved
 
 
-def site_of(
+def harness_of(
     database: Database,
     urls: DatabaseUrls,
     provider: Provider,
@@ -216,17 +216,17 @@ def site_of(
     return Harness(people, provider, openid, http, urls, clock, lines)
 
 
-SiteOf = Callable[..., Harness]
+HarnessOf = Callable[..., Harness]
 
 
 @pytest.fixture
-async def site_with(
+async def harness_with(
     database: Database, database_urls: DatabaseUrls, provider: Provider, tmp_path: Path
-) -> AsyncIterator[SiteOf]:
+) -> AsyncIterator[HarnessOf]:
     made: list[Harness] = []
 
     def make(**settings: Any) -> Harness:
-        made.append(site_of(database, database_urls, provider, tmp_path, **settings))
+        made.append(harness_of(database, database_urls, provider, tmp_path, **settings))
         return made[-1]
 
     # The first tenant is the installation's, whose first administrator is its owner.
@@ -238,8 +238,8 @@ async def site_with(
 
 
 @pytest.fixture
-def harness(site_with: SiteOf) -> Harness:
-    return site_with()
+def harness(harness_with: HarnessOf) -> Harness:
+    return harness_with()
 
 
 def query_of(started: httpx2.Response) -> dict[str, str]:
@@ -369,31 +369,10 @@ async def test_the_log_names_the_tenant_of_a_sign_in(harness: Harness) -> None:
     ]
 
 
-async def test_nobody_else_comes_in_without_an_invitation(harness: Harness) -> None:
-    persons: list[dict[str, Any]] = [
-        {"email": "ann@example.org", "email_verified": False},
-        {"email": "ann@example.org"},
-        {"email": "ann@example.org", "email_verified": "true"},
-        {"email": "ann@evil.example", "email_verified": True},
-        {"email": "ann@sub.example.org", "email_verified": True},
-        {"email": "ann@evil.example\u0000@example.org", "email_verified": True},
-        {"email": "ann@ｅxample.org", "email_verified": True},
-        {"email": "@example.org", "email_verified": True},
-        {"email": ["ann@example.org"], "email_verified": True},
-        {},
-    ]
-    for person in persons:
-        harness.provider.person = {"sub": "eve", **person}
-        reply = await harness.sign_in()
-        assert (reply.status_code, reason(reply)) == (403, "OIDC_NOT_ADMITTED"), person
-    assert harness.events()[-1] == ("oidcProviders/corp", "session.create", "OIDC_NOT_ADMITTED")
-    assert harness.rows("SELECT 1 FROM responsa.app_user") == []
-
-
 async def test_userinfo_says_what_the_id_token_does_not(
-    site_with: SiteOf, caplog: pytest.LogCaptureFixture
+    harness_with: HarnessOf, caplog: pytest.LogCaptureFixture
 ) -> None:
-    harness = site_with(role_claim="realm.roles", roles={"boss": "admin"})
+    harness = harness_with(role_claim="realm.roles", roles={"boss": "admin"})
     harness.provider.userinfo = {**ANN, "realm": {"roles": ["boss"]}}
     # Both have the claim `name`; the id token is signed, so it counts.
     harness.provider.person = {"sub": "ann", "name": "Ann of the token"}
@@ -416,50 +395,65 @@ async def test_userinfo_says_what_the_id_token_does_not(
     assert "/userinfo" not in harness.provider.seen
 
 
-async def test_claims_are_named_to_a_provider_that_takes_them(site_with: SiteOf) -> None:
-    assert "claims" not in query_of(await site_with().start())
-    harness = site_with(subject_claim="employee", groups_claim="groups.all")
+async def test_claims_are_named_to_a_provider_that_takes_them(harness_with: HarnessOf) -> None:
+    assert "claims" not in query_of(await harness_with().start())
+    harness = harness_with(subject_claim="employee", groups_claim="groups.all")
     harness.provider.configuration = {"claims_parameter_supported": True}
     wanted = json.loads(query_of(await harness.start())["claims"])
     assert wanted == {"id_token": dict.fromkeys(["email", "email_verified", "employee", "groups", "name"])}
 
 
-async def test_each_refusal_says_its_rule_in_the_log(
-    site_with: SiteOf, caplog: pytest.LogCaptureFixture
+async def test_nobody_else_comes_in_and_each_refusal_says_its_rule_in_the_log(
+    harness_with: HarnessOf, caplog: pytest.LogCaptureFixture
 ) -> None:
-    harness = site_with(role_claim="groups", roles={"staff": "user"}, role_required=True)
+    harness = harness_with(role_claim="groups", roles={"staff": "user"}, role_required=True)
     staff = {**ANN, "groups": "staff"}
+    missing, unverified = "email: is missing in id token and userinfo", "email: email_verified is not true"
+    elsewhere = "email: its domain is not in allowed_domains, and no invitation"
+    no_address = "email: is not an e-mail address"
     code = await invitation(harness, "other@example.org")
     cases: list[tuple[dict[str, Any], str, str]] = [
-        ({"sub": "ann"}, "", "role_claim groups: is missing"),
+        (ANN, "", "role_claim groups: is missing"),
         ({**ANN, "groups": "guests"}, "", "role_claim groups: has no value of roles"),
-        ({"sub": "ann", "groups": "staff"}, "", "email: is missing in id token and userinfo"),
-        ({**staff, "email_verified": "true"}, "", "email: email_verified is not true"),
-        ({**staff, "email": "@example.org"}, "", "email: is not an e-mail address"),
-        (
-            {**staff, "email": "a@else.example"},
-            "",
-            "email: its domain is not in allowed_domains, and no invitation",
-        ),
+        ({"sub": "ann", "groups": "staff"}, "", missing),
+        ({**staff, "email": ["ann@example.org"]}, "", unverified),
+        *(({**staff, "email_verified": verified}, "", unverified) for verified in (False, "true", None)),
+        *(({**staff, "email": f"ann@{domain}"}, "", elsewhere) for domain in ("evil.example", "sub.example.org", "ｅxample.org")),
+        *(({**staff, "email": email}, "", no_address) for email in ("@example.org", "ann@evil.example\u0000@example.org")),
         (staff, code, "email: differs from the address in the invitation"),
         (staff, f"rsi_{'A' * 43}", "CODE_INVALID"),
-    ]
-    for person, invited, cause in cases:
-        harness.provider.person = person
+    ]  # fmt: skip
+
+    async def refused(person: dict[str, Any], invited: str = "") -> tuple[str, Sequence[str]]:
+        harness.provider.person = dict(person)
         caplog.clear()
-        await harness.sign_in(**({"invitation": invited} if invited else {}))
-        assert caplog.messages == [f"sign-in with OpenID Connect provider corp refused: {cause}"]
+        reply = await harness.sign_in(**({"invitation": invited} if invited else {}))
+        return reason(reply), caplog.messages
+
+    for person, invited, cause in cases:
+        why = "CODE_INVALID" if cause == "CODE_INVALID" else "OIDC_NOT_ADMITTED"
+        said = [f"sign-in with OpenID Connect provider corp refused: {cause}"]
+        assert await refused(person, invited) == (why, said), person
+        assert harness.events()[-1] == ("oidcProviders/corp", "session.create", why)
+    assert harness.rows("SELECT 1 FROM responsa.user_identity") == []
     harness.provider.person = staff
-    await harness.sign_in()
-    with psycopg.connect(harness.urls.superuser) as connection:
-        connection.execute("UPDATE responsa.app_user SET disable_time = now()")
-    caplog.clear()
-    await harness.sign_in()
-    assert caplog.messages[-1].endswith("the user is disabled here, or a service")
+    assert (await harness.sign_in()).status_code == 200
+    # Those who are known are refused, too.
+    harness.http.cookies.clear()
+    assert await refused({**staff, "groups": ["former"]}) == (
+        "OIDC_NOT_ADMITTED",
+        ["sign-in with OpenID Connect provider corp refused: role_claim groups: has no value of roles"],
+    )
+    for change in ("disable_time = now()", "disable_time = NULL, role = 'service'"):
+        with psycopg.connect(harness.urls.superuser) as connection:
+            connection.execute(f"UPDATE responsa.app_user SET {change}")
+        why, said = await refused(staff)
+        assert why == "OIDC_NOT_ADMITTED"
+        assert said[-1].endswith("the user is disabled here, or a service")
 
 
-async def test_a_name_and_a_verified_address_are_taken_over(site_with: SiteOf) -> None:
-    harness = site_with()
+async def test_a_name_and_a_verified_address_are_taken_over(harness_with: HarnessOf) -> None:
+    harness = harness_with()
     await harness.sign_in()
     first = await harness.me()
     await harness.people.identity.create_user("acme", "Bo", "bo@example.org", Role.USER)
@@ -482,14 +476,14 @@ async def test_a_name_and_a_verified_address_are_taken_over(site_with: SiteOf) -
         assert (await harness.me()).email == "lee@example.org"
     assert ("oidcProviders/corp", "user.update", "RESOURCE_ALREADY_EXISTS") in harness.events()
     # Unless the settings leave it to the person.
-    kept = site_with(update_profile=False)
+    kept = harness_with(update_profile=False)
     harness.provider.person = dict(ANN)
     assert (await kept.sign_in()).status_code == 200
     assert (await kept.me()).email == "lee@example.org"
 
 
-async def test_an_invitation_admits_one_person(site_with: SiteOf) -> None:
-    harness = site_with(allowed_domains="")
+async def test_an_invitation_admits_one_person(harness_with: HarnessOf) -> None:
+    harness = harness_with(allowed_domains="")
     code = await invitation(harness, role=Role.ADMIN)
     harness.provider.person = {"sub": "bob"}
     assert (await harness.sign_in(invitation=code)).status_code == 200
@@ -507,8 +501,8 @@ async def test_an_invitation_admits_one_person(site_with: SiteOf) -> None:
     assert (await harness.sign_in(invitation=second)).status_code == 200
 
 
-async def test_an_invitation_is_for_its_address_and_tenant(site_with: SiteOf) -> None:
-    harness = site_with(allowed_domains="")
+async def test_an_invitation_is_for_its_address_and_tenant(harness_with: HarnessOf) -> None:
+    harness = harness_with(allowed_domains="")
     await harness.people.identity.create_tenant("rival", "Rival")
     code = await invitation(harness, "ann@example.org")
     for person in ({"email": "ann@example.org"}, {"email": "eve@example.org", "email_verified": True}, {}):
@@ -519,40 +513,29 @@ async def test_an_invitation_is_for_its_address_and_tenant(site_with: SiteOf) ->
     )
     harness.provider.person = dict(ANN)
     assert (await harness.sign_in(invitation=code)).status_code == 200
-    closed = site_with(allowed_domains="", registration=Registration.CLOSED)
+    closed = harness_with(allowed_domains="", registration=Registration.CLOSED)
     closed.provider.person = {"sub": "zed"}
     assert reason(await closed.sign_in(invitation=code)) == "REGISTRATION_CLOSED"
 
 
-async def test_racing_first_sign_ins_make_one_user(site_with: SiteOf) -> None:
-    sites = [site_with() for _ in range(8)]
-    replies = await asyncio.gather(*(one.sign_in() for one in sites))
+async def test_racing_first_sign_ins_make_one_user(harness_with: HarnessOf) -> None:
+    harnesses = [harness_with() for _ in range(8)]
+    replies = await asyncio.gather(*(one.sign_in() for one in harnesses))
     assert [reply.status_code for reply in replies] == [200] * 8
-    assert len({(await one.me()).id for one in sites}) == 1
-    assert len(sites[0].rows("SELECT 1 FROM responsa.app_user")) == 1
+    assert len({(await one.me()).id for one in harnesses}) == 1
+    assert len(harnesses[0].rows("SELECT 1 FROM responsa.app_user")) == 1
 
 
-async def test_racing_people_use_an_invitation_once(site_with: SiteOf) -> None:
-    sites = [site_with(allowed_domains="") for _ in range(6)]
-    code = await invitation(sites[0])
+async def test_racing_people_use_an_invitation_once(harness_with: HarnessOf) -> None:
+    harnesses = [harness_with(allowed_domains="") for _ in range(6)]
+    code = await invitation(harnesses[0])
     uris: list[str] = []
-    for number, one in enumerate(sites):
+    for number, one in enumerate(harnesses):
         one.provider.person = {"sub": f"person-{number}"}
         uris.append(await one.begin(invitation=code))
-    replies = await asyncio.gather(*(one.back(uri) for one, uri in zip(sites, uris, strict=True)))
+    replies = await asyncio.gather(*(one.back(uri) for one, uri in zip(harnesses, uris, strict=True)))
     assert sorted(reply.status_code for reply in replies) == [200, 401, 401, 401, 401, 401]
-    assert len(sites[0].rows("SELECT 1 FROM responsa.app_user WHERE role = 'user'")) == 1
-
-
-async def test_disabled_users_and_services_are_refused(harness: Harness) -> None:
-    await harness.sign_in()
-    user = await harness.me()
-    harness.http.cookies.clear()
-    for change in ("disable_time = now()", "disable_time = NULL, role = 'service'"):
-        with psycopg.connect(harness.urls.superuser) as connection:
-            connection.execute(f"UPDATE responsa.app_user SET {change}")
-        assert reason(await harness.sign_in()) == "OIDC_NOT_ADMITTED"
-        assert user.role is Role.USER
+    assert len(harnesses[0].rows("SELECT 1 FROM responsa.app_user WHERE role = 'user'")) == 1
 
 
 def forged(sign: Callable[[dict[str, Any], dict[str, Any], Provider], str]) -> Callable[[Provider], None]:
@@ -594,8 +577,8 @@ def _addressed(claims: dict[str, Any], header: dict[str, Any], provider: Provide
 NOW: Final = int(time.time())
 
 
-async def test_a_bad_id_token_is_refused_without_a_hint(site_with: SiteOf) -> None:
-    harness = site_with(passwords=PasswordSettings(attempts_per_address=1000))
+async def test_a_bad_id_token_is_refused_without_a_hint(harness_with: HarnessOf) -> None:
+    harness = harness_with(passwords=PasswordSettings(attempts_per_address=1000))
     mischiefs = [
         changed(nonce="another"),
         changed(nonce=None),
@@ -639,7 +622,7 @@ async def test_a_bad_id_token_is_refused_without_a_hint(site_with: SiteOf) -> No
         assert "Begin again" in of_rest(reply).message
         harness.provider.sign = None
         harness.provider.id_claims.clear()
-        assert (await harness.sign_in()).status_code == 200
+    assert (await harness.sign_in()).status_code == 200
     assert ("oidcProviders/corp", "session.create", "OIDC_FAILED") in harness.events()
     assert "/evil-keys" not in harness.provider.seen
 
@@ -694,8 +677,10 @@ async def test_an_id_token_of_any_shape_is_refused_or_read(provider: Provider) -
     assert not await fault()
 
 
-async def test_claims_of_any_shape_describe_a_person(site_with: SiteOf) -> None:
-    harness = site_with(role_claim="realm.roles", roles={"bosses": "admin"}, subject_claim="employee_number")
+async def test_claims_of_any_shape_describe_a_person(harness_with: HarnessOf) -> None:
+    harness = harness_with(
+        role_claim="realm.roles", roles={"bosses": "admin"}, subject_claim="employee_number"
+    )
     for number, shape in enumerate(SHAPES):
         person = {**ANN, "sub": str(number), "email": f"{number}@example.org", "name": shape}
         harness.provider.person = {
@@ -726,12 +711,12 @@ async def test_good_tokens_of_other_forms(harness: Harness, other_key: Key) -> N
     assert reason(await harness.sign_in()) == "OIDC_FAILED"
 
 
-async def test_other_algorithms_if_the_settings_name_them(site_with: SiteOf) -> None:
+async def test_other_algorithms_if_the_settings_name_them(harness_with: HarnessOf) -> None:
     for algorithm, private in (
         ("ES256", ec.generate_private_key(ec.SECP256R1())),
         ("EdDSA", Ed25519PrivateKey.generate()),
     ):
-        named, other = site_with(algorithms=algorithm), site_with()
+        named, other = harness_with(algorithms=algorithm), harness_with()
         public = json.loads(jwt.get_algorithm_by_name(algorithm).to_jwk(private.public_key()))
         named.provider.published[1:] = [{**public, "kid": "k9"}]
         encode = partial(jwt.encode, key=private, algorithm=algorithm, headers={"kid": "k9"})
@@ -742,14 +727,14 @@ async def test_other_algorithms_if_the_settings_name_them(site_with: SiteOf) -> 
         assert reason(await named.sign_in()) == "OIDC_FAILED"
 
 
-async def test_the_ways_in_which_a_client_proves_itself(site_with: SiteOf) -> None:
+async def test_the_ways_in_which_a_client_proves_itself(harness_with: HarnessOf) -> None:
     ways: dict[str, dict[str, Any]] = {
         "post": {"secret_in_body": True},
         "none": {"client_secret": ""},
         "basic": {},
     }
     for method, settings in ways.items():
-        harness = site_with(**settings)
+        harness = harness_with(**settings)
         harness.provider.method = method
         assert (await harness.sign_in()).status_code == 200
         harness.provider.method = "basic" if method != "basic" else "post"
@@ -782,26 +767,8 @@ async def test_keys_are_read_again_at_a_bounded_rate(harness: Harness, other_key
     assert harness.provider.seen.count("/keys") == 3
 
 
-async def slow(exchange: LoopbackExchange) -> None:
-    await exchange.begin("application/json")
-    while True:
-        await exchange.piece(b" ")
-        await asyncio.sleep(0.05)  # a pace, not a wait for a condition
-
-
 async def hanging(exchange: LoopbackExchange) -> None:
     await asyncio.Event().wait()
-
-
-async def endless(exchange: LoopbackExchange) -> None:
-    await exchange.begin("application/json")
-    for _ in range(160):
-        await exchange.piece(b" " * 65_536)
-    await exchange.end()
-
-
-async def redirect(exchange: LoopbackExchange) -> None:
-    await exchange.reply(302, b"", {"location": "/elsewhere"})
 
 
 async def not_json(exchange: LoopbackExchange) -> None:
@@ -816,27 +783,21 @@ async def deep(exchange: LoopbackExchange) -> None:
     await exchange.reply(200, b"[" * 60_000)
 
 
-async def compressed(exchange: LoopbackExchange) -> None:
-    await exchange.reply(200, b"\x1f\x8b", {"content-encoding": "gzip"})
-
-
 async def broken(exchange: LoopbackExchange) -> None:
     await exchange.reply(500, b"{}")
 
 
-BAD_REPLIES: Final = [slow, hanging, endless, redirect, not_json, a_list, deep, compressed, broken]
+BAD_REPLIES: Final = [hanging, not_json, a_list, deep, broken]
+"""Tests of `outbound` show that no reply takes too long, is too large, or leads elsewhere."""
 
 
-async def test_a_provider_that_misbehaves_at_its_configuration(site_with: SiteOf) -> None:
+async def test_a_provider_that_misbehaves_at_its_configuration(harness_with: HarnessOf) -> None:
     for reply in BAD_REPLIES:
-        harness = site_with(times=Times(5.0, 1.0))
+        harness = harness_with(times=Times(5.0, 0.3))
         harness.provider.replies[DISCOVERY] = reply
-        begun = time.monotonic()
         found = await harness.start()
-        assert time.monotonic() - begun < 30
         assert (found.status_code, reason(found)) == (503, "PART_UNAVAILABLE"), reply
         assert "set-cookie" not in found.headers
-        assert "/elsewhere" not in harness.provider.seen
         # The provider rests for a while, and then works again.
         asked = len(harness.provider.seen)
         assert (await harness.start()).status_code == 503
@@ -846,8 +807,8 @@ async def test_a_provider_that_misbehaves_at_its_configuration(site_with: SiteOf
         assert (await harness.start()).status_code == 200
 
 
-async def test_a_slow_provider_leaves_the_others_their_places(site_with: SiteOf) -> None:
-    harness = site_with(times=Times(5.0, 60.0))
+async def test_a_slow_provider_leaves_the_others_their_places(harness_with: HarnessOf) -> None:
+    harness = harness_with(times=Times(5.0, 60.0))
     replies, answers = harness.provider.replies, asyncio.Event()
 
     async def waiting(exchange: LoopbackExchange) -> None:
@@ -872,17 +833,16 @@ async def test_a_slow_provider_leaves_the_others_their_places(site_with: SiteOf)
     assert {(await one).status_code for one in held} == {200}
 
 
-async def test_a_provider_that_misbehaves_at_the_end(site_with: SiteOf) -> None:
+async def test_a_provider_that_misbehaves_at_the_end(harness_with: HarnessOf) -> None:
     for path, reply in product(("/keys", "/token"), BAD_REPLIES):
-        harness = site_with(times=Times(5.0, 1.0))
+        harness = harness_with(times=Times(5.0, 0.3))
         harness.provider.replies = {path: reply}
         found = await harness.sign_in()
         assert reason(found) in ("PART_UNAVAILABLE", "OIDC_FAILED"), (path, reply)
-        assert "/elsewhere" not in harness.provider.seen
     assert harness.rows("SELECT 1 FROM responsa.session") == []
 
 
-async def test_a_configuration_that_is_not_good(site_with: SiteOf) -> None:
+async def test_a_configuration_that_is_not_good(harness_with: HarnessOf) -> None:
     configurations: list[dict[str, Any]] = [
         {"issuer": "https://evil.example"},
         {"issuer": None},
@@ -895,7 +855,7 @@ async def test_a_configuration_that_is_not_good(site_with: SiteOf) -> None:
         {"code_challenge_methods_supported": ["plain"]},
     ]
     for configuration in configurations:
-        harness = site_with()
+        harness = harness_with()
         harness.provider.configuration = configuration
         assert reason(await harness.start()) == "PART_UNAVAILABLE", configuration
 
@@ -1152,8 +1112,8 @@ async def test_a_browser_gets_a_page_that_says_what_is_wrong(harness: Harness) -
     assert "refresh" not in reply.text
 
 
-async def test_roles_follow_the_claim_at_the_next_sign_in(site_with: SiteOf) -> None:
-    harness = site_with(role_claim="realm.roles", roles={"bosses": "admin", "staff": "user"})
+async def test_roles_follow_the_claim_at_the_next_sign_in(harness_with: HarnessOf) -> None:
+    harness = harness_with(role_claim="realm.roles", roles={"bosses": "admin", "staff": "user"})
     other = await harness.people.identity.create_user("acme", "Root", "", Role.ADMIN)
     for roles, expected in (
         (["staff", "bosses"], Role.ADMIN),
@@ -1183,17 +1143,8 @@ async def test_roles_follow_the_claim_at_the_next_sign_in(site_with: SiteOf) -> 
     assert ("oidcProviders/corp", "user.update", "LAST_ADMINISTRATOR") in harness.events()
 
 
-async def test_a_role_may_be_required(site_with: SiteOf) -> None:
-    harness = site_with(role_claim="groups", roles={"staff": "user"}, role_required=True)
-    assert reason(await harness.sign_in()) == "OIDC_NOT_ADMITTED"
-    harness.provider.person["groups"] = ["staff"]
-    assert (await harness.sign_in()).status_code == 200
-    harness.provider.person["groups"] = ["former"]
-    assert reason(await harness.sign_in()) == "OIDC_NOT_ADMITTED"
-
-
-async def test_the_subject_follows_the_claim(site_with: SiteOf) -> None:
-    harness = site_with(subject_claim="employee_number")
+async def test_the_subject_follows_the_claim(harness_with: HarnessOf) -> None:
+    harness = harness_with(subject_claim="employee_number")
     for given, expected in (("E-7", "E-7"), ("E-8", "E-8"), (None, ""), ("x" * 201, ""), ("a\u0000", "")):
         harness.provider.person = {**ANN, "employee_number": given}
         await harness.sign_in()
@@ -1203,9 +1154,9 @@ async def test_the_subject_follows_the_claim(site_with: SiteOf) -> None:
 
 
 async def test_each_sign_in_replaces_the_groups_of_its_provider(
-    site_with: SiteOf, database: Database, caplog: pytest.LogCaptureFixture
+    harness_with: HarnessOf, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    harness = site_with(groups_claim="groups")
+    harness = harness_with(groups_claim="groups")
     issuer = harness.provider.issuer
     groups = PostgresGroups(database, uuid7)
     admin = Principal("acme", uuid7(), Role.ADMIN, "api_key")
@@ -1311,8 +1262,8 @@ async def test_a_signed_in_user_links_an_identity(harness: Harness) -> None:
     assert harness.events()[-1] == (f"users/{bo.id}", "user.link", "OIDC_IDENTITY_TAKEN")
 
 
-async def test_a_command_line_gets_tokens(site_with: SiteOf) -> None:
-    harness = site_with(command_line=True)
+async def test_a_command_line_gets_tokens(harness_with: HarnessOf) -> None:
+    harness = harness_with(command_line=True)
     reply = await harness.start(port=50_007)
     assert query_of(reply)["redirect_uri"] == "http://127.0.0.1:50007/callback/corp"
     back = urlsplit(harness.provider.consent(reply.json()["authorizationUri"]))
@@ -1331,7 +1282,7 @@ async def test_a_command_line_gets_tokens(site_with: SiteOf) -> None:
     await harness.people.accounts.refresh(tokens["refreshToken"], None)
     for body in ({"port": 80}, {"port": True}, {"port": "50007"}, {"port": 50_007, "link": True}):
         assert reason(await harness.start(**body)) == "INVALID_FIELD"
-    assert reason(await site_with().start(port=50_007)) == "INVALID_FIELD"
+    assert reason(await harness_with().start(port=50_007)) == "INVALID_FIELD"
 
 
 async def test_the_last_way_to_sign_in_stays(harness: Harness, database: Database) -> None:
@@ -1433,10 +1384,10 @@ async def test_a_session_that_ended_meanwhile_links_nothing(harness: Harness) ->
     assert harness.rows("SELECT 1 FROM responsa.user_identity") == []
 
 
-async def test_a_planted_sign_in_links_the_visitor_to_nobody(site_with: SiteOf) -> None:
+async def test_a_planted_sign_in_links_the_visitor_to_nobody(harness_with: HarnessOf) -> None:
     """Over plain http, a page on another port of the host can set the cookie of a link that its author has begun, and
     send the visitor to the provider, who agrees by itself."""
-    attacker, visitor = site_with(), site_with()
+    attacker, visitor = harness_with(), harness_with()
     mallory = await password_session(attacker, "mallory@example.org")
     uri = await attacker.begin(link=True)
     ann = await password_session(visitor, "bo@example.org")
@@ -1541,8 +1492,8 @@ async def test_a_session_that_has_ended_meanwhile_needs_no_question(harness: Har
     assert (await harness.back(uri)).status_code == 200
 
 
-async def test_attempts_of_an_address_are_limited(site_with: SiteOf) -> None:
-    harness = site_with(passwords=PasswordSettings(attempts_per_address=3))
+async def test_attempts_of_an_address_are_limited(harness_with: HarnessOf) -> None:
+    harness = harness_with(passwords=PasswordSettings(attempts_per_address=3))
     for _ in range(5):
         assert (await harness.sign_in()).status_code == 200
     harness.provider.id_claims = {"nonce": "another"}
@@ -1555,8 +1506,8 @@ async def test_attempts_of_an_address_are_limited(site_with: SiteOf) -> None:
     assert (reply.status_code, reason(reply)) == (429, "TOO_MANY_ATTEMPTS")
 
 
-async def test_over_tls_the_cookie_belongs_to_this_host_alone(site_with: SiteOf) -> None:
-    harness = site_with(public_url="https://chat.example.org")
+async def test_over_tls_the_cookie_belongs_to_this_host_alone(harness_with: HarnessOf) -> None:
+    harness = harness_with(public_url="https://chat.example.org")
     reply = await harness.start()
     cookie = reply.headers["set-cookie"].split("; ")
     assert cookie[0].startswith("__Host-responsa_oidc=")
@@ -1577,8 +1528,8 @@ async def test_another_host_than_loopback_is_reached_over_tls(harness: Harness) 
     assert (await harness.back(uri)).status_code == 200
 
 
-async def test_a_tenant_that_does_not_exist(site_with: SiteOf) -> None:
-    harness = site_with(tenant="nowhere")
+async def test_a_tenant_that_does_not_exist(harness_with: HarnessOf) -> None:
+    harness = harness_with(tenant="nowhere")
     assert reason(await harness.sign_in()) == "OIDC_FAILED"
 
 

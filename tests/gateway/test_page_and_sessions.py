@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from pathlib import Path
 
 import httpx2
@@ -196,11 +195,7 @@ def test_the_policy_allows_nothing_inline_and_nothing_foreign() -> None:
 )
 def test_nothing_else_of_the_disk(place: Place, path: str) -> None:
     request = f"GET {path} HTTP/1.1\r\nHost: {place.target}\r\nConnection: close\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", place.port), timeout=30) as connection:
-        connection.sendall(request.encode())
-        answer = b""
-        while piece := connection.recv(65_536):
-            answer += piece
+    answer = place.raw(request.encode())
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith((b"HTTP/1.1 404", b"HTTP/1.1 400")), answer
     assert b"outside" not in body

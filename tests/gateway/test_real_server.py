@@ -49,27 +49,19 @@ ORIGINAL_HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
-ENDS = (
-    "USER_DISABLED",
-    "deleted",
-    "CREDENTIAL_REVOKED",
-    "SESSION_ENDED",
-    "TENANT_SUSPENDED",
-    "GRANT_REQUIRED",
-)
-"""The ways in which a credential ends; in capitals, also the reason that the caller gets."""
 TEXT = b"# Lighthouses\n\nThe lighthouse of Alexandria stood on the island of Pharos. It was built in the third century BC.\n"
 
 
 @dataclass(frozen=True)
 class Server:
-    """key: the administrator's key. stranger: the key of a user of another tenant. passing: the key and the name of a
-    user for each of `ENDS`. systemd: the socket on which systemd would hear of the server."""
+    """key: the administrator's key. stranger: the key of a user of another tenant. user, service: the key and the name of
+    another user, and of a service. systemd: the socket on which systemd would hear of the server."""
 
     port: int
     key: str
     stranger: str
-    passing: Mapping[str, tuple[str, str]]
+    user: tuple[str, str]
+    service: tuple[str, str]
     process: subprocess.Popen[bytes]
     systemd: socket.socket
 
@@ -109,26 +101,23 @@ def server(
     layout = LocalLayout.of(home).prepare()
     seeds.plant_model(layout)
 
-    async def keys() -> tuple[str, Mapping[str, tuple[str, str]]]:
+    async def keys() -> tuple[str, tuple[str, str], tuple[str, str]]:
         settings = load(
             home=home, DATABASE_URL=urls.owner, DATABASE_APP_URL=urls.app, DATABASE_LOG_URL=urls.log
         )
         async with open_identity(settings, layout) as identity:
             await ensure_administrator(identity, layout.api_key)
             await identity.create_tenant("strangers", "Strangers")
-            user = await identity.create_user("strangers", "Ann", "ann@strangers.example", Role.USER)
-            _, stranger = await identity.create_key("strangers", user.id, "Ann")
-            await identity.create_tenant("passing", "Passing")
-            passing: dict[str, tuple[str, str]] = {}
-            for way in ENDS:
-                tenant = "passing" if way == "TENANT_SUSPENDED" else "default"
-                role = Role.SERVICE if way == "GRANT_REQUIRED" else Role.USER
-                user = await identity.create_user(tenant, "Pat", f"{way}@example.org", role)
-                _, secret = await identity.create_key(tenant, user.id, "Pat")
-                passing[way] = secret, names.user(user.id)
-            return stranger, passing
 
-    stranger, passing = asyncio.run(keys())
+            async def made(tenant: str, role: Role) -> tuple[str, str]:
+                user = await identity.create_user(tenant, "Pat", "", role)
+                _, secret = await identity.create_key(tenant, user.id, "Pat")
+                return secret, names.user(user.id)
+
+            stranger, _ = await made("strangers", Role.USER)
+            return stranger, await made("default", Role.USER), await made("default", Role.SERVICE)
+
+    stranger, user, service = asyncio.run(keys())
     log = (folder / "server.log").open("wb")
     systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     systemd.bind(str(folder / "systemd.sock"))
@@ -147,7 +136,9 @@ def server(
         wait_until(lambda: listens(folder / "g.sock", process, folder / "server.log"))
         config = EnvoyConfig(port, endpoints(folder), "127.0.0.1")
         envoy = start_envoy(config, folder)
-        yield Server(config.port, layout.api_key.read_text().strip(), stranger, passing, process, systemd)
+        yield Server(
+            config.port, layout.api_key.read_text().strip(), stranger, user, service, process, systemd
+        )
     finally:
         for one in (envoy, process):
             if one is not None:
@@ -260,15 +251,6 @@ def test_a_conversation_that_is_not_a_uuid_is_refused(server: Server) -> None:
         assert [one["field"] for one in bad["fieldViolations"]] == ["conversation_id"]
 
 
-def test_a_browsers_session_opens_a_socket(server: Server, http: httpx2.Client) -> None:
-    code = http.post("/v1/sessionCodes", json={}, headers=server.bearer).json()["code"]
-    opened = http.post("/v1/sessions", json={"code": code})
-    cookie = {"cookie": opened.headers["set-cookie"].partition(";")[0], **OWN}
-    http.cookies.clear()
-    with Client(server.target, key=None, headers=cookie) as client:
-        assert client.say(content="What is a lease?").turn()[-1]["type"] == "message"
-
-
 def test_a_page_that_is_drawn_for_another_user_does_nothing_over_any_transport(
     server: Server, http: httpx2.Client
 ) -> None:
@@ -278,7 +260,7 @@ def test_a_page_that_is_drawn_for_another_user_does_nothing_over_any_transport(
     cookie = {"cookie": opened.headers["set-cookie"].partition(";")[0], **OWN}
     http.cookies.clear()
     own = http.get("/v1/users/me", headers=cookie).json()["name"]
-    other = server.passing["SESSION_ENDED"][1]
+    other = server.user[1]
 
     def counts() -> tuple[int, int]:
         found = (http.get(path, headers=server.bearer).json() for path in ("/v1/turns", "/v1/documents"))
@@ -330,56 +312,20 @@ def limit_sockets(http: httpx2.Client, server: Server, user: str, most: int) -> 
     assert reply.status_code == 200, reply.text
 
 
-def served_by(server: Server, http: httpx2.Client) -> tuple[str, dict[str, str]]:
-    """A new service grant, and the headers of a service that uses it."""
-    key, service = server.passing["GRANT_REQUIRED"]
-    user = server.passing["SESSION_ENDED"][1]
-    body = {"serviceGrant": {"service": service, "user": user}}
-    grant = posted(http, "/v1/serviceGrants", body, server.bearer)["name"]
-    return grant, {"authorization": f"Bearer {key}", "responsa-on-behalf-of": user}
-
-
-@pytest.mark.parametrize("way", ENDS)
-def test_an_idle_socket_closes_when_its_credential_ends(
-    server: Server, http: httpx2.Client, way: str
-) -> None:
+def test_an_idle_socket_closes_when_its_credential_ends(server: Server, http: httpx2.Client) -> None:
     """The client sends nothing after the end. The server would send a heartbeat only after 15 seconds."""
-    key, user = server.passing[way]
-    opening = {"authorization": f"Bearer {key}"}
-    ending, body, by = f"/v1/{user}:disable", {}, server.bearer
-    match way:
-        case "CREDENTIAL_REVOKED":
-            (own,) = http.get("/v1/apiKeys", headers=opening).json()["apiKeys"]
-            ending, by = f"/v1/{own['name']}:revoke", opening
-        case "SESSION_ENDED":
-            code = posted(http, "/v1/sessionCodes", {}, opening)["code"]
-            opened = http.post("/v1/sessions", json={"code": code})
-            opening = {"cookie": opened.headers["set-cookie"].partition(";")[0], **OWN}
-            http.cookies.clear()
-            ending, body = "/v1/tenant/sessions:revoke", {"user": user}
-        case "TENANT_SUSPENDED":
-            ending = "/v1/tenants/passing:suspend"
-        case "GRANT_REQUIRED":
-            grant, opening = served_by(server, http)
-            ending = f"/v1/{grant}"
-        case _:
-            pass
+    opening = {"authorization": f"Bearer {server.user[0]}"}
+    (own,) = http.get("/v1/apiKeys", headers=opening).json()["apiKeys"]
     with (
-        Client(server.target, key=None, headers=opening) as client,
+        Client(server.target, key=server.user[0]) as client,
         Client(server.target, key=server.key) as other,
     ):
         for one in (client, other):
             # The answer shows that the server knows the socket's user.
             assert one.say(type="ping").hear() == {"type": "pong"}
-        if way == "deleted":
-            assert http.delete(f"/v1/{user}", headers=by).status_code == 200
-        elif way == "GRANT_REQUIRED":
-            assert http.delete(ending, headers=by).status_code == 200
-        else:
-            posted(http, ending, body, by)
+        posted(http, f"/v1/{own['name']}:revoke", {}, opening)
         frame = client.hear()
-        assert (frame["type"], frame["code"]) == ("error", "UNAUTHENTICATED")
-        assert way in (reason_of(frame), "deleted")
+        assert (frame["code"], reason_of(frame)) == ("UNAUTHENTICATED", "CREDENTIAL_REVOKED")
         assert client.closed() == 1008
         assert other.say(type="ping").hear() == {"type": "pong"}
 
@@ -387,24 +333,16 @@ def test_an_idle_socket_closes_when_its_credential_ends(
 def test_a_socket_counts_for_the_service_that_opened_it_on_behalf_of_a_user(
     server: Server, http: httpx2.Client
 ) -> None:
-    _, headers = served_by(server, http)
-    limit_sockets(http, server, server.passing["GRANT_REQUIRED"][1], 1)
+    (key, service), (_, user) = server.service, server.user
+    posted(http, "/v1/serviceGrants", {"serviceGrant": {"service": service, "user": user}}, server.bearer)
+    headers = {"authorization": f"Bearer {key}", "responsa-on-behalf-of": user}
+    limit_sockets(http, server, service, 1)
     with Client(server.target, key=None, headers=headers) as first:
         assert first.say(type="ping").hear() == {"type": "pong"}
         with Client(server.target, key=None, headers=headers) as second:
             frame = second.hear()
             assert (frame["code"], reason_of(frame)) == ("RATE_LIMIT", "LIMIT_REACHED")
             assert second.closed() == 1013
-
-
-@pytest.mark.parametrize(
-    ("key", "reason"), [("rsp_short", "CREDENTIAL_MALFORMED"), ("é", "CREDENTIAL_MALFORMED"), ("", "CREDENTIAL_MALFORMED")]
-)  # fmt: skip
-def test_keys_that_are_none_open_no_socket(server: Server, key: str, reason: str) -> None:
-    with Client(server.target, key=None) as client:
-        frame = client.say(type="auth", token=key).hear()
-        assert (frame["code"], reason_of(frame)) == ("UNAUTHENTICATED", reason)
-        assert client.closed() == 1008
 
 
 def test_a_token_in_the_first_message_acts_for_the_user_of_the_handshake(server: Server) -> None:
@@ -427,6 +365,8 @@ def test_sockets_have_the_limits_of_their_user(server: Server, http: httpx2.Clie
             frame = fourth.hear()
             assert (frame["code"], reason_of(frame)) == ("RATE_LIMIT", "LIMIT_REACHED")
             assert fourth.closed() == 1013
+        with Client(server.target, key=server.stranger) as other:
+            assert other.say(type="ping").hear() == {"type": "pong"}
         frame = clients[0].say(content="x" * MESSAGE_BYTES).hear()
         assert (frame["code"], reason_of(frame)) == ("INVALID_INPUT", "MALFORMED_MESSAGE")
         assert "256 KiB" in frame["message"]

@@ -306,7 +306,7 @@ def test_the_name_in_the_body_may_repeat_that_of_the_path(http: httpx2.Client) -
 
 def test_an_unknown_http_method_is_named_as_the_cause(place: Place) -> None:
     request = f"FROB /v1/turns HTTP/1.1\r\nHost: {place.target}\r\nConnection: close\r\n\r\n"
-    answer = raw(place, request.encode())
+    answer = place.raw(request.encode())
     assert answer.startswith(b"HTTP/1.1 400")
     assert b"its HTTP method is unknown" in answer
 
@@ -441,7 +441,7 @@ def test_a_url_in_the_request_line_counts_as_host(place: Place) -> None:
     request = (
         f"GET http://evil.example/v1/turns HTTP/1.1\r\nHost: {place.target}\r\nConnection: close\r\n\r\n"
     )
-    assert raw(place, request.encode()).startswith(b"HTTP/1.1 403")
+    assert place.raw(request.encode()).startswith(b"HTTP/1.1 403")
 
 
 @pytest.mark.parametrize(
@@ -581,7 +581,7 @@ def test_messages_over_grpc_web_have_no_limit_of_envoy(http: httpx2.Client) -> N
     ids=["no host", "smuggling", "HTTP/0.9", "TLS"],
 )
 def test_what_is_no_http(place: Place, request_bytes: bytes) -> None:
-    assert raw(place, request_bytes).startswith((b"HTTP/1.1 400", b"HTTP/1.0 400", b"HTTP/1.1 426"))
+    assert place.raw(request_bytes).startswith((b"HTTP/1.1 400", b"HTTP/1.0 400", b"HTTP/1.1 426"))
 
 
 @pytest.mark.parametrize(
@@ -613,7 +613,7 @@ def test_a_transfer_encoding_other_than_chunked_alone_is_named_as_the_cause(
 
 
 def test_http_1_0_is_named_as_the_cause(place: Place) -> None:
-    answer = raw(place, f"GET /v1/agents HTTP/1.0\r\nHost: 127.0.0.1:{place.port}\r\n\r\n".encode())
+    answer = place.raw(f"GET /v1/agents HTTP/1.0\r\nHost: 127.0.0.1:{place.port}\r\n\r\n".encode())
     assert b" 400 " in answer.partition(b"\r\n")[0]
     body = json.loads(answer.partition(b"\r\n\r\n")[2])
     assert body["details"][0]["reason"] == "MALFORMED_MESSAGE"
@@ -692,12 +692,3 @@ async def test_a_killed_server_and_its_successor(web: Path) -> None:
             assert http.get("/").status_code == 200
             assert (await stub.Answer(AnswerRequest(text="why"))).text == "why"
         await channel.close()
-
-
-def raw(place: Place, request: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", place.port), timeout=20) as connection:
-        connection.sendall(request)
-        answer = b""
-        while piece := connection.recv(65_536):
-            answer += piece
-        return answer

@@ -20,9 +20,6 @@ from tests.gateway.stand_in import TURN
 from tests.gateway.wire import metadata_seen, of_rest
 from tests.raising import raises
 
-ASK = "/responsa.chat.v1.ChatService/Ask"
-ANSWER = "/responsa.chat.v1.ChatService/Answer"
-
 
 @pytest.fixture
 async def channel(place: Place) -> AsyncIterator[grpc.aio.Channel]:

@@ -188,11 +188,7 @@ def test_too_large_is_told_before_it_is_sent(place: Place, kind: str, size: int)
         f"PUT /v1/uploads?source_key=a.md HTTP/1.1\r\nHost: {place.target}\r\nAuthorization: "
         f"Bearer rsp_x\r\nContent-Type: {kind}\r\nContent-Length: {size}\r\n\r\n"
     )
-    with socket.create_connection(("127.0.0.1", place.port), timeout=30) as connection:
-        connection.sendall(head.encode())
-        answer = b""
-        while piece := connection.recv(65_536):
-            answer += piece
+    answer = place.raw(head.encode())
     assert answer.startswith(b"HTTP/1.1 400")
     assert b'"DOCUMENT_TOO_LARGE"' in answer
     assert b'"limit_bytes":"67108864"' in answer

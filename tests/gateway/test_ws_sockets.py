@@ -269,22 +269,6 @@ def test_cancelling_an_answered_turn_does_not_send_its_answer_again(place: Place
         assert is_silent(client.say(type="cancel", turn=end["turn"]))
 
 
-def test_sockets_of_one_user_are_bounded(place: Place) -> None:
-    sockets = [Client(place.target, key=f"{KEY}_many") for _ in range(3)]
-    try:
-        for socket in sockets:
-            whose(socket)
-        with Client(place.target, key=f"{KEY}_many") as fourth:
-            frame = fourth.hear()
-            assert (frame["code"], reason_of(frame)) == ("RATE_LIMIT", "LIMIT_REACHED")
-            assert fourth.closed() == 1013
-        with Client(place.target, key=f"{KEY}_other") as other:
-            whose(other)
-    finally:
-        for socket in sockets:
-            socket.socket.close()
-
-
 def test_a_slow_reader_gets_all_and_others_do_not_wait(place: Place) -> None:
     """The turn has 3 MB in 2,000 deltas, which is more than the sockets and the outbox can hold."""
     with Client(place.target) as slow:

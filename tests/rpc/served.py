@@ -373,6 +373,11 @@ def bearer(secret: str) -> Metadata:
     return (("authorization", f"Bearer {secret}"),)
 
 
+def by_cookie(cookies: str) -> Metadata:
+    """What a browser sends with these cookies, for the server's own page."""
+    return (*OWN, ("cookie", cookies))
+
+
 @dataclass
 class Served:
     """The server, its callers, and its parts."""

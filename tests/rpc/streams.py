@@ -6,8 +6,11 @@ from collections.abc import Sequence
 
 from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa.chat.v1 import turn_pb2
+from responsa_server.turns.settings import TurnOptions
 from tests.rpc.served import Sender
 
+QUICK = TurnOptions(lease_seconds=2.0, sweep_seconds=0.05, poll_seconds=0.05, disconnect_seconds=0.05)
+"""Short intervals, for tests that do not check times: longer ones would only slow them down."""
 Frames = Sequence[pb.AskResponse] | Sequence[pb.ResumeTurnResponse]
 
 

@@ -239,6 +239,11 @@ def _identifies(field: Any, request: Any) -> bool:
     return bool(own) and field.name == "name" and request.name.startswith("Update")
 
 
+def plain_request(path: str, victim: Mapping[str, Sequence[str]]) -> bytes:
+    """A valid request of a method. victim: the names of resources by type."""
+    return _request(METHODS[path], victim, (), "")
+
+
 def _request(
     method: MethodDescriptor,
     victim: Mapping[str, Sequence[str]],

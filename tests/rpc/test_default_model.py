@@ -12,7 +12,6 @@ from typing import Final
 import grpc
 import pytest
 
-from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa.admin.v1 import model_settings_pb2 as pb
 from responsa_lab.testing.loopback import LoopbackExchange, LoopbackServer
 from responsa_server.app.default_model import DefaultModels
@@ -401,11 +400,6 @@ async def test_each_vendor_lists_its_models(wire: WireServer, body: object, path
         with pytest.raises(ModelError) as failure:
             await model.list_models()
         assert failure.value.fault is ModelFault.MALFORMED
-
-
-async def test_a_test_needs_a_provider(served: Served) -> None:
-    error = await failed(served.ann.TestModel(admin.TestModelRequest(default_model=pb.DefaultModel())))
-    assert list(error.violations) == ["default_model.provider"]
 
 
 async def test_the_model_that_checks_answers_is_one_of_the_same_provider(

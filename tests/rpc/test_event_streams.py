@@ -20,11 +20,9 @@ from responsa_server.app.gateway import GatewayServer
 from responsa_server.domain.addresses import UnixAddress
 from responsa_server.transports.doors import GatewaySettings, build_app
 from responsa_server.transports.http.guard import AllowedCallers
-from responsa_server.turns.settings import TurnOptions
 from tests.rpc.served import ANSWER, Caller, Serve, Served, spied
-from tests.rpc.streams import Frames, asking, events, kinds, resumed
+from tests.rpc.streams import QUICK, Frames, asking, events, kinds, resumed
 
-QUICK = TurnOptions(lease_seconds=2.0, sweep_seconds=0.05, poll_seconds=0.05, disconnect_seconds=0.05)
 Opening = Callable[..., Any]
 
 
@@ -315,11 +313,3 @@ async def test_the_last_event_id_wins_over_the_query(quick: Replica) -> None:
 
 def text_of(frames: Frames) -> str:
     return "".join(event.delta.text for event in events(frames) if event.HasField("delta"))
-
-
-async def test_a_stream_that_is_silent_ends_when_its_caller_is_disabled(quick: Replica) -> None:
-    served = quick.served
-    async with quick.asking("wait") as stream:
-        assert await stream.frame() is not None
-        await served.ann.DisableUser(name=served.bob.name)
-        assert "USER_DISABLED" in await stream.error()

@@ -209,34 +209,6 @@ async def test_searches_of_a_user_wait_for_each_other_and_are_then_refused(
         assert running == 2 + (waiting - len(left)) + 1
 
 
-async def test_a_search_that_cannot_begin_in_time_is_refused_while_it_waits(
-    serve: Serve, harness: Harness, database: Database, redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gate, runs = asyncio.Event(), asyncio.Event()
-
-    async def search(*_: object) -> list[Hit]:
-        runs.set()
-        await gate.wait()
-        return []
-
-    monkeypatch.setattr(harness.library, "search", search)
-    # Nobody knows yet how long the first search takes.
-    monkeypatch.setattr(sharing, "PATIENCE_SECONDS", 2.0)
-    async with limiter(database, redis.url, limits(searches=1)) as one, serve(limiter=one) as served:
-        request = knowledge.SearchRequest(terms=["Nile"])
-        first = asyncio.ensure_future(served.bob.Search(request))
-        await runs.wait()
-        for seconds in (None, PATIENCE):
-            calls = [served.bob.Search(request, timeout=seconds) for _ in range(3)]
-            for call in calls:
-                error = await failed(call)
-                assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_REACHED")
-                assert error.retry_after
-        gate.set()
-        await first
-        await served.bob.Search(request)
-
-
 async def test_texts_to_embed_are_limited_by_their_tokens(
     serve: Serve, database: Database, redis: EmbeddedRedis
 ) -> None:

@@ -141,9 +141,3 @@ async def test_operations_are_checked_though_their_messages_have_no_rules(served
         request = operations.WaitOperationRequest(name=f"operations/{UNKNOWN}", timeout=wait)
         error = await failed(served.operations.WaitOperation(request, metadata=caller, timeout=30))
         assert error.reason == reason
-
-
-async def test_a_key_does_not_end_at_a_time_that_is_none(served: Served) -> None:
-    for never in ({"seconds": 2**60}, {"nanos": -1}):
-        error = await failed(served.bob.CreateApiKey(api_key={"expire_time": never}))
-        assert error.reason == "INVALID_FIELD"

@@ -22,7 +22,7 @@ from responsa_server.domain.turns import TurnState
 from responsa_server.transports.grpc.health import Health
 from responsa_server.transports.grpc.server import OPTIONS, RpcServer
 from tests.raising import raises
-from tests.rpc.served import Failure, Serve, Served, failed
+from tests.rpc.served import Failure, Serve, Served, failed, spied
 
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -86,7 +86,8 @@ async def test_a_drain_lets_calls_end_and_takes_no_new_ones(served: Served) -> N
     await draining
 
 
-async def test_a_drain_does_not_wait_for_ever(served: Served) -> None:
+async def test_a_drain_does_not_wait_for_ever(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = spied(served, monkeypatch)
     ending: list[asyncio.Task[Failure]] = []
     # A call is sent when it is made, so the second call must not be made before `begun` is cleared for it.
     for call in (
@@ -99,7 +100,8 @@ async def test_a_drain_does_not_wait_for_ever(served: Served) -> None:
     await served.server.drain(0.1)
     for error in await asyncio.gather(*ending):
         assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
-    # The server ended the call, but the turn continues.
+    # The server ended the call, but the turn continues, because nobody has left it.
+    assert left.empty()
     (turn,) = (await served.turns.store.list(served.bob.who, ListQuery(10, Order("create_time")))).items
     assert turn.state is TurnState.RUNNING
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-
 import grpc
-import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.domain.people import Role
-from tests.rpc.served import OWN, SOON, Caller, Metadata, Served, caller, failed
+from tests.rpc.served import Caller, Metadata, Served, by_cookie, caller, failed
 
 
 def acting(service: Caller, user: str) -> Metadata:
@@ -104,10 +100,7 @@ async def test_a_grant_for_all_users_is_for_those_of_the_role_user_alone(served:
 
 async def test_only_a_service_with_a_key_acts_for_others(served: Served) -> None:
     token, _ = await served.identity.exchange_code((await served.ann.CreateSessionCode()).code)
-    browser: Metadata = (
-        *OWN,
-        ("cookie", f"responsa_session={token}"),
-    )
+    browser: Metadata = by_cookie(f"responsa_session={token}")
     for own in (served.ann.metadata, served.bob.metadata, browser):
         error = await failed(served.sending((*own, ("responsa-on-behalf-of", served.bob.name))).GetMe())
         assert (error.code, error.reason) == (grpc.StatusCode.PERMISSION_DENIED, "ON_BEHALF_NOT_ALLOWED")
@@ -144,50 +137,6 @@ def test_of_the_calls_about_the_account_only_reading_ones_own_record_is_left() -
         one for one, rule in RULES.items() if one.startswith("/responsa.auth.") and rule is Rule.MEMBER
     }
     assert members == {"/responsa.auth.v1.AuthService/GetMe"}
-
-
-@pytest.mark.parametrize("end", ["grant", "user", "service", "promotion", "key"])
-async def test_the_next_call_and_open_streams_end_on_every_server(
-    pair: tuple[Served, Served], end: str
-) -> None:
-    first, second = pair
-    service = await service_of(first)
-    granted = await grant(first, service, first.bob)
-    as_bob = acting(service, first.bob.name)
-    streams = [aiter(one.sending(as_bob).Ask(text="wait")) for one in pair]
-    staying = first.sending(service.metadata).Ask(text="wait")
-    for stream in (*streams, aiter(staying)):
-        await anext(stream)
-    ann = first.ann
-    match end:
-        case "grant":
-            await first.sending(ann.metadata).DeleteServiceGrant(name=granted)
-        case "user":
-            await first.sending(ann.metadata).DisableUser(name=first.bob.name)
-        case "service":
-            await first.sending(ann.metadata).DisableUser(name=service.name)
-        case "promotion":
-            change = {"name": first.bob.name, "role": "USER_ROLE_ADMIN"}
-            await first.sending(ann.metadata).UpdateUser(user=change, update_mask={"paths": ["role"]})
-        case _:
-            await first.sending(ann.metadata).RevokeTenantApiKey(name=await key_of(first, service))
-    begun = time.monotonic()
-    wanted = {"user": "USER_DISABLED", "key": "CREDENTIAL_REVOKED"}.get(end, "GRANT_REQUIRED")
-    error = await failed(first.sending(as_bob).GetMe())
-    assert error.reason in (wanted, "GRANT_REQUIRED", "USER_DISABLED")
-    for stream in streams:
-        assert (await failed(stream)).reason == wanted
-    assert time.monotonic() - begun < SOON
-    if end in ("grant", "user", "promotion"):
-        assert not staying.done()
-    staying.cancel()
-    async with asyncio.timeout(SOON):
-        while True:
-            try:
-                await second.sending(as_bob).GetMe()
-            except grpc.aio.AioRpcError:
-                break
-            await asyncio.sleep(0.02)
 
 
 async def test_grants_that_cannot_be(served: Served) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from uuid import UUID
 
 import pytest
 
 from responsa.chat.v1 import chat_service_pb2 as pb
-from responsa_server.domain.people import Principal
-from tests.rpc.served import Served
+from tests.rpc.served import Served, spied
 from tests.rpc.slow import SlowReader
 from tests.rpc.streams import asking, events, resumed
 
@@ -18,29 +16,23 @@ RESUME = "/responsa.chat.v1.ChatService/ResumeTurn"
 
 
 @pytest.fixture
-def left(served: Served, monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[UUID]:
+def left(served: Served, monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[str]:
     """The turns whose clients are reported as gone."""
-    turns: asyncio.Queue[UUID] = asyncio.Queue()
-
-    def leave(_: Principal, turn_id: UUID) -> None:
-        turns.put_nowait(turn_id)
-
-    monkeypatch.setattr(served.turns, "leave", leave)
-    return turns
+    return spied(served, monkeypatch)
 
 
 @pytest.mark.parametrize("window", [0, 40])
 async def test_one_that_leaves_while_a_frame_waits_for_it_has_left(
-    served: Served, left: asyncio.Queue[UUID], window: int
+    served: Served, left: asyncio.Queue[str], window: int
 ) -> None:
     async with SlowReader(served.address.removeprefix("unix:"), window) as reader:
         reader.ask(ASK, pb.AskRequest(text="How long is it?"), served.bob.secret)
         await served.agent.ended.wait()
         await reader.received(window)
-    turn_id = await left.get()
+    turn = await left.get()
     assert (await served.lines.call())["code"] == "CANCELLED"
     # The reader missed all hints, but loses no event.
-    assert events(await resumed(served.bob, f"turns/{turn_id}"))[-1].answer.text
+    assert events(await resumed(served.bob, turn))[-1].answer.text
     assert not served.lines.of("unexpected error")
 
 
@@ -55,7 +47,7 @@ async def test_one_that_leaves_with_the_last_message_has_cancelled_nothing(serve
     assert (await served.lines.call())["code"] == "OK"
 
 
-async def test_one_whose_time_is_up_has_not(served: Served, left: asyncio.Queue[UUID]) -> None:
+async def test_one_whose_time_is_up_has_not(served: Served, left: asyncio.Queue[str]) -> None:
     async with SlowReader(served.address.removeprefix("unix:"), 0) as reader:
         reader.ask(ASK, pb.AskRequest(text="How long is it?"), served.bob.secret, timeout="500m")
         ended = await served.lines.call()
@@ -65,7 +57,7 @@ async def test_one_whose_time_is_up_has_not(served: Served, left: asyncio.Queue[
 
 
 async def test_one_holds_up_neither_its_turn_nor_others_nor_a_drain(
-    served: Served, left: asyncio.Queue[UUID]
+    served: Served, left: asyncio.Queue[str]
 ) -> None:
     async with SlowReader(served.address.removeprefix("unix:"), 0) as reader:
         for _ in range(50):

@@ -11,7 +11,7 @@ import psycopg
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_server.domain import names
 from tests.contract.turn_steps import until_somebody_waits
-from tests.rpc.served import OWN, Caller, Served, caller, failed
+from tests.rpc.served import Caller, Served, by_cookie, caller, failed
 
 DELETIONS = 20
 """Twice the number of connections."""
@@ -89,10 +89,7 @@ async def test_a_session_that_is_locked_still_authenticates(served: Served) -> N
         await holder.execute("UPDATE responsa.session SET last_use_time = now() - interval '1 hour'")
         await holder.commit()
         await holder.execute("SELECT FROM responsa.session FOR UPDATE")
-        cookie = (
-            *OWN,
-            ("cookie", f"responsa_session={token}"),
-        )
+        cookie = by_cookie(f"responsa_session={token}")
         calling = asyncio.ensure_future(served.sending(cookie).GetMe())
         while not calling.done():
             waiting = await holder.execute(

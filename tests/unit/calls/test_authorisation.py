@@ -63,6 +63,29 @@ def test_administrative_methods_are_for_administrators() -> None:
     assert set(rules.values()) == {Rule.ADMIN, Rule.OWNER, Rule.SERVICE, Rule.MEMBER}
 
 
+def test_what_belongs_to_the_installation_is_its_owners_and_the_ways_in_are_administrators() -> None:
+    for rule, package, methods in (
+        (
+            Rule.OWNER,
+            "/responsa.",
+            (
+                "CreateAgentVersion CreateExperiment CreateTenant DeleteAskedProgram EraseTenant GetExperiment "
+                "GetExperimentReport GetModels GetTenant GrantOwnership InviteTenantAdministrator "
+                "ListAskedPrograms ListExperiments ListTenants PublishAgentVersion ReloadAgents ResumeTenant "
+                "RevokeOwnership RollbackAgentVersion SetDefaultModel StopExperiment SuspendTenant TestModel "
+                "UpdateAgent UpdateAskedProgram"
+            ),
+        ),
+        (
+            Rule.ADMIN,
+            "/responsa.auth.",
+            "CreateInvitation CreateResetCode ListInvitations RevokeInvitation",
+        ),
+    ):
+        found = [method for method, one in RULES.items() if one is rule and method.startswith(package)]
+        assert sorted(method.rpartition("/")[2] for method in found) == methods.split()
+
+
 def test_only_sign_in_health_and_reflection_are_public() -> None:
     public = {method for method, rule in RULES.items() if rule is Rule.PUBLIC}
     assert {method.rpartition("/")[2] for method in public if not method.startswith("/grpc.")} == {
