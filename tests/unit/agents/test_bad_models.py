@@ -125,13 +125,13 @@ async def test_endless_text_is_cut_and_says_so(agent: str) -> None:
 async def test_a_stream_that_breaks_off_fails_the_turn_which_may_be_tried_again(
     agent: str, kind: FailureKind, cause: str
 ) -> None:
-    task, told = task_for(agent), list[AgentEvent]()
-    error = await raises(Unavailable, shipped(agent, parts_of(broken(kind))).answer(task, told.append))
+    task, events = task_for(agent), list[AgentEvent]()
+    error = await raises(Unavailable, shipped(agent, parts_of(broken(kind))).answer(task, events.append))
     assert (error.reason, error.metadata) == (
         Reason.MODEL_UNAVAILABLE,
         {"model": f"broken-{kind}", "cause": cause},
     )
-    assert check_usage(told, task).output_tokens
+    assert check_usage(events, task).output_tokens
     # The failed turn still counts the earlier fallback to a classifier.
     assert task.meter.fallbacks[0].kind is FallbackKind.CLASSIFIER
 

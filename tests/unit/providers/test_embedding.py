@@ -55,8 +55,8 @@ def served(
     )
 
 
-async def failure(one: Served[HttpEmbedder], texts: Sequence[str] = TEXTS) -> Precondition:
-    caught = await raises(Precondition, one.client.embed(texts))
+async def failure(embedding: Served[HttpEmbedder], texts: Sequence[str] = TEXTS) -> Precondition:
+    caught = await raises(Precondition, embedding.client.embed(texts))
     assert caught.reason is Reason.EMBEDDING_FAILED
     return caught
 

@@ -47,8 +47,8 @@ def served(
     )
 
 
-async def failure(one: Served[HttpReranker]) -> ModelError:
-    return await raises(ModelError, one.client.rank(QUESTION, TEXTS))
+async def failure(ranking: Served[HttpReranker]) -> ModelError:
+    return await raises(ModelError, ranking.client.rank(QUESTION, TEXTS))
 
 
 async def test_each_text_gets_its_score_whatever_the_order_of_the_answer(wire: str) -> None:

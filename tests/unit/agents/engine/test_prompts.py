@@ -113,14 +113,14 @@ def test_the_nonce_is_the_same_for_a_turn_and_random_without_one() -> None:
     ],
 )
 def test_what_cannot_be_filled_in_is_told_with_its_line(body: str, line: int | None, complaint: str) -> None:
-    found = prompts(body)
+    of_body = prompts(body)
     values = {
         "agent": "Ann",
         "agents": list(range(400)),
         **({"object": object()} if "object" in body else {}),
     }
     with pytest.raises(PromptError, match=complaint) as caught:
-        found.render("p", values, Untrusted("Who?"), MARK)
+        of_body.render("p", values, Untrusted("Who?"), MARK)
     assert (caught.value.file, caught.value.line) == ("prompts/p.md", line)
 
 
