@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import pytest
 
-from responsa_formats.parsers.number_formats import compile_format
 from tests.formats.office_files import pptx, slide
 from tests.formats.test_more_formats import read
 
@@ -105,22 +104,3 @@ def test_flowed_text_of_mails(options: str, body: str, text: str) -> None:
 def test_marks_of_obsidian(source: str, text: str, left_out: Mapping[str, int]) -> None:
     document, counted = read(source.encode(), "a.md")
     assert (document.canonical_text, counted) == (text, left_out)
-
-
-@pytest.mark.parametrize(
-    ("code", "number", "text"),
-    [
-        ("# ?/?", 2.5, "2 1/2"),
-        ("# ?/?", 0.75, "3/4"),
-        ("# ?/?", 3.0, "3"),
-        ("# ??/??", 1 / 3, "1/3"),
-        ("# ??/??", 2.99, "2 98/99"),
-        ("?/?", 2.5, "5/2"),
-        ("# ?/8", 1.3, "1 2/8"),
-        ("# ?/16", 0.999, "1"),
-        ("# ?/?", -1.5, "-1 1/2"),
-        ("# ?/?", 0.0, "0"),
-    ],
-)
-def test_fractions(code: str, number: float, text: str) -> None:
-    assert compile_format(code, since_1904=False)(number) == text

@@ -91,6 +91,10 @@ def test_a_value_that_spans_rows_belongs_to_each_of_them() -> None:
             "A | B\n---|---\n1 | 2\n\nC | D\n---|---\n3 | 4",
         ),
         (
+            "<tr><th>A<th>B<tr><td>1<td>2</table><table><tr><th>C<th>D<tr><td>3<td>4",
+            "A | B\n---|---\n1 | 2\n\nC | D\n---|---\n3 | 4",
+        ),
+        (
             "<tr><th>A<th>B<th><tr><th><th>in kg<th>Note<tr><td>1<td>2<td>3",
             "A | B in kg | Note\n---|---|---\n1 | 2 | 3",
         ),
@@ -101,11 +105,6 @@ def test_a_value_that_spans_rows_belongs_to_each_of_them() -> None:
 )
 def test_tables_of_a_page(table: str, text: str) -> None:
     assert of_html(table) == text
-
-
-def test_adjacent_tables_stay_two() -> None:
-    text = of_html("<tr><th>A<th>B<tr><td>1<td>2</table><table><tr><th>C<th>D<tr><td>3<td>4")
-    assert text == "A | B\n---|---\n1 | 2\n\nC | D\n---|---\n3 | 4"
 
 
 GOODS = "Product | Price\n---|---\nLamp | 20\nChair | 55"

@@ -206,9 +206,6 @@ def page(body: str) -> str:
     return f"<html xmlns='http://www.w3.org/1999/xhtml'><body>{body}</body></html>"
 
 
-NAV = '<item id="n" href="n.xhtml" properties="nav" media-type="application/xhtml+xml"/>'
-
-
 def test_epub_is_read_along_its_spine() -> None:
     data = epub(
         {"b%20b.xhtml": "", "a.xhtml": page("<h1>Two</h1><p>Last <img src='x.png'/>.</p>"), "gone.xhtml": ""},

@@ -84,22 +84,24 @@ def test_every_block_has_its_page_and_box() -> None:
     assert two.box[0] in (500, 501)
 
 
-def test_columns_that_are_drawn_line_by_line_are_read_one_after_the_other() -> None:
-    rows = zip(lines(50, 700, *LEFT), lines(320, 700, *RIGHT), strict=True)
-    assert text_of(*(one for row in rows for one in row)) == f"{' '.join(LEFT)}\n\n{' '.join(RIGHT)}"
+COLUMNS = zip(lines(50, 700, *LEFT), lines(320, 700, *RIGHT), strict=True)
+HEAD, FOOT = Text(50, 770, "Head"), Text(300, 30, "Foot", 12)
 
 
-def test_what_is_drawn_last_comes_where_it_stands() -> None:
-    assert text_of(*lines(50, 600, *LEFT), Text(50, 700, "Chapter one of the book.")) == (
-        f"Chapter one of the book.\n\n{' '.join(LEFT)}"
-    )
-
-
-def test_a_foot_that_is_drawn_first_comes_last() -> None:
-    foot = Text(300, 30, "Printed in Sandford.", 12)
-    assert text_of(Text(50, 770, "Head"), foot, *lines(50, 700, *LEFT), *lines(280, 600, *RIGHT)) == (
-        f"Head\n\n{' '.join(LEFT)}\n\n{' '.join(RIGHT)}\n\nPrinted in Sandford."
-    )
+@pytest.mark.parametrize(
+    ("drawn", "read"),
+    [
+        ([one for line in COLUMNS for one in line], [*LEFT, "", *RIGHT]),
+        ([*lines(50, 600, *LEFT), HEAD], ["Head", "", *LEFT]),
+        (
+            [HEAD, FOOT, *lines(50, 700, *LEFT), *lines(280, 600, *RIGHT)],
+            ["Head", "", *LEFT, "", *RIGHT, "", "Foot"],
+        ),
+    ],
+    ids=["columns, line by line", "the head last", "the foot first"],
+)
+def test_text_is_read_where_it_stands(drawn: Sequence[Text], read: Sequence[str]) -> None:
+    assert text_of(*drawn) == " ".join(read).replace("  ", "\n\n")
 
 
 def test_a_table_is_a_row_a_line() -> None:
@@ -338,14 +340,11 @@ def test_a_word_goes_on_in_the_next_column() -> None:
     assert "the number KX-4471 is" in text_of(*left, *lines(320, 700, "4471 is on the lid of it.", *RIGHT))
 
 
-def test_right_to_left_text_is_in_logical_order() -> None:
-    # Drawn from the left, as it is seen: the line begins at the right with alef and bet.
-    assert text_of(Text(50, 700, "25 ~} |{")) == "\u05d0\u05d1 \u05d2\u05d3 25"
-
-
 @pytest.mark.parametrize(
     ("drawn", "logical"),
     [
+        # Drawn from the left, as it is seen: the line begins at the right with alef and bet.
+        ("25 ~} |{", "\u05d0\u05d1 \u05d2\u05d3 25"),
         ("(12) ~} |{", "\u05d0\u05d1 \u05d2\u05d3 (12)"),
         ("[12] ~} |{", "\u05d0\u05d1 \u05d2\u05d3 [12]"),
         ("3.5 (25 ~}) |{", "\u05d0\u05d1 (\u05d2\u05d3 25) 3.5"),
@@ -353,7 +352,7 @@ def test_right_to_left_text_is_in_logical_order() -> None:
         ("~}) |{", "\u05d0\u05d1 (\u05d2\u05d3"),
     ],
 )
-def test_brackets_and_numbers_in_right_to_left_text(drawn: str, logical: str) -> None:
+def test_right_to_left_text_is_in_logical_order(drawn: str, logical: str) -> None:
     assert text_of(Text(50, 700, drawn)) == logical
 
 

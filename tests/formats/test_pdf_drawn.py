@@ -285,30 +285,49 @@ def test_size_alone_makes_no_heading() -> None:
     assert [block.title for block in document.blocks if block.title] == []
 
 
-def test_rows_whose_cells_stand_below_two_names_are_lines() -> None:
-    """The first column has no name, so that the names would move by one."""
-    texts = [Text(x, 700, name) for x, name in ((70, "Status"), (114, "Age"), (160, "values"), (220, "ind"))]
-    for number in range(1, 5):
-        y = 700 - 14 * number
-        texts += [
-            Text(40, y, f"X{number}"),
-            Text(78, y, "P 23646 00"),
-            Text(160, y, "45190"),
-            Text(220, y, "V1"),
-        ]
-    document, counted = read(pdf(texts), "a.pdf")
-    assert counted == {"uncertain_table": 1}
-    assert "X1 P 23646 00 45190 V1" in document.canonical_text
-    assert "|" not in document.canonical_text
+def place_rows(*made: Sequence[tuple[float, str]]) -> list[Text]:
+    """Rows below each other, from the places and the texts of their cells."""
+    return [Text(x, 700 - 14 * number, text) for number, row in enumerate(made) for x, text in row]
 
 
-def test_a_name_over_several_cells_names_none_of_them() -> None:
-    texts = [Text(x, 700, name) for x, name in ((40, "Model"), (120, "events mean"), (280, "error"))]
-    for number in range(1, 5):
-        values = ((40, f"M{number}"), (130, "423"), (160, "143.5"), (280, "6.4"))
-        texts += [Text(x, 700 - 14 * number, value) for x, value in values]
+IN_FULL, IN_PART = ((40, "for"), (80, "int n"), (140, "equals"), (200, "zero")), ((40, "crc"), (200, "next"))
+
+
+@pytest.mark.parametrize(
+    ("texts", "end", "table"),
+    [
+        # Cells stand below two names: the first column has no name, so that the names would move by one.
+        (
+            place_rows(
+                ((70, "Status"), (114, "Age"), (160, "values"), (220, "ind")),
+                *(((40, f"X{n}"), (78, "P 23646 00"), (160, "45190"), (220, "V1")) for n in range(1, 5)),
+            ),
+            "X4 P 23646 00 45190 V1",
+            False,
+        ),
+        # A name over several cells names none of them.
+        (
+            place_rows(
+                ((40, "Model"), (120, "events mean"), (280, "error")),
+                *(((40, f"M{n}"), (130, "423"), (160, "143.5"), (280, "6.4")) for n in range(1, 5)),
+            ),
+            "M4 423 143.5 6.4",
+            False,
+        ),
+        # Rows without names are mostly empty.
+        (
+            place_rows(IN_FULL, IN_PART, ((40, "brace"), (140, "end")), IN_FULL, IN_PART),
+            "for int n equals zero\n\ncrc next",
+            True,
+        ),
+    ],
+    ids=["two names", "one name", "no names"],
+)
+def test_rows_whose_columns_are_doubtful_are_lines(texts: list[Text], end: str, *, table: bool) -> None:
+    """table: whether the rows above those are one."""
     document, counted = read(pdf(texts), "a.pdf")
-    assert (document.canonical_text.split("\n")[-1], counted) == ("M4 423 143.5 6.4", {"uncertain_table": 1})
+    assert document.canonical_text.endswith(end)
+    assert ("|" in document.canonical_text, counted) == (table, {"uncertain_table": 1})
 
 
 def test_a_cell_that_begins_in_another_column_than_its_name_makes_lines() -> None:
@@ -327,13 +346,11 @@ def test_a_cell_that_begins_in_another_column_than_its_name_makes_lines() -> Non
 
 
 def test_two_words_are_one_name_if_nothing_stands_below_the_first() -> None:
-    names = ((100, "Df"), (150, "Deviance"), (220, "Resid."), (252.4, "Df"))
-    rows = [
-        (("grade", 40), ("1", 108), ("1.73", 176), ("95", 252.8)),
-        (("age", 40), ("3", 108), ("7.20", 176), ("92", 252.8)),
-    ]
-    texts = [Text(x, 700, name) for x, name in names]
-    texts += [Text(x, 686 - 14 * n, text) for n, row in enumerate(rows) for text, x in row]
+    texts = place_rows(
+        ((100, "Df"), (150, "Deviance"), (220, "Resid."), (252.4, "Df")),
+        ((40, "grade"), (108, "1"), (176, "1.73"), (252.8, "95")),
+        ((40, "age"), (108, "3"), (176, "7.20"), (252.8, "92")),
+    )
     document, _ = read(pdf(texts), "a.pdf")
     assert document.canonical_text.startswith(
         "| | Df | Deviance | Resid. Df\n---|---|---|---\ngrade | 1 | 1.73 | 95"
@@ -354,21 +371,6 @@ def test_a_heading_between_two_tables_is_a_row_of_neither() -> None:
     ]
     document, _ = read(pdf(texts), "a.pdf")
     assert [block.title for block in document.blocks if block.title] == ["2 Winter", "2 Winter"]
-
-
-def test_rows_without_names_that_are_mostly_empty_are_lines() -> None:
-    row = ((40, "for"), (80, "int n"), (140, "equals"), (200, "zero"))
-    listing = [
-        row,
-        ((40, "crc"), (200, "next")),
-        ((40, "brace"), (140, "end")),
-        row,
-        ((40, "crc"), (200, "next")),
-    ]
-    texts = [Text(x, 700 - 14 * number, text) for number, some in enumerate(listing) for x, text in some]
-    document, counted = read(pdf(texts), "a.pdf")
-    assert document.canonical_text.endswith("for int n equals zero\n\ncrc next")
-    assert counted == {"uncertain_table": 1}
 
 
 @pytest.mark.parametrize(
@@ -399,11 +401,11 @@ def test_a_line_in_a_font_of_pictures_is_read_though_its_letters_are_narrow_and_
 
 
 def test_cells_in_one_column_of_a_row_are_one() -> None:
-    texts = [
-        *(Text(x, 700, name) for x, name in ((40, "Payee"), (140, "Account"), (240, "Amount"))),
-        *(Text(x, 686, name) for x, name in ((40, "Bank"), (140, "Savings"), (240, "300.00"))),
-        *(Text(x, 672, name) for x, name in ((140, "Checking"), (230, "$"), (246, "-300.00"))),
-    ]
+    texts = place_rows(
+        ((40, "Payee"), (140, "Account"), (240, "Amount")),
+        ((40, "Bank"), (140, "Savings"), (240, "300.00")),
+        ((140, "Checking"), (230, "$"), (246, "-300.00")),
+    )
     document, _ = read(pdf(texts), "a.pdf")
     assert document.canonical_text.split("\n")[-1] == "| | Checking | $ -300.00"
 

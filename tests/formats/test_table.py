@@ -21,6 +21,7 @@ from responsa_formats.sandbox.pool import ParserPool
 from responsa_formats.sandbox.protocol import pack_rejection, pack_result
 from responsa_formats.text import canonical
 from responsa_formats.text.canonical import BlockKind, ParsedDocument
+from tests.formats.office_files import parse, spans
 from tests.formats.originals import original_of, rejected, unpacked
 
 DOCUMENTS = Path(__file__).resolve().parents[1] / "fixtures" / "documents"
@@ -33,19 +34,6 @@ TEXTS = st.text(
     ),
     max_size=200,
 )
-
-
-def parse(data: bytes, name: str) -> ParsedDocument:
-    original = sniff(data, name)
-    return PARSERS[original.format](original)
-
-
-def spans(document: ParsedDocument) -> list[tuple[BlockKind, int, str]]:
-    data = document.canonical_text.encode()
-    return [
-        (block.kind, block.level, data[block.byte_start : block.byte_end].decode())
-        for block in document.blocks
-    ]
 
 
 def test_markdown_keeps_the_file_and_finds_its_structure() -> None:

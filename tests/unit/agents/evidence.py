@@ -20,6 +20,7 @@ from responsa_server.domain.answers import (
     ShownPassage,
 )
 from responsa_server.domain.conversations import Message
+from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import ByteRange, Excerpt, Fallback, Grade, Usage
 from responsa_server.domain.passages import Passage
 from responsa_server.domain.people import Principal, Role
@@ -74,6 +75,11 @@ def excerpt(text: str, *, title: str = "Rivers", grade: Grade = Grade.ANSWERS) -
 def passages_of(*excerpts: Excerpt) -> str:
     """The text of an answer that shows these excerpts."""
     return "\n\n".join(f"**{one.title} › {one.headings[0]}**\n\n{one.markdown}" for one in excerpts)
+
+
+def report_away() -> None:
+    """Fail as a search does whose database is away."""
+    raise Unavailable(Reason.PART_UNAVAILABLE, "away", {"part": "postgresql"})
 
 
 class FixedEvidence:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 from responsa_contract import QuoteOrigin
+from responsa_lab.scripted.strong import Strong
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.files import SHIPPED, examine
 from responsa_server.agents.engine.agent import PlannedAgent, agent_options
@@ -22,10 +23,11 @@ from responsa_server.domain.conversations import Message, Summary
 from responsa_server.domain.errors import NotFound, Reason
 from responsa_server.domain.intents import Classified
 from responsa_server.domain.listing import ListQuery, Page
-from responsa_server.domain.models import ChatModel
+from responsa_server.domain.models import ChatModel, ModelPiece, ModelPrompt
 from responsa_server.domain.people import Principal
 from responsa_server.domain.rows import Row
 from tests.unit.agents.evidence import FixedEvidence, excerpt, passages_of, quote, task
+from tests.unit.agents.speaking import says
 
 ASHDOWN = UUID("62f746b4-84e6-4ceb-95bd-447e7184d454")
 
@@ -96,6 +98,21 @@ class Knows:
             if text.startswith(beginning):
                 return Classified(label, 0.9, True)
         return Classified(self.otherwise or self.labels[0], 0.2, bool(self.otherwise))
+
+
+class Remembers(Strong):
+    """The scripted strong model, which records its requests. text: what it writes instead of its own words."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__()
+        self.text = text
+        self.prompts: list[ModelPrompt] = []
+
+    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+        self.prompts.append(prompt)
+        writes = self.text and prompt.schema is None
+        async for piece in (says(self.text) if writes else super()).stream(prompt):
+            yield piece
 
 
 @dataclass

@@ -12,11 +12,10 @@ from uuid_utils.compat import uuid7
 from responsa_server.agents.config.files import SHIPPED
 from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.tools import FixedTools
-from responsa_server.providers.chain import ChainModel, ModelChain, ModelCircuits
 from tests.unit.agents.evidence import FixedEvidence, excerpt
 from tests.unit.agents.shipping import LONG, Knows, parts_of, shipped, task_for
 from tests.unit.agents.speaking import Does, answer_in, told_by
-from tests.unit.agents.test_bad_models import Free
+from tests.unit.agents.test_bad_models import chain
 from tests.unit.providers.openai_serving import served
 from tests.wire.refusing import RefusingServer, tokens, window
 
@@ -46,15 +45,14 @@ async def test_the_prompts_of_every_shipped_agent_fit_a_window_of_4096_with_room
         excerpt(LONG), *(excerpt(f"Passage {at}: {'the river is long, ' * 40}") for at in range(20))
     )
     async with served(server.handle, **({"window": size} if size else {})) as model:
-        chain = ModelChain([ChainModel("p:m", "p", model)], Free(), ModelCircuits(), patience_seconds=30.0)
-        parts = parts_of(chain, fixed, classifiers=_Every(), tools=FixedTools([Does()]))
+        parts = parts_of(chain(model), fixed, classifiers=_Every(), tools=FixedTools([Does()]))
         words = [(Speaker.USER, "How long is the Nile? " * 20), (Speaker.ASSISTANT, "It is long [1]. " * 60)]
         talk = [
             Message(uuid7(), UUID(int=9), uuid7(), speaker, text, (), None, datetime.now(UTC))
             for speaker, text in words * earlier
         ]
         end = answer_in(await told_by(shipped(agent, parts), task_for(agent, talk=talk)))
-    assert end.model == "p:m"
+    assert end.model == "p0:m"
     assert server.refused <= (0 if size else 1)
     taken = [body for body in server.bodies if tokens(body) <= 4096]
     assert len(taken) == len(server.bodies) - server.refused

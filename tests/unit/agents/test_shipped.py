@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -10,10 +10,8 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
-from responsa_lab.scripted.strong import Strong
 from responsa_server.domain.agents import AgentEvent
 from responsa_server.domain.conversations import Message, Speaker
-from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
     Answered,
     Cited,
@@ -24,25 +22,12 @@ from responsa_server.domain.events import (
     ToolOutcome,
     ToolReturned,
 )
-from responsa_server.domain.models import ModelPiece, ModelPrompt
 from responsa_server.domain.tools import FixedTools, ToolCard, ToolResult
-from tests.unit.agents.evidence import FixedEvidence
-from tests.unit.agents.shipping import ASHDOWN, LONG, Notes, parts_of, shipped, task_for
+from tests.unit.agents.evidence import FixedEvidence, report_away
+from tests.unit.agents.shipping import ASHDOWN, LONG, Notes, Remembers, parts_of, shipped, task_for
 from tests.unit.agents.speaking import Does, answer_in, text, told_by
 
 THEN = datetime(2026, 11, 20, tzinfo=UTC)
-
-
-class Remembers(Strong):
-    """The scripted strong model, which records its requests."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.prompts: list[ModelPrompt] = []
-
-    def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        self.prompts.append(prompt)
-        return super().stream(prompt)
 
 
 def talk(*texts: str) -> list[Message]:
@@ -65,14 +50,6 @@ def whole(events: Sequence[AgentEvent]) -> Answered:
     for citation in end.citations:
         assert data[citation.answer.start : citation.answer.end].decode().strip()
     return end
-
-
-class Away(FixedEvidence):
-    def __init__(self) -> None:
-        super().__init__(before=self._away)
-
-    def _away(self) -> None:
-        raise Unavailable(Reason.PART_UNAVAILABLE, "away", {"part": "postgresql"})
 
 
 # Chat
@@ -149,7 +126,9 @@ async def test_the_tutor_speaks_as_its_teacher() -> None:
 
 async def test_the_tutor_goes_on_without_the_documents_and_says_so_first() -> None:
     model = Remembers()
-    told = await told_by(shipped("tutor", parts_of(model, Away())), task_for("tutor"))
+    told = await told_by(
+        shipped("tutor", parts_of(model, FixedEvidence(before=report_away))), task_for("tutor")
+    )
     end = whole(told)
     assert end.text.startswith("I could not reach the documents, so this answer does not use them.\n\n")
     assert list(end.fallbacks) == [

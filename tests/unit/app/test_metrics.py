@@ -23,13 +23,6 @@ def receiver() -> Iterator[Receiver]:
         yield found
 
 
-@pytest.fixture
-def memory() -> Iterator[InMemorySpanExporter]:
-    found = InMemorySpanExporter()
-    yield found
-    found.shutdown()
-
-
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
 def test_a_collector_gets_the_metrics(
     receiver: Receiver, protocol: str, monkeypatch: pytest.MonkeyPatch

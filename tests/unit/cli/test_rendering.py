@@ -27,13 +27,13 @@ def answer_text(answer: turn_pb2.TurnAnswer) -> str:
     return "\n\n".join(part for part in (answer_body(answer), answer_notes(answer)) if part)
 
 
-def cited(end: int, source: int, quote: str = "q", title: str = "T") -> citation_pb2.Citation:
+def cited(end: int, source: int, quote: str = "q", title: str = "T", start: int = 0) -> citation_pb2.Citation:
     return citation_pb2.Citation(
         document_version="documents/d/versions/1",
         title=title,
         quote=quote,
         source_range=byte_range_pb2.ByteRange(start=source, end=source + 1),
-        answer_range=byte_range_pb2.ByteRange(start=0, end=end),
+        answer_range=byte_range_pb2.ByteRange(start=start, end=end),
     )
 
 
@@ -165,23 +165,12 @@ def test_a_name_stays_on_its_line() -> None:
     assert safe_name("notes.md\r\ndocuments/1  ready\tb.md") == "notes.md\ufffddocuments/1  ready\ufffdb.md"
 
 
-def spans(*ranges: tuple[int, int]) -> list[citation_pb2.Citation]:
-    return [
-        citation_pb2.Citation(
-            document_version="documents/d/versions/1",
-            source_range=byte_range_pb2.ByteRange(start=start, end=end),
-            answer_range=byte_range_pb2.ByteRange(start=start, end=end),
-        )
-        for start, end in ranges
-    ]
-
-
 def test_marks_follow_their_quotes_and_the_text_stays() -> None:
     first, second = "The server does not\nstart a second turn.", "It attaches\nto é."
     between = len(first.encode()) + 1
     text = f"{first}\n{second}\n\nNot\nquoted."
-    cited = spans((0, between - 1), (between, between + len(second.encode())))
-    shown_text = answer_text(turn_pb2.TurnAnswer(text=text, citations=cited)).partition("\n\nSources")[0]
+    quoted = [cited(between - 1, 0), cited(between + len(second.encode()), between, start=between)]
+    shown_text = answer_text(turn_pb2.TurnAnswer(text=text, citations=quoted)).partition("\n\nSources")[0]
     assert shown_text == f"{first} [1]\n{second} [2]\n\nNot\nquoted."
 
 
@@ -237,7 +226,7 @@ After it.
 )
 def test_a_mark_does_not_change_the_blocks_around_it(cited_text: str, marked: str) -> None:
     start = TEXT.index(cited_text)
-    answer = turn_pb2.TurnAnswer(text=TEXT, citations=spans((start, start + len(cited_text))))
+    answer = turn_pb2.TurnAnswer(text=TEXT, citations=[cited(start + len(cited_text), start, start=start)])
     body = answer_body(answer)
     assert marked in body
     without = body.replace(" [1]", "").replace("[1]", "")
@@ -251,7 +240,8 @@ def test_a_mark_does_not_change_the_blocks_around_it(cited_text: str, marked: st
 def test_code_keeps_its_lines_even_if_only_the_code_is_quoted() -> None:
     text = "Run:\n\n```\nmake up\nmake down\n```"
     start = text.index("make up")
-    answer = turn_pb2.TurnAnswer(text=text, citations=spans((start, start + len("make up\nmake down"))))
+    quoted = cited(start + len("make up\nmake down"), start, start=start)
+    answer = turn_pb2.TurnAnswer(text=text, citations=[quoted])
     assert answer_body(answer) == f"{text}\n[1]"
 
 

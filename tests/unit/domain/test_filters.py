@@ -105,7 +105,7 @@ KINDS = ListRules(
         Field("size_bytes", FieldKind.NUMBER),
         Field("metadata", FieldKind.JSON),
     ),
-    (Order("title"), Order("create_time"), Order("hidden")),
+    (Order("title"), Order("create_time"), Order("size_bytes")),
 )
 
 

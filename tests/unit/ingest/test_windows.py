@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import numpy as np
 
-from responsa_formats.parsers.table import FORMATS
-from responsa_formats.text.canonical import BlockKind
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import OutlinedHeading, Passage, VectorKind
 from responsa_server.ingest.indexing import plan_vectors
 from responsa_server.search.embedder import Vectors
 from responsa_server.text.sentences import Piece, PieceKind, pieces
-from tests.formats.originals import original_of
+from tests.formats.office_files import parse
+from tests.unit.search.test_parts import passage_of
 
 
 class Wide:
@@ -41,19 +41,9 @@ def planned_of(
     text: str, *above: OutlinedHeading, kind: VectorKind, header: str = ""
 ) -> list[tuple[str, str]]:
     """The source and the text of each vector of a kind."""
-    row = FORMATS.with_name("MARKDOWN")
-    assert row is not None
-    document = row.load()(original_of(text, "MARKDOWN"))
-    outline = [
-        OutlinedHeading(block.byte_start, block.level, block.title)
-        for block in document.blocks
-        if block.kind is BlockKind.HEADING
-    ]
-    source = ByteRange(0, len(text.encode()))
-    found = pieces(text, document.blocks, "en")
-    passage = Passage(
-        UUID(int=1), "", UUID(int=1), 1, "Handbook", "", source, text, outline=[*above, *outline]
-    )
+    found = pieces(text, parse(text.encode(), "a.md").blocks, "en")
+    one = passage_of(text).passage
+    passage = replace(one, title="Handbook", outline=[*above, *one.outline])
     planned = plan_vectors(Wide(), passage, found)
     return [
         (text.encode()[one.source.start : one.source.end].decode().strip(), one.text)

@@ -1,4 +1,4 @@
-"""The next model of a chain after a failure, and the cost."""
+"""The next model of a chain after a failure, repeated requests, circuit breakers, the limits of a key, and the cost."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ from decimal import Decimal
 
 import pytest
 
+from responsa_server.domain.breakers import (
+    OPEN_SECONDS,
+    PROBE_SECONDS,
+    Breakers,
+    CircuitOpen,
+    Probe,
+)
 from responsa_server.domain.events import Usage
 from responsa_server.domain.models import (
     ChatModel,
@@ -28,7 +35,15 @@ from responsa_server.domain.models import (
     Withdrawn,
 )
 from responsa_server.domain.tools import ToolCard
-from responsa_server.providers.chain import ChainModel, ModelChain, ModelCircuits
+from responsa_server.providers.chain import (
+    ChainModel,
+    KeyLimits,
+    ModelChain,
+    ModelCircuits,
+    Retrying,
+    RetryPolicy,
+)
+from responsa_server.providers.table import Limited
 from tests.raising import raises
 from tests.unit.providers.told import PROMPT, Told, failing, failure, gathered
 
@@ -116,17 +131,24 @@ async def test_all_that_was_spent_is_priced_with_each_models_price() -> None:
     ]
 
 
-async def test_a_key_that_was_not_taken_is_left_alone_for_half_a_minute() -> None:
+@pytest.mark.parametrize(("fault", "calls"), [(ModelFault.CREDENTIAL, 1), (ModelFault.TIMEOUT, 2)])
+async def test_a_key_that_was_not_taken_or_a_model_that_was_silent_twice_is_left_alone_for_half_a_minute(
+    fault: ModelFault, calls: int
+) -> None:
     clock = Clock()
     circuits = ModelCircuits(clock)
-    wrong = await given_up(ModelFault.CREDENTIAL, 3, circuits)
-    assert wrong.calls == 1
+    failed = await given_up(fault, 4, circuits)
+    assert failed.calls == calls
     other = Told(WHOLE, name="a:other")
-    error = await failure(chain(other, circuits=circuits))
-    assert (error.fault, error.model, other.calls) == (ModelFault.CREDENTIAL, "a:other", 0)
+    pieces, error = await gathered(chain(other, circuits=circuits))
+    if fault is ModelFault.CREDENTIAL:  # it is the key of the other model too
+        assert error
+        assert (error.fault, error.model, other.calls) == (fault, "a:other", 0)
+    else:
+        assert pieces == WHOLE
     clock.now = 30.0
-    await gathered(chain(wrong, Told(WHOLE, name="b:m"), circuits=circuits))
-    assert wrong.calls == 2
+    await gathered(chain(failed, Told(WHOLE, name="b:m"), circuits=circuits))
+    assert failed.calls == calls + 1
 
 
 class Silent:
@@ -144,18 +166,13 @@ class Silent:
             self.left = True
 
 
-async def test_who_is_silent_for_too_long_gives_way_and_is_closed() -> None:
-    silent = Silent("a:m")
-    pieces, error = await gathered(chain(silent, Told(WHOLE, name="b:m"), patience=0.01))
-    assert (error, silent.left) == (None, True)
-    assert pieces[1:] == [Switched("a:m", "b:m", ModelFault.TIMEOUT), *WHOLE]
-
-
-async def test_the_last_one_is_waited_for_no_longer_than_the_others() -> None:
-    silent = Silent("a:m")
-    pieces, error = await gathered(chain(silent, patience=0.01))
-    assert error
-    assert (len(pieces), error.fault, error.model, silent.left) == (1, ModelFault.TIMEOUT, "a:m", True)
+@pytest.mark.parametrize("last", [False, True])
+async def test_who_is_silent_for_too_long_is_closed_and_gives_way_unless_it_is_the_last(last: bool) -> None:
+    silent, others = Silent("a:m"), [] if last else [Told(WHOLE, name="b:m")]
+    pieces, error = await gathered(chain(silent, *others, patience=0.01))
+    assert silent.left
+    assert pieces[1:] == ([] if last else [Switched("a:m", "b:m", ModelFault.TIMEOUT), *WHOLE])
+    assert (error and (error.fault, error.model)) == ((ModelFault.TIMEOUT, "a:m") if last else None)
 
 
 async def test_a_prompts_patience_is_divided_among_the_members() -> None:
@@ -183,18 +200,6 @@ async def test_the_time_of_a_silence_is_divided_among_the_members_that_are_left(
     assert [model.prompts[0].silence_seconds() for model in models] == [3.0, 4.0, 6.0, 12.0]
     await gathered(chain(models[0]))
     assert models[0].prompts[-1].silence_seconds() is None
-
-
-async def test_whoever_was_silent_twice_is_asked_no_more_for_half_a_minute() -> None:
-    clock = Clock()
-    circuits = ModelCircuits(clock)
-    silent = await given_up(ModelFault.TIMEOUT, 4, circuits)
-    assert silent.calls == 2
-    other = Told(WHOLE, name="a:other")
-    assert await gathered(chain(other, circuits=circuits)) == (WHOLE, None)
-    clock.now = 30.0
-    await gathered(chain(silent, circuits=circuits))
-    assert silent.calls == 3
 
 
 @pytest.mark.parametrize("fault", [ModelFault.TIMEOUT, ModelFault.UNREACHABLE])
@@ -284,3 +289,234 @@ async def test_cancelling_closes_who_is_asked() -> None:
     reading.cancel()
     await raises(asyncio.CancelledError, reading)
     assert silent.left
+
+
+# When the client repeats a request, and how long it waits before the repetition.
+BUSY = failing(ModelFault.OVERLOADED, passing=True)
+LATER = failing(ModelFault.RATE_LIMITED, passing=True, retry_after=7.0)
+TOO_LATE = failing(ModelFault.RATE_LIMITED, passing=True, retry_after=30.1)
+
+
+class Pauses:
+    """Records pauses instead of waiting."""
+
+    def __init__(self) -> None:
+        self.pauses: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+
+
+def retrying(model: Told, clock: Pauses, chance: float = 1.0) -> Retrying:
+    return Retrying(model, RetryPolicy(retries=2), sleep=clock.sleep, chance=lambda: chance)
+
+
+@pytest.mark.parametrize(
+    ("takes", "chance", "pauses", "error"),
+    [
+        pytest.param([[BUSY], [BUSY], WHOLE], 1.0, [0.5, 1.0], None, id="growing pauses"),
+        pytest.param([[BUSY], [BUSY], WHOLE], 0.5, [0.25, 0.5], None, id="pauses by chance"),
+        pytest.param([[BUSY], [BUSY], WHOLE], 0.0, [0.0, 0.0], None, id="no pauses by chance"),
+        pytest.param([[BUSY]], 1.0, [0.5, 1.0], BUSY, id="the last try"),
+        pytest.param([[LATER], WHOLE], 1.0, [7.5], None, id="as long as the provider asks"),
+        pytest.param([[TOO_LATE], WHOLE], 1.0, [], TOO_LATE, id="the provider asks for too long"),
+        *(
+            pytest.param([[error := failing(fault)], WHOLE], 1.0, [], error, id=fault)
+            for fault in (ModelFault.CREDENTIAL, ModelFault.REFUSED, ModelFault.CUT, ModelFault.EMPTY)
+        ),
+        *(
+            pytest.param([[said, BUSY], WHOLE], 1.0, [], BUSY, id=f"after {said}")
+            for said in (TextPiece("a"), ToolRequest("c", "note", {}))
+        ),
+    ],
+)
+async def test_only_what_may_pass_is_tried_again(
+    takes: list[Sequence[ModelPiece | ModelError]],
+    chance: float,
+    pauses: list[float],
+    error: ModelError | None,
+) -> None:
+    clock, model = Pauses(), Told(*takes)
+    pieces = [piece for piece in takes[-1 if error is None else 0] if not isinstance(piece, ModelError)]
+    assert await gathered(retrying(model, clock, chance)) == (pieces, error)
+    assert clock.pauses == pauses
+    assert model.calls == model.closed == len(pauses) + 1
+
+
+async def test_nobody_waits_longer_than_whoever_asks() -> None:
+    for patience, calls in ((7.0, 1), (60.0, 2)):
+        clock, model = Pauses(), Told([LATER], WHOLE)
+        async with aclosing(
+            retrying(model, clock).stream(replace(PROMPT, patience_seconds=patience))
+        ) as pieces:
+            if calls == 1:
+                assert (await raises(ModelError, anext(pieces))).fault is ModelFault.RATE_LIMITED
+            else:
+                assert [piece async for piece in pieces] == WHOLE
+        assert model.calls == calls
+
+
+async def test_what_a_failed_try_has_cost_is_counted() -> None:
+    first, second = Spent(Usage(0, 10, 1), "", 4), Spent(Usage(0, 10, 5), "", 2, 1)
+    pieces, _ = await gathered(retrying(Told([first, BUSY], [second, *WHOLE]), Pauses()))
+    assert pieces == [first, Spent(Usage(0, 20, 6), "", 6, 1), *WHOLE]
+
+
+async def test_closing_closes_what_is_read() -> None:
+    model = Told(WHOLE)
+    async with aclosing(retrying(model, Pauses()).stream(PROMPT)) as pieces:
+        assert await anext(pieces) == TextPiece("a")
+    assert model.closed == 1
+
+
+# Circuit breakers: what opens and closes them, and one probe at a time.
+def test_failures_in_a_row_open_a_circuit_and_a_success_closes_it() -> None:
+    breakers = Breakers(Clock())
+    breakers.record_failure("a", "timeout", 2)
+    breakers.record_success("a")
+    breakers.record_failure("a", "timeout", 2)
+    assert breakers.admit("a") is Probe.CALL
+    breakers.record_failure("a", "timeout", 2)
+    assert (breakers.admit("a"), breakers.cause("a"), breakers.cause("b")) == (
+        CircuitOpen("timeout"),
+        "timeout",
+        "",
+    )
+    breakers.record_success("a")
+    assert breakers.admit("a") is Probe.CALL
+
+
+def test_one_probe_at_a_time() -> None:
+    clock = Clock()
+    breakers = Breakers(clock)
+    breakers.open("a", "credential")
+    assert breakers.admit("a") == CircuitOpen("credential")
+    clock.now = OPEN_SECONDS
+    assert breakers.admit("a") is Probe.PROBE
+    assert breakers.admit("a") == CircuitOpen("credential")
+    breakers.record_failure("a", "timeout", 9)
+    clock.now += OPEN_SECONDS - 1
+    assert breakers.admit("a") == CircuitOpen("timeout")
+    clock.now += 1
+    assert breakers.admit("a") is Probe.PROBE
+    # A probe that ended without an outcome, or of which nothing more was heard, may be repeated.
+    breakers.end_probe("a")
+    assert breakers.admit("a") is Probe.PROBE
+    clock.now += PROBE_SECONDS
+    assert breakers.admit("a") is Probe.PROBE
+    breakers.record_success("a")
+    assert breakers.admit("a") is Probe.CALL
+
+
+async def test_a_probe_lets_the_other_calls_of_a_model_go_to_the_next_one() -> None:
+    clock = Clock()
+    circuits = ModelCircuits(clock)
+    probed, going = asyncio.Event(), asyncio.Event()
+
+    class Slow:
+        name = "a:m"
+        calls = 0
+
+        async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+            self.calls += 1
+            probed.set()
+            await going.wait()
+            yield TextPiece("slow")
+            yield Ended(complete=True)
+
+    slow, other = Slow(), Told(WHOLE, name="b:m")
+    both = chain(slow, other, circuits=circuits)
+    circuits.note_failure(ChainModel("a:m", "a", slow), failing(ModelFault.CREDENTIAL), 0.0)
+    clock.now = OPEN_SECONDS
+    probing = asyncio.create_task(gathered(both))
+    await probed.wait()
+    pieces, _ = await gathered(both)
+    assert (pieces[1:], slow.calls) == (list(WHOLE), 1)
+    going.set()
+    assert TextPiece("slow") in (await probing)[0]
+    assert TextPiece("slow") in (await gathered(both))[0]
+
+
+async def test_a_probe_without_an_outcome_lets_the_next_call_try() -> None:
+    clock = Clock()
+    circuits = ModelCircuits(clock)
+    limited = Told([failing(ModelFault.RATE_LIMITED)], name="a:m")
+    circuits.note_failure(ChainModel("a:m", "a", limited), failing(ModelFault.CREDENTIAL), 0.0)
+    clock.now = OPEN_SECONDS
+    await gathered(chain(limited, circuits=circuits))
+    assert circuits.breakers.admit("key:a") is Probe.PROBE
+
+
+# The limit on concurrent calls with the same key.
+class Gated:
+    """A model that counts concurrent calls and waits until the test releases it."""
+
+    name = "gated"
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.full = asyncio.Event()
+        self.running = 0
+        self.most = 0
+
+    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        if self.running == 3:
+            self.full.set()
+        try:
+            await self.gate.wait()
+            yield TextPiece("a")
+            yield Ended(complete=True)
+        finally:
+            self.running -= 1
+
+
+async def test_no_more_answers_at_a_time_than_there_are_places() -> None:
+    limits, models = KeyLimits(concurrent=3, a_minute=0, wait_seconds=300), Gated()
+    # Both models use the same key.
+    limited = [Limited("m", lambda: models, limits), Limited("m", lambda: models, limits)]
+    reading = [asyncio.create_task(gathered(limited[place % 2])) for place in range(10)]
+    await models.full.wait()
+    models.gate.set()
+    assert all(error is None for _, error in await asyncio.gather(*reading))
+    assert models.most == 3
+
+
+async def test_who_finds_no_place_in_time_is_told_so() -> None:
+    limits, model = KeyLimits(concurrent=1, a_minute=0, wait_seconds=0.01), Told([Ended(complete=True)])
+    async with limits.place():
+        error = await failure(Limited("m", lambda: model, limits))
+    assert (error.fault, error.passing) == (ModelFault.OVERLOADED, False)
+    assert await gathered(Limited("m", lambda: model, limits)) == ([Ended(complete=True)], None)
+
+
+async def test_no_more_requests_a_minute_than_are_allowed() -> None:
+    limits = KeyLimits(concurrent=1, a_minute=2, wait_seconds=0.01)
+    model = Told([Ended(complete=True)])
+    results = [(await gathered(Limited("m", lambda: model, limits)))[1] for _ in range(3)]
+    assert results[:2] == [None, None]
+    assert isinstance(results[2], ModelError)
+    assert (results[2].fault, results[2].passing, model.calls) == (ModelFault.RATE_LIMITED, False, 2)
+    # A rejected call holds no slot.
+    assert limits._places._free
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+async def test_a_place_is_given_back_whoever_leaves(cancelled: bool) -> None:
+    limits, model = KeyLimits(concurrent=1, a_minute=0, wait_seconds=10.0), Gated()
+    limited = Limited("m", lambda: model, limits)
+    if cancelled:
+        reading = asyncio.create_task(gathered(limited))
+        waiting = asyncio.create_task(gathered(limited))
+        await asyncio.sleep(0)
+        for one in (waiting, reading):
+            one.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await one
+    else:
+        model.gate.set()
+        async with aclosing(limited.stream(PROMPT)) as pieces:
+            await anext(pieces)
+    assert limits._places._free
+    assert model.running == 0

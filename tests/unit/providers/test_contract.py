@@ -227,15 +227,17 @@ async def test_arguments_that_no_event_can_carry_are_a_problem_or_malformed(wire
     assert (await failure(wire, telling(wire, many))).fault is ModelFault.MALFORMED
 
 
-@pytest.mark.parametrize("stop", [Stop.LIMIT, Stop.UNSAFE])
-async def test_an_answer_that_was_stopped_says_why(wire: WireServer, stop: Stop) -> None:
-    async with speaking(wire, telling(wire, wire.events(Scene(["a"], stop=stop)))) as model:
-        assert (await answer(model))[-1] == Ended(complete=False, stop=stop)
-
-
-async def test_what_is_unsafe_to_say_may_have_no_text_at_all(wire: WireServer) -> None:
-    async with speaking(wire, telling(wire, wire.events(Scene(stop=Stop.UNSAFE)))) as model:
-        assert without_spending(await answer(model)) == [Ended(complete=False, stop=Stop.UNSAFE)]
+@pytest.mark.parametrize(
+    ("texts", "stop"),
+    [(["a"], Stop.LIMIT), (["a"], Stop.UNSAFE), ([], Stop.UNSAFE)],
+    ids=["limit", "unsafe", "no text"],
+)
+async def test_an_answer_that_was_stopped_says_why(wire: WireServer, texts: list[str], stop: Stop) -> None:
+    async with speaking(wire, telling(wire, wire.events(Scene(texts, stop=stop)))) as model:
+        assert without_spending(await answer(model)) == [
+            *map(TextPiece, texts),
+            Ended(complete=False, stop=stop),
+        ]
 
 
 @pytest.mark.parametrize("stop", [Stop.END, Stop.LIMIT])

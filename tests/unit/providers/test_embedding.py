@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import httpx2
 import numpy as np
 import pytest
-from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from responsa_lab.testing.loopback import LoopbackExchange, as_json
@@ -20,12 +18,11 @@ from responsa_server.domain.errors import Precondition, Reason, Unavailable
 from responsa_server.domain.models import ModelError
 from responsa_server.providers import embedding as adapters
 from responsa_server.providers import json_server
-from responsa_server.providers.chain import KeyLimits, RetryPolicy
 from responsa_server.providers.embedding import EMBEDDERS, HttpEmbedder
 from responsa_server.providers.http_model import receive_json
-from responsa_server.providers.json_server import RequestOptions
-from responsa_server.providers.settings import CompatibleSettings, EmbeddingModelSettings
+from responsa_server.providers.settings import EmbeddingModelSettings
 from tests.raising import raises
+from tests.unit.providers.json_serving import Before, Served, connected, replying
 from tests.wire.embeddings import EmbeddingServer, vector_of
 from tests.wire.gemini import Gemini
 from tests.wire.openai import OpenAi
@@ -35,84 +32,39 @@ WIRES: Mapping[str, WireServer] = {"openai": OpenAi(), "gemini": Gemini()}
 TEXTS = ["eels return to the sea", "a mill grinds rye", "the hall is closed"]
 PATHS = {"openai": "/v1/embeddings", "gemini": "/v1/models/m-1:batchEmbedContents"}
 
-Before = Callable[[LoopbackExchange], Awaitable[bool]]
-
 
 @pytest.fixture(params=list(WIRES))
 def wire(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@dataclass
-class Served:
-    """An embedder that is connected to a running server. pauses: the pauses before repeated requests, which the test does not wait for."""
-
-    server: EmbeddingServer
-    embedder: HttpEmbedder
-    pauses: list[float]
-
-    async def fails(self, texts: Sequence[str] = TEXTS) -> Precondition:
-        caught = await raises(Precondition, self.embedder.embed(texts))
-        assert caught.reason is Reason.EMBEDDING_FAILED
-        return caught
-
-
-@asynccontextmanager
-async def served(
+def served(
     wire: str,
     before: Before | None = None,
     *,
     length: int = 384,
     settings: EmbeddingModelSettings | None = None,
     **options: Any,
-) -> AsyncGenerator[Served]:
+) -> AbstractAsyncContextManager[Served[HttpEmbedder]]:
     """length: the dimensions of the server's vectors. settings: those of the model; by default, its dimensions are known."""
-    server = EmbeddingServer(length, before)
-    await server.start()
-    pauses: list[float] = []
-
-    async def no_sleep(seconds: float) -> None:
-        pauses.append(seconds)
-
-    # The settings are not validated, because tests use shorter times than the settings allow.
-    given: dict[str, Any] = {"api_key": SecretStr(KEY), **options}
-    embedder = EMBEDDERS[wire](
-        CompatibleSettings.model_construct(url=server.url, **given),
-        "lab:m-1",
-        settings or EmbeddingModelSettings(dimensions=384),
-        None,
-        RequestOptions(KeyLimits(4, 0, 5.0), RetryPolicy(retries=2), sleep=no_sleep, chance=lambda: 0.0),
+    of_model = settings or EmbeddingModelSettings(dimensions=384)
+    return connected(
+        EmbeddingServer(length, before),
+        lambda server, calling: EMBEDDERS[wire](server, "lab:m-1", of_model, None, calling),
+        **options,
     )
-    try:
-        yield Served(server, embedder, pauses)
-    finally:
-        await embedder.close()
-        await server.close()
+
+
+async def failure(embedding: Served[HttpEmbedder], texts: Sequence[str] = TEXTS) -> Precondition:
+    caught = await raises(Precondition, embedding.client.embed(texts))
+    assert caught.reason is Reason.EMBEDDING_FAILED
+    return caught
 
 
 def complaining(wire: str, status: int, times: int = 1 << 30, **headers: str) -> Before:
     """Answers the first requests with an error of this status, which repeats the key."""
-    left = times
-
-    async def before(exchange: LoopbackExchange) -> bool:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            return False
-        complaint = WIRES[wire].complaint(status, KEY)
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        await exchange.reply(status, as_json(complaint.body), {**complaint.headers, **named})
-        return True
-
-    return before
-
-
-def replying(body: bytes, kind: str = "application/json") -> Before:
-    async def before(exchange: LoopbackExchange) -> bool:
-        await exchange.reply(200, body, {"content-type": kind})
-        return True
-
-    return before
+    complaint = WIRES[wire].complaint(status, KEY)
+    return replying(as_json(complaint.body), status, times, **{**complaint.headers, **headers})
 
 
 def answering(wire: str, *vectors: object) -> Before:
@@ -136,8 +88,8 @@ async def test_each_text_gets_its_vector_of_length_one(wire: str) -> None:
         return False
 
     async with served(wire, before) as one:
-        vectors = await one.embedder.embed(TEXTS)
-        assert one.embedder.name == "lab:m-1/384"
+        vectors = await one.client.embed(TEXTS)
+        assert one.client.name == "lab:m-1/384"
     assert (vectors.dtype, vectors.shape) == (np.float32, (3, 384))
     assert np.allclose(vectors, [unit(text) for text in TEXTS], atol=1e-6)
     [request] = [exchange.request for exchange in asked]
@@ -149,7 +101,7 @@ async def test_each_text_gets_its_vector_of_length_one(wire: str) -> None:
 async def test_openai_orders_vectors_by_their_index() -> None:
     rows = [{"index": place, "embedding": vector_of(TEXTS[place], 384)} for place in (2, 0, 1)]
     async with served("openai", replying(as_json({"data": rows}))) as one:
-        assert np.allclose(await one.embedder.embed(TEXTS), [unit(text) for text in TEXTS], atol=1e-6)
+        assert np.allclose(await one.client.embed(TEXTS), [unit(text) for text in TEXTS], atol=1e-6)
 
 
 async def test_a_request_has_a_bounded_number_of_texts_and_tokens(
@@ -158,20 +110,20 @@ async def test_a_request_has_a_bounded_number_of_texts_and_tokens(
     with monkeypatch.context() as few:
         few.setattr(adapters, "_TEXTS_A_CALL", 2)
         async with served(wire) as model:
-            assert len(await model.embedder.embed([*TEXTS, *TEXTS[:2]])) == 5
+            assert len(await model.client.embed([*TEXTS, *TEXTS[:2]])) == 5
             assert len(model.server.bodies) == 3
     monkeypatch.setattr(adapters, "_TOKENS_A_CALL", 256)
     async with served(wire) as model:
-        await model.embedder.embed(["word " * 80] * 4)
+        await model.client.embed(["word " * 80] * 4)
         assert len(model.server.bodies) == 2
-        await model.embedder.embed([])
+        await model.client.embed([])
         assert len(model.server.bodies) == 2
 
 
 async def test_dimensions_are_asked_for_only_on_request(wire: str) -> None:
     shorter = EmbeddingModelSettings(dimensions=256, ask_for_dimensions=True)
     async with served(wire, length=768, settings=shorter) as one:
-        assert (await one.embedder.embed(TEXTS)).shape == (3, 256)
+        assert (await one.client.embed(TEXTS)).shape == (3, 256)
     [body] = one.server.bodies
     sent = body if wire == "openai" else body["requests"][0]
     assert sent[{"openai": "dimensions", "gemini": "outputDimensionality"}[wire]] == 256
@@ -180,23 +132,23 @@ async def test_dimensions_are_asked_for_only_on_request(wire: str) -> None:
 async def test_a_model_is_asked_once_for_unknown_dimensions(wire: str) -> None:
     async with served(wire, length=768, settings=EmbeddingModelSettings()) as model:
         for _ in range(2):
-            await model.embedder.prepare()
-        assert (model.embedder.dimensions, len(model.server.bodies)) == (768, 1)
+            await model.client.prepare()
+        assert (model.client.dimensions, len(model.server.bodies)) == (768, 1)
     async with served(wire, length=100, settings=EmbeddingModelSettings()) as model:
-        caught = await raises(Precondition, model.embedder.prepare(), "100 dimensions, not one of 256, 384")
+        caught = await raises(Precondition, model.client.prepare(), "100 dimensions, not one of 256, 384")
         assert caught.reason is Reason.EMBEDDING_FAILED
         assert caught.metadata == {"embedding": "lab:m-1", "cause": "dimensions"}
     async with served(wire, answering(wire), settings=EmbeddingModelSettings()) as model:
-        caught = await raises(Precondition, model.embedder.prepare())
+        caught = await raises(Precondition, model.client.prepare())
         assert caught.metadata == {"embedding": "lab:m-1", "cause": "vector_count"}
 
 
 async def test_a_text_is_cut_where_the_model_stops_reading_and_is_never_blank(wire: str) -> None:
     short = EmbeddingModelSettings(dimensions=384, max_tokens=256)
     async with served(wire, settings=short) as one:
-        await one.embedder.embed(["word " * 100, " \n"])
+        await one.client.embed(["word " * 100, " \n"])
         [body] = one.server.bodies
-        most = one.embedder.max_tokens
+        most = one.client.max_tokens
     sent = (
         body["input"]
         if wire == "openai"
@@ -209,14 +161,14 @@ async def test_a_text_is_cut_where_the_model_stops_reading_and_is_never_blank(wi
 @pytest.mark.parametrize("status", [429, 503])
 async def test_a_busy_server_is_asked_again(wire: str, status: int) -> None:
     async with served(wire, complaining(wire, status, times=2, retry_after="7")) as one:
-        assert len(await one.embedder.embed(TEXTS)) == 3
+        assert len(await one.client.embed(TEXTS)) == 3
         assert one.pauses == [7.0, 7.0]
 
 
 async def test_a_server_that_stays_busy_is_unavailable(wire: str) -> None:
     with capture_logs() as logs:
         async with served(wire, complaining(wire, 429, retry_after="7")) as one:
-            caught = await raises(Unavailable, one.embedder.embed(TEXTS))
+            caught = await raises(Unavailable, one.client.embed(TEXTS))
             assert len(one.server.bodies) == 3
     assert caught.metadata == {"part": "embedding"}
     assert caught.retry_after == 7.0
@@ -245,13 +197,13 @@ async def test_a_batch_that_is_too_large_is_halved_and_stays_so(
 
     texts = [f"word{number}" for number in range(100)]
     async with served(wire, before) as embedding:
-        vectors = await embedding.embedder.embed(texts)
+        vectors = await embedding.client.embed(texts)
         assert np.allclose(vectors, [unit(text) for text in texts], atol=1e-6)
         first = len(embedding.server.bodies)
-        assert embedding.embedder.texts_a_call <= most
-        await embedding.embedder.embed(texts)
+        assert embedding.client.texts_a_call <= most
+        await embedding.client.embed(texts)
         sizes = [len(body.get("input", body.get("requests"))) for body in embedding.server.bodies[first:]]
-        assert (max(sizes), sum(sizes)) == (embedding.embedder.texts_a_call, 100)
+        assert (max(sizes), sum(sizes)) == (embedding.client.texts_a_call, 100)
 
 
 async def test_a_text_that_is_refused_alone_teaches_nothing(wire: str) -> None:
@@ -262,17 +214,17 @@ async def test_a_text_that_is_refused_alone_teaches_nothing(wire: str) -> None:
         return True
 
     async with served(wire, before) as embedding:
-        error = await embedding.fails([f"word{number}" for number in range(16)])
+        error = await failure(embedding, [f"word{number}" for number in range(16)])
         assert "one input is too long" in str(error)
         assert 'models.embeddings."lab:m-1"' in str(error)
-        assert embedding.embedder.texts_a_call == 64
+        assert embedding.client.texts_a_call == 64
 
 
 @pytest.mark.parametrize(("status", "cause"), [(400, "refused"), (401, "credential"), (404, "refused")])
 async def test_a_refusal_is_final_and_never_shows_the_key(wire: str, status: int, cause: str) -> None:
     with capture_logs() as logs:
         async with served(wire, complaining(wire, status)) as one:
-            error = await one.fails()
+            error = await failure(one)
             assert len(one.server.bodies) == 1
     assert error.metadata == {"embedding": "lab:m-1", "cause": cause}
     assert not any(secret in str((logs, error)) for secret in (KEY, *TEXTS))
@@ -284,9 +236,9 @@ async def test_a_silent_or_absent_server_is_unavailable(wire: str) -> None:
         return True
 
     async with served(wire, silent, idle_seconds=0.05) as one:
-        await raises(Unavailable, one.embedder.embed(TEXTS))
+        await raises(Unavailable, one.client.embed(TEXTS))
         await one.server.close()
-        await raises(Unavailable, one.embedder.embed(TEXTS))
+        await raises(Unavailable, one.client.embed(TEXTS))
 
 
 async def test_a_server_that_never_ends_its_answer_is_unavailable(
@@ -301,13 +253,13 @@ async def test_a_server_that_never_ends_its_answer_is_unavailable(
     monkeypatch.setattr(json_server, "_RECEIVING_SECONDS", 0.0)
     async with served(wire, trickling, idle_seconds=0.5) as one:
         async with asyncio.timeout(30):
-            await raises(Unavailable, one.embedder.embed(TEXTS))
+            await raises(Unavailable, one.client.embed(TEXTS))
 
 
 async def test_an_answer_has_a_bounded_number_of_numbers(wire: str) -> None:
     async with served(wire, length=3072, settings=EmbeddingModelSettings(dimensions=3072)) as one:
-        assert one.embedder.texts_a_call == 42
-        assert (await one.embedder.embed(["word"] * 43)).shape == (43, 3072)
+        assert one.client.texts_a_call == 42
+        assert (await one.client.embed(["word"] * 43)).shape == (43, 3072)
         assert len(one.server.bodies) == 2
 
 
@@ -326,7 +278,7 @@ async def test_vectors_that_cannot_be_compared_are_refused(
     wire: str, vectors: list[object], cause: str
 ) -> None:
     async with served(wire, answering(wire, *vectors)) as one:
-        assert (await one.fails(TEXTS[:2])).metadata["cause"] == cause
+        assert (await failure(one, TEXTS[:2])).metadata["cause"] == cause
 
 
 @pytest.mark.parametrize(
@@ -340,8 +292,8 @@ async def test_vectors_that_cannot_be_compared_are_refused(
     ],
 )
 async def test_an_answer_in_another_form_is_malformed(wire: str, body: bytes, kind: str) -> None:
-    async with served(wire, replying(body, kind)) as one:
-        assert (await one.fails()).metadata["cause"] == "malformed"
+    async with served(wire, replying(body, content_type=kind)) as one:
+        assert (await failure(one)).metadata["cause"] == "malformed"
 
 
 async def test_an_answer_of_so_many_parts_that_reading_it_takes_long_is_malformed() -> None:

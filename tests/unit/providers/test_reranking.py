@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
 from typing import Any, cast
 
 import pytest
-from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from responsa_lab.testing.loopback import LoopbackExchange, as_json
 from responsa_server.domain.events import Usage
 from responsa_server.domain.models import FREE, ModelError, ModelFault
-from responsa_server.providers.chain import KeyLimits, RetryPolicy
 from responsa_server.providers.http_model import MAX_TOKENS
-from responsa_server.providers.json_server import RequestOptions
 from responsa_server.providers.prices import Prices, load_shipped
 from responsa_server.providers.reranking import REQUESTS, HttpReranker
-from responsa_server.providers.settings import CompatibleSettings
 from tests.raising import raises
+from tests.unit.providers.json_serving import Before, Served, connected, replying
 from tests.wire.reranking import RerankServer, answer
 from tests.wire.speaking import KEY
 
@@ -29,70 +24,31 @@ QUESTION = "when do eels return"
 TEXTS = ["a mill grinds rye", "eels return to the sea when it is dark", "the hall is closed when it rains"]
 SCORES = [0.0, 3.0, 1.0]
 
-Before = Callable[[LoopbackExchange], Awaitable[bool]]
-
 
 @pytest.fixture(params=list(REQUESTS))
 def wire(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@dataclass
-class Served:
-    """A reranker that is connected to a running server. pauses: the pauses before repeated requests, which the test does not wait for."""
-
-    server: RerankServer
-    reranker: HttpReranker
-    pauses: list[float]
-
-    async def fails(self) -> ModelError:
-        return await raises(ModelError, self.reranker.rank(QUESTION, TEXTS))
-
-
-@asynccontextmanager
-async def served(
+def served(
     wire: Any,
     before: Before | None = None,
     *,
     called: str = "lab:m-1",
     free: tuple[str, ...] = ("lab",),
     **options: Any,
-) -> AsyncGenerator[Served]:
-    server = RerankServer(wire, before=before)
-    await server.start()
-    pauses: list[float] = []
-
-    async def no_sleep(seconds: float) -> None:
-        pauses.append(seconds)
-
-    # The settings are not validated, because tests use shorter times than the settings allow.
-    given: dict[str, Any] = {"api_key": SecretStr(KEY), **options}
-    reranker = HttpReranker(
-        CompatibleSettings.model_construct(url=server.url, rerank=wire, **given),
-        called,
-        RequestOptions(KeyLimits(4, 0, 5.0), RetryPolicy(retries=2), sleep=no_sleep, chance=lambda: 0.0),
-        Prices(load_shipped(), dict.fromkeys(free, FREE)),
+) -> AbstractAsyncContextManager[Served[HttpReranker]]:
+    prices = Prices(load_shipped(), dict.fromkeys(free, FREE))
+    return connected(
+        RerankServer(wire, before=before),
+        lambda server, calling: HttpReranker(server, called, calling, prices),
+        rerank=wire,
+        **options,
     )
-    try:
-        yield Served(server, reranker, pauses)
-    finally:
-        await reranker.close()
-        await server.close()
 
 
-def replying(status: int, body: bytes, times: int = 1 << 30, **headers: str) -> Before:
-    """Answers the first requests with this body."""
-    left = times
-
-    async def before(exchange: LoopbackExchange) -> bool:
-        nonlocal left
-        left -= 1
-        if left >= 0:
-            named = {name.replace("_", "-"): value for name, value in headers.items()}
-            await exchange.reply(status, body, named)
-        return left >= 0
-
-    return before
+async def failure(ranking: Served[HttpReranker]) -> ModelError:
+    return await raises(ModelError, ranking.client.rank(QUESTION, TEXTS))
 
 
 async def test_each_text_gets_its_score_whatever_the_order_of_the_answer(wire: str) -> None:
@@ -103,8 +59,8 @@ async def test_each_text_gets_its_score_whatever_the_order_of_the_answer(wire: s
         return False
 
     async with served(wire, before) as one:
-        assert list((await one.reranker.rank(QUESTION, TEXTS)).scores) == SCORES
-        assert one.reranker.name == "lab:m-1"
+        assert list((await one.client.rank(QUESTION, TEXTS)).scores) == SCORES
+        assert one.client.name == "lab:m-1"
     [request] = [exchange.request for exchange in asked]
     assert (request.method, request.path) == ("POST", "/v1/rerank")
     assert request.headers["authorization"] == f"Bearer {KEY}"
@@ -112,7 +68,7 @@ async def test_each_text_gets_its_score_whatever_the_order_of_the_answer(wire: s
 
 async def test_requests_have_the_fields_of_their_protocol(wire: str) -> None:
     async with served(wire) as one:
-        await one.reranker.rank(QUESTION, TEXTS)
+        await one.client.rank(QUESTION, TEXTS)
         [body] = one.server.bodies
         assert one.server.paths == ["/v1/rerank"]
     shared = {"model": "m-1", "query": QUESTION, "documents": TEXTS}
@@ -130,9 +86,9 @@ async def test_requests_have_the_fields_of_their_protocol(wire: str) -> None:
 async def test_a_request_has_a_bounded_number_of_texts(wire: str) -> None:
     async with served(wire) as one:
         texts = [f"when {'do ' * (place % 2)}" for place in range(150)]
-        found = await one.reranker.rank(QUESTION, texts)
+        found = await one.client.rank(QUESTION, texts)
         sent = len(one.server.bodies)
-        assert (await one.reranker.rank(QUESTION, [])).scores == []
+        assert (await one.client.rank(QUESTION, [])).scores == []
         assert len(one.server.bodies) == sent
     assert list(found.scores) == [1.0 + place % 2 for place in range(150)]
     assert sent == {"tei": 5}.get(wire, 2)
@@ -142,9 +98,9 @@ async def test_what_a_model_costs_is_counted(wire: str) -> None:
     size = sum(map(len, TEXTS)) + 3 * len(QUESTION)
     tokens = {"jina": 30, "voyage": 30}.get(wire, -(-size // 4))
     async with served(wire) as one:
-        assert (await one.reranker.rank(QUESTION, TEXTS)).usage == Usage(input_tokens=tokens)
+        assert (await one.client.rank(QUESTION, TEXTS)).usage == Usage(input_tokens=tokens)
     async with served(wire, called="jina:unknown") as one:
-        usage = (await one.reranker.rank(QUESTION, TEXTS)).usage
+        usage = (await one.client.rank(QUESTION, TEXTS)).usage
         assert usage == Usage(input_tokens=tokens, unpriced_tokens=tokens)
 
 
@@ -155,8 +111,8 @@ async def test_hostile_counts_of_tokens_give_nothing_back(wire: str, count: obje
         sent |= {"usage": {"total_tokens": count}, "meta": {"billed_units": {"search_units": count}}}
     elif wire != "tei":  # it reports none
         sent["usage"]["total_tokens"] = count
-    async with served(wire, replying(200, json.dumps(sent).encode())) as one:
-        found = await one.reranker.rank(QUESTION, TEXTS)
+    async with served(wire, replying(json.dumps(sent).encode())) as one:
+        found = await one.client.rank(QUESTION, TEXTS)
     assert list(found.scores) == SCORES
     assert 0 <= found.usage.input_tokens <= MAX_TOKENS
 
@@ -168,17 +124,17 @@ async def test_hostile_counts_of_tokens_give_nothing_back(wire: str, count: obje
 )
 async def test_vendors_prices_are_by_searches_or_by_tokens(called: str, texts: int, micros: int) -> None:
     async with served(called.partition(":")[0], called=called) as one:
-        assert (await one.reranker.rank(QUESTION, ["when"] * texts)).usage.cost_micros == micros
+        assert (await one.client.rank(QUESTION, ["when"] * texts)).usage.cost_micros == micros
 
 
 @pytest.mark.parametrize("status", [429, 503])
 async def test_a_busy_server_is_asked_again(wire: str, status: int) -> None:
     complaint = as_json({"message": "slow down", "error_type": "overloaded"})
-    async with served(wire, replying(status, complaint, 2, retry_after="7")) as one:
-        assert list((await one.reranker.rank(QUESTION, TEXTS)).scores) == SCORES
+    async with served(wire, replying(complaint, status, 2, retry_after="7")) as one:
+        assert list((await one.client.rank(QUESTION, TEXTS)).scores) == SCORES
         assert one.pauses == [7.0, 7.0]
-    async with served(wire, replying(status, complaint, retry_after="7")) as one:
-        error = await one.fails()
+    async with served(wire, replying(complaint, status, retry_after="7")) as one:
+        error = await failure(one)
         assert len(one.server.bodies) == 3
     assert error.fault is (ModelFault.RATE_LIMITED if status == 429 else ModelFault.OVERLOADED)
     assert (error.retry_after, error.status, error.tried) == (7.0, status, 3)
@@ -195,8 +151,8 @@ async def test_a_busy_server_is_asked_again(wire: str, status: int) -> None:
 )
 async def test_a_refusal_is_final_and_never_shows_the_key(wire: str, status: int, fault: ModelFault) -> None:
     with capture_logs() as logs:
-        async with served(wire, replying(status, as_json({"error": f"bad key {KEY}"}))) as one:
-            error = await one.fails()
+        async with served(wire, replying(as_json({"error": f"bad key {KEY}"}), status)) as one:
+            error = await failure(one)
             assert len(one.server.bodies) == 1
     assert error.fault is fault
     [log] = logs
@@ -215,8 +171,8 @@ async def test_a_refusal_is_final_and_never_shows_the_key(wire: str, status: int
     ],
 )
 async def test_scores_that_cannot_order_the_texts_are_malformed(wire: str, scores: list[object]) -> None:
-    async with served(wire, replying(200, as_json(answer(wire, scores)))) as one:
-        assert (await one.fails()).fault is ModelFault.MALFORMED
+    async with served(wire, replying(as_json(answer(wire, scores)))) as one:
+        assert (await failure(one)).fault is ModelFault.MALFORMED
         assert len(one.server.bodies) == 1
 
 
@@ -225,11 +181,11 @@ async def test_an_index_that_is_repeated_or_names_no_text_is_malformed(wire: str
     body: Any = answer(wire, [3.0, 2.0, 1.0])
     rows = body if wire == "tei" else body.get("results", body.get("data"))
     rows[2]["index"] = index
-    async with served(wire, replying(200, as_json(body))) as one:
-        assert (await one.fails()).fault is ModelFault.MALFORMED
+    async with served(wire, replying(as_json(body))) as one:
+        assert (await failure(one)).fault is ModelFault.MALFORMED
 
 
 @pytest.mark.parametrize("body", [b"{", b"[1]", b'{"results": 1, "data": 1}', b"[" * 99_999])
 async def test_an_answer_in_another_form_is_malformed(wire: str, body: bytes) -> None:
-    async with served(wire, replying(200, body)) as one:
-        assert (await one.fails()).fault is ModelFault.MALFORMED
+    async with served(wire, replying(body)) as one:
+        assert (await failure(one)).fault is ModelFault.MALFORMED

@@ -5,26 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from uuid import UUID
 
 import pytest
 
 from responsa_contract import DifferenceKind, QuoteOrigin
-from responsa_formats.parsers.sniff import sniff
-from responsa_formats.parsers.table import FORMATS
 from responsa_lab.scripted import reading
 from responsa_lab.scripted.readers import invent, mark, quotation
 from responsa_server.agents.engine.citations import MarkFilter, claims
 from responsa_server.domain.answers import CheckedClaim, CitedSentence
 from responsa_server.domain.events import MAX_SHORT_QUOTE_BYTES, ByteRange
-from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, VectorKind
 from responsa_server.search.citation_check import check_claims
 from responsa_server.search.differing import CitedText, find_differences
 from responsa_server.search.prompt_passages import PromptPassage
 from responsa_server.search.quoting import Quotable
 from responsa_server.text.lexical import Analyzer
-from responsa_server.text.sentences import pieces
 from tests.instance import ROOT
+from tests.unit.search.test_parts import passage_of
 
 HUB = """# The Rook hub
 
@@ -47,20 +43,11 @@ Der Hub von Brackenfold bedient bis zu 40 Sensoren und kostet 1.250,50 Euro. Den
 """
 
 
-def shown(text: str, language: str = "en", *, before: str = "") -> PromptPassage:
-    """A text in Markdown as the only passage of a prompt. before: text that stands before it in its document."""
-    original = sniff(text.encode(), "page.md")
-    format_ = FORMATS.with_name(original.format)
-    assert format_ is not None
-    parsed = format_.load()(original)
-    whole = parsed.canonical_text
-    of_passage = [
-        PassagePiece(VectorKind(piece.kind.value), ByteRange(piece.byte_start, piece.byte_end), None)
-        for piece in pieces(whole, parsed.blocks, language)
-    ]
-    source = ByteRange(0, len(whole.encode()))
-    passage = Passage(UUID(int=1), "default", UUID(int=2), 1, parsed.title, "", source, whole)
-    return PromptPassage(FoundPassage(passage, language, of_passage, "text/markdown", before), source, whole)
+def shown(text: str, language: str = "en") -> PromptPassage:
+    """A text in Markdown as the only passage of a prompt."""
+    found = passage_of(text, language=language)
+    found = replace(found, passage=replace(found.passage, outline=()))
+    return PromptPassage(found, found.passage.source, found.passage.text)
 
 
 def checked(claim: str, quote: str, passage: PromptPassage, *others: str) -> CheckedClaim:

@@ -57,7 +57,7 @@ def document_of(
         if block.kind is BlockKind.HEADING
     ]
     source = ByteRange(start, len(data))
-    passage = Passage(ID, "default", ID, 1, "", "", source, data[start:].decode(), outline=outline)
+    passage = Passage(ID, "default", ID, 1, parsed.title, "", source, data[start:].decode(), outline=outline)
     return FoundPassage(passage, language, stored, row.media_type), data[:start].decode()
 
 

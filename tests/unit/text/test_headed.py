@@ -76,8 +76,11 @@ def test_a_text_may_begin_within_code() -> None:
 
 
 def test_an_indented_block_is_code_unless_it_belongs_to_a_list() -> None:
-    (one,) = headed_sections("Run this:\n\n    run --all\n\n- item\n\n    more of it\n\nEnd.\n\n\ttab")
+    (one,) = headed_sections(
+        "    measure\n\nRun this:\n\n    run --all\n\n- item\n\n    more of it\n\nEnd.\n\n\ttab"
+    )
     assert [(block.code, block.indent) for block in one.blocks] == [
+        (True, 4),
         (False, 0),
         (True, 4),
         (False, 0),
@@ -91,8 +94,3 @@ def test_code_blocks_are_without_their_fences() -> None:
     assert fenced_code(PAGE) == ["# not a heading\n\nmeasure --depth"]
     assert fenced_code("```\n\n```\n~~~\nopen") == ["open"]
     assert fenced_code("```Cairo,noplayground\nfn\n```") == ["fn"]
-
-
-def test_an_indented_block_before_any_list_is_code() -> None:
-    [section] = headed_sections("    measure --depth\n\nThe depth.\n")
-    assert [block.code for block in section.blocks] == [True, False]

@@ -443,7 +443,6 @@ async def test_a_call_that_is_cancelled_twice_closes_its_socket(steps: int) -> N
     [
         ({"url": "https://a.example/{x}"}, "is not a parameter"),
         ({"url": "https://a.example/?q={x}", "parameters": {"x": {}}}, "use \\[query\\]"),
-        ({"url": "http://127.0.0.1:9/"}, r"would be refused.*allow_private = \[\"127.0.0.1\"\]"),
         ({"url": "http://[fd00::1]/", "allow_private": ["10.0.0.0/8"]}, "would be refused"),
         ({"url": "http://169.254.169.254/"}, "never allowed"),
         ({"auth": {"query": "key"}}, "write URLs into their logs"),
@@ -451,9 +450,7 @@ async def test_a_call_that_is_cancelled_twice_closes_its_socket(steps: int) -> N
         ({"url": "https://a.example/{x}", "parameters": {"x": {"optional": True}}}, "cannot be optional"),
         ({"auth": {"bearer": "key", "basic_user": "x"}}, "exactly one"),
         ({"headers": {"Authorization": "x"}}, "use \\[auth\\]"),
-        ({"headers": {"Host": "x"}}, "set by the server"),
         ({"headers": {"X": "a\r\nb"}}, "cannot hold"),
-        ({"secrets": {"key": {"env": "MISSING"}}}, "Set MISSING"),
     ],
 )
 def test_a_declaration_that_cannot_work_says_why(keys: Mapping[str, Any], said: str) -> None:

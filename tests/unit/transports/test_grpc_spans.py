@@ -88,11 +88,6 @@ METHODS = {
 
 
 @pytest.fixture
-def memory() -> InMemorySpanExporter:
-    return InMemorySpanExporter()
-
-
-@pytest.fixture
 async def channel(
     memory: InMemorySpanExporter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[grpc.aio.Channel]:

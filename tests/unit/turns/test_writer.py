@@ -50,7 +50,6 @@ class ScriptedLog:
         self.rows: dict[UUID, list[LogRow]] = {}
         self.appends: list[list[Append]] = []
         self.conclusions: list[Conclusion] = []
-        self.renewals = 0
         self.renewed = asyncio.Event()
         self.lost: list[UUID] = []
         self.gate = asyncio.Event()
@@ -86,7 +85,6 @@ class ScriptedLog:
             self.busy = False
 
     async def renew(self, claims: Sequence[Claim]) -> Sequence[UUID]:
-        self.renewals += 1
         self.renewed.set()
         return self.lost
 

@@ -61,8 +61,6 @@ _TABLE: Final[dict[str, tuple[list[tuple[str, ...]], list[str]]]] = {
         'parameters.properties.level.default: does not match its schema: "hgh" is not one of "low" or "high". Did you mean “high”?']),
     "24 values of another type": ([('{ enum = ["low", "high"] }', '{ type = "integer", enum = [1, "two"] }')], [
         'parameters.properties.level.enum[1]: does not match its schema: "two" is not of type "integer".']),
-    "24 default out of bounds": ([('{ enum = ["low", "high"] }', '{ type = "integer", minimum = 3, default = 1 }')], [
-        "parameters.properties.level.default: does not match its schema: 1 is less than the minimum of 3."]),
     "24 misspelt keyword": ([('{ enum = ["low", "high"] }', '{ enum = ["low", "high"], defalt = "low" }')], [
         "parameters.properties.level.defalt: the schema of a parameter has no keyword “defalt”. Did you mean “default”?"]),
     "24 a reference within a schema": ([('{ enum = ["low", "high"] }', '{ type = "string", anyOf = [{ "$ref" = "#" }] }')], [
@@ -99,11 +97,6 @@ _TABLE: Final[dict[str, tuple[list[tuple[str, ...]], list[str]]]] = {
     "19 an empty name": ([('template = "hello"', 'template = ""')], [
         "nodes.hello.template: is empty; name a file in the folder prompts, without “.md”."]),
     "19 an empty prompt": ([("prompts/write.md", "", "\n")], ["prompts/write.md:1: is empty; write the prompt's text."]),
-    "19 prompts by a misspelt field": ([
-        ('kind = "prompt", prompt = "write"', 'kind = "prompt", prompt = { by = "categry", default = "write" }')], [
-        "nodes.write.prompt.by: no node writes a field “categry”."]),
-    "20 what a variable does not have": ([("prompts/write.md", "{{ question }}", "{{ question.__class__ }}")], [
-        "prompts/write.md:7: the template cannot be filled in: “question.__class__” is undefined."]),
     "22 unknown filter": ([("prompts/write.md", "{{ question }}", "{{ question | uper }}")], [
         "prompts/write.md:7: templates have no filter “uper”. Did you mean “upper”?"]),
     "22 unknown schema": ([("prompts/write.md", "variables = { question", 'schema = "intnt"\nvariables = { question')], [
@@ -123,8 +116,6 @@ _TABLE: Final[dict[str, tuple[list[tuple[str, ...]], list[str]]]] = {
     "01 TOML syntax": ([('start = "route"', "start = route")], [
         "3:9: is not valid TOML: string values must be quoted, expected literal string."]),
     "01 TOML syntax, a key twice": ([('start = "route"', 'start = "route"\nstart = "grade"')], ["4:1: is not valid TOML: duplicate key."]),
-    "02 unknown key": ([("description =", "descripton =")], [
-        "descripton: there is no key “descripton” here. Did you mean “description”?"]),
     "03 unknown key in a table": ([("seconds = 30", "secnds = 30")], [
         "limits.secnds: there is no key “secnds” here. Did you mean “seconds”?"]),
     "04 wrong type": ([("steps = 20", 'steps = "20"')], [
@@ -138,14 +129,10 @@ _TABLE: Final[dict[str, tuple[list[tuple[str, ...]], list[str]]]] = {
     "05 tools where only the caller's record may be read": ([
         ("limits =", 'tools = { use = ["time"] }\nretrieval = { subject = "caller" }\nlimits =')], [
         "tools.use: must be empty with retrieval.subject = “caller”, which does not limit what tools return."]),
-    "06 unknown kind": ([('kind = "ranker"', 'kind = "rankr"')], [
-        "nodes.grade.kind: there is no kind of node “rankr”. Did you mean “ranker”?"]),
     "07 unknown option of a kind": ([('prompt = "write"', 'promt = "write"')], [
         "nodes.write.promt: the kind prompt has no option “promt”. Did you mean “prompt”?"]),
     "07 field that is not read": ([('kind = "ranker"', 'kind = "ranker", reads = { evidnce = "found" }')], [
         "nodes.grade.reads.evidnce: the node reads no field “evidnce”. Did you mean “evidence”?"]),
-    "08 edge to an unknown node": ([('to = "refuse"', 'to = "refusal"')], [
-        "graph.edges[6].to: the edge leads to “refusal”, but there is no such node. Did you mean “refuse”?"]),
     "09 edge from an unknown node": ([('from = "grade", to = "refuse"', 'from = "grades", to = "refuse"')], [
         "graph.edges[6].from: the edge comes from “grades”, but there is no such node. Did you mean “grade”?"]),
     "10 unreachable node": ([("refuse = { kind", 'other = { kind = "refuse" }\nrefuse = { kind')], [
@@ -173,8 +160,6 @@ _TABLE: Final[dict[str, tuple[list[tuple[str, ...]], list[str]]]] = {
         "graph.edges[0].when: needs exactly one of the keys “is”, “in”, “above”, “below” and “empty” for its field."]),
     "15 no test": ([('when = { field = "intent", is = "chat" }', 'when = { is = "chat" }')], [
         "graph.edges[0].when: needs exactly one of the keys “field”, “model”, “all” and “any”."]),
-    "16 input that no way provides": ([('to = "retrieve" }', 'to = "grade" }')], [
-        "nodes.retrieve: no path leads to the node “retrieve”."]),
     "19 prompt that is not there": ([('prompt = "write"', 'prompt = "wrote"')], [
         "nodes.write.prompt: there is no file prompts/wrote.md here or among the shared prompts. Did you mean “write”?"]),
     "19 partial that is not there": ([("prompts/write.md", "parts/tone.md", "parts/tune.md")], [
@@ -197,9 +182,6 @@ _TABLE: Final[dict[str, tuple[list[tuple[str, ...]], list[str]]]] = {
         "prompts/write.md: uses “question”, an untrusted text, in the instructions; move it below the line “=== user”."]),
     "22 broken template": ([("prompts/write.md", "{{ question }}", "{{ question }")], [
         "prompts/write.md:7: the template is not valid: unexpected `}`, expected end of variable block."]),
-    "22 import": ([("prompts/write.md", '{% include "parts/tone.md" %}', '{% import "parts/tone.md" as tone %}')], [
-        ("prompts/write.md:5: the template is not valid: prompts have no statement “import”; they have if, elif, else, endif, for, "
-         "endfor, include.")]),
     "22 broken front matter": ([("prompts/write.md", "variables = { question", 'variables = { question "')], [
         "prompts/write.md:2:24: is not valid TOML: missing assignment between key-value pairs, expected `=`."]),
     "22 unknown key of a front matter": ([("prompts/write.md", "variables = {", "hint = 1\nvariables = {")], [
@@ -210,8 +192,6 @@ _TABLE: Final[dict[str, tuple[list[tuple[str, ...]], list[str]]]] = {
         "model.chain[0]: “passages” is never unavailable, so the models after it are never asked; move it to the end."]),
     "24 parameter of no type": ([('{ enum = ["low", "high"] }', '{ type = "strin" }')], [
         "parameters.properties.level.type: must be one of “string”, “integer”, “number”, “boolean”. Did you mean “string”?"]),
-    "24 reference to another schema": ([('{ enum = ["low", "high"] }', '{ "$ref" = "https://example.com/schema" }')], [
-        "parameters.properties.level.$ref: the schema of a parameter has no keyword “$ref”."]),
     "24 required and not there": ([('required = ["level"]', 'required = ["levels"]')], [
         "parameters.required[0]: the required parameter “levels” is not among the properties. Did you mean “level”?"]),
     "25 examples that are not there": ([("examples/intents.jsonl", "examples/intent.jsonl")], [

@@ -20,8 +20,8 @@ from responsa_server.agents.config.build import (
     classifiers,
     dearest,
 )
-from responsa_server.agents.config.content import Content, content_of
-from responsa_server.agents.config.files import SHIPPED, read, verify
+from responsa_server.agents.config.content import Content
+from responsa_server.agents.config.files import SHIPPED
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.prompts import Untrusted
 from responsa_server.agents.nodes.checking import CitationCheckerOptions
@@ -38,8 +38,8 @@ from responsa_server.domain.models import FREE, Ended, Price
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.insight.settings import InsightSettings
 from responsa_server.system.fixable import Fixable
-from tests.unit.agents.config.test_content import DEFAULTS
-from tests.unit.agents.configured import SURROUNDINGS, TEST_KINDS, write
+from tests.unit.agents.config.test_content import DEFAULTS, content
+from tests.unit.agents.configured import TEST_KINDS, write
 from tests.unit.agents.evidence import FixedEvidence
 from tests.unit.agents.shipping import Judge
 from tests.unit.agents.speaking import Says
@@ -71,13 +71,9 @@ class Known:
         return True
 
 
-def content(folder: Path, limit: int) -> Content:
+def limit_cost(folder: Path, limit: int) -> Content:
     limits = ("agent.toml", "limits = { seconds = 30,", f"limits = {{ cost_micros = {limit}, seconds = 30,")
-    files = read(write(folder, limits), folder / "none")
-    config, problems = verify(files, SURROUNDINGS)
-    assert config is not None, problems
-    assert files.config is not None
-    return content_of(files.config, config, files.files, DEFAULTS, TEST_KINDS)
+    return content(write(folder, limits))
 
 
 def workshop(models: Known) -> BuildContext:
@@ -98,7 +94,7 @@ def test_the_dearest_is_taken_field_by_field_and_asked_for_each_time() -> None:
     assert dearest(models, [], "d:judge") is None, "nothing is written that it could judge"
 
 
-def built_parts(content: Content, models: Known) -> NodeParts:
+def built_parts(made: Content, models: Known) -> NodeParts:
     """The parts that the agent's `prompt` node gets."""
     seen = list[NodeParts]()
     kind = TEST_KINDS["prompt"]
@@ -107,7 +103,7 @@ def built_parts(content: Content, models: Known) -> NodeParts:
         seen.append(parts)
         return kind.make(parts, options, name)
 
-    build(content, replace(workshop(models), kinds={**TEST_KINDS, "prompt": replace(kind, make=make)}))
+    build(made, replace(workshop(models), kinds={**TEST_KINDS, "prompt": replace(kind, make=make)}))
     (parts,) = seen
     return parts
 
@@ -116,12 +112,7 @@ def built_parts(content: Content, models: Known) -> NodeParts:
 def test_a_model_is_told_to_mark_by_words_or_by_numbers_alone(marks: str, form: str, tmp_path: Path) -> None:
     table = ("agent.toml", "model = { ", f'model = {{ marks = "{marks}", ')
     folder = write(tmp_path, table, ("prompts/write.md", "parts/tone.md", "parts/marks.md"))
-    files = read(folder, SHIPPED / "shared")
-    config, problems = verify(files, SURROUNDINGS)
-    assert config is not None, problems
-    assert files.config is not None
-    content = content_of(files.config, config, files.files, DEFAULTS, TEST_KINDS)
-    prompts = built_parts(content, Known()).prompts
+    prompts = built_parts(content(folder, shared=SHIPPED / "shared"), Known()).prompts
     assert prompts is not None
     (system, *_) = prompts.render("write", {}, Untrusted("Why?"), "")
     assert form in system.text
@@ -136,7 +127,7 @@ def test_an_agent_is_told_which_of_its_models_are_small(tmp_path: Path) -> None:
         def small(self, names: Sequence[str]) -> frozenset[str]:
             return frozenset(names[1:])
 
-    parts = built_parts(content(tmp_path, 0), Little())
+    parts = built_parts(limit_cost(tmp_path, 0), Little())
     assert parts.small == {"lab:small"}
     assert parts.model is not None
     assert parts.larger is not None
@@ -146,7 +137,7 @@ def test_an_agent_is_told_which_of_its_models_are_small(tmp_path: Path) -> None:
 def test_a_limit_that_a_model_without_a_price_does_not_meet_is_told(tmp_path: Path) -> None:
     def said(models: Known, limit: int) -> list[object]:
         shop = workshop(models)
-        found = build(content(tmp_path / str(limit), limit), shop)
+        found = build(limit_cost(tmp_path / str(limit), limit), shop)
         with capture_logs() as logs:
             ConfiguredAgent(found, "agents/test/versions/1", b"", shop)
         return [log.get("unpriced") for log in logs if log["event"] == "agent_cost_not_limited"]
@@ -169,7 +160,7 @@ class Lacking(Known):
 
 def test_who_has_named_a_model_that_cannot_be_had_is_told(tmp_path: Path) -> None:
     with pytest.raises(BuildFailed) as caught:
-        build(content(tmp_path, 0), workshop(Lacking()))
+        build(limit_cost(tmp_path, 0), workshop(Lacking()))
     own, default = caught.value.problems
     assert default.message == (
         "“default” stands for the setting models.default (RESPONSA_MODELS__DEFAULT), whose model "

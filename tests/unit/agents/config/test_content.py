@@ -31,8 +31,8 @@ NAMED = 'name = "Test"'
 DESCRIBED = 'description = "For tests."'
 
 
-def content(folder: Path, defaults: Sequence[str] = DEFAULTS) -> Content:
-    files = read(folder, folder / "none")
+def content(folder: Path, defaults: Sequence[str] = DEFAULTS, shared: Path | None = None) -> Content:
+    files = read(folder, shared or folder / "none")
     config, problems = verify(files, SURROUNDINGS)
     assert config is not None, problems
     assert files.config is not None

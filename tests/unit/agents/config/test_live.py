@@ -86,10 +86,8 @@ class School:
         self.open = asyncio.Event()
         self.asked = asyncio.Event()
         self.trained_on: list[str] = []
-        self.asked_for: set[str] = set()
 
     async def prepare(self, examples: Sequence[Example], *, key: bytes) -> IntentClassifier:
-        self.asked_for |= {example.text for example in examples}
         self.asked.set()
         await self.open.wait()
         self.trained_on.append(examples[0].text)

@@ -13,6 +13,7 @@ from responsa_lab.scripted.strong import Broken, FailureKind, Strong
 from responsa_server.agents.engine.agent import PlannedAgent, ending
 from responsa_server.agents.engine.citations import citation, plain
 from responsa_server.agents.engine.config import BEGIN
+from responsa_server.agents.engine.declining import NO_ANSWER
 from responsa_server.agents.engine.graph import FINISH, Plan, Route
 from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
 from responsa_server.domain.agents import Meter, Milestone
@@ -35,7 +36,7 @@ from responsa_server.domain.models import ChatModel
 from tests.raising import raises
 from tests.unit.agents.evidence import excerpt
 from tests.unit.agents.shipping import LONG, QUOTE, parts_of, shipped, task_for
-from tests.unit.agents.speaking import answer_in, refusal_in, told_by
+from tests.unit.agents.speaking import answer_in, refusal_in, says, told_by
 
 USAGE = Usage(1, 2, 3)
 WRITTEN: Mapping[str, object] = {"text": "So.", "complete": True, "model": "a:x"}
@@ -143,16 +144,24 @@ def agent(name: str, model: ChatModel, counted: list[Fallback] | None = None) ->
     return PlannedAgent(one.plan, one._options, counted=counting)  # pyright: ignore[reportPrivateUsage]
 
 
-@pytest.mark.parametrize("name", ["chat", "tutor"])
-async def test_a_turn_that_is_taken_over_at_any_milestone_ends_as_it_would_have(name: str) -> None:
-    strong_agent = agent(name, Strong())
+@pytest.mark.parametrize(
+    ("name", "model", "kind"),
+    [("chat", Strong(), Answered), ("tutor", Strong(), Answered), ("default", says(NO_ANSWER), Refused)],
+)
+async def test_a_turn_that_is_taken_over_at_any_milestone_ends_as_it_would_have(
+    name: str, model: ChatModel, kind: type[Answered | Refused]
+) -> None:
+    taken_over = agent(name, model)
     question = task_for(name)
-    events = await told_by(strong_agent, question)
-    end = answer_in(events)
+    events = await told_by(taken_over, question)
+    end = events[-1]
+    assert isinstance(end, kind)
+    assert kind is Answered or end.excerpts
     milestones = [found.state for found in events if isinstance(found, Milestone)]
     assert milestones
     for state in milestones:
-        again = answer_in(await told_by(strong_agent, replace(question, resume=state, meter=Meter())))
+        again = (await told_by(taken_over, replace(question, resume=state, meter=Meter())))[-1]
+        assert isinstance(again, kind)
         assert replace(again, usage=end.usage) == end
 
 

@@ -260,7 +260,7 @@ WORDS = st.characters(exclude_characters="\0\r![]<\\`", exclude_categories=["Cs"
 SENTENCES = st.lists(
     st.one_of(st.text(WORDS, min_size=1, max_size=60), st.text(WORDS, min_size=900, max_size=2600)),
     min_size=1,
-    max_size=30,
+    max_size=12,
 )
 
 

@@ -96,32 +96,37 @@ def test_a_condition_demands_fields(when: dict[str, Any], fields: set[str]) -> N
     assert fields_needed_by(WhenTable.model_validate(when)) == fields
 
 
-def test_a_condition_reads_as_a_sentence() -> None:
-    table = WhenTable.model_validate(
-        {
-            "any": [
-                {"model": False},
-                {"field": "a", "in": ["x", True]},
-                {"field": "b", "above": 0.5},
-                {"field": "c", "empty": True},
-            ]
-        }
-    )
-    assert describe(table) == "no model or a in x, true or b above 0.5 or c is empty"
+SUPPORTED, POST = {"field": "ranking.near", "is": True}, {"field": "intent", "is": "post"}
 
 
-def test_what_belongs_together_stands_in_parentheses() -> None:
-    supported = {"field": "ranking.near", "is": True}
-    post = {"field": "intent", "is": "post"}
-    either = {"any": [{"all": [{"model": True}, supported]}, post]}
-    assert describe(WhenTable.model_validate(either)) == (
-        "(a model and ranking.near is true) or intent is post"
-    )
-    both = {"all": [{"model": True}, {"any": [supported, post]}]}
-    assert describe(WhenTable.model_validate(both)) == (
-        "a model and (ranking.near is true or intent is post)"
-    )
-    assert describe(WhenTable.model_validate({"all": [{"any": [post]}]})) == "intent is post"
+@pytest.mark.parametrize(
+    ("when", "sentence"),
+    [
+        (
+            {
+                "any": [
+                    {"model": False},
+                    {"field": "a", "in": ["x", True]},
+                    {"field": "b", "above": 0.5},
+                    {"field": "c", "empty": True},
+                ]
+            },
+            "no model or a in x, true or b above 0.5 or c is empty",
+        ),
+        # What belongs together stands in parentheses.
+        (
+            {"any": [{"all": [{"model": True}, SUPPORTED]}, POST]},
+            "(a model and ranking.near is true) or intent is post",
+        ),
+        (
+            {"all": [{"model": True}, {"any": [SUPPORTED, POST]}]},
+            "a model and (ranking.near is true or intent is post)",
+        ),
+        ({"all": [{"any": [POST]}]}, "intent is post"),
+    ],
+)
+def test_a_condition_reads_as_a_sentence(when: dict[str, Any], sentence: str) -> None:
+    assert describe(WhenTable.model_validate(when)) == sentence
 
 
 # The picture of a graph.

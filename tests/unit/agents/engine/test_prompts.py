@@ -109,12 +109,18 @@ def test_the_nonce_is_the_same_for_a_turn_and_random_without_one() -> None:
             "more steps than a template may take",
         ),
         ("a\n=== user\n\n{{ nobody }}", 8, "nobody"),
+        ("{{ object }}", None, "object is not a plain value"),
     ],
 )
 def test_what_cannot_be_filled_in_is_told_with_its_line(body: str, line: int | None, complaint: str) -> None:
-    found = prompts(body)
+    of_body = prompts(body)
+    values = {
+        "agent": "Ann",
+        "agents": list(range(400)),
+        **({"object": object()} if "object" in body else {}),
+    }
     with pytest.raises(PromptError, match=complaint) as caught:
-        found.render("p", {"agent": "Ann", "agents": list(range(400))}, Untrusted("Who?"), MARK)
+        of_body.render("p", values, Untrusted("Who?"), MARK)
     assert (caught.value.file, caught.value.line) == ("prompts/p.md", line)
 
 
@@ -129,7 +135,6 @@ def test_a_panic_of_the_engine_is_an_error_of_its_template() -> None:
     [
         "{% if a %}",
         '{% import "parts/tone.md" as t %}',
-        '{% extends "parts/tone.md" %}',
         "{% include agent %}",
         '{% include "parts/none.md" %}',
         '{% include ["parts/tone.md"] %}',
@@ -209,17 +214,6 @@ def test_what_a_filling_makes_is_bounded(body: str) -> None:
     with pytest.raises(PromptError, match="make more than 2,500,000 characters; use fewer or shorter"):
         prompts(body).fill("p", values)
     assert prompts("{{ text }}").fill("p", values) == values["text"]
-
-
-def test_an_object_is_no_value() -> None:
-    with pytest.raises(PromptError, match="agent is not a plain value"):
-        prompts("{{ agent }}").render("p", {"agent": object()}, Untrusted("Who?"), MARK)
-
-
-def test_a_partial_that_includes_itself_is_stopped() -> None:
-    found = prompts('{% include "parts/tone.md" %}', 'x{% include "parts/tone.md" %}')
-    with pytest.raises(PromptError):
-        found.render("p", {}, Untrusted("Who?"), MARK)
 
 
 def test_variables_are_known_through_partials() -> None:

@@ -28,6 +28,7 @@ from responsa_server.agents.engine.state import (
     GraphState,
     StateError,
     fallbacks_of,
+    plain_fallback,
     restore,
     to_milestone,
 )
@@ -210,6 +211,12 @@ def test_a_state_comes_back_as_it_was_without_what_the_task_gives() -> None:
     assert restore(to_milestone("b", state)) == ("b", PLAIN)
 
 
+def test_fallbacks_come_back_in_order_each_once() -> None:
+    rule, other = (Fallback(kind, "a", "b", "why") for kind in (FallbackKind.RULE, FallbackKind.PROVIDER))
+    kept = {"fallbacks": [plain_fallback(fell) for fell in (other, rule, other)]}
+    assert fallbacks_of(cast("Any", restore(to_milestone("a", kept))[1])) == [other, rule]
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -363,11 +370,6 @@ async def test_a_node_that_fails_is_gone_round_and_the_run_goes_on_from_every_mi
 async def test_text_that_was_told_is_never_gone_round() -> None:
     with pytest.raises(Unavailable, match="away"):
         await walked(Graph(twelve(NAMES[5], tells=True)))
-
-
-def test_a_milestone_of_another_graph_is_refused() -> None:
-    with pytest.raises(StateError, match="unknown keys: path"):
-        restore(to_milestone(NAMES[0], {"path": []}))
 
 
 class Steps(NodeModel):

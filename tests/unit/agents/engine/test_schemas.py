@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from responsa_server.agents.engine.calling import fits, schema_problem
 from responsa_server.agents.engine.schemas import CheckedSchema
 
 TREE = {
@@ -45,11 +46,25 @@ def test_a_tree_is_checked_on_each_level() -> None:
         ({"anyOf": [{"pattern": "a"}] * 101}, "more than 100 regular expressions"),
         ({"pattern": "(a{1000}){9}"}, "regex"),
         ({"pattern": "(?=a)a"}, "regex"),
+        # A regular expression may take a thousand times its length in memory.
+        ({"pattern": r"\p{L}" * 201}, "more than 1,000 characters"),
+        ({"properties": {"a": {"anyOf": [{"pattern": "a" * 1001}]}}}, "more than 1,000 characters"),
+        ({"patternProperties": {"a" * 1001: {}}}, "more than 1,000 characters"),
     ],
 )
 def test_what_cannot_be_bounded_is_no_schema(schema: dict[str, object], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         CheckedSchema(schema)
+    assert schema_problem(schema) is not None
+    assert not fits(schema, "a")
+
+
+def test_a_parameter_may_be_called_pattern() -> None:
+    schema: dict[str, object] = {
+        "properties": {"pattern": {"type": "string"}, "patternProperties": {"type": "string"}}
+    }
+    assert schema_problem(schema) is None
+    assert fits(schema, {"pattern": "a" * 2000})
 
 
 def test_a_value_to_which_too_many_subschemas_apply_is_not_checked() -> None:

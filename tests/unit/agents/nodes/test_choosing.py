@@ -17,10 +17,10 @@ from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.node import Run
 from responsa_server.agents.engine.state import StateMessage
 from responsa_server.agents.nodes.choosing import SELECTION, ChooserInput, ChooserOptions, ToolChooser
-from responsa_server.app.tools import check_tools
 from responsa_server.domain.events import Fallback, FallbackKind
 from responsa_server.domain.models import Ended, ModelError, ModelFault, TextPiece
 from responsa_server.domain.tools import Effect, FixedTools, ToolCard
+from tests.unit.agents.config.test_tools import tools
 from tests.unit.agents.speaking import Does, Says, Turn, says
 
 PROMPTS = examine(SHIPPED / "default", Surroundings()).prompts
@@ -33,17 +33,10 @@ SECRET_ORDERS = ORDERS + '[allow]\nagents = ["other"]\n'
 USED = ("orders", "knowledge_search")
 
 
-def tools(folder: Path, **files: str) -> LiveTools:
-    for name, text in files.items():
-        (folder / f"{name}.toml").write_text(text, encoding="utf-8")
-    live = check_tools(folder)
-    assert live.problems() == []
-    return live
-
-
 def chooser(
     live: LiveTools, model: Says | None, options: ChooserOptions = SELECTION, use: Sequence[str] = USED
 ) -> ToolChooser:
+    assert live.problems() == []
     parts = NodeParts(
         model=model,
         larger=model,

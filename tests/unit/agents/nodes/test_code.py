@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -11,14 +11,13 @@ from responsa_lab.scripted.strong import Strong
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes.checking import code_note, own_blocks
 from responsa_server.domain.agents import AgentEvent, AnswerTask
-from responsa_server.domain.events import Answered, Delta, Refused, Usage
+from responsa_server.domain.events import Answered, Delta, Refused
 from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.listing import AllOf, AnyOf
 from responsa_server.domain.lists import SEARCHED
-from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt, Spent, TextPiece
 from tests.unit.agents import shipping
 from tests.unit.agents.evidence import FixedEvidence, evidence, excerpt, quote
-from tests.unit.agents.shipping import Knows, parts_of, shipped
+from tests.unit.agents.shipping import Knows, Remembers, parts_of, shipped
 from tests.unit.agents.speaking import answer_in, told_by
 
 CODE = "```cairo\nfn area(width: u64, height: u64) -> u64 {\n    width * height\n}\n```"
@@ -28,25 +27,6 @@ CLASSIFIERS = {
     "examples/small_talk.jsonl": Knows({"Thanks": "direct", "Danke": "direct"}, "retrieve"),
     "examples/languages.jsonl": Knows({"Danke": "de", "Thanks": "en"}),
 }
-
-
-class Writes(Strong):
-    """Writes this text where a text is asked for, and records the prompts."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.text = text
-        self.prompts: list[ModelPrompt] = []
-
-    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        self.prompts.append(prompt)
-        if prompt.schema is not None:
-            async for piece in super().stream(prompt):
-                yield piece
-            return
-        yield TextPiece(self.text)
-        yield Spent(Usage(input_tokens=1, output_tokens=1))
-        yield Ended(complete=True)
 
 
 def parts(fixed: FixedEvidence, model: Strong | None = None) -> NodeParts:
@@ -73,7 +53,7 @@ def ended(events: Sequence[AgentEvent]) -> Answered:
 async def test_small_talk_gets_a_fixed_text_and_searches_nothing(
     agent: str, message: str, begins: str
 ) -> None:
-    for model in (None, Writes("Never.")):
+    for model in (None, Remembers("Never.")):
         fixed = books()
         end = ended(await told_by(shipped(agent, parts(fixed, model)), task_for(message)))
         assert end.text.startswith(begins)
@@ -93,7 +73,7 @@ async def test_an_agent_without_documents_names_its_samples(agent: str, samples:
 
 @pytest.mark.parametrize("agent", ["cairo", "scarb"])
 async def test_raw_shows_what_was_found_and_asks_no_model(agent: str) -> None:
-    model = Writes("Never.")
+    model = Remembers("Never.")
     end = ended(await told_by(shipped(agent, parts(books(), model)), task_for("area", raw=True)))
     assert (end.text, end.model, model.prompts) == (SECTION, "passages", [])
 
@@ -117,7 +97,7 @@ async def test_a_source_decides_where_is_searched() -> None:
 
 
 async def test_a_model_chooses_the_sources_unless_the_question_does() -> None:
-    fixed, model = books(), Writes("Multiply both. [1]")
+    fixed, model = books(), Remembers("Multiply both. [1]")
     agent = shipped("cairo", parts(fixed, model))
     book, other = (
         parse_filter(SEARCHED, f'collection = "collections/cairo" AND source_key = "{key}/*"')
@@ -158,7 +138,7 @@ OWN = "```cairo\nfn volume() -> u64 {\n    1\n}\n```"
     ],
 )
 async def test_a_models_text_says_where_its_code_is_from(text: str, note: str) -> None:
-    model = Writes(text)
+    model = Remembers(text)
     end = ended(await told_by(shipped("scarb", parts(books(), model)), task_for("How do I compute an area?")))
     sent = text.replace(" [1]", "")
     assert end.text == (f"{sent}\n\n*{note}*" if note else sent)

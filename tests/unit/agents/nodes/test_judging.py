@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,7 +53,6 @@ SERVES = 'The hub serves up to 40 sensors. [1: "serves up to 40 sensors at once"
 BUILT = "The first hub comes from Hexleigh. [1]"
 SIXTY = 'The hub serves up to 60 sensors. [1: "serves up to 40 sensors at once"]'
 INVENTED = 'The hub is made of brass. [1: "every case is made of solid brass"]'
-MONTHS = "A battery is good for 24 months. [1]"
 BOTH = 'The hub of Anna Berg serves 40 sensors. [1: "Anna Berg"][1: "40 sensors"]'
 TEXT = " ".join((SERVES, BUILT, SIXTY, INVENTED, BOTH))
 """Sentences with copied words, with a number alone, with another number, with words that are not there, and with two quotes."""
@@ -147,9 +145,6 @@ async def outcome(
     return verdicts, turn, run.fallen
 
 
-PAIRS = Path(__file__).parents[3] / "fixtures" / "judging" / "pairs.jsonl"
-"""Sources, and a true and a false sentence on each: 50 in English and 10 in German."""
-VERDICT_OF = {"true": SUPPORTED, "false": DENIED}
 VERDICTS = {
     "The hub serves up to 40 sensors.": {SUPPORTED},
     "The first hub comes from Hexleigh.": {UNDECIDED},
@@ -180,25 +175,6 @@ async def test_each_sentence_with_a_quote_gets_a_verdict_over_all_its_quotes() -
     assert [(one.model, one.usage) for one in used] == [("m-1", turn.meter.usage)]
     sent = [event.citation.verdict for event in turn.events if isinstance(event, Cited)]
     assert sent == [SUPPORTED, UNDECIDED, DENIED, NONE, SUPPORTED, SUPPORTED]
-
-
-async def test_a_judge_that_knows_denies_each_false_sentence_and_no_true_one() -> None:
-    pairs = [json.loads(line) for line in PAIRS.read_text(encoding="utf-8").splitlines()]
-
-    def know(texts: Sequence[str], sentence: str) -> str:
-        (known,) = (pair for pair in pairs if sentence in (pair["true"], pair["false"]))
-        assert known["source"] in texts[0]
-        return "supported" if sentence == known["true"] else "denied"
-
-    said: dict[str, set[JudgeVerdict]] = {}
-    async with asking(Judge(know).handle) as asker:
-        for few in (pairs[at : at + 20] for at in range(0, len(pairs), 20)):
-            document = shown("\n\n".join(pair["source"] for pair in few))
-            for kind in ("true", "false"):
-                marked = (f'{pair[kind]} [1: "{" ".join(pair["source"].split()[:5])}"]' for pair in few)
-                said |= (await outcome(asker, "\n\n".join(marked), document))[0]
-    assert len(pairs) == 60
-    assert said == {pair[kind]: {verdict} for pair in pairs for kind, verdict in VERDICT_OF.items()}
 
 
 @pytest.mark.parametrize(

@@ -56,9 +56,9 @@ def test_endless_marks_come_to_an_end(begun: str) -> None:
     teller = AnswerWriter(Turn().run, cites=True)
     teller.add(begun)
     pieces = 0
-    while teller.add("[1]"):
+    while teller.add("[1]" * 100):
         pieces += 1
-        assert pieces < 100_000
+        assert pieces < 1_000
     teller.finish()
     assert teller.text == begun
     assert len(teller.marks) <= 256

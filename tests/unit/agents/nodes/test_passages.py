@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from responsa_server.agents.engine.declining import NO_ANSWER
-from responsa_server.domain.agents import AgentEvent, Meter, Milestone
+from responsa_server.domain.agents import AgentEvent
 from responsa_server.domain.events import (
     Answered,
     ByteRange,
@@ -179,17 +179,6 @@ class TestFailover:
         assert NO_ANSWER not in end.text
         assert end.text.startswith(LONG)
         assert "late_mark" in [fallback.cause for fallback in end.fallbacks]
-
-
-async def test_a_refusal_is_the_same_after_a_takeover() -> None:
-    default_agent = shipped("default", parts_of(says(NO_ANSWER), fixed()))
-    question = task_for("default")
-    events = await told_by(default_agent, question)
-    states = [found.state for found in events if isinstance(found, Milestone)]
-    assert states
-    for state in states:
-        again = await told_by(default_agent, replace(question, resume=state, meter=Meter()))
-        assert refused(again).excerpts == (NILE, AMAZON)
 
 
 @pytest.mark.parametrize("agent", ["default", "chat", "tutor", "scarb"])

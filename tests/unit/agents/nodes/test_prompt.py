@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -11,7 +11,10 @@ import pytest
 
 from responsa_server.agents.engine.asking import Pricing, no_price
 from responsa_server.agents.engine.calling import CallModel, ResultModel
+from responsa_server.agents.engine.citations import Mark
+from responsa_server.agents.engine.config import ModelTable, Traits
 from responsa_server.agents.engine.kinds import NodeParts
+from responsa_server.agents.engine.node import ModelDeclined, OverBudget, Run, TurnLimits
 from responsa_server.agents.engine.prompts import fence
 from responsa_server.agents.nodes.prompt import (
     Prompt,
@@ -20,10 +23,21 @@ from responsa_server.agents.nodes.prompt import (
     PromptOutput,
     prompt_messages,
     turn_messages,
+    without_noise,
 )
 from responsa_server.agents.nodes.tool_calls import CallTool, CallToolInput
 from responsa_server.domain.errors import Reason, Unavailable
-from responsa_server.domain.events import MAX_ANSWER_BYTES, Delta, ToolCalled, ToolOutcome, ToolSource, Usage
+from responsa_server.domain.events import (
+    MAX_ANSWER_BYTES,
+    Delta,
+    Fallback,
+    FallbackKind,
+    ProviderSwitched,
+    ToolCalled,
+    ToolOutcome,
+    ToolSource,
+    Usage,
+)
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.models import (
     Ended,
@@ -31,14 +45,19 @@ from responsa_server.domain.models import (
     ModelFault,
     ModelPiece,
     PromptMessage,
+    Provenance,
     Role,
     Spent,
+    Stop,
+    Switched,
     TextPiece,
     ToolRequest,
 )
 from responsa_server.domain.tools import FixedTools, Tool
+from responsa_server.search.quoting import Quotable
 from tests.raising import raises
-from tests.unit.agents.asking import FREELY, NOTE
+from tests.unit.agents.asking import DEAR, FREELY, NOTE, PROMPTS, costing
+from tests.unit.agents.evidence import FixedEvidence, evidence, excerpt
 from tests.unit.agents.speaking import TURN, Does, Says, Turn, deltas
 
 END = Ended(complete=True)
@@ -247,3 +266,159 @@ def test_a_model_does_not_get_instructions_that_a_tool_returned() -> None:
         [shown] = [one.text for one in turn_messages(given, shown=0) if one.role is Role.TOOL]
         assert "The Nile is long." in shown
         assert "previous instructions" not in shown
+
+
+# What becomes of a call: its prompt, its text, and its budget.
+
+
+def run_of(turn: Turn, limits: TurnLimits | None = None) -> Run:
+    return replace(turn.run, limits=limits or TurnLimits(), spent=lambda: turn.meter.usage)
+
+
+async def written(
+    pieces: Sequence[ModelPiece | Exception], inputs: Mapping[str, object] | None = None, **options: object
+) -> tuple[PromptOutput, Turn, Run, Says]:
+    turn, model = Turn(), Says(pieces)
+    run = run_of(turn)
+    fixed = FixedEvidence(excerpt("The Nile is long."), excerpt("It ends in the sea."))
+    parts = NodeParts(
+        fixed,
+        model=model,
+        prompts=PROMPTS,
+        tools=FixedTools([NOTE]),
+        traits=Traits(
+            "Chat", model=ModelTable.model_validate({"temperature": 0.1}), shown=frozenset({"level"})
+        ),
+    )
+    given_options = {"prompt": "response_synthesis", "cites": True, **options}
+    node = Prompt(parts, "write", PromptOptions.model_validate(given_options))
+    asked = PromptInput.model_validate({"question": "Why?", **(inputs or {})})
+    return await node.process(asked, run), turn, run, model
+
+
+async def test_a_prompt_is_made_of_all_that_is_known() -> None:
+    inputs = {
+        "standalone_question": "Why is the Nile long?",
+        "persona": "You teach.",
+        "summary": "They spoke of rivers.",
+        "parameters": {"level": "beginner", "teacher_id": "secret"},
+        "evidence": evidence(),
+    }
+    output, _, _, model = await written([TextPiece("Rain [2]. Why [1, 2]"), END], inputs)
+    (prompt,) = model.prompts
+    instruction, passages, question = prompt.messages
+    assert "You teach." in instruction.text
+    assert "could not be reached" not in instruction.text
+    assert (passages.place, question.place) == (Provenance.RETRIEVED, Provenance.USER)
+    assert passages.text.startswith("[1]\n⟦data passage ")
+    assert "Rivers › Long ones (2026-05-01)\n\nThe Nile is long." in passages.text
+    for part in ("They spoke of rivers.", "level: beginner", "Why is the Nile long?", "Their number: 2"):
+        assert part in question.text
+    assert "secret" not in "".join(message.text for message in prompt.messages)
+    assert (prompt.purpose, prompt.max_tokens, prompt.temperature) == ("response_synthesis", 1024, 0.1)
+    assert (output.text, output.marks) == ("Rain. Why", (Mark(4, 2), Mark(9, 1), Mark(9, 2)))
+
+
+@pytest.mark.parametrize(
+    ("choice", "name"),
+    [
+        ("post", "post"),
+        ("", "response_synthesis"),
+        ("other", "response_synthesis"),
+    ],
+)
+async def test_a_field_chooses_the_prompt(choice: str, name: str) -> None:
+    table = {"by": "intent", "default": "response_synthesis", "post": "post", "chitchat": "chitchat"}
+    _, _, _, model = await written([TextPiece("Hm."), END], {"choice": choice}, prompt=table)
+    assert model.prompts[0].purpose == name
+
+
+async def test_nothing_is_told_before_the_model_has_said_something() -> None:
+    lost = Fallback(FallbackKind.WITHOUT_RETRIEVAL, "retrieve", "write", "part_unavailable:postgresql")
+    turn = Turn()
+    for pieces in ([END], [TextPiece("[1] "), END], [TextPiece("\n"), ModelError(ModelFault.CUT, "")]):
+        model = Says(pieces)
+        node = Prompt(
+            NodeParts(model=model, prompts=PROMPTS),
+            options=PromptOptions(prompt="response_synthesis", cites=True),
+        )
+        await raises(Unavailable, node.process(PromptInput(question="?", fallbacks=(lost,)), turn.run))
+    assert deltas(turn.events) == []
+
+
+async def test_what_a_model_will_not_say_is_told_by_when_it_stopped() -> None:
+    unsafe = Ended(complete=False, stop=Stop.UNSAFE)
+    for pieces, stream, begun in (
+        ([unsafe], True, False),
+        ([TextPiece("So"), unsafe], True, True),
+        ([TextPiece("So"), unsafe], False, False),
+    ):
+        assert (await raises(ModelDeclined, written(pieces, stream=stream))).begun is begun
+
+
+async def test_who_wrote_is_who_was_asked_last() -> None:
+    switched = Switched("a:x", "b:y", ModelFault.OVERLOADED)
+    output, turn, run, _ = await written([switched, TextPiece("So."), END])
+    assert output.model == "b:y"
+    assert turn.events[:-1] == [ProviderSwitched("a:x", "b:y", "overloaded"), Delta("So.", 0)]
+    assert run.fallen == [Fallback(FallbackKind.PROVIDER, "a:x", "b:y", "overloaded")]
+    caught = await raises(Unavailable, written([switched, ModelError(ModelFault.EMPTY, "")]))
+    assert caught.metadata == {"model": "b:y", "cause": "empty"}
+
+
+@pytest.mark.parametrize("limits", [TurnLimits(tokens=120), TurnLimits(cost_micros=140)])
+async def test_a_stream_is_closed_where_the_turn_has_nothing_left(limits: TurnLimits) -> None:
+    # This model ignores the limit on the tokens that it may write.
+    turn = Turn()
+    forever = asyncio.Event()
+    model = Says([*(TextPiece(f"word{number} ") for number in range(100)), forever])
+    node = Prompt(NodeParts(model=model, price=costing(DEAR)))
+    output = await node.process(PromptInput(question="x" * 400), run_of(turn, limits))
+    assert (output.complete, model.closed) == (False, True)
+    assert len(output.text.split()) == (20 if limits.tokens else 10)
+    assert model.prompts[0].max_tokens == (20 if limits.tokens else 10)
+
+
+async def test_a_turn_that_has_nothing_left_is_not_begun_and_keeps_its_text() -> None:
+    turn, model = Turn(), Says()
+    caught = await raises(
+        OverBudget,
+        Prompt(NodeParts(model=model)).process(
+            PromptInput(question="x" * 400, text="So far."), run_of(turn, TurnLimits(tokens=9))
+        ),
+    )
+    assert (caught.text, model.prompts) == ("So far.", [])
+
+
+async def test_what_a_provider_wants_back_with_a_request_goes_back() -> None:
+    wanted = ToolRequest("c1", "note", {"text": "x"}, "signed")
+    output, _, _, _ = await written([TextPiece("Let me see."), wanted, END], tools=True)
+    (call,) = output.calls
+    assert call.signature == "signed"
+    done = {"call": call.model_dump(), "outcome": "ok", "content": "done"}
+    _, _, _, model = await written(
+        [TextPiece(" So."), END], {"text": "Let me see.", "results": [done]}, tools=True
+    )
+    (request,) = model.prompts[0].messages[-2].requests
+    assert request == wanted
+    assert [tool.id for tool in model.prompts[0].tools] == ["note"]
+
+
+async def test_a_text_that_others_tell_is_kept() -> None:
+    output, turn, _, _ = await written([TextPiece("So [1]."), END], stream=False)
+    assert (output.text, output.marks, deltas(turn.events)) == ("So.", (Mark(2, 1),), [])
+
+
+def test_a_passage_is_shown_without_what_says_nothing_and_can_still_be_quoted() -> None:
+    long = "https://files.example.org/reports/2026/q3/" + "a" * 60
+    text = (
+        f"## Fees {{#fees-of-2026}}\n\nSee {long} or the [list]({long}) {{% page %}} for fees.\n"
+        "Short: https://example.org/a. Code: `{% if fees %}`\n\n```\n{% raw %}\n```\n"
+    )
+    shown = without_noise(text)
+    assert shown == (
+        "## Fees\n\nSee https://files.example.org/… or the [list](https://files.example.org/…)  for fees.\n"
+        "Short: https://example.org/a. Code: `{% if fees %}`\n\n```\n{% raw %}\n```\n"
+    )
+    for line in filter(None, shown.splitlines()):
+        assert line == "```" or Quotable(text).find(line) is not None

@@ -26,6 +26,7 @@ from responsa_server.agents.nodes.searching import (
     RetrieveInput,
     Rewrite,
     RewriteInput,
+    after_previous,
     distinct,
     queries_of,
 )
@@ -95,6 +96,41 @@ async def test_without_anything_said_before_no_model_is_asked() -> None:
     node = Rewrite(asker(model), "kb_search_query")
     assert (await node.process(RewriteInput(question="Where is it?"), Turn().run)).standalone_question == ""
     assert model.prompts == []
+
+
+def talk_of(*questions: str, refused: bool = False) -> list[StateMessage]:
+    """Questions that were answered, or refused."""
+    return [
+        one
+        for question in questions
+        for one in (
+            StateMessage(speaker=Speaker.USER, text=question),
+            StateMessage(speaker=Speaker.ASSISTANT, text="Here is what was found.", refused=refused),
+        )
+    ]
+
+
+WAITING = StateMessage(speaker=Speaker.USER, text="And the Congo?")
+
+
+@pytest.mark.parametrize(
+    ("question", "talk", "rewritten"),
+    [
+        ("Where is it?", [], None),
+        ("Where is it?", talk_of("Who?", refused=True), None),
+        (
+            "Where is it?",
+            [*talk_of("Why?", "Who?"), *talk_of("When?", refused=True), WAITING],
+            "Where is it? (Who?)",
+        ),
+        # It would be longer than a question may be.
+        ("it " * 5461, talk_of("Who?"), None),
+    ],
+)
+def test_a_question_carries_the_answered_one_before_it(
+    question: str, talk: Sequence[StateMessage], rewritten: str | None
+) -> None:
+    assert after_previous(question, talk) == rewritten
 
 
 # Expansions

@@ -90,15 +90,27 @@ async def test_with_nothing_before_nothing_is_asked() -> None:
     assert model.prompts == []
 
 
-@pytest.mark.parametrize("kept", [None, Summary("Before.", UUID(int=1))])
-async def test_a_model_that_fails_leaves_the_turn_what_was_kept_before(kept: Summary | None) -> None:
-    notes = Notes({} if kept is None else {TALK: kept})
-    node = Summarise("summary", OPTIONS, asker(Says([ModelError(ModelFault.CUT, "")])), notes)
-    with_run = run()
+BEFORE = Summary("Before.", UUID(int=1))
+
+
+@pytest.mark.parametrize(
+    ("kept", "limits", "cause"),
+    [
+        (None, TurnLimits(), "model_unavailable:cut"),
+        (BEFORE, TurnLimits(), "model_unavailable:cut"),
+        (BEFORE, TurnLimits(tokens=50), "budget:tokens"),
+    ],
+    ids=["nothing kept", "a model that fails", "nothing left for a summary"],
+)
+async def test_without_a_new_summary_the_turn_has_what_was_kept_before(
+    kept: Summary | None, limits: TurnLimits, cause: str
+) -> None:
+    notes, model = Notes({} if kept is None else {TALK: kept}), Says([ModelError(ModelFault.CUT, "")])
+    with_run = replace(run(), limits=limits)
+    node = Summarise("summary", OPTIONS, asker(model), notes)
     assert await summed(node, older(20), with_run) == ("" if kept is None else "Before.")
-    assert with_run.fallen == [
-        Fallback(FallbackKind.WITHOUT_SUMMARY, "m", "summary", "model_unavailable:cut")
-    ]
+    assert bool(model.prompts) is (cause == "model_unavailable:cut")
+    assert with_run.fallen == [Fallback(FallbackKind.WITHOUT_SUMMARY, "m", "summary", cause)]
 
 
 class Away(Notes):
@@ -151,12 +163,3 @@ async def test_a_model_reads_the_newest_that_fit_and_the_first_sentences_of_the_
     assert "Number 33 begins." in notes
     assert "Number 33 begins." not in talk
     assert talk.index("Number 38 ") < talk.index("Number 39 ")
-
-
-async def test_where_nothing_is_left_for_a_summary_the_turn_goes_on_without_one() -> None:
-    model = says()
-    with_run = replace(run(), limits=TurnLimits(tokens=50))
-    node = Summarise("summary", OPTIONS, asker(model), Notes({TALK: Summary("Before.", UUID(int=1))}))
-    assert await summed(node, older(20), with_run) == "Before."
-    assert model.prompts == []
-    assert with_run.fallen == [Fallback(FallbackKind.WITHOUT_SUMMARY, "m", "summary", "budget:tokens")]

@@ -114,39 +114,27 @@ async def test_another_call_than_that_of_the_ledger_is_made_under_a_number_of_it
     assert (same.calls, [result.content for result in output.results]) == ([], ["of y"])
 
 
-async def test_a_call_that_was_begun_and_counts_once_is_told_as_unknown() -> None:
-    tool, turn = Does(Effect.ONCE), Turn({"tool-1": ToolRecord(None, "")})
-    output = await called(tool, turn)
-    assert tool.calls == []
-    assert turn.events == [ToolReturned("tool-1", ToolOutcome.UNKNOWN, UNKNOWN_CONTENT, fault=ToolFault.LOST)]
-    assert output.results[0].outcome is ToolOutcome.UNKNOWN
-
-
-@pytest.mark.parametrize("effect", [Effect.IDEMPOTENT, Effect.NONE])
-async def test_a_call_that_was_begun_and_may_be_repeated_is_made_under_the_same_key(effect: Effect) -> None:
-    tool, turn = Does(effect), Turn({"tool-1": ToolRecord(None, "")})
-    await called(tool, turn)
-    assert tool.calls == [(f"{TURN}/tool-1", {"text": "x"})]
-    assert turn.events == [CALLING, RETURNED]
-
-
 @pytest.mark.parametrize(
-    ("then", "now", "calls"),
+    ("then", "now", "made"),
     [
-        (Effect.ONCE, Effect.NONE, 0),
-        (Effect.ONCE, Effect.IDEMPOTENT, 0),
-        (Effect.NONE, Effect.ONCE, 0),
-        (Effect.NONE, Effect.IDEMPOTENT, 1),
-        (None, Effect.ONCE, 0),
-        (None, Effect.NONE, 1),
+        (Effect.ONCE, Effect.NONE, False),
+        (Effect.ONCE, Effect.IDEMPOTENT, False),
+        (Effect.NONE, Effect.ONCE, False),
+        (Effect.NONE, Effect.IDEMPOTENT, True),
+        (None, Effect.ONCE, False),
+        (None, Effect.IDEMPOTENT, True),
+        (None, Effect.NONE, True),
     ],
 )
-async def test_the_effect_of_the_announcement_and_that_of_now_both_count(
-    then: Effect | None, now: Effect, calls: int
+async def test_a_call_that_was_begun_is_made_under_the_same_key_if_its_effect_then_and_now_allow_it(
+    then: Effect | None, now: Effect, made: bool
 ) -> None:
     tool, turn = Does(now), Turn({"tool-1": ToolRecord(None, "", effect=then)})
-    await called(tool, turn)
-    assert len(tool.calls) == calls
+    output = await called(tool, turn)
+    assert tool.calls == ([(f"{TURN}/tool-1", {"text": "x"})] if made else [])
+    lost = ToolReturned("tool-1", ToolOutcome.UNKNOWN, UNKNOWN_CONTENT, fault=ToolFault.LOST)
+    assert turn.events == ([CALLING, RETURNED] if made else [lost])
+    assert output.results[0].outcome is (ToolOutcome.OK if made else ToolOutcome.UNKNOWN)
 
 
 @pytest.mark.parametrize(
@@ -186,23 +174,24 @@ async def test_a_tool_that_is_not_there_is_an_error_for_the_model_and_no_event()
     assert output.results[0].outcome is ToolOutcome.ERROR
 
 
-async def test_a_result_is_cut_at_a_character() -> None:
+@pytest.mark.parametrize(
+    ("content", "begins", "last", "least"),
+    [
+        ("x" + "ü" * MAX_RESULT_BYTES, "xü", "ü", MAX_RESULT_BYTES - 1),
+        # What no ledger keeps is replaced before the result is cut.
+        ("\x00\ud800" + "x" * (MAX_RESULT_BYTES - 4), "\ufffd\ufffd", "x", MAX_RESULT_BYTES),
+    ],
+    ids=["long", "characters that take more bytes"],
+)
+async def test_a_result_is_cut_at_a_character(content: str, begins: str, last: str, least: int) -> None:
     turn = Turn()
-    await called(Does(result=ToolResult(ToolOutcome.OK, "x" + "ü" * MAX_RESULT_BYTES)), turn)
+    output = await called(Does(result=ToolResult(ToolOutcome.OK, content)), turn)
     event = turn.events[-1]
     assert isinstance(event, ToolReturned)
-    assert event.content.endswith("ü\n[The result was longer. The rest is left out.]")
-    assert MAX_RESULT_BYTES - 1 <= len(event.content.encode()) <= MAX_RESULT_BYTES
-
-
-async def test_what_no_ledger_keeps_is_replaced_before_a_result_is_cut() -> None:
-    turn, text = Turn(), "x" * (MAX_RESULT_BYTES - 4)
-    output = await called(Does(result=ToolResult(ToolOutcome.OK, "\x00\ud800" + text)), turn)
-    event = turn.events[-1]
-    assert isinstance(event, ToolReturned)
-    assert event.content.startswith("\ufffd\ufffd")
-    assert len(event.content.encode()) == MAX_RESULT_BYTES
-    assert output.results[0].content == event.content
+    assert event.content == output.results[0].content
+    assert event.content.startswith(begins)
+    assert event.content.endswith(f"{last}\n[The result was longer. The rest is left out.]")
+    assert least <= len(event.content.encode()) <= MAX_RESULT_BYTES
 
 
 # Several calls at once
@@ -306,35 +295,28 @@ def deep(levels: int) -> list[object]:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "problem", "says"),
     [
-        ({}, '"text" is a required property'),
-        ({"text": 1}, "text: 1 is not of type"),
-        ({"text": "x", "y": 1}, "'y' was unexpected"),
-        ({"text": "x" * 40_000}, "40,"),
-        ({"text": "\ud800"}, "not valid Unicode"),
-        ({"text": "x", "y": deep(50)}, "nested"),
+        ({}, "they are not a JSON object", "The arguments cannot be read: they are not a JSON object."),
+        ({}, "", '"text" is a required property'),
+        ({"text": 1}, "", "text: 1 is not of type"),
+        ({"text": "x", "y": 1}, "", "'y' was unexpected"),
+        ({"text": "x" * 40_000}, "", "40,"),
+        ({"text": "\ud800"}, "", "not valid Unicode"),
+        ({"text": "x", "y": deep(50)}, "", "nested"),
     ],
 )
 async def test_wrong_arguments_go_back_to_the_model_and_call_nothing(
-    arguments: dict[str, JsonValue], says: str
+    arguments: dict[str, JsonValue], problem: str, says: str
 ) -> None:
     tool, turn = Does(card=STRICT), Turn()
-    output = await called(tool, turn, CallModel(call_id="c", tool="note", arguments=arguments))
+    call = CallModel(call_id="c", tool="note", arguments=arguments, problem=problem)
+    output = await called(tool, turn, call)
     (result,) = output.results
     assert (result.outcome, result.fault, result.id) == (ToolOutcome.ERROR, ToolFault.ARGUMENTS, "")
     assert says in result.content
     assert len(result.content) < 600
     assert (tool.calls, turn.events) == ([], [])
-
-
-async def test_arguments_that_cannot_be_read_go_back_to_the_model() -> None:
-    tool, turn = Does(card=STRICT), Turn()
-    broken = CALL.model_copy(update={"arguments": {}, "problem": "they are not a JSON object"})
-    output = await called(tool, turn, broken)
-    (result,) = output.results
-    assert result.content == "The arguments cannot be read: they are not a JSON object."
-    assert (result.fault, tool.calls) == (ToolFault.ARGUMENTS, [])
 
 
 async def test_a_turn_may_call_tools_so_often_and_no_more() -> None:
@@ -435,19 +417,19 @@ class Ending:
         return not self._ended
 
 
-@pytest.mark.parametrize("effect", list(Effect))
-async def test_a_paused_instance_calls_no_tool_with_effects(effect: Effect) -> None:
-    tool, turn = Does(effect), Turn(pause=Ending(ended=False))
+@pytest.mark.parametrize(
+    ("effect", "ended", "made"),
+    [
+        (Effect.NONE, False, True),
+        (Effect.IDEMPOTENT, False, False),
+        (Effect.ONCE, False, False),
+        (Effect.IDEMPOTENT, True, True),
+    ],
+)
+async def test_a_paused_instance_calls_no_tool_with_effects(effect: Effect, ended: bool, made: bool) -> None:
+    tool, turn = Does(effect), Turn(pause=Ending(ended=ended))
     output = await called(tool, turn)
-    if effect is Effect.NONE:
-        assert output.results[0].outcome is ToolOutcome.OK
-        return
-    assert tool.calls == []
-    assert [event.fault for event in turn.events if isinstance(event, ToolReturned)] == [ToolFault.PAUSED]
-    assert output.results[0].fault is ToolFault.PAUSED
-
-
-async def test_the_call_of_a_turn_that_goes_on_is_made_before_its_server_notices() -> None:
-    tool, turn = Does(Effect.IDEMPOTENT), Turn(pause=Ending(ended=True))
-    await called(tool, turn)
-    assert len(tool.calls) == 1
+    assert len(tool.calls) == made
+    fault = None if made else ToolFault.PAUSED
+    assert [event.fault for event in turn.events if isinstance(event, ToolReturned)] == [fault]
+    assert output.results[0].fault is fault
