@@ -54,6 +54,7 @@ SHARING: Mapping[str, Sequence[str]] = {
         "tests/system/test_agents_whole.py",
         "tests/system/test_fallbacks.py",
         "tests/system/test_form_agents.py",
+        "tests/system/test_hostile_answers.py",
         "tests/system/test_prompts_used.py",
         "tests/system/test_reload_while_answering.py",
         "tests/system/test_tutorial.py",
