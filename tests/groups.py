@@ -41,7 +41,6 @@ SHARING: Mapping[str, Sequence[str]] = {
         "tests/system/test_original_paths.py",
         "tests/system/test_previews.py",
         "tests/system/test_sign_in_attacks.py",
-        "tests/system/test_quotas.py",
         "tests/system/test_accounts_by_mail.py",
         "tests/system/test_signing_in.py",
         "tests/system/test_traces.py",
