@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -278,6 +277,18 @@ class Instance:
         purge(LocalLayout.of(self.home))
 
 
+@contextmanager
+def short_folder() -> Generator[Path]:
+    """A folder whose path leaves room for the names of sockets, even on a machine where pytest's folders have long paths.
+    At the end of the block, the homes in it are purged."""
+    with tempfile.TemporaryDirectory(prefix="rs-") as name:
+        try:
+            yield Path(name)
+        finally:
+            for home in Path(name).glob("*/.responsa-home"):
+                purge(LocalLayout.of(home.parent))
+
+
 def instance_in(folder: Path, /, **settings: str) -> AbstractContextManager[Instance]:
     """A ready instance with its home in this folder. The instance is purged at the end of the block."""
     return running(Instance(folder / "home", free_port(), settings))
@@ -290,6 +301,13 @@ def running(instance: Instance) -> Generator[Instance]:
         yield instance.start().until_ready()
     finally:
         instance.end()
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """A short folder of a module, for the homes of its own instances."""
+    with short_folder() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")
@@ -309,11 +327,10 @@ def spans() -> Iterator[Receiver]:
 @pytest.fixture(scope="session")
 def instance(mail_server: MailServer, spans: Receiver) -> Iterator[Instance]:
     """The instance that all tests of a run share, with scripted models and without documents."""
-    # The home is not in pytest's folder, because the paths of sockets must stay short, even on a machine with a long TMPDIR.
-    folder = Path(tempfile.mkdtemp(prefix="rsp-"))
-    try:
-        # The time limit for searches is long, because tests lock tables, and a search must then wait.
-        with instance_in(
+    # The time limit for searches is long, because tests lock tables, and a search must then wait.
+    with (
+        short_folder() as folder,
+        instance_in(
             folder,
             RESPONSA_DOCS="none",
             RESPONSA_MODELS__SCRIPTED="true",
@@ -331,7 +348,6 @@ def instance(mail_server: MailServer, spans: Receiver) -> Iterator[Instance]:
             RESPONSA_SOURCES__PATHS=str(folder / "shared" / "{tenant}"),
             RESPONSA_TELEMETRY__ENDPOINT=spans.grpc,
             RESPONSA_TELEMETRY__SAMPLE_RATIO="0",
-        ) as one:
-            yield one
-    finally:
-        shutil.rmtree(folder)
+        ) as one,
+    ):
+        yield one

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from playwright.async_api import Browser, async_playwright, expect
 from responsa_client import Responsa
 from tests.browser.person import PATIENCE, Person
 from tests.callers import Credential, Registry
-from tests.instance import Instance, instance_in
+from tests.instance import Instance, instance_in, short_folder
 from tools.programs import BROWSERS
 
 # Chromium opens two hidden pages for the address bar of each window, which take a second of CPU time. It asks its user
@@ -82,11 +81,9 @@ def scripted() -> Iterator[Instance]:
 
     Tests may kill the server of this instance. The server then restarts.
     """
-    # The home is not in pytest's folder, because the paths of sockets must stay short.
-    folder = Path(tempfile.mkdtemp(prefix="rsp-"))
-    # Tests break some of the agents, so the instance gets a copy.
-    agents = shutil.copytree(Path(__file__).parent / "agents", folder / "agents")
-    try:
+    with short_folder() as folder:
+        # Tests break some of the agents, so the instance gets a copy.
+        agents = shutil.copytree(Path(__file__).parent / "agents", folder / "agents")
         with instance_in(
             folder,
             RESPONSA_DOCS="none",
@@ -98,8 +95,6 @@ def scripted() -> Iterator[Instance]:
             RESPONSA_RETRIEVAL__SEARCH_SECONDS="30",  # tests lock tables, and a search must then wait
         ) as one:
             yield one
-    finally:
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shutil
 import sys
-import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -52,13 +50,12 @@ class Harness:
 
 
 @pytest.fixture(scope="module")
-def harness() -> Iterator[Harness]:
+def harness(folder: Path) -> Iterator[Harness]:
     """An instance with a provider and a mail server, where anyone may register."""
     loop, provider = asyncio.new_event_loop(), Provider(Key("k1"))
     thread = threading.Thread(target=loop.run_forever, name="provider")
     thread.start()
     asyncio.run_coroutine_threadsafe(provider.server.start(), loop).result(30)
-    folder = Path(tempfile.mkdtemp(prefix="rsp-"))
     secrets = folder / "secrets"
     secrets.mkdir()
     corp = "RESPONSA_OIDC__PROVIDERS__CORP__"
@@ -84,7 +81,6 @@ def harness() -> Iterator[Harness]:
         ):
             yield Harness(instance, provider, mails)
     finally:
-        shutil.rmtree(folder)
         asyncio.run_coroutine_threadsafe(provider.server.close(), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from playwright.async_api import expect
 
+from responsa.admin.v1.insight_pb2 import QuestionPattern
 from tests.browser.person import Person, Tab, until
 from tests.browser.rules import NARROW, broken_words, flaws, flaws_in_all_colours
 from tests.browser.texts import BAKERY, RYE_BREAD
@@ -113,7 +114,13 @@ async def test_questions_without_an_answer_are_assigned_and_dealt_with_until_som
     page, dialog, me = tab.page, tab.page.get_by_role("dialog"), person.client.me()
     missing = page.get_by_role("list", name="Without an answer").get_by_role("listitem")
 
-    async def shown(text: str) -> None:
+    async def shown(text: str, before: Sequence[QuestionPattern] = ()) -> None:
+        """Wait until the server has grouped the last question, and the page shows it. A page that is loaded again and
+        again would take many seconds of CPU time."""
+
+        async def grouped() -> bool:
+            return [*person.client.question_patterns()] != [*before]
+
         async def there() -> bool:
             await page.reload()
             await expect(page.get_by_role("list", name="Without an answer")).not_to_have_attribute(
@@ -121,6 +128,7 @@ async def test_questions_without_an_answer_are_assigned_and_dealt_with_until_som
             )
             return text in await missing.first.inner_text()
 
+        await until(grouped, "a pattern of the question")
         await until(there, text)
 
     await tab.ask(RYE_BREAD)
@@ -142,8 +150,9 @@ async def test_questions_without_an_answer_are_assigned_and_dealt_with_until_som
         await expect(missing).to_contain_text("Nothing here")
 
     await deal("They were told.")
+    before = [*person.client.question_patterns()]
     person.client.answer(RYE_BREAD)
-    await shown("asked again since then and not answered")
+    await shown("asked again since then and not answered", before)
     await expect(missing).to_contain_text("They were told.")
     assert await flaws_in_all_colours(page) == []
     assert not await page.evaluate("document.documentElement.scrollWidth > innerWidth")

@@ -13,24 +13,19 @@ import pytest
 
 from tests.docs.reader import Reader
 from tests.forked import responsa
-from tests.instance import Instance, free_port, running
+from tests.instance import Instance, instance_in, short_folder
 
 
 @pytest.fixture(scope="session")
 def manual() -> Iterator[Instance]:
     """An instance as shipped, with its docs, and with the settings that the pages give."""
-    # The home is not in pytest's folder, because the paths of sockets must stay short.
-    folder = Path(tempfile.mkdtemp(prefix="rsd-"))
     settings = {
         "RESPONSA_TESTING__AGENT": "true",
         "RESPONSA_MODELS__SCRIPTED": "true",
         "RESPONSA_SOURCES__PATHS": tempfile.gettempdir(),
     }
-    try:
-        with running(Instance(folder / "home", free_port(), settings)) as started:
-            yield started
-    finally:
-        shutil.rmtree(folder)
+    with short_folder() as folder, instance_in(folder, **settings) as started:
+        yield started
 
 
 @pytest.fixture

@@ -11,16 +11,14 @@ import asyncio
 import itertools
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +27,7 @@ import httpx2
 import redis
 from psycopg.conninfo import make_conninfo
 
-from responsa_local.embedded import EmbeddedPostgres, EmbeddedRedis, LocalLayout, purge
+from responsa_local.embedded import EmbeddedPostgres, EmbeddedRedis, LocalLayout
 from responsa_local.envoy.envoy_config import EnvoyConfig, render
 from responsa_local.envoy.replicas import Replica as Endpoint
 from responsa_local.envoy.replicas import Replicas
@@ -44,7 +42,7 @@ from tests.faults.invariants import Ledger, witness
 from tests.faults.part_runner import PartRunner, RunPart
 from tests.faults.placed import Placed
 from tests.faults.replica import Order
-from tests.instance import PATIENCE, eventually, free_port, plain_environment
+from tests.instance import PATIENCE, eventually, free_port, plain_environment, short_folder
 
 LEASE_SECONDS = 1.0
 ABSENT = "unix:///nowhere/redis.sock"
@@ -465,17 +463,6 @@ class Cluster:
 @contextmanager
 def clusters() -> Generator[Cluster]:
     """A cluster in a separate folder, which is removed at the end of the block."""
-    # pytest's folder is not used, because the paths of sockets must be short even on a machine with a long TMPDIR.
-    folder = Path(tempfile.mkdtemp(prefix="rsf-"))
-    cluster: Cluster | None = None
-    try:
-        cluster = Cluster(folder)
-        try:
-            cluster.start()
-            yield cluster
-        finally:
-            cluster.close()
-    finally:
-        if cluster is not None:
-            purge(cluster.layout)
-        shutil.rmtree(folder, ignore_errors=True)
+    with short_folder() as folder, closing(Cluster(folder)) as cluster:
+        cluster.start()
+        yield cluster

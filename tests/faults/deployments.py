@@ -274,15 +274,15 @@ class _Choosing:
     """A `Way` that chooses a replica by its index each time a stream begins."""
 
     def __init__(self, deployment: ClusterDeployment, place: int) -> None:
-        self._world = deployment
+        self._deployment = deployment
         self._place = place
 
     async def ask(self, request: chat.AskRequest) -> AsyncGenerator[Frame]:
-        async with aclosing(self._world.chosen(self._place).ask(request)) as frames:
+        async with aclosing(self._deployment.chosen(self._place).ask(request)) as frames:
             async for frame in frames:
                 yield frame
 
     async def resume(self, request: chat.ResumeTurnRequest) -> AsyncGenerator[Frame]:
-        async with aclosing(self._world.chosen(self._place).resume(request)) as frames:
+        async with aclosing(self._deployment.chosen(self._place).resume(request)) as frames:
             async for frame in frames:
                 yield frame

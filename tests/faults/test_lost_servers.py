@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,28 +36,24 @@ HEALTHY_SECONDS = RestartPolicy().healthy_after + 1.0
 
 
 @pytest.fixture
-def supervised() -> Iterator[tuple[Instance, Caller]]:
+def supervised(folder: Path) -> Iterator[tuple[Instance, Caller]]:
     """An instance whose server can be wedged, and its administrator."""
-    folder = Path(tempfile.mkdtemp(prefix="rsl-"))
-    try:
-        (folder / "sitecustomize.py").write_text(WEDGE)
-        settings = {
-            "RESPONSA_DOCS": "none",
-            "RESPONSA_TESTING__AGENT": "true",
-            # The campaign strikes from outside, so no turn is the cause.
-            "RESPONSA_TURNS__MAX_LOSSES": "100",
-            "RESPONSA_TURNS__ALONE_AFTER_LOSSES": "100",
-            "PYTHONPATH": str(folder),
-        }
-        with instance_in(folder, **settings) as instance:
-            dsn = EmbeddedPostgres(LocalLayout.of(instance.home)).dsn("superuser")
-            with psycopg.connect(dsn) as connection:
-                (tenant,) = connection.execute("SELECT id FROM responsa.tenant").fetchone() or ("",)
-            ledger = Ledger(dsn, tenant)
-            yield instance, Caller(tenant, instance.key, instance.key, ledger)
-            ledger.close()
-    finally:
-        shutil.rmtree(folder)
+    (folder / "sitecustomize.py").write_text(WEDGE)
+    settings = {
+        "RESPONSA_DOCS": "none",
+        "RESPONSA_TESTING__AGENT": "true",
+        # The campaign strikes from outside, so no turn is the cause.
+        "RESPONSA_TURNS__MAX_LOSSES": "100",
+        "RESPONSA_TURNS__ALONE_AFTER_LOSSES": "100",
+        "PYTHONPATH": str(folder),
+    }
+    with instance_in(folder, **settings) as instance:
+        dsn = EmbeddedPostgres(LocalLayout.of(instance.home)).dsn("superuser")
+        with psycopg.connect(dsn) as connection:
+            (tenant,) = connection.execute("SELECT id FROM responsa.tenant").fetchone() or ("",)
+        ledger = Ledger(dsn, tenant)
+        yield instance, Caller(tenant, instance.key, instance.key, ledger)
+        ledger.close()
 
 
 async def strike(instance: Instance, askers: Askers, how: str, report: Report) -> None:

@@ -16,7 +16,6 @@ import signal
 import subprocess
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -173,27 +172,23 @@ class Blues:
 
 
 @pytest.fixture
-def blues() -> Iterator[tuple[Blues, str, str]]:
+def blues(folder: Path) -> Iterator[tuple[Blues, str, str]]:
     """The installation with both releases, and the names of the two new migrations."""
-    folder = Path(tempfile.mkdtemp(prefix="rsu-"))
-    try:
-        old = Release(folder / "old", (releases() or ["HEAD"])[-1]).unpack()
-        new = Release(folder / "new", "HEAD").unpack()
-        migrations = new.source / "migrations"
-        number = len(list(migrations.glob("*.sql")))
-        names = f"{number + 1:04}_pre_campaign", f"{number + 2:04}_post_campaign"
-        for name, text in zip(names, (PRE, POST), strict=True):
-            (migrations / f"{name}.sql").write_text(text, encoding="utf-8")
-        for release in (old, new):
-            release.install()
-        # The shared cluster would have a migration that the other campaigns do not know.
-        with clusters() as cluster:
-            blues = Blues(cluster, old, new)
-            yield blues, *names
-            for server in blues.servers:
-                server.end(signal.SIGKILL)
-    finally:
-        shutil.rmtree(folder)
+    old = Release(folder / "old", (releases() or ["HEAD"])[-1]).unpack()
+    new = Release(folder / "new", "HEAD").unpack()
+    migrations = new.source / "migrations"
+    number = len(list(migrations.glob("*.sql")))
+    names = f"{number + 1:04}_pre_campaign", f"{number + 2:04}_post_campaign"
+    for name, text in zip(names, (PRE, POST), strict=True):
+        (migrations / f"{name}.sql").write_text(text, encoding="utf-8")
+    for release in (old, new):
+        release.install()
+    # The shared cluster would have a migration that the other campaigns do not know.
+    with clusters() as cluster:
+        blues = Blues(cluster, old, new)
+        yield blues, *names
+        for server in blues.servers:
+            server.end(signal.SIGKILL)
 
 
 @forms(long=10)

@@ -7,10 +7,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +17,7 @@ from typing import Any, Final
 import pytest
 
 from tests.certificates import certificate
-from tests.instance import ROOT, Instance, eventually, free_port, running
+from tests.instance import ROOT, Instance, eventually, free_port, instance_in
 from tests.real import programs
 from tests.tied import tied
 
@@ -232,18 +230,14 @@ class Rollouts:
 
 
 @pytest.fixture
-def rollouts() -> Generator[Rollouts]:
-    folder = Path(tempfile.mkdtemp(prefix="rsp-"))
-    try:
-        with running(Instance(folder / "home", free_port(), {"RESPONSA_DOCS": "none"})) as instance:
-            cluster = Cluster(folder, instance.port)
-            try:
-                cluster.start()
-                yield Rollouts(cluster, instance)
-            finally:
-                cluster.end()
-    finally:
-        shutil.rmtree(folder)
+def rollouts(folder: Path) -> Generator[Rollouts]:
+    with instance_in(folder, RESPONSA_DOCS="none") as instance:
+        cluster = Cluster(folder, instance.port)
+        try:
+            cluster.start()
+            yield Rollouts(cluster, instance)
+        finally:
+            cluster.end()
 
 
 def test_a_release_goes_live_and_whatever_fails_leads_back(rollouts: Rollouts) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ import yaml
 
 from responsa_client import Responsa
 from tests.docs.reader import blocks
-from tests.instance import ROOT, START_PATIENCE, Instance, eventually, free_port, running
+from tests.instance import ROOT, START_PATIENCE, Instance, eventually, free_port, instance_in, short_folder
 from tests.real import programs
 from tests.tied import tied
 
@@ -127,21 +125,16 @@ def collecting(folder: Path, log: Path) -> Iterator[Collector]:
 
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
 def test_one_answer_arrives_with_its_trace_its_metrics_and_its_log(protocol: str) -> None:
-    folder = Path(tempfile.mkdtemp(prefix="rsp-"))
-    home = folder / "home"
-    try:
-        with collecting(folder, home / "logs" / "server.log") as collector:
-            settings = {
-                "RESPONSA_DOCS": "none",
-                "RESPONSA_TELEMETRY__ENDPOINT": collector.grpc if protocol == "grpc" else collector.http,
-                "RESPONSA_TELEMETRY__SAMPLE_RATIO": "0",
-                "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
-                "OTEL_METRIC_EXPORT_INTERVAL": "1000",
-            }
-            with running(Instance(home, free_port(), settings)) as instance:
-                check(instance, collector)
-    finally:
-        shutil.rmtree(folder)
+    with short_folder() as folder, collecting(folder, folder / "home/logs/server.log") as collector:
+        settings = {
+            "RESPONSA_DOCS": "none",
+            "RESPONSA_TELEMETRY__ENDPOINT": collector.grpc if protocol == "grpc" else collector.http,
+            "RESPONSA_TELEMETRY__SAMPLE_RATIO": "0",
+            "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+            "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+        }
+        with instance_in(folder, **settings) as instance:
+            check(instance, collector)
 
 
 def check(instance: Instance, collector: Collector) -> None:

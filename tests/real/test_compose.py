@@ -8,7 +8,6 @@ import re
 import secrets as randomness
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -136,15 +135,13 @@ def podman(*arguments: str) -> str:
 
 
 @pytest.fixture
-def containers() -> Iterator[Containers]:
+def containers(folder: Path) -> Iterator[Containers]:
     images.everything()
-    folder = Path(tempfile.mkdtemp(prefix="rsp-"))
     made = Containers(folder)
     try:
         yield made
     finally:
         made.end()
-        shutil.rmtree(folder)
 
 
 def test_the_services_of_compose_answer_and_end(containers: Containers) -> None:

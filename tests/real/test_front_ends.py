@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -22,9 +20,9 @@ from responsa_client import Responsa
 from tests.browser.conftest import ARGUMENTS, chromium
 from tests.browser.person import PATIENCE
 from tests.clients.drivers import build
-from tests.instance import ROOT, Instance, eventually, free_port, instance_in
+from tests.instance import ROOT, Instance, eventually, free_port
 from tests.real import programs
-from tests.system.conftest import FERRY
+from tests.real.conftest import ferry_instance
 
 pytestmark = pytest.mark.soak
 QUESTION: Final = "When does the ferry to Skye leave Mallaig?"
@@ -59,17 +57,13 @@ def ask(page: Page, question: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def front_ends() -> Iterator[FrontEnds]:
-    folder, pages = Path(tempfile.mkdtemp(prefix="rsp-")), Path(tempfile.mkdtemp(prefix="rsp-"))
+def front_ends(folder: Path) -> Iterator[FrontEnds]:
+    (pages := folder / "pages").mkdir()
     expect.set_options(timeout=PATIENCE)
     with ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder)
-        stack.callback(shutil.rmtree, pages)
         url = f"http://127.0.0.1:{free_port()}"
         settings = {"RESPONSA_ALLOWED_ORIGINS": url, "RESPONSA_TESTING__AGENT": "true"}
-        instance = stack.enter_context(instance_in(folder, RESPONSA_DOCS="none", **settings))
-        with Responsa(instance.url, instance.key) as responsa:
-            responsa.wait(responsa.create_document(FERRY, source_key="ferry.md"))
+        instance = stack.enter_context(ferry_instance(folder, **settings))
         bundle(pages, instance.url)
         handler = partial(SimpleHTTPRequestHandler, directory=pages)
         server = ThreadingHTTPServer(("127.0.0.1", int(url.rpartition(":")[2])), handler)

@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,9 +15,9 @@ import pytest
 
 from responsa_client import Responsa
 from tests.gateway.wire import OWN
-from tests.instance import START_PATIENCE, Instance, eventually, free_port, instance_in
+from tests.instance import START_PATIENCE, Instance, eventually, free_port
 from tests.real import programs
-from tests.system.conftest import FERRY
+from tests.real.conftest import ferry_instance
 from tests.system.test_oauth import Person
 from tests.tied import tied
 
@@ -29,25 +26,20 @@ AUTHORIZE = re.compile(r"http://127\.0\.0\.1:\d+/oauth/authorize\?[^\s\x1b\"']+"
 
 
 @pytest.fixture(scope="module")
-def backend() -> Iterator[Instance]:
-    folder = Path(tempfile.mkdtemp(prefix="rsp-"))
-    with ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder)
-        issuers = {"corp": f"http://127.0.0.1:{free_port()}", "zitadel": f"http://localhost:{free_port()}/"}
-        clients = {"corp": ("responsa", "of responsa"), "zitadel": ("web", "secret")}
-        settings = {
-            f"RESPONSA_OIDC__PROVIDERS__{name.upper()}__{key}": value
-            for name, issuer in issuers.items()
-            for key, value in (
-                ("ISSUER", issuer),
-                ("CLIENT_ID", clients[name][0]),
-                ("CLIENT_SECRET", clients[name][1]),
-                ("ALLOWED_DOMAINS", "example.org"),
-            )
-        }
-        made = stack.enter_context(instance_in(folder, RESPONSA_DOCS="none", **settings))
-        with Responsa(made.url, made.key) as responsa:
-            responsa.wait(responsa.create_document(FERRY, source_key="ferry.md"))
+def backend(folder: Path) -> Iterator[Instance]:
+    issuers = {"corp": f"http://127.0.0.1:{free_port()}", "zitadel": f"http://localhost:{free_port()}/"}
+    clients = {"corp": ("responsa", "of responsa"), "zitadel": ("web", "secret")}
+    settings = {
+        f"RESPONSA_OIDC__PROVIDERS__{name.upper()}__{key}": value
+        for name, issuer in issuers.items()
+        for key, value in (
+            ("ISSUER", issuer),
+            ("CLIENT_ID", clients[name][0]),
+            ("CLIENT_SECRET", clients[name][1]),
+            ("ALLOWED_DOMAINS", "example.org"),
+        )
+    }
+    with ferry_instance(folder, **settings) as made:
         yield made
 
 

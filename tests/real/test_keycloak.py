@@ -7,9 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -181,14 +180,12 @@ class Harness:
 
 
 @pytest.fixture(scope="module")
-def harness() -> Iterator[Harness]:
-    folder, port = Path(tempfile.mkdtemp(prefix="rsp-")), free_port()
+def harness(folder: Path) -> Iterator[Harness]:
+    port = free_port()
     secrets = folder / "secrets"
     secrets.mkdir()
     (secrets / f"{CORP}CLIENT_SECRET").write_text(SECRET)
-    with ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder)
-        keycloak = stack.enter_context(keycloak_for(f"http://localhost:{port}", folder))
+    with keycloak_for(f"http://localhost:{port}", folder) as keycloak:
         settings = {
             f"{CORP}ISSUER": keycloak.issuer,
             f"{CORP}CLIENT_ID": "responsa",
@@ -201,7 +198,8 @@ def harness() -> Iterator[Harness]:
             "RESPONSA_DOCS": "none",
             "RESPONSA_MODELS__SCRIPTED": "true",
         }
-        yield Harness(stack.enter_context(running(Instance(folder / "home", port, settings))), keycloak)
+        with running(Instance(folder / "home", port, settings)) as instance:
+            yield Harness(instance, keycloak)
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,9 +20,8 @@ from responsa_client import Responsa
 from tests.browser.conftest import ARGUMENTS, chromium
 from tests.browser.person import PATIENCE
 from tests.docs.reader import block_with, settings_in
-from tests.instance import ROOT, START_PATIENCE, Instance, eventually, free_port, instance_in
+from tests.instance import ROOT, START_PATIENCE, Instance, eventually, free_port
 from tests.real import programs
-from tests.system.conftest import FERRY
 from tests.tied import tied
 
 pytestmark = pytest.mark.soak
@@ -86,17 +83,6 @@ def open_webui_for(backend: Instance, folder: Path) -> Iterator[OpenWebui]:
     finally:
         process.terminate()
         process.wait(60)
-
-
-@pytest.fixture(scope="module")
-def backend() -> Iterator[Instance]:
-    folder = Path(tempfile.mkdtemp(prefix="rsp-"))
-    with ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder)
-        made = stack.enter_context(instance_in(folder, RESPONSA_DOCS="none"))
-        with Responsa(made.url, made.key) as responsa:
-            responsa.wait(responsa.create_document(FERRY, source_key="ferry.md"))
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -16,28 +12,15 @@ import httpx2
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from responsa_client import Responsa
 from tests.browser.conftest import ARGUMENTS, chromium
 from tests.browser.person import PATIENCE
-from tests.instance import START_PATIENCE, Instance, eventually, free_port, instance_in
+from tests.instance import START_PATIENCE, Instance, eventually, free_port
 from tests.real import programs
-from tests.system.conftest import FERRY
 from tests.tied import tied
 
 pytestmark = pytest.mark.soak
 QUESTION: Final = "When does the ferry to Skye leave Mallaig?"
 ANSWER: Final = "six in the morning"
-
-
-@pytest.fixture(scope="module")
-def backend() -> Iterator[Instance]:
-    folder = Path(tempfile.mkdtemp(prefix="rsp-"))
-    with ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder)
-        made = stack.enter_context(instance_in(folder, RESPONSA_DOCS="none"))
-        with Responsa(made.url, made.key) as responsa:
-            responsa.wait(responsa.create_document(FERRY, source_key="ferry.md"))
-        yield made
 
 
 def run(backend: Instance, folder: Path, *command: str) -> str:

@@ -6,9 +6,9 @@ import re
 import shutil
 import socket
 import subprocess
-import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from responsa_server.system.instance import CHECKOUT, no_language_model
 from tests.callers import Registry, Tenant
 from tests.certificates import certificate
 from tests.forked import responsa
-from tests.instance import START_PATIENCE, Instance, free_port, instance_in
+from tests.instance import START_PATIENCE, Instance, eventually, free_port, instance_in, short_folder
 from tests.system.echo import Echo
 from tests.transports import Ways, stub_of
 from tests.wire.lab import Lab
@@ -72,30 +72,26 @@ def second(collector: Listener) -> Iterator[Instance]:
     accepts the address of a proxy, which a test may start. The environment of its user contains the settings that make
     LangChain send traces.
     """
-    folder = Path(tempfile.mkdtemp(prefix="rss-"))
-    docs = folder / "docs"
-    docs.mkdir()
-    (docs / "ferry.md").write_text(FERRY)
-    key, made = certificate("localhost")
-    (folder / "localhost.pem").write_bytes(made + key)
-    settings = {
-        "RESPONSA_DOCS": str(folder),
-        "RESPONSA_TESTING__AGENT": "true",
-        "RESPONSA_TURNS__LEASE_SECONDS": "2",
-        "RESPONSA_PROGRAMS__ALLOW_PRIVATE": "localhost",
-        "RESPONSA_AUTHORITIES": str(folder / "localhost.pem"),
-        "RESPONSA_ALLOWED_HOSTS": f"127.0.0.1:{free_port()}",
-        "LANGSMITH_TRACING": "true",
-        "LANGCHAIN_TRACING_V2": "true",
-        "LANGSMITH_API_KEY": "lsv2_none",
-        "LANGSMITH_ENDPOINT": f"http://127.0.0.1:{collector.port}",
-        "LANGCHAIN_ENDPOINT": f"http://127.0.0.1:{collector.port}",
-    }
-    try:
+    with short_folder() as folder:
+        (folder / "docs").mkdir()
+        (folder / "docs" / "ferry.md").write_text(FERRY)
+        key, made = certificate("localhost")
+        (folder / "localhost.pem").write_bytes(made + key)
+        settings = {
+            "RESPONSA_DOCS": str(folder),
+            "RESPONSA_TESTING__AGENT": "true",
+            "RESPONSA_TURNS__LEASE_SECONDS": "2",
+            "RESPONSA_PROGRAMS__ALLOW_PRIVATE": "localhost",
+            "RESPONSA_AUTHORITIES": str(folder / "localhost.pem"),
+            "RESPONSA_ALLOWED_HOSTS": f"127.0.0.1:{free_port()}",
+            "LANGSMITH_TRACING": "true",
+            "LANGCHAIN_TRACING_V2": "true",
+            "LANGSMITH_API_KEY": "lsv2_none",
+            "LANGSMITH_ENDPOINT": f"http://127.0.0.1:{collector.port}",
+            "LANGCHAIN_ENDPOINT": f"http://127.0.0.1:{collector.port}",
+        }
         with instance_in(folder, **settings) as one:
             yield one
-    finally:
-        shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -125,6 +121,22 @@ class Bench:
     def agents(self) -> Path:
         """The folder of the user's agents."""
         return self.instance.home / "agents"
+
+    @contextmanager
+    def agent(self, name: str, config: str, **prompts: str) -> Generator[None]:
+        """During the block, there is an agent with these files."""
+        folder = self.agents / name
+        (folder / "prompts").mkdir(parents=True)
+        for prompt, text in prompts.items():
+            (folder / "prompts" / f"{prompt}.md").write_text(text, encoding="utf-8")
+        (folder / "agent.toml").write_text(config, encoding="utf-8")
+        eventually(lambda: self.version(name) != "", lambda: self.instance.log("server")[-2000:])
+        try:
+            yield
+        finally:
+            self.echo.open.set()
+            shutil.rmtree(folder)
+            eventually(lambda: self.version(name) == "", "its end")
 
     def copied(
         self, agent: str, name: str, changes: Mapping[str, str], shorter: Mapping[str, int] | None = None
@@ -200,7 +212,6 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     models, and a model server that the test controls. In `make soak`, it also has the embedded model if that is
     installed.
     """
-    folder = Path(tempfile.mkdtemp(prefix="rsa-"))
     echo, lab = Echo(), Lab()
     settings = {
         **lab.settings,
@@ -220,7 +231,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
         "RESPONSA_RETRIEVAL__EMBEDDING_SECONDS": "60",
     }
     try:
-        with instance_in(folder, **settings) as instance:
+        with short_folder() as folder, instance_in(folder, **settings) as instance:
             # The command reads documents one by one, so on a busy machine it takes longer than other commands.
             loaded = subprocess.run(
                 [*responsa(), "samples", "load", "chat", "knowledge", "tutor"],
@@ -243,7 +254,6 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     finally:
         echo.close()
         lab.close()
-        shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -15,11 +16,11 @@ SAY = "Say: "
 
 
 class Echo:
-    """Uses OpenAI's protocol. The answer, a text or a scene, is what `says` makes of the request's body: by default,
-    the rest of the line after the last `Say: ` in the first message."""
+    """Uses OpenAI's protocol. The answer, a text, a scene or its events, is what `says` makes of the request's body: by
+    default, the rest of the line after the last `Say: ` in the first message."""
 
-    def __init__(self, says: Callable[[Any], str | Scene] | None = None) -> None:
-        says = says or _said
+    def __init__(self, says: Callable[[Any], str | Scene | Iterator[bytes]] | None = None) -> None:
+        self.says = says or _said
         self.open = threading.Event()
         self.open.set()
         self.waiting = threading.Semaphore(0)
@@ -34,9 +35,11 @@ class Echo:
                 self.send_response(200)
                 self.send_header("content-type", "text/event-stream")
                 self.end_headers()
-                said = says(body)
+                said = echo.says(body)
                 scene = Scene([said]) if isinstance(said, str) else said
-                self.wfile.write(b"".join(OpenAi().events(scene)))
+                with suppress(OSError):  # nobody reads any more
+                    for event in OpenAi().events(scene) if isinstance(scene, Scene) else scene:
+                        self.wfile.write(event)
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class uses this name
                 pass

@@ -10,7 +10,6 @@ import secrets
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -28,13 +27,13 @@ from psycopg import sql
 
 from responsa_client import CitationVerdict, Responsa
 from responsa_local.commands.archive import BackupMember, parse_header, read, writing
-from responsa_local.embedded import EmbeddedPostgres, LocalLayout, purge
+from responsa_local.embedded import EmbeddedPostgres, LocalLayout
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.stores.postgres.vectors import fit_index
 from tests.callers import Credential, Tenant
 from tests.conftest import DatabaseUrls, urls_of
 from tests.forked import responsa
-from tests.instance import Instance, eventually, free_port
+from tests.instance import Instance, eventually, free_port, short_folder
 from tests.system.test_journey import answer, ingest
 from tests.tied import tied
 from tests.transports import Json, Ways
@@ -84,12 +83,8 @@ KEPT = {
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    # Paths of sockets must stay short.
-    found = Path(tempfile.mkdtemp(prefix="rsb-"))
-    yield found
-    for home in found.glob("*/.responsa-home"):
-        purge(LocalLayout.of(home.parent))
-    shutil.rmtree(found)
+    with short_folder() as found:
+        yield found
 
 
 @pytest.fixture
@@ -287,13 +282,6 @@ def test_a_restore_that_was_killed_is_no_instance_and_has_all_rows_and_citations
         killed_when((layout.cluster / "postmaster.pid").exists, instance, archive, home, *sealed)
         for command in ("up", "serve", f"backup {folder / 'b'}"):
             refuses(*command.split())
-    theirs = home / "agents" / "mine" / "theirs.md"
-    theirs.parent.mkdir(parents=True, exist_ok=True)
-    theirs.write_text("mine")
-    kept = run("restore", str(archive), *sealed, code=1)
-    assert f"{theirs} is not part of it; move that file away" in kept
-    assert theirs.read_text() == "mine"
-    theirs.unlink()
     if dump:
         # No setting of the backup counts for the command: nothing listens there.
         archive = with_settings(archive, 'database_url = "postgresql://nobody@127.0.0.1:1/nothing"\n')
@@ -330,11 +318,9 @@ def test_a_restore_that_was_killed_is_no_instance_and_has_all_rows_and_citations
     assert restored["pause"][0] == 1
 
 
-def test_a_backup_without_room_leaves_nothing_and_old_backups_go(instance: Instance, folder: Path) -> None:
+def test_a_backup_without_room_leaves_nothing(instance: Instance, folder: Path) -> None:
     place = folder / "b"
     first = instance.run("backup", str(place)).stdout.strip()
-    second = instance.run("backup", str(place), "--keep", "1").stdout.strip()
-    assert first != second
     # The limit of the process stands for a disk that fills up.
     full = subprocess.run(
         ["prlimit", "--fsize=100000", *instance.command("backup", str(place), "--keep", "1")],
@@ -342,8 +328,8 @@ def test_a_backup_without_room_leaves_nothing_and_old_backups_go(instance: Insta
     )  # fmt: skip
     assert full.returncode == 1
     assert "Traceback" not in full.stderr
-    assert [str(path) for path in place.iterdir()] == [second]
-    assert json.loads((instance.home / "last-backup.json").read_text())["file"] == second
+    assert [str(path) for path in place.iterdir()] == [first]
+    assert json.loads((instance.home / "last-backup.json").read_text())["file"] == first
 
 
 def answers(address: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 from pathlib import Path
 
@@ -43,20 +42,6 @@ def said(*arguments: str, **environment: str) -> str:
     text = done.stderr.strip()
     assert 0 < len(text.splitlines()) <= 3, text
     return text
-
-
-def test_a_second_up_on_the_same_home(instance: Instance) -> None:
-    text = said("up", RESPONSA_HOME=str(instance.home), RESPONSA_PORT=str(free_port()))
-    assert "already runs" in text
-    assert "RESPONSA_HOME" in text
-
-
-def test_a_busy_port(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as busy:
-        port = str(busy.getsockname()[1])
-        text = said("up", RESPONSA_HOME=str(tmp_path / "home"), RESPONSA_PORT=port)
-    assert port in text
-    assert "RESPONSA_PORT" in text
 
 
 def test_a_home_that_is_none(tmp_path: Path) -> None:

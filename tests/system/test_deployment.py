@@ -9,7 +9,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -35,7 +34,7 @@ from tests.browser.conftest import ARGUMENTS, chromium
 from tests.browser.person import PATIENCE as BROWSER_PATIENCE
 from tests.docs.reader import blocks
 from tests.gateway.wire import grpc_web
-from tests.instance import PATIENCE, ROOT, Instance, eventually, free_port, running
+from tests.instance import PATIENCE, ROOT, Instance, eventually, free_port, instance_in
 from tests.tied import tied
 from tests.wire.smtp import certificate_in
 
@@ -72,13 +71,6 @@ def replaced(text: str, **places: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def folder() -> Iterator[Path]:
-    """The path is short enough for sockets."""
-    with tempfile.TemporaryDirectory(prefix="rsq-") as name:
-        yield Path(name)
-
-
-@pytest.fixture(scope="module")
 def behind(folder: Path) -> Iterator[Instance]:
     """An instance with the settings of the page, small limits of addresses, and the testing agent, which is not for production."""
     (settings,) = [block.text for block in blocks(PAGE) if block.kind == "toml"]
@@ -92,7 +84,7 @@ def behind(folder: Path) -> Iterator[Instance]:
         "RESPONSA_DOCS": "none",
         **{f"RESPONSA_LIMITS__ADDRESS__{name}": str(most) for name, most in limits.items()},
     }
-    with running(Instance(folder / "home", free_port(), variables)) as one:
+    with instance_in(folder, **variables) as one:
         yield one
 
 

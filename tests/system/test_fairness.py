@@ -281,7 +281,7 @@ class SharedInstance:
 
 
 @asynccontextmanager
-async def town_of(
+async def shared_instance(
     instance: Instance, registry: Registry, passages: int, dice: random.Random
 ) -> AsyncGenerator[SharedInstance]:
     """The greedy user has a collection with so many passages, and the limits of a user. The other one has a document."""
@@ -318,7 +318,9 @@ async def test_no_callers_of_the_dearest_requests_take_the_service_from_others(
 ) -> None:
     report, dice, problems = Report("fairness", form), form.dice(), list[str]()
     methods = methods_of_users() if form.limits else _DEAREST
-    async with town_of(instance, registry, _PASSAGES if form.limits else _FEW_PASSAGES, dice) as shared:
+    async with shared_instance(
+        instance, registry, _PASSAGES if form.limits else _FEW_PASSAGES, dice
+    ) as shared:
         server = shared.server
         for path in methods:
             times = Report(path, form)
@@ -349,7 +351,7 @@ async def test_no_uploads_take_the_service_from_others(
     if form.limits:
         every = [*itertools.product(MAGICS, SUFFIXES)] * form.count
         phases = [(control, [(b"", "txt")] * _UPLOADS), *phases, (report, every)]
-    async with town_of(instance, registry, _FEW_PASSAGES, form.dice()) as shared:
+    async with shared_instance(instance, registry, _FEW_PASSAGES, form.dice()) as shared:
         server, crowds = shared.server, list[Outcomes]()
         for times, files in phases:
             crowds.append(await shared.crowd_of_files(files, size, times))

@@ -11,7 +11,6 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
 import httpx2
@@ -19,12 +18,13 @@ import pytest
 
 from tests.gateway.sockets import Client
 from tests.hostile_markdown import EVIL, HOSTILE, live
-from tests.instance import Instance, eventually, instance_in
+from tests.instance import Instance, eventually
 from tests.system.a2a_asking import Read, asking
+from tests.system.conftest import Bench
 from tests.transports import Call, Json, Way, Ways, method_of, request_of
 from tests.transports_sse import events_in
 from tests.wire.openai import OpenAi
-from tests.wire.speaking import KEY, Scene
+from tests.wire.speaking import Scene
 
 PARTS: Final = 6
 ANSWERS: Final = tuple("\n\n***\n\n".join(HOSTILE[part::PARTS]) for part in range(PARTS))
@@ -32,7 +32,7 @@ ANSWERS: Final = tuple("\n\n***\n\n".join(HOSTILE[part::PARTS]) for part in rang
 AGENT: Final = """name = "Hostile"
 description = "Asks a model."
 start = "write"
-model = { chain = ["openai:gpt-4o"], max_output_tokens = 4000 }
+model = { chain = ["lab:hostile"], max_output_tokens = 4000 }
 history = { messages = 0 }
 
 [nodes]
@@ -43,45 +43,21 @@ HALF: Final = f"All is well, and this is how it looks: ![words]({EVIL[:20]}"
 
 
 class Model:
-    """A model server that writes the hostile answer whose number the question has, three characters at a time. stalls:
+    """A model that writes the hostile answer whose number the question has, three characters at a time. stalls:
     whether it stops in the middle of an image."""
 
     def __init__(self) -> None:
         self.stalls = False
         self.stalled, self.released = threading.Event(), threading.Event()
-        model = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                self.send_response(200)
-                self.send_header("content-type", "text/event-stream")
-                self.end_headers()
-                with suppress(OSError):
-                    for event in model.events(json.dumps(body["messages"])):
-                        self.wfile.write(event)
-
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  its name there
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
-
-    def events(self, messages: str) -> Iterator[bytes]:
-        number = re.search(r"answer (\d)", messages)
+    def events(self, body: Any) -> Iterator[bytes]:
+        number = re.search(r"answer (\d)", json.dumps(body["messages"]))
         assert number is not None
         if self.stalls:
             yield from OpenAi().unfinished(*pieces(HALF))
             self.stalled.set()
             self.released.wait()
         yield from OpenAi().events(Scene(pieces(ANSWERS[int(number[1])])))
-
-    def close(self) -> None:
-        self.released.set()
-        self._server.shutdown()
-        self._server.server_close()
 
 
 def pieces(text: str) -> Sequence[str]:
@@ -104,11 +80,11 @@ class Harness:
         return [event for frame in outcome.messages for event in frame.get("events", ())]
 
     def grpc(self, question: str) -> str:
-        return read(self.frames("Ask", text=question, includeDeltas=True))
+        return read(self.frames("Ask", text=question, agent="agents/hostile", includeDeltas=True))
 
     def start(self, question: str) -> str:
         """Begin a turn. Returns its name."""
-        return self._post("/v1/turns", {"text": question})["name"]
+        return self._post("/v1/turns", {"text": question, "agent": "agents/hostile"})["name"]
 
     def is_over(self, turn: str) -> bool:
         with suppress(httpx2.TransportError, KeyError):
@@ -116,7 +92,7 @@ class Harness:
         return False
 
     def rest(self, question: str) -> str:
-        turn = self._post("/v1/turns:answer", {"text": question})
+        turn = self._post("/v1/turns:answer", {"text": question, "agent": "agents/hostile"})
         return turn["terminalEvent"]["answer"]["text"]
 
     def openai(self, question: str) -> str:
@@ -124,7 +100,7 @@ class Harness:
         return self._post("/v1/chat/completions", body)["choices"][0]["message"]["content"]
 
     def mcp(self, question: str) -> str:
-        params = {"name": "ask", "arguments": {"question": question}}
+        params = {"name": "ask", "arguments": {"question": question, "agent": "hostile"}}
         call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
         headers = {**self._headers, "accept": "application/json, text/event-stream"}
         reply = self._ways.http.post("/mcp", json=call, headers=headers)
@@ -179,26 +155,14 @@ DOORS: Final[Mapping[str, Callable[[Harness, str], str]]] = {
 
 
 @pytest.fixture(scope="module")
-def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
-    model, folder = Model(), tmp_path_factory.mktemp("hostile")
-    agent = folder / "agents" / "hostile"
-    (agent / "prompts").mkdir(parents=True)
-    (agent / "agent.toml").write_text(AGENT, encoding="utf-8")
-    (agent / "prompts" / "reply.md").write_text(PROMPT, encoding="utf-8")
-    settings = {
-        "RESPONSA_SERVERS": "1",
-        "RESPONSA_DOCS": "none",
-        "RESPONSA_AGENTS__FOLDER": str(agent.parent),
-        "RESPONSA_AGENTS__DEFAULT": "hostile",
-        "RESPONSA_TURNS__LEASE_SECONDS": "2",
-        "RESPONSA_MODELS__VENDORS__OPENAI__URL": model.url,
-        "RESPONSA_MODELS__VENDORS__OPENAI__API_KEY": KEY,
-    }
-    try:
-        with instance_in(folder, **settings) as one, Ways(one.target) as ways:
-            yield Harness(one, model, ways)
-    finally:
-        model.close()
+def harness(bench: Bench) -> Iterator[Harness]:
+    """The bench with the agent of these tests, whose model is `Model`."""
+    model, instance, says = Model(), bench.instance, bench.echo.says
+    bench.echo.says = model.events
+    with bench.agent("hostile", AGENT, reply=PROMPT), Ways(instance.target) as ways:
+        yield Harness(instance, model, ways)
+    model.released.set()
+    bench.echo.says = says
 
 
 @pytest.mark.parametrize("door", DOORS)

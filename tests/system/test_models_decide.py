@@ -86,7 +86,7 @@ def echo() -> Iterator[Echo]:
 
 
 @pytest.fixture(scope="module")
-def ollama(echo: Echo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+def ollama(echo: Echo, folder: Path) -> Iterator[Instance]:
     """An instance with README's document, and its settings for Ollama, which is our own server."""
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     notes = next(block for block in blocks(page) if block.path == "notes/trips.md")
@@ -97,11 +97,10 @@ def ollama(echo: Echo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ins
         "RESPONSA_MODELS__SERVERS__OLLAMA__URL": echo.url,
         "RESPONSA_LIMITS__GENERATIONS_PER_MINUTE": str(GENERATIONS),
     }
-    with instance_in(tmp_path_factory.mktemp("home"), **settings) as made:
-        folder = tmp_path_factory.mktemp("notes") / "notes"
-        folder.mkdir()
-        (folder / Path(notes.path).name).write_text(notes.text, encoding="utf-8")
-        made.run("ingest", str(folder))
+    with instance_in(folder, **settings) as made:
+        (folder / notes.path).parent.mkdir()
+        (folder / notes.path).write_text(notes.text, encoding="utf-8")
+        made.run("ingest", str(folder / "notes"))
         yield made
 
 

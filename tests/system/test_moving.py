@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -35,10 +33,9 @@ def steps() -> Sequence[Sequence[str]]:
 
 
 @pytest.fixture
-def machines() -> Iterator[tuple[Instance, Instance]]:
+def machines(folder: Path) -> Iterator[tuple[Instance, Instance]]:
     """The service on the old and on the new machine, each with its own /srv. If root runs the tests, the service runs
     as a plain user, as the page demands."""
-    folder = Path(tempfile.mkdtemp(prefix="rsm-"))
     within: Sequence[str] = ()
     user = pwd.getpwnam("nobody")
     if os.geteuid() == 0:
@@ -71,7 +68,6 @@ def machines() -> Iterator[tuple[Instance, Instance]]:
         # A plain user's instance has no files outside of its home.
         new.run("purge", "--yes")
         assert not new.home.exists()
-        shutil.rmtree(folder)
 
 
 def follow(commands: Sequence[str], machine: Instance) -> None:

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 
 from responsa_local.embedded import LocalLayout
 from tests import seeds
-from tests.instance import Instance
+from tests.instance import Instance, running
 from tests.system.conftest import FERRY, Listener
 
 UNREACHED = re.compile(r"^(Ip6OutNoRoutes)\s+(\d+)$", re.MULTILINE)
@@ -29,9 +28,8 @@ WITHIN = (
 
 
 @pytest.fixture
-def alone() -> Iterator[Instance]:
+def alone(folder: Path) -> Iterator[Instance]:
     """An instance in a network namespace that has only loopback."""
-    folder = Path(tempfile.mkdtemp(prefix="rsn-"))
     (folder / "docs").mkdir()
     (folder / "docs" / "ferry.md").write_text(FERRY)
     settings = {
@@ -48,11 +46,8 @@ def alone() -> Iterator[Instance]:
     seeds.plant(layout)
     # The start makes the file of the embedding model itself.
     shutil.rmtree(layout.data / "models")
-    try:
-        yield instance.start().until_ready()
-    finally:
-        instance.end()
-        shutil.rmtree(folder)
+    with running(instance):
+        yield instance
 
 
 def inside(instance: Instance, *command: str) -> str:

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -37,9 +36,8 @@ if "serve" in sys.orig_argv:
 
 
 @pytest.fixture(scope="module")
-def troubled() -> Iterator[Instance]:
+def troubled(folder: Path) -> Iterator[Instance]:
     """An instance whose data folder has a small disk, with a broken agent and a model that nobody can reach."""
-    folder = Path(tempfile.mkdtemp(prefix="rso-"))
     # Only root may mount a disk.
     with small_disk(folder, "400m") if os.geteuid() == 0 else nullcontext():
         (folder / "tmp").mkdir()
@@ -62,7 +60,6 @@ def troubled() -> Iterator[Instance]:
         }
         with instance_in(folder, **settings) as instance:
             yield instance
-    shutil.rmtree(folder)
 
 
 def test_what_is_broken_is_named_at_the_start(troubled: Instance) -> None:

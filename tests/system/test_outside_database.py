@@ -12,7 +12,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,7 +37,7 @@ from responsa_server.system.fixable import Fixable
 from tests import seeds
 from tests.certificates import certificate
 from tests.forked import responsa
-from tests.instance import ROOT, START_PATIENCE, eventually, free_port, plain_environment
+from tests.instance import ROOT, START_PATIENCE, eventually, free_port, plain_environment, short_folder
 from tests.system.door import Door, door_to
 from tests.tied import tied
 from tools.deploy_check import COMPOSE, RENDERED, manifests
@@ -76,9 +75,8 @@ def outside(server: EmbeddedPostgres) -> Iterator[str]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    found = Path(tempfile.mkdtemp(prefix="rso-"))
-    yield found
-    shutil.rmtree(found)
+    with short_folder() as found:
+        yield found
 
 
 SERVICES: Final = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]

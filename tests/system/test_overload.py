@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import tempfile
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -153,12 +152,9 @@ async def get_me(instance: Instance, key: str, seconds: list[float]) -> None:
 
 
 @pytest.fixture(scope="module")
-def own() -> Iterator[Instance]:
+def own(folder: Path) -> Iterator[Instance]:
     """An instance that has read Responsa's own documents."""
-    with (
-        tempfile.TemporaryDirectory(prefix="rsp-") as folder,
-        instance_in(Path(folder), RESPONSA_DOCS=str(ROOT)) as instance,
-    ):
+    with instance_in(folder, RESPONSA_DOCS=str(ROOT)) as instance:
         with Responsa(instance.target, instance.key) as client:
             texts = questions(0)
             eventually(lambda: client.answer(next(texts)).terminal_event.HasField("answer"), "an answer", 600)

@@ -4,7 +4,6 @@ version with which the turn began."""
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -30,17 +29,8 @@ write = { kind = "prompt", prompt = "say" }
 @pytest.fixture
 def echo(bench: Bench) -> Iterator[Bench]:
     """The bench with an agent `echo`, which is removed afterwards."""
-    folder = bench.agents / "echo"
-    (folder / "prompts").mkdir(parents=True)
-    (folder / "prompts" / "say.md").write_text("Say: FIRST\n")
-    (folder / "agent.toml").write_text(AGENT)
-    eventually(lambda: bench.version("echo") != "", lambda: bench.instance.log("server")[-2000:])
-    try:
+    with bench.agent("echo", AGENT, say="Say: FIRST\n"):
         yield bench
-    finally:
-        bench.echo.open.set()
-        shutil.rmtree(folder)
-        eventually(lambda: bench.version("echo") == "", "its end")
 
 
 def test_a_turn_keeps_its_version_through_an_edit_and_a_kill(echo: Bench) -> None:

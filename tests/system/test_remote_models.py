@@ -7,7 +7,6 @@ import asyncio
 import json
 import re
 import shutil
-import tempfile
 import threading
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
@@ -105,9 +104,8 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[Place]:
+def place(folder: Path) -> Iterator[Place]:
     servers = Servers()
-    folder = Path(tempfile.mkdtemp(prefix="rsm-"))
     settings = {
         "RESPONSA_DOCS": "none",
         "RESPONSA_MODELS__VENDORS__OPENAI__URL": servers.openai.url,
@@ -137,7 +135,6 @@ def place() -> Iterator[Place]:
             instance.run("ingest", str(notes), "--collection", "notes")
             yield Place(instance, servers)
     finally:
-        shutil.rmtree(folder)
         servers.close()
 
 

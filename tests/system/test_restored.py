@@ -4,8 +4,6 @@ an instance whose passwords were lost."""
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +15,6 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from responsa_local.embedded import LocalLayout, purge
 from tests.instance import PATIENCE, START_PATIENCE, Instance, eventually, free_port, running
 from tests.system.test_journey import answer, ingest
 from tests.transports import Json, Ways
@@ -54,16 +51,6 @@ class Outside:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
-
-
-@pytest.fixture(scope="module")
-def folder() -> Iterator[Path]:
-    # Paths of sockets must stay short.
-    place = Path(tempfile.mkdtemp(prefix="rsr-"))
-    yield place
-    for home in place.glob("*/.responsa-home"):
-        purge(LocalLayout.of(home.parent))
-    shutil.rmtree(place)
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,9 +37,8 @@ STREAMS = 3
 
 
 @pytest.fixture(scope="module")
-def pair() -> Iterator[Instance]:
+def pair(folder: Path) -> Iterator[Instance]:
     """An instance with two servers, and a process that ingests documents."""
-    folder = Path(tempfile.mkdtemp(prefix="rsv-"))
     (folder / "docs").mkdir()
     (folder / "docs" / "ferry.md").write_text(FERRY)
     settings = {
@@ -53,11 +50,8 @@ def pair() -> Iterator[Instance]:
         "RESPONSA_DRAIN_SECONDS": "1",
         "RESPONSA_TELEMETRY__METRICS": "true",
     }
-    try:
-        with instance_in(folder, **settings) as one:
-            yield one
-    finally:
-        shutil.rmtree(folder)
+    with instance_in(folder, **settings) as one:
+        yield one
 
 
 def servers(instance: Instance) -> dict[str, psutil.Process]:

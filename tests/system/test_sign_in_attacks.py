@@ -119,48 +119,17 @@ def test_every_forged_token_gets_the_same_reply(http: httpx2.Client, tenant: Ten
     assert len(replies) == 1, replies
 
 
-def test_other_sites_make_no_calls_with_a_visitors_cookie(
-    http: httpx2.Client, instance: Instance, tenant: Tenant
-) -> None:
-    cookie = tenant.headers(Credential.SESSION)
-    good = {"tenant": tenant.name, "email": email(tenant), "password": PASSWORD}
-    own = {"origin": instance.url, "content-type": "application/json"}
-    assert http.post("/v1/conversations", json={}, headers={**cookie, **own}).status_code == 200
-    before = http.get("/v1/conversations", headers=cookie).json()
-    sites: list[dict[str, str]] = [
-        {"origin": "null"},
-        {"origin": "https://evil.example"},
-        {"origin": f"{instance.url}.evil.example"},
-        {"origin": f"http://127.0.0.1:{instance.port + 1}"},
-        {"sec-fetch-site": "cross-site"},
-        {"sec-fetch-site": "same-site"},
-        {"host": "evil.example"},
-    ]
-    for site in sites:
-        for kind in ("application/json", "text/plain", "application/x-www-form-urlencoded"):
-            headers = {**cookie, **site, "content-type": kind}
-            assert http.post("/v1/conversations", content="{}", headers=headers).status_code == 403, headers
-            reply = http.post("/v1/sessions", content=json.dumps(good), headers=headers)
-            assert (reply.status_code, "set-cookie" in reply.headers) == (403, False), headers
-            assert http.delete("/v1/sessions", headers=headers).status_code == 403, headers
-    # A form can send these types also without these headers.
-    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""):
-        reply = http.post("/v1/sessions", content=json.dumps(good), headers={"content-type": kind})
-        assert (reply.status_code, "set-cookie" in reply.headers) == (400, False), kind
-    assert http.get("/v1/conversations", headers=cookie).json() == before
-
-
 def test_a_reply_does_not_tell_whether_an_account_exists(http: httpx2.Client, tenant: Tenant) -> None:
-    def answer(address: str, place: str) -> tuple[int, object, object]:
+    def answer(address: str, place: str) -> tuple[int, dict[str, str], object]:
         body = {"tenant": place, "email": address, "password": OTHER}
         reply = http.post("/v1/sessions", json=body)
         varying = {"date", "x-request-id", "x-envoy-upstream-service-time"}
         content = reply.json()
         content["details"] = [one for one in content["details"] if "requestId" not in one]
-        return reply.status_code, {**{k: v for k, v in reply.headers.items() if k not in varying}}, content
+        return reply.status_code, {k: v for k, v in reply.headers.items() if k not in varying}, content
 
     first = answer(email(tenant), tenant.name)
-    assert first[0] == 401
+    assert (first[0], "set-cookie" in first[1]) == (401, False)
     assert answer(f"nobody@{tenant.name}.example", tenant.name) == first
     assert answer(email(tenant), "no-such-tenant") == first
 
@@ -182,33 +151,6 @@ def test_no_way_to_write_an_address_gives_more_attempts(http: httpx2.Client, reg
     for name in (f"tenants/{made.name}", made.name):
         reply = http.post("/v1/auth:login", json={"tenant": name, "email": plain, "password": PASSWORD})
         assert reply.status_code == 429
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"[" * 4000,
-        b'{"code": NaN}',
-        b'{"code": "rsc_\\ud800"}',
-        b"\xff\xfe{}",
-        b'{"code": {"code": "rsc_x"}}',
-        b'"rsc_x"',
-        b'{"password": "x", "password": {}}',
-        b'{"email": "a\\u202e@b.c", "password": "a\\u0007b"}',
-        b'{"code": "' + b"A" * 5000 + b'"}',
-    ],
-    ids=range(10),
-)
-def test_odd_bodies_begin_no_session(http: httpx2.Client, body: bytes) -> None:
-    reply = http.post("/v1/sessions", content=body, headers={"content-type": "application/json"})
-    assert reply.status_code in (400, 401)
-    assert "set-cookie" not in reply.headers
-    assert reply.json()["details"][0]["reason"] in (
-        "MALFORMED_MESSAGE",
-        "INVALID_FIELD",
-        "SESSION_CODE_INVALID",
-    )
 
 
 def test_a_password_may_contain_any_space(http: httpx2.Client, registry: Registry) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +15,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from responsa_local.embedded import EmbeddedPostgres, LocalLayout, purge
+from responsa_local.embedded import EmbeddedPostgres, LocalLayout
 from responsa_server.domain.people import Role
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
@@ -262,16 +260,9 @@ LIMITS: Mapping[str, float] = {
 
 
 @pytest.fixture
-def instance_of_a_year() -> Iterator[Instance]:
-    # Paths of sockets must stay short.
-    folder = Path(tempfile.mkdtemp(prefix="rsz-"))
-    try:
-        with instance_in(folder, RESPONSA_DOCS="none") as instance:
-            yield instance
-    finally:
-        for home in folder.glob("*/.responsa-home"):
-            purge(LocalLayout.of(home.parent))
-        shutil.rmtree(folder)
+def instance_of_a_year(folder: Path) -> Iterator[Instance]:
+    with instance_in(folder, RESPONSA_DOCS="none") as instance:
+        yield instance
 
 
 @contextmanager
