@@ -46,6 +46,7 @@ from responsa_server.stores.postgres.users import check_owner, lock_user
 NOTICE: Final = "This answer was withdrawn, because a document that it used was erased."
 """The text that stands for a withdrawn answer."""
 
+_CONVERSATIONS: Final = Queries("conversations.sql")
 _NOBODY: Final = names.user(UUID(int=0))
 """A subject that no user has."""
 
@@ -245,13 +246,13 @@ class PostgresErasing:
             await self._erase_collection({**values, "collection": files})
         async with self._database.locking(str(values["tenant"]), _STEP_SECONDS) as connection:
             await self._row(connection, "hold", values)
-            if await self._row(connection, "lock_conversation", values) is None:
+            if await one_row(connection, _CONVERSATIONS["lock_conversation"], values) is None:
                 return True
-            if await self._row(connection, "is_busy", values) is not None:
+            if await one_row(connection, _CONVERSATIONS["active_turn"], values) is not None:
                 return False
-            await connection.execute(self._queries["delete_events"], values)
-            counts = await self._row(connection, "delete_conversation", values)
-            await connection.execute(self._queries["drop_conversation"], values)
+            await connection.execute(_CONVERSATIONS["delete_events"], values)
+            counts = await one_row(connection, _CONVERSATIONS["delete_turns"], values)
+            await connection.execute(_CONVERSATIONS["delete_conversation"], values)
             await self._count(connection, values, {**(counts or {}), "conversations": 1})
         return True
 
