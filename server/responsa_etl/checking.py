@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +19,7 @@ from responsa_server.agents.config.files import file_text
 from responsa_server.agents.config.problems import Problem, closest, quote
 from responsa_server.app.settings import load
 from responsa_server.app.tools import read_secret
-from responsa_server.cli.output import Json, echo, print_json
+from responsa_server.cli.output import echo, print_json
 from responsa_server.domain.notifications import Webhook
 from responsa_server.domain.tools import ToolUnfit
 
@@ -56,7 +56,7 @@ def check(
             by_file[str(file)] = _mapping(file, known)
         for name, problems in by_file.items():
             for problem in problems:
-                print_json(_plain(problem)) if json else echo(str(problem))
+                print_json(asdict(problem.shown)) if json else echo(str(problem))
             if not problems and not json:
                 echo(f"{name}: ok")
         if not by_file and not json:
@@ -99,13 +99,3 @@ def _mapping(file: Path, known: Mapping[str, SourceConnection | None]) -> Sequen
     elif mapping is not None and (connection := known.get(mapping.connection)) is not None:
         mapping_problems = [misfit] if (misfit := mapping.find_misfit(connection)) is not None else []
     return [replace(problem, file=str(file)) for problem in mapping_problems]
-
-
-def _plain(problem: Problem) -> dict[str, Json]:
-    return {
-        "file": problem.file,
-        "line": problem.line or 0,
-        "key": problem.path,
-        "message": problem.message,
-        "suggestion": problem.suggestion,
-    }

@@ -193,7 +193,7 @@ LISTED = {
         "agents.config agents.engine app calls.frames cli domain identity ingest outbound providers.minilm stores "
         "system tools turns.pack"
     ),
-    "cli/**/*.py": "calls.status domain system text transports.mcp.serving",
+    "cli/**/*.py": "calls.numbering calls.status domain system text transports.mcp.serving",
     "text/**/*.py": "domain",
     "transports/a2a/**/*.py": "calls domain",
     "transports/grpc/**/*.py": "calls domain telemetry",

@@ -48,7 +48,6 @@ from responsa_server.domain import names
 from responsa_server.domain.agents import (
     AgentCard,
     AgentEvent,
-    AgentProblem,
     AnswerTask,
     Barrier,
     Emit,
@@ -80,6 +79,7 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.parts import Health, Installation, PartReport, ReportedPart
 from responsa_server.domain.people import AuditEvent, Principal, Role, User
+from responsa_server.domain.problems import FileProblem
 from responsa_server.domain.quotas import Demand, QuotaRules
 from responsa_server.domain.turns import Question
 from responsa_server.identity.accounts import Accounts
@@ -291,7 +291,7 @@ class Cards:
                 tools=("time",),
             ),
         }
-        self.problems_of: list[AgentProblem] = []
+        self.problems_of: list[FileProblem] = []
         self.reloads = 0
 
     def cards(self) -> Sequence[AgentCard]:

@@ -11,11 +11,12 @@ from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
-from responsa_etl.domain import DatabaseConnection, DatabaseKind, DatabaseTls, SourceConnection, WebConnection
+from responsa_etl.domain import DatabaseConnection, SourceConnection, WebConnection
 from responsa_server.agents.config.declarations import Declared, SecretTable, read_declarations, read_raw
 from responsa_server.agents.config.problems import Problem, from_validation
 from responsa_server.agents.engine.config import Table, Texts
 from responsa_server.domain.notifications import Webhook
+from responsa_server.domain.rows import build
 from responsa_server.domain.tools import SecretPlace
 from responsa_server.outbound.addresses import OutboundError, origin_of, read_allowed
 
@@ -201,38 +202,10 @@ def _read(path: Path) -> Declared[SourceConnection]:
     if table is None:
         return Declared(name, None, problems)
     if table.kind == WEB:
-        return Declared(
-            name,
-            WebConnection(
-                name,
-                table.tenants,
-                table.sites,
-                table.allow_private,
-                table.seconds,
-                table.delay,
-                table.pages,
-                table.page_bytes,
-            ),
-        )
+        return Declared(name, build(WebConnection, dict(table), name=name))
     secret = None if table.password is None else SecretPlace(table.password.env, table.password.file)
-    return Declared(
-        name,
-        DatabaseConnection(
-            name,
-            DatabaseKind(table.kind),
-            table.tenants,
-            str((path.parent / table.file).resolve()) if table.file else "",
-            table.host,
-            table.port,
-            table.database,
-            table.user,
-            secret,
-            DatabaseTls(table.tls),
-            table.seconds,
-            table.rows,
-            table.columns,
-        ),
-    )
+    file = str((path.parent / table.file).resolve()) if table.file else ""
+    return Declared(name, build(DatabaseConnection, dict(table), name=name, file=file, password=secret))
 
 
 def _find_file_problem(folder: Path, file: str) -> str:

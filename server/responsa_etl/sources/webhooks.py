@@ -20,6 +20,7 @@ from responsa_server.agents.config.declarations import Declared, SecretTable, re
 from responsa_server.agents.config.problems import Problem
 from responsa_server.agents.engine.config import Table, Texts
 from responsa_server.domain.notifications import NotifiedEvent, Webhook
+from responsa_server.domain.rows import build
 from responsa_server.domain.tools import SecretPlace
 from responsa_server.outbound.addresses import OutboundError, origin_of, read_allowed
 
@@ -82,18 +83,9 @@ def _read(path: Path) -> Declared[Webhook]:
     table, problems = read_table(path, WebhookTable, "webhook", unfit)
     if table is None:
         return Declared(name, None, problems)
-    return Declared(
-        name,
-        Webhook(
-            name,
-            table.url,
-            SecretPlace(table.secret.env, table.secret.file),
-            table.tenants,
-            [NotifiedEvent(event) for event in table.events],
-            table.allow_private,
-            table.seconds,
-        ),
-    )
+    secret = SecretPlace(table.secret.env, table.secret.file)
+    events = [NotifiedEvent(event) for event in table.events]
+    return Declared(name, build(Webhook, dict(table), name=name, secret=secret, events=events))
 
 
 def _is_allowed_private(host: str, allow_private: Sequence[str]) -> bool:

@@ -23,6 +23,7 @@ from responsa_server.domain.notifications import (
     OperationNotice,
 )
 from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.rows import build
 from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
 from responsa_server.stores.postgres.audit import AuditLog
@@ -35,10 +36,7 @@ from responsa_server.stores.postgres.database import (
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.mail import Outbox
-from responsa_server.stores.postgres.rows import (
-    build,
-    one_row,
-)
+from responsa_server.stores.postgres.rows import one_row
 
 _LIST: Final[SqlList[Delivery]] = SqlList(DELIVERIES)
 # The place of a webhook's name in the row of an event that a notice reports.

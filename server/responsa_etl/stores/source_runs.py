@@ -35,7 +35,7 @@ from responsa_server.domain.knowledge import (
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import FAILED_ROWS
 from responsa_server.domain.people import AuditEvent, Principal, Role
-from responsa_server.domain.rows import Row
+from responsa_server.domain.rows import Row, build
 from responsa_server.domain.runs import DocumentKey, Fetched, RunClaim
 from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
@@ -446,16 +446,7 @@ class PostgresSourceRuns:
             await database.execute(self._queries["set_metadata"], values)
             searched = True
             if row["waits"]:
-                version = IngestClaim(
-                    tenant_id,
-                    row["operation_id"],
-                    row["epoch"],
-                    row["collection_id"],
-                    row["document_id"],
-                    row["version"],
-                    row["embedding"],
-                    row["indexed_generation"],
-                )
+                version = build(IngestClaim, row, tenant_id=tenant_id, generation=row["indexed_generation"])
                 searched = await self._publisher.publish(database, version, row["searched"])
                 ended.append(row["operation_id"])
             # Somebody else has published a newer version: the next run makes the document again.

@@ -15,6 +15,7 @@ from responsa_server.domain import names
 from responsa_server.domain.knowledge import JobKind
 from responsa_server.domain.lists import SOURCES
 from responsa_server.domain.people import Principal
+from responsa_server.domain.rows import build
 from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres.database import (
     Connection,
@@ -25,11 +26,7 @@ from responsa_server.stores.postgres.database import (
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.requests import already_exists
 from responsa_server.stores.postgres.resources import ResourceKind, ResourceStore
-from responsa_server.stores.postgres.rows import (
-    all_rows,
-    build,
-    one_row,
-)
+from responsa_server.stores.postgres.rows import all_rows, one_row
 
 _QUERIES: Final = Queries("sources.sql", package=__package__)
 

@@ -13,7 +13,6 @@ import typer
 
 from responsa_local.commands.failures import USAGE, reporting
 from responsa_server.agents.config.declarations import read_tools
-from responsa_server.agents.config.tools import line
 from responsa_server.app.settings import load
 from responsa_server.app.tools import check_tools, read_secret
 from responsa_server.domain.tools import Declaration, ToolUnfit
@@ -57,7 +56,7 @@ def check(
         tools = check_tools(path)
         problems = tools.problems()
         for problem in problems:
-            typer.echo(dumps(asdict(problem), ensure_ascii=False) if json else line(problem))
+            typer.echo(dumps(asdict(problem), ensure_ascii=False) if json else str(problem))
         if not json:
             broken = {problem.file for problem in problems}
             for entry in tools.entries():

@@ -14,6 +14,7 @@ from responsa_server.cli.output import EXIT_USAGE, one_line
 from responsa_server.cli.parameters import describe, parameters
 from responsa_server.cli.resources import CommandGroup
 from responsa_server.domain.formatting import counted
+from responsa_server.domain.problems import FileProblem
 
 register: Final = CommandGroup("Show and reload agents, and check their files.")
 
@@ -77,11 +78,7 @@ def _outcome(outcome: AgentReload | tool_pb2.ToolProblem) -> str:
 
 
 def _problem(problem: AgentProblem | tool_pb2.ToolProblem) -> str:
-    """A problem as one line: file, line, key, message and suggestion."""
-    line = f":{problem.line}" if problem.line else ""
-    key = f" {problem.key}:" if problem.key else ""
-    meant = f" Did you mean “{problem.suggestion}”?" if problem.suggestion else ""
-    return f"{problem.file}{line}:{key} {problem.message.rstrip('.')}.{meant}"
+    return str(FileProblem(problem.file, problem.line, problem.key, problem.message, problem.suggestion))
 
 
 @register.show("reload", "Print one AgentReload or ToolProblem per line, as proto-JSON.", _outcome)

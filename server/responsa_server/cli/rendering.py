@@ -15,9 +15,9 @@ from responsa.chat.v1 import citation_pb2, excerpt_pb2, turn_pb2
 from responsa.knowledge.v1 import document_pb2
 from responsa.type.v1 import byte_range_pb2, collection_kind_pb2
 from responsa_client.results import Outcome
+from responsa_server.calls.numbering import Place, give_numbers, in_order, marks_of, place_of, words_instead
 from responsa_server.cli.output import one_line
 from responsa_server.domain.formatting import counted
-from responsa_server.text.cited import Place, give_numbers, in_order, marks_of, place_of, words_instead
 from responsa_server.text.why_passages import tell_unchecked
 
 _QUOTE = 240

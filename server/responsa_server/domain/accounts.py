@@ -10,6 +10,7 @@ from math import inf
 from typing import Final
 from uuid import UUID
 
+from responsa_server.domain.errors import Reason, Unauthenticated
 from responsa_server.domain.people import Origin, Role, User
 
 MOST_SESSIONS: Final = 100
@@ -195,3 +196,11 @@ class ExternalIdentity:
     issuer: str
     sub: str
     subject: str | None = None
+
+
+def code_invalid() -> Unauthenticated:
+    """The error for a code of an invitation, a reset or a confirmation that is not good."""
+    return Unauthenticated(
+        Reason.CODE_INVALID,
+        "This code was already used, has expired or is unknown. Ask an administrator for another code.",
+    )

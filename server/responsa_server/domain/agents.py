@@ -15,6 +15,7 @@ from responsa_server.domain.events import MAX_FALLBACKS, Event, Fallback, Termin
 from responsa_server.domain.experiments import Assignment
 from responsa_server.domain.parts import NOT_PAUSED, Pause
 from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.problems import FileProblem
 from responsa_server.domain.quotas import Demand, Grant
 from responsa_server.domain.turns import Question, ToolRecord
 
@@ -60,21 +61,6 @@ class AgentCard:
 
 
 @dataclass(frozen=True, slots=True)
-class AgentProblem:
-    """A mistake in an agent's files.
-
-    file: the path relative to the agent's folder. line: the line number from 1, or 0 if unknown.
-    suggestion: a possible correction, or "".
-    """
-
-    file: str
-    line: int
-    key: str
-    message: str
-    suggestion: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Reloaded:
     """The result of reloading one agent.
 
@@ -85,7 +71,7 @@ class Reloaded:
     agent: str
     version: str
     changed: bool
-    problems: Sequence[AgentProblem] = ()
+    problems: Sequence[FileProblem] = ()
 
 
 class Catalogue(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 from responsa_contract import DeliveryState
@@ -154,11 +154,3 @@ class MailRefused(Exception):
 
 class MailFailed(Exception):
     """The mail could not be sent now; it may be sent later."""
-
-
-class Mailer(Protocol):
-    """Sends mails."""
-
-    async def send(self, identity: UUID, email: str, text: MailText) -> None:
-        """Send a mail. identity: of the mail; a repetition carries the same Message-ID. Raises MailRefused, MailFailed."""
-        ...

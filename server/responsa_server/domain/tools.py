@@ -10,6 +10,7 @@ from uuid import UUID
 from responsa_server.domain.events import Effect, SourcePassage, ToolFault, ToolOutcome, ToolSource, Usage
 from responsa_server.domain.models import ToolCard
 from responsa_server.domain.people import Principal, Role
+from responsa_server.domain.problems import FileProblem
 
 __all__ = [
     "EVERY_TOOL",
@@ -35,7 +36,6 @@ __all__ = [
     "ToolEntry",
     "ToolFault",
     "ToolOutcome",
-    "ToolProblem",
     "ToolResult",
     "ToolSource",
     "ToolUnfit",
@@ -216,18 +216,6 @@ class ToolUnfit(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class ToolProblem:
-    """A mistake in a declaration, or something that its tools lack. file: relative to the tools' folder; "" for a tool
-    without a file. line: from 1, or 0 if unknown. suggestion: a possible correction, or ""."""
-
-    file: str
-    line: int
-    key: str
-    message: str
-    suggestion: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class ToolEntry:
     """A tool in the catalogue.
 
@@ -242,7 +230,7 @@ class ToolEntry:
     effect: Effect
     timeout_seconds: float
     allow: Allow
-    problems: Sequence[ToolProblem] = ()
+    problems: Sequence[FileProblem] = ()
     usable: bool = True
 
 

@@ -25,6 +25,7 @@ from responsa_server.domain.accounts import (
     Proof,
     RegistrationOutcome,
     SignInProvider,
+    code_invalid,
 )
 from responsa_server.domain.addresses import network_of
 from responsa_server.domain.background import Background
@@ -478,7 +479,7 @@ class Accounts:
             case RegistrationOutcome.NO_TENANT:
                 pass
             case RegistrationOutcome.CODE_NOT_GOOD:
-                raise _code_invalid()
+                raise code_invalid()
 
     async def confirm_email(self, code: str, password: str = "", origin: Origin = _UNKNOWN) -> None:
         """Confirm an address with the code of a mail: make the account, or change the user's address.
@@ -503,7 +504,7 @@ class Accounts:
         waiting = await self.store.find_unconfirmed(digest(code)) if good else None
         # `change_email` asks every user with an address for a password. A user without either can only confirm with the code.
         if waiting is None or (waiting.hash is None and waiting.email):
-            raise _code_invalid()
+            raise code_invalid()
         origin.log_tenant(waiting.tenant_id)
         if waiting.hash is not None:
             if not password:
@@ -522,7 +523,7 @@ class Accounts:
                         ),
                     )
         if await self.store.confirm(digest(code), audit) is None:
-            raise _code_invalid()
+            raise code_invalid()
 
     async def request_reset(self, tenant_id: str, email: str, origin: Origin) -> None:
         """Ask for a mail with a reset code. The same work and the same result whether or not the account exists.
@@ -608,10 +609,10 @@ class Accounts:
         Raises InvalidRequest (INVALID_FIELD), Unauthenticated (CODE_INVALID), Exhausted (OVERLOADED).
         """
         if not well_formed(SecretKind.RESET_CODE, code):
-            raise _code_invalid()
+            raise code_invalid()
         account = await self.store.reset_account(digest(code))
         if account is None:
-            raise _code_invalid()
+            raise code_invalid()
         origin.log_tenant(account.user.tenant_id)
         await self._passwords.check("new_password", new, (account.user.email, account.user.display_name))
         hash_text = await self._passwords.hash(new)
@@ -623,7 +624,7 @@ class Accounts:
 
         ended = await self.store.reset_password(digest(code), hash_text, audit)
         if ended is None:
-            raise _code_invalid()
+            raise code_invalid()
         self._identity.forget(ended)
 
     async def _check_password(self, tenant_id: str, email: str, password: str, origin: Origin) -> Account:
@@ -723,7 +724,7 @@ class Accounts:
             await self.store.invitation(digest(code)) if well_formed(SecretKind.INVITATION, code) else None
         )
         if invitation is None:
-            raise _code_invalid()
+            raise code_invalid()
         return invitation
 
     def _tenant(self, tenant: str) -> str:
@@ -764,13 +765,6 @@ def _sign_in_error() -> Unauthenticated:
             "The e-mail address or the password is wrong, or your account or your tenant is "
             "suspended. Check both, or ask an administrator, for example for a reset code."
         ),
-    )
-
-
-def _code_invalid() -> Unauthenticated:
-    return Unauthenticated(
-        Reason.CODE_INVALID,
-        "This code was already used, has expired or is unknown. Ask an administrator for another code.",
     )
 
 

@@ -19,7 +19,7 @@ from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.knowledge import pause_after
-from responsa_server.domain.notifications import Mail, Mailer, MailFailed, MailKind, MailRefused, MailText
+from responsa_server.domain.notifications import Mail, MailFailed, MailKind, MailRefused, MailText
 from responsa_server.domain.people import DEFAULT_TENANT
 from responsa_server.identity.credentials import SecretKind, digest
 from responsa_server.identity.settings import MailSettings, MailTls
@@ -50,7 +50,7 @@ class Mailing:
     def __init__(
         self,
         store: PostgresMailStore,
-        mailer: Mailer | None,
+        mailer: SmtpMailer | None,
         secret: Secret,
         *,
         page_url: str,
@@ -211,14 +211,15 @@ _CREDENTIALS: Final = (530, 534, 535, 538)
 
 
 class SmtpMailer:
-    """Implements `Mailer` with the mail server of the settings. Each mail has its own connection: mails are rare."""
+    """Sends mails with the mail server of the settings. Each mail has its own connection: mails are rare."""
 
     def __init__(self, settings: MailSettings) -> None:
         self._settings = settings
         self._context = None if settings.tls is MailTls.NONE else create_trust()
 
     async def send(self, identity: UUID, email: str, text: MailText) -> None:
-        """See `Mailer.send`. TLS is never left out silently: a server that does not offer it gets no mail."""
+        """Send a mail. identity: of the mail; a repetition carries the same Message-ID. TLS is never left out silently: a server that
+        does not offer it gets no mail. Raises MailRefused, MailFailed."""
         message = _message(self._settings.sender, identity, email, text)
         settings = self._settings
         password = settings.password.get_secret_value()

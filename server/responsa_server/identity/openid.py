@@ -27,7 +27,7 @@ from typing import Final, cast
 from uuid import UUID
 
 from responsa_server.domain import names
-from responsa_server.domain.accounts import ExternalIdentity, Invitation
+from responsa_server.domain.accounts import ExternalIdentity, Invitation, code_invalid
 from responsa_server.domain.addresses import network_of
 from responsa_server.domain.errors import (
     AlreadyExists,
@@ -476,10 +476,7 @@ class OpenId:
             )
         invitation = await self._accounts.invitation(digest(code))
         if invitation is None or invitation.tenant_id != tenant_id:
-            raise Unauthenticated(
-                Reason.CODE_INVALID,
-                "This code was already used, has expired or is unknown. Ask an administrator for another code.",
-            )
+            raise code_invalid()
         return invitation
 
     async def _update(self, provider: OpenIdProvider, user: User, change: UserChange, origin: Origin) -> User:

@@ -14,8 +14,8 @@ from responsa.chat.v1.citation_pb2 import (
 from responsa.chat.v1.message_pb2 import Message
 from responsa.type.v1.byte_range_pb2 import ByteRange
 from responsa_server.calls.convert.cited import list_sources
+from responsa_server.calls.numbering import marks_of, place_of
 from responsa_server.domain.errors import Reason, Unavailable
-from responsa_server.text.cited import marks_of, place_of
 from responsa_server.text.layout import with_marks
 from responsa_server.transports.openai.following import annotation
 from responsa_server.transports.openai.marking import Marking, is_written

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
@@ -38,7 +38,6 @@ from responsa_server.domain import names
 from responsa_server.domain.agents import (
     Agent,
     AgentCard,
-    AgentProblem,
     AgentVersions,
     NewVersion,
     Publication,
@@ -199,7 +198,7 @@ class LiveAgents:
             await self._reload()
         default, problems = self._options.default, self._snapshot.problems
         if default not in self._snapshot.cards:
-            missing = [_problem(Problem(AGENT_FILE, "there is no such agent"))]
+            missing = [Problem(AGENT_FILE, "there is no such agent").shown]
             raise AgentsBroken(
                 [problems.get(default) or Reloaded(default, "", changed=False, problems=missing)]
             )
@@ -558,7 +557,7 @@ class LiveAgents:
         for entry, into in (*((scan, current) for scan in scanned), *((form, published) for form in forms)):
             old = (before.configured if into is current else before.served).get(entry.identity)
             if wrong := failed.get(_fingerprint(entry), entry.problems) if entry.version else entry.problems:
-                reports = [_problem(each) for each in wrong]
+                reports = [each.shown for each in wrong]
                 version = before.current[entry.identity].version if old is not None else ""
                 problems[entry.identity] = Reloaded(entry.identity, version, changed=False, problems=reports)
                 if old is not None:
@@ -580,7 +579,7 @@ class LiveAgents:
         outcome = _changes(before, self._snapshot)
         for entry in outcome:
             if entry.problems and before.problems.get(entry.agent) != entry:
-                lines = list(problem_lines(entry))
+                lines = problem_lines(entry)
                 self._log.warning("agent_broken", agent=entry.agent, serves=entry.version, problems=lines)
             elif entry.changed:
                 self._log.info("agent_changed", agent=entry.agent, version=entry.version)
@@ -658,12 +657,9 @@ class LiveAgents:
                 self._log.exception("agents_not_reloaded")
 
 
-def problem_lines(outcome: Reloaded) -> Iterator[str]:
+def problem_lines(outcome: Reloaded) -> Sequence[str]:
     """A line for each problem: file, line, key, message and suggestion."""
-    for problem in outcome.problems:
-        location = f"{outcome.agent}/{problem.file}{f':{problem.line}' if problem.line else ''}"
-        hint = f" Did you mean “{problem.suggestion}”?" if problem.suggestion else ""
-        yield f"{location}: {f'{problem.key}: ' if problem.key else ''}{problem.message}.{hint}"
+    return [f"{outcome.agent}/{problem}" for problem in outcome.problems]
 
 
 def _describe(outcome: Reloaded) -> str:
@@ -671,7 +667,7 @@ def _describe(outcome: Reloaded) -> str:
     does = "stays in its last valid version" if outcome.version else "is left out"
     more = len(outcome.problems) - 1
     others = f" `responsa agents check` shows {counted(more, 'further problem')}." if more else ""
-    return f"The agent {outcome.agent} {does}: {next(problem_lines(outcome))}{others}"
+    return f"The agent {outcome.agent} {does}: {problem_lines(outcome)[0]}{others}"
 
 
 def _changes(before: AgentSnapshot, after: AgentSnapshot) -> Sequence[Reloaded]:
@@ -712,10 +708,6 @@ def _violation(problem: Problem) -> FieldViolation:
         return FieldViolation(_CONTENT, "agent.problem", str(problem))
     hint = f". Did you mean “{problem.suggestion}”?" if problem.suggestion else ""
     return FieldViolation(f"{_CONTENT}.config.{problem.path}", "agent.problem", problem.message + hint)
-
-
-def _problem(problem: Problem) -> AgentProblem:
-    return AgentProblem(problem.file, problem.line or 0, problem.path, problem.message, problem.suggestion)
 
 
 def missing(identity: str, known: Iterable[str], *, broken: bool) -> NotFound:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, get_args
 
 import rtoml
 from pydantic import BaseModel, ValidationError
+
+from responsa_server.domain.problems import FileProblem
 
 AGENT_FILE: Final = "agent.toml"
 
@@ -56,9 +58,14 @@ class Problem:
         return SECRET.sub("[secret]", text)
 
     def __str__(self) -> str:
-        location = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
-        hint = f" Did you mean “{self.suggestion}”?" if self.suggestion else ""
-        return f"{location}: {f'{self.path}: ' if self.key else ''}{self.message}.{hint}"
+        if self.column is None:
+            return str(self.shown)
+        return str(replace(self.shown, file=f"{self.file}:{self.line}:{self.column}", line=0))
+
+    @property
+    def shown(self) -> FileProblem:
+        """The problem as administrators see it."""
+        return FileProblem(self.file, self.line or 0, self.path, self.message, self.suggestion)
 
 
 def syntax_problem(file: str, error: rtoml.TomlParsingError, first_line: int) -> Problem:

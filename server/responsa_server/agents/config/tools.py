@@ -20,6 +20,7 @@ from responsa_server.agents.config.declarations import (
 from responsa_server.agents.config.problems import Problem, closest
 from responsa_server.agents.engine.calling import schema_problem
 from responsa_server.domain.people import Principal
+from responsa_server.domain.problems import FileProblem
 from responsa_server.domain.tools import (
     Allow,
     Candidate,
@@ -28,7 +29,6 @@ from responsa_server.domain.tools import (
     Tool,
     ToolCard,
     ToolEntry,
-    ToolProblem,
     ToolUnfit,
 )
 
@@ -46,7 +46,7 @@ class _Loaded:
     name: str
     declaration: Declaration | None
     tools: Sequence[Tool] = ()
-    problems: Sequence[ToolProblem] = ()
+    problems: Sequence[FileProblem] = ()
 
 
 class LiveTools:
@@ -91,14 +91,14 @@ class LiveTools:
             new = self._remade(declaration, before.get(name), same=same)
             if clash := next((tool.card.id for tool in new.tools if tool.card.id in taken), ""):
                 message = f"its tool “{clash}” has the same name as one of “{taken[clash]}”; rename one of the files"
-                new = _Loaded(name, new.declaration, (), [_problem(Problem(_file(name), message))])
+                new = _Loaded(name, new.declaration, (), [Problem(_file(name), message).shown])
             taken |= {tool.card.id: name for tool in new.tools}
             after[name] = new
         live = {id(tool) for entry in after.values() for tool in entry.tools}
         self._retired += [tool for entry in before.values() for tool in entry.tools if id(tool) not in live]
         self._made, self._others = after, others
         # A tool that lacks something is reported once, and not with every question.
-        lines = {line(problem) for problem in self.problems()}
+        lines = set(map(str, self.problems()))
         for text in sorted(lines - self._reported):
             self._report(text)
         self._reported = frozenset(lines)
@@ -183,7 +183,7 @@ class LiveTools:
         """The names with which agents may list the tools that can be used."""
         return {name for entry in self.entries() if entry.usable for name in entry.names}
 
-    def problems(self) -> Sequence[ToolProblem]:
+    def problems(self) -> Sequence[FileProblem]:
         """Return all problems, ordered by file."""
         return [problem for entry in self._made.values() for problem in entry.problems]
 
@@ -196,7 +196,7 @@ class LiveTools:
 
     def _remade(self, tool: Declared[Declaration], before: _Loaded | None, *, same: bool) -> _Loaded:
         """The tools of a declaration. same: whether the other files of the folder are as they were."""
-        problems = [_problem(problem) for problem in tool.problems]
+        problems = [problem.shown for problem in tool.problems]
         if tool.item is None:
             if before is None or before.declaration is None:
                 return _Loaded(tool.name, None, (), problems)
@@ -208,20 +208,13 @@ class LiveTools:
             tools = self._make(tool.item)
             _check(tools, tool.item, self._kinds[tool.item.kind].parameters)
         except ToolUnfit as error:
-            return _Loaded(tool.name, tool.item, (), [_problem(_unfit(tool, error))])
+            return _Loaded(tool.name, tool.item, (), [_unfit(tool, error).shown])
         except (
             Exception
         ) as error:  # a description of another system holds anything, and the other tools must stay
             message = f"its tools cannot be made ({type(error).__name__})"
-            return _Loaded(tool.name, tool.item, (), [_problem(Problem(_file(tool.name), message))])
+            return _Loaded(tool.name, tool.item, (), [Problem(_file(tool.name), message).shown])
         return _Loaded(tool.name, tool.item, tools)
-
-
-def line(problem: ToolProblem) -> str:
-    """A problem as one line: file, line, key, message and suggestion."""
-    location = f"{problem.file}{f':{problem.line}' if problem.line else ''}"
-    hint = f" Did you mean “{problem.suggestion}”?" if problem.suggestion else ""
-    return f"{location}: {f'{problem.key}: ' if problem.key else ''}{problem.message.rstrip('.')}.{hint}"
 
 
 def _unfit(tool: Declared[Declaration], error: ToolUnfit) -> Problem:
@@ -280,7 +273,3 @@ def _others(folder: Path | None) -> Sequence[tuple[str, int, int]]:
 
 def _file(name: str) -> str:
     return _PROBLEM_FILE.format(name)
-
-
-def _problem(problem: Problem) -> ToolProblem:
-    return ToolProblem(problem.file, problem.line or 0, problem.path, problem.message, problem.suggestion)

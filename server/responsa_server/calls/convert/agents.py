@@ -13,7 +13,8 @@ from responsa_server.calls.convert import enums, messages, structs
 from responsa_server.domain import names
 from responsa_server.domain.agents import AgentCard, AgentVersion, Reloaded
 from responsa_server.domain.model_settings import DefaultModel, InstalledModels, ModelTest
-from responsa_server.domain.tools import ToolEntry, ToolProblem
+from responsa_server.domain.problems import FileProblem
+from responsa_server.domain.tools import ToolEntry
 
 
 def tool(entry: ToolEntry, agents: Sequence[str], *, problems: bool) -> tool_pb2.Tool:
@@ -62,7 +63,7 @@ def version(
 
 
 def reloads(
-    outcomes: Sequence[Reloaded], problems: Sequence[ToolProblem]
+    outcomes: Sequence[Reloaded], problems: Sequence[FileProblem]
 ) -> admin_service_pb2.ReloadAgentsResponse:
     """Convert the results of a reload. problems: the problems of the tools."""
     return admin_service_pb2.ReloadAgentsResponse(

@@ -302,8 +302,7 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
         case Started():
             result.started.CopyFrom(messages.message(turn_pb2.TurnStarted, what))
         case Status():
-            result.status.step = enums.STEP.number(what.step)
-            result.status.message = what.message
+            result.status.CopyFrom(messages.message(turn_pb2.TurnStatus, what))
         case Delta():
             result.delta.text = what.text
             result.delta.byte_offset = what.byte_offset
@@ -326,11 +325,9 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
         case ProviderSwitched():
             result.provider_switched.CopyFrom(messages.message(turn_pb2.TurnProviderSwitched, what))
         case ModelUsed():
-            result.usage.model = what.model
-            result.usage.usage.CopyFrom(usage(what.usage))
+            result.usage.CopyFrom(messages.message(turn_pb2.TurnUsage, what, usage=usage(what.usage)))
         case AttemptRestarted():
-            result.attempt_restarted.discard_from_seq = what.discard_from_seq
-            result.attempt_restarted.keep_bytes = what.keep_bytes
+            result.attempt_restarted.CopyFrom(messages.message(turn_pb2.TurnAttemptRestarted, what))
         case Answered():
             result.answer.CopyFrom(
                 messages.message(
@@ -363,7 +360,7 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
             result.failed.usage.CopyFrom(usage(what.usage))
             result.failed.fallbacks.extend(fallbacks(what.fallbacks))
         case Cancelled():
-            result.cancelled.by = enums.CANCEL_CAUSE.number(what.by)
+            result.cancelled.CopyFrom(messages.message(turn_pb2.TurnCancelled, what))
         case _:
             assert_never(what)
     return result

@@ -12,7 +12,7 @@ from responsa.chat.v1.citation_pb2 import Citation, DifferenceKind, JudgeVerdict
 from responsa.chat.v1.turn_pb2 import FallbackKind, TurnAnswer, TurnRefused
 from responsa.type.v1.byte_range_pb2 import ByteRange
 from responsa_formats.text.languages import language_of
-from responsa_server.text.cited import Place, give_numbers, in_order, marks_of, place_of, words_instead
+from responsa_server.calls.numbering import Place, give_numbers, in_order, marks_of, place_of, words_instead
 from responsa_server.text.disarming import disarm_quoted
 from responsa_server.text.layout import with_marks
 from responsa_server.text.why_passages import tell_unchecked, why_passages

@@ -8,7 +8,6 @@ from typing import Final
 from responsa.admin.v1 import (
     insight_pb2,
     source_pb2,
-    system_status_pb2,
 )
 from responsa.auth.v1 import sign_in_pb2, usage_report_pb2, user_pb2
 from responsa.chat.v1 import (
@@ -21,12 +20,10 @@ from responsa.chat.v1 import (
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2
 from responsa_contract import (
     AnswerOutcome,
-    CancelCause,
     Dimension,
     Effect,
     FeedbackState,
     FolderKind,
-    Health,
     LeftOutKind,
     OnBusy,
     QuestionOutcome,
@@ -36,20 +33,17 @@ from responsa_contract import (
     Role,
     SearchMode,
     Speaker,
-    Step,
     ToolFault,
     ToolOutcome,
 )
 from responsa_server.calls.convert.values import EnumMap
 from responsa_server.domain.conversations import Rating
 from responsa_server.domain.insight import Granularity
-from responsa_server.domain.turns import TurnState
 
 FEEDBACK_STATE: Final = EnumMap(insight_pb2.FeedbackState, FeedbackState)
 FOLDER_KIND: Final = EnumMap(source_pb2.FolderKind, FolderKind)
 QUESTION_OUTCOME: Final = EnumMap(insight_pb2.QuestionOutcome, QuestionOutcome)
 QUESTION_PATTERN_STATE: Final = EnumMap(insight_pb2.QuestionPatternState, QuestionPatternState)
-HEALTH: Final = EnumMap(system_status_pb2.Health, Health)
 REGISTRATION: Final = EnumMap(sign_in_pb2.Registration, Registration)
 GRANULARITY: Final = EnumMap(usage_report_pb2.UsageGranularity, Granularity)
 DIMENSION: Final = EnumMap(usage_report_pb2.UsageDimension, Dimension)
@@ -59,11 +53,8 @@ RATING: Final = EnumMap(feedback_pb2.Rating, Rating)
 SPEAKER: Final = EnumMap(message_pb2.Role, Speaker)
 EFFECT: Final = EnumMap(tool_pb2.ToolEffect, Effect)
 TOOL_FAULT: Final = EnumMap(tool_pb2.ToolFault, ToolFault)
-TURN_STATE: Final = EnumMap(turn_pb2.TurnState, TurnState)
-STEP: Final = EnumMap(turn_pb2.Step, Step)
 REFUSAL_REASON: Final = EnumMap(turn_pb2.RefusalReason, RefusalReason)
 ANSWER_OUTCOME: Final = EnumMap(turn_pb2.AnswerOutcome, AnswerOutcome)
 TOOL_OUTCOME: Final = EnumMap(turn_pb2.ToolOutcome, ToolOutcome)
-CANCEL_CAUSE: Final = EnumMap(turn_pb2.CancelCause, CancelCause)
 LEFT_OUT_KIND: Final = EnumMap(document_pb2.LeftOutKind, LeftOutKind)
 SEARCH_MODE: Final = EnumMap(knowledge_service_pb2.SearchMode, SearchMode)

@@ -166,7 +166,3 @@ def pattern_changes(request: admin_service_pb2.UpdateQuestionPatternRequest) -> 
         field = "question_pattern.assignee"
         changes["assignee_id"] = uuid_of(field, "users", pattern.assignee) if pattern.assignee else None
     return changes
-
-
-def feedback_count(value: FeedbackCount) -> insight_pb2.FeedbackCount:
-    return messages.message(insight_pb2.FeedbackCount, value)

@@ -40,7 +40,7 @@ from responsa_server.domain.rows import Row
 from responsa_server.domain.tenants import Tenant
 from responsa_server.domain.unexpected import ErrorGroup
 from responsa_server.identity.accounts import SignedIn
-from responsa_server.identity.service import key_of_service, require_email
+from responsa_server.identity.service import require_email
 from responsa_server.identity.tenants import NewTenant
 
 
@@ -201,12 +201,6 @@ def new_key(api_key: api_key_pb2.ApiKey, agents: Catalogue) -> NewKey:
         agents.card(names.parse_agent_version(api_key.agent)[0])
     chosen = NewKey(**{field.name: getattr(api_key, field.name) for field in fields(NewKey)})
     return replace(chosen, expire_time=ends, role=enums.ROLE.value(api_key.role))
-
-
-def no_key_role(api_key: api_key_pb2.ApiKey) -> None:
-    """Refuse a role for the key of a service. Raises InvalidRequest."""
-    if api_key.role != user_pb2.USER_ROLE_UNSPECIFIED:
-        raise key_of_service()
 
 
 def api_key(value: ApiKey) -> api_key_pb2.ApiKey:

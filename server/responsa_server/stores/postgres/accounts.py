@@ -31,7 +31,7 @@ from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import INVITATIONS, SESSIONS, TENANT_SESSIONS
 from responsa_server.domain.notifications import Mail, MailKind
 from responsa_server.domain.people import AuditEvent, Principal, Role, User
-from responsa_server.domain.rows import Row
+from responsa_server.domain.rows import Row, build
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
     Connection,
@@ -43,7 +43,7 @@ from responsa_server.stores.postgres.database import (
 from responsa_server.stores.postgres.groups import join_invited
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.mail import Outbox
-from responsa_server.stores.postgres.rows import build, one_row, to_row
+from responsa_server.stores.postgres.rows import one_row, to_row
 from responsa_server.stores.postgres.sessions import begin_session
 from responsa_server.stores.postgres.users import check_ownership, user_of
 

@@ -13,6 +13,7 @@ from responsa_server.domain.agents import AgentVersion, NewVersion, Publication,
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import AGENT_VERSIONS
 from responsa_server.domain.people import AuditEvent
+from responsa_server.domain.rows import build
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
     Database,
@@ -20,11 +21,7 @@ from responsa_server.stores.postgres.database import (
     shielded,
 )
 from responsa_server.stores.postgres.listing import SqlList
-from responsa_server.stores.postgres.rows import (
-    all_rows,
-    build,
-    one_row,
-)
+from responsa_server.stores.postgres.rows import all_rows, one_row
 
 _QUERIES: Final = Queries("agent_versions.sql")
 _LIST: Final[SqlList[AgentVersion]] = SqlList(AGENT_VERSIONS, identity="agent_id")

@@ -26,6 +26,7 @@ from responsa_server.domain.limits import NO_LIMIT, Scope, too_many
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import COLLECTIONS
 from responsa_server.domain.people import AuditEvent, Principal, Reader, Role
+from responsa_server.domain.rows import build
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
     Connection,
@@ -44,10 +45,7 @@ from responsa_server.stores.postgres.readers import (
     visible_collection,
 )
 from responsa_server.stores.postgres.requests import CreationRequests, already_exists, check_etag
-from responsa_server.stores.postgres.rows import (
-    build,
-    one_row,
-)
+from responsa_server.stores.postgres.rows import one_row
 
 _LIST: Final[SqlList[Collection]] = SqlList(
     COLLECTIONS,

@@ -39,7 +39,7 @@ from responsa_server.domain.limits import NO_LIMIT, Scope, too_many
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import CONVERSATIONS, MESSAGES
 from responsa_server.domain.people import AuditEvent, Principal, Server
-from responsa_server.domain.rows import Row
+from responsa_server.domain.rows import Row, build
 from responsa_server.domain.turns import WITHHELD
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.collections import CollectionStore
@@ -52,7 +52,7 @@ from responsa_server.stores.postgres.database import (
 )
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import check_etag, request_id_reused
-from responsa_server.stores.postgres.rows import all_rows, build, one_row, to_row
+from responsa_server.stores.postgres.rows import all_rows, one_row, to_row
 from responsa_server.stores.postgres.turn_log import NamedQueries, find_withheld, sources_of
 
 _COLUMNS: Final[Mapping[str, LiteralString]] = {"pinned": "c.pinned::text", "archived": "c.archived::text"}

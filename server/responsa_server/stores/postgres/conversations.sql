@@ -105,18 +105,24 @@ WHERE tenant_id = %(tenant)s AND turn_id = ANY (SELECT id FROM responsa.turn
     WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s);
 
 -- name: delete_turns
--- Deletes the turns and the records that belong to them.
-WITH gone AS (
+-- Deletes the turns and the records that belong to them, and counts the turns and the messages.
+WITH said AS (
+    SELECT count(*) AS messages FROM responsa.message WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s
+), gone AS (
     DELETE FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s RETURNING id
 ), saved AS (
     DELETE FROM responsa.turn_checkpoint WHERE tenant_id = %(tenant)s AND turn_id IN (SELECT id FROM gone)
 ), called AS (
     DELETE FROM responsa.turn_tool WHERE tenant_id = %(tenant)s AND turn_id IN (SELECT id FROM gone)
+), followed AS (
+    DELETE FROM responsa.turn_follower WHERE tenant_id = %(tenant)s AND turn_id IN (SELECT id FROM gone)
+), spent AS (
+    DELETE FROM responsa.turn_spent WHERE tenant_id = %(tenant)s AND turn_id IN (SELECT id FROM gone)
 )
-DELETE FROM responsa.turn_spent WHERE tenant_id = %(tenant)s AND turn_id IN (SELECT id FROM gone);
+SELECT (SELECT count(*) FROM gone) AS turns, said.messages FROM said;
 
 -- name: delete_conversation
--- The conversation's messages and citations are deleted with it.
+-- The conversation's summary, messages and citations are deleted with it.
 DELETE FROM responsa.conversation WHERE tenant_id = %(tenant)s AND id = %(conversation)s;
 
 -- name: list_messages

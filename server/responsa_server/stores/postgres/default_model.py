@@ -11,9 +11,10 @@ from psycopg.types.json import Jsonb
 
 from responsa_server.domain.model_settings import DefaultModel
 from responsa_server.domain.people import AuditEvent
+from responsa_server.domain.rows import build
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import Database, Queries, shielded
-from responsa_server.stores.postgres.rows import all_rows, build, one_row
+from responsa_server.stores.postgres.rows import all_rows, one_row
 
 _QUERIES: Final = Queries("default_model.sql")
 

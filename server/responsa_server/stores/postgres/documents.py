@@ -34,6 +34,7 @@ from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import DOCUMENT_VERSIONS, DOCUMENTS
 from responsa_server.domain.passages import Passage
 from responsa_server.domain.people import AuditEvent, Principal, Reader, Role, Server
+from responsa_server.domain.rows import build
 from responsa_server.domain.runs import RunClaim, RunUpload
 from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
@@ -52,11 +53,7 @@ from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
 from responsa_server.stores.postgres.readers import act_as, readable_collection, visible_name
 from responsa_server.stores.postgres.requests import CreationRequests, check_etag
-from responsa_server.stores.postgres.rows import (
-    all_rows,
-    build,
-    one_row,
-)
+from responsa_server.stores.postgres.rows import all_rows, one_row
 from responsa_server.stores.postgres.staging import stage
 
 _LIST: Final[SqlList[Document]] = SqlList(

@@ -46,74 +46,9 @@ from responsa_server.stores.postgres.users import check_owner, lock_user
 NOTICE: Final = "This answer was withdrawn, because a document that it used was erased."
 """The text that stands for a withdrawn answer."""
 
+_CONVERSATIONS: Final = Queries("conversations.sql")
 _NOBODY: Final = names.user(UUID(int=0))
 """A subject that no user has."""
-
-ERASED: Final[Mapping[str, str]] = {
-    "api_key": "deleted with the user",
-    "app_user": "deleted at the end",
-    "citation": "deleted with the conversation; those of other users' answers are withdrawn",
-    "collection": "deleted, or handed over",
-    "collection_generation": "deleted with the collection",
-    "collection_reader": "deleted with the collection and with the user",
-    "conversation": "deleted",
-    "conversation_summary": "deleted with the conversation; that of a conversation with a withdrawn answer too",
-    "creation_request": "deleted",
-    "deleted_document": "those of erased documents are deleted; a subject that is the user is replaced",
-    "document": "deleted, or handed over with the collection; those of others whose subject is the user stay, with the uuid",
-    "document_version": "deleted with the document",
-    "email_confirmation": "deleted, together with the codes of other users for the same address",
-    "erased_document": "deleted when no answer quotes the document any more",
-    "generation_vector": "deleted with the passage",
-    "group_member": "deleted with the user",
-    "invitation": "those that the user made, and those for the user's address, are deleted",
-    "last_reader": "deleted with the user, or with the last document of the collection",
-    "mail": "deleted",
-    "message_count": "deleted with the user",
-    "message_feedback": "deleted with the message; in those of others that the user resolved, the name is removed",
-    "message": "deleted with the conversation; the text of withdrawn answers is replaced",
-    "operation": (
-        "deleted; a running one on a document of somebody else goes on, in the name of that "
-        "user; another user's run for the user alone is cancelled, and its subject is replaced"
-    ),
-    "passage": "deleted with the document",
-    "passage_vector": "deleted with the passage",
-    "refresh_token": "deleted with the session",
-    "reset_code": "deleted",
-    "service_grant": "deleted with the user",
-    "share": "deleted with the turn",
-    "session": "deleted",
-    "session_code": "deleted",
-    "source": "stays; the name of the user who changed it last is removed",
-    "source_failure": "stays; a subject that is the user is removed",
-    "source_document": "deleted with the document",
-    "turn": "deleted with the conversation; the terminal event of withdrawn answers is replaced",
-    "turn_checkpoint": "deleted with the turn",
-    "turn_event": "deleted with the turn; that of withdrawn answers too",
-    "turn_follower": "deleted with the turn",
-    "turn_spent": "deleted with the turn",
-    "turn_tool": "deleted with the turn; that of withdrawn answers too",
-    "question_event": "stays, for nobody",
-    "question_pattern": (
-        "its vectors are computed again without the user's questions, within seconds; a title "
-        "that was made from one is hidden at once, and removed then; of those that the user deals or "
-        "dealt with, the name is removed"
-    ),
-    "turn_pattern": "deleted with the turn",
-    "usage_day": "those of the user are deleted; those of the tenant stay, and name nobody",
-    "usage_event": "stays, for nobody",
-    "usage_hour": "those of the user are deleted; those of the tenant stay, and name nobody",
-    "user_identity": "deleted with the user",
-    "user_limit": "deleted with the user",
-    "user_password": "deleted",
-    "user_quota": "deleted with the user",
-    "user_usage": "deleted",
-    # The names of users alone, as UUIDs.
-    "audit_event": "stays, with the uuid of the user and without the user's network addresses",
-    "erasure": "stays, with the uuid of the user, because the row is the receipt of the deletion",
-}
-"""For each table that holds ids of users, documents, or of what belongs to them: what becomes of its rows. A test
-compares this with the catalogue of the database."""
 
 # The number of conversations, documents or collections that one look at the database finds, and of turns that one statement reads.
 _BATCH: Final = 100
@@ -245,13 +180,13 @@ class PostgresErasing:
             await self._erase_collection({**values, "collection": files})
         async with self._database.locking(str(values["tenant"]), _STEP_SECONDS) as connection:
             await self._row(connection, "hold", values)
-            if await self._row(connection, "lock_conversation", values) is None:
+            if await one_row(connection, _CONVERSATIONS["lock_conversation"], values) is None:
                 return True
-            if await self._row(connection, "is_busy", values) is not None:
+            if await one_row(connection, _CONVERSATIONS["active_turn"], values) is not None:
                 return False
-            await connection.execute(self._queries["delete_events"], values)
-            counts = await self._row(connection, "delete_conversation", values)
-            await connection.execute(self._queries["drop_conversation"], values)
+            await connection.execute(_CONVERSATIONS["delete_events"], values)
+            counts = await one_row(connection, _CONVERSATIONS["delete_turns"], values)
+            await connection.execute(_CONVERSATIONS["delete_conversation"], values)
             await self._count(connection, values, {**(counts or {}), "conversations": 1})
         return True
 

@@ -85,39 +85,6 @@ WHERE c.tenant_id = %(tenant)s AND c.user_id = %(user)s
         WHERE t.tenant_id = %(tenant)s AND t.conversation_id = c.id AND t.state IN ('queued', 'pending', 'running'))
 ORDER BY c.id LIMIT %(most)s;
 
--- name: lock_conversation
--- From here on, no turn is accepted in the conversation.
-SELECT id FROM responsa.conversation WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND id = %(conversation)s FOR UPDATE;
-
--- name: is_busy
-SELECT 1 FROM responsa.turn
-    WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s AND state IN ('queued', 'pending', 'running') LIMIT 1;
-
--- name: delete_events
-DELETE FROM responsa.turn_event
-WHERE tenant_id = %(tenant)s AND turn_id = ANY (SELECT id FROM responsa.turn
-    WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s);
-
--- name: delete_conversation
--- In this order: the turns with the records that belong to them, then the conversation with its summary, its messages and their citations.
-WITH said AS (
-    SELECT count(*) AS messages FROM responsa.message WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s
-), gone AS (
-    DELETE FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s RETURNING id
-), saved AS (
-    DELETE FROM responsa.turn_checkpoint WHERE tenant_id = %(tenant)s AND turn_id IN (SELECT id FROM gone)
-), called AS (
-    DELETE FROM responsa.turn_tool WHERE tenant_id = %(tenant)s AND turn_id IN (SELECT id FROM gone)
-), followed AS (
-    DELETE FROM responsa.turn_follower WHERE tenant_id = %(tenant)s AND turn_id IN (SELECT id FROM gone)
-), spent AS (
-    DELETE FROM responsa.turn_spent WHERE tenant_id = %(tenant)s AND turn_id IN (SELECT id FROM gone)
-)
-SELECT (SELECT count(*) FROM gone) AS turns, said.messages FROM said;
-
--- name: drop_conversation
-DELETE FROM responsa.conversation WHERE tenant_id = %(tenant)s AND id = %(conversation)s;
-
 -- name: lock_collection
 SELECT id FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(collection)s AND owner_id = %(user)s FOR UPDATE;
 

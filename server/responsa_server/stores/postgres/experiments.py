@@ -21,10 +21,11 @@ from responsa_server.domain.experiments import (
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import EXPERIMENTS
 from responsa_server.domain.people import AuditEvent
+from responsa_server.domain.rows import build
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import Database, Queries, shielded
 from responsa_server.stores.postgres.listing import SqlList
-from responsa_server.stores.postgres.rows import all_rows, build, one_row
+from responsa_server.stores.postgres.rows import all_rows, one_row
 
 _QUERIES: Final = Queries("experiments.sql")
 _LIST: Final[SqlList[Experiment]] = SqlList(EXPERIMENTS)

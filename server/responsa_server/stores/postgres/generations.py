@@ -39,6 +39,7 @@ from responsa_server.domain.passages import (
     generation_name,
 )
 from responsa_server.domain.people import AuditEvent, Principal, Reader, Server
+from responsa_server.domain.rows import build
 from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
 from responsa_server.stores.postgres.audit import AuditLog
@@ -59,11 +60,7 @@ from responsa_server.stores.postgres.readers import (
     visible_collection,
 )
 from responsa_server.stores.postgres.requests import CreationRequests
-from responsa_server.stores.postgres.rows import (
-    all_rows,
-    build,
-    one_row,
-)
+from responsa_server.stores.postgres.rows import all_rows, one_row
 
 _MOST_DISCARDED: Final = 10_000
 # How many passages a `VectorStore` is asked about at once.

@@ -31,6 +31,7 @@ from responsa_server.domain.people import (
     other_user,
     session_ended,
 )
+from responsa_server.domain.rows import build
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
     Connection,
@@ -42,10 +43,7 @@ from responsa_server.stores.postgres.database import (
 from responsa_server.stores.postgres.key_families import revoke_children
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import CreationRequests, already_exists
-from responsa_server.stores.postgres.rows import (
-    build,
-    one_row,
-)
+from responsa_server.stores.postgres.rows import one_row
 from responsa_server.stores.postgres.sessions import begin_session
 from responsa_server.stores.postgres.users import check_ownership, email_taken, lock_changeable, user_of
 

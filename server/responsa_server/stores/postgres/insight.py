@@ -24,11 +24,11 @@ from responsa_server.domain.insight import (
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import FEEDBACK, TENANT_TURNS
 from responsa_server.domain.people import AuditEvent, Principal
-from responsa_server.domain.rows import Row
+from responsa_server.domain.rows import Row, build
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded
 from responsa_server.stores.postgres.listing import SqlList
-from responsa_server.stores.postgres.rows import all_rows, build, one_row, to_row
+from responsa_server.stores.postgres.rows import all_rows, one_row, to_row
 
 _MOST_FOLDED: Final = 5000
 _LIST: Final[SqlList[Row]] = SqlList(

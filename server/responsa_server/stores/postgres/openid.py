@@ -7,8 +7,8 @@ from dataclasses import asdict
 from uuid import UUID
 
 from responsa_server.domain import names
-from responsa_server.domain.accounts import ExternalIdentity
-from responsa_server.domain.errors import AlreadyExists, NotFound, Precondition, Reason, Unauthenticated
+from responsa_server.domain.accounts import ExternalIdentity, code_invalid
+from responsa_server.domain.errors import AlreadyExists, NotFound, Precondition, Reason
 from responsa_server.domain.people import AuditEvent, Principal, User
 from responsa_server.domain.rows import Row
 from responsa_server.stores.postgres.audit import AuditLog
@@ -151,10 +151,7 @@ class PostgresOpenIdStore:
         if code is not None:
             used = await one_row(connection, self._accounts["use_invitation"], values)
             if used is None:
-                raise Unauthenticated(
-                    Reason.CODE_INVALID,
-                    "This code was already used, has expired or is unknown. Ask an administrator for another code.",
-                )
+                raise code_invalid()
             await join_invited(connection, self._audit, user.id, used["groups"], audit)
         return user_of(row)
 

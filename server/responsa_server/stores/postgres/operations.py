@@ -46,6 +46,7 @@ from responsa_server.domain.passages import (
     generation_name,
 )
 from responsa_server.domain.people import AuditEvent, Reader
+from responsa_server.domain.rows import build
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
     Connection,
@@ -57,10 +58,7 @@ from responsa_server.stores.postgres.generation_table import GenerationTable
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.passages import PassageTable
-from responsa_server.stores.postgres.rows import (
-    build,
-    one_row,
-)
+from responsa_server.stores.postgres.rows import one_row
 from responsa_server.stores.postgres.staging import PIECE_BYTES, stage
 
 _LIST: Final[SqlList[Operation]] = SqlList(

@@ -27,12 +27,12 @@ from responsa_server.domain.insight import (
 )
 from responsa_server.domain.listing import ListQuery
 from responsa_server.domain.lists import QUESTION_PATTERNS
-from responsa_server.domain.rows import Row
+from responsa_server.domain.rows import Row, build
 from responsa_server.domain.turns import FrameCodec
 from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded, uuid_array
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.resources import ResourceKind, resource_row
-from responsa_server.stores.postgres.rows import all_rows, build
+from responsa_server.stores.postgres.rows import all_rows
 
 MOST: Final = 500
 """The most patterns of a tenant. Beyond it, those of the fewest questions are dissolved until there are `_KEPT`."""

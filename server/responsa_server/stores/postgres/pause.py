@@ -18,8 +18,9 @@ from uuid import UUID
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.formatting import counted
 from responsa_server.domain.parts import Health, PartReport
+from responsa_server.domain.rows import build
 from responsa_server.stores.postgres.database import Database, Queries, shielded
-from responsa_server.stores.postgres.rows import all_rows, build, one_row
+from responsa_server.stores.postgres.rows import all_rows, one_row
 
 BEGIN: Final[LiteralString] = (
     "INSERT INTO responsa.pause DEFAULT VALUES ON CONFLICT (one) DO UPDATE SET begin_time = now(), turns = NULL"

@@ -15,6 +15,7 @@ from responsa_server.domain.errors import NotFound
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import TENANTS
 from responsa_server.domain.people import AuditEvent, User
+from responsa_server.domain.rows import build
 from responsa_server.domain.tenants import (
     FirstAdministrator,
     FirstInvitation,
@@ -32,11 +33,7 @@ from responsa_server.stores.postgres.database import (
 )
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import already_exists
-from responsa_server.stores.postgres.rows import (
-    all_rows,
-    build,
-    one_row,
-)
+from responsa_server.stores.postgres.rows import all_rows, one_row
 from responsa_server.stores.postgres.users import user_of
 
 _LIST: Final[SqlList[Tenant]] = SqlList(

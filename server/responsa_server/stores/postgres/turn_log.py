@@ -35,6 +35,7 @@ from responsa_server.domain.events import (
 from responsa_server.domain.insight import TurnFacts
 from responsa_server.domain.people import AuditEvent, Principal, for_turn
 from responsa_server.domain.quotas import Grant, Metric
+from responsa_server.domain.rows import build
 from responsa_server.domain.turns import (
     ALONE_AFTER_LOSSES,
     Append,
@@ -190,18 +191,13 @@ class TurnLog:
             for row in await self._all(connection, "tools", {"turns": turns}):
                 tools.setdefault(row["turn_id"], {})[row["call_id"]] = record_of(row)
         return [
-            ClaimedTurn(
+            build(
+                ClaimedTurn,
+                row,
                 claim=Claim(row["id"], row["tenant_id"], row["epoch"], lease_seconds, grant_of(row)),
                 caller=for_turn(row["tenant_id"], row["user_id"], row["role"]),
-                conversation_id=row["conversation_id"],
                 question=self._codec.decode_question(row["request"]),
-                agent_version=row["agent_version"],
-                last_seq=row["last_seq"],
-                attempt=row["attempt"],
-                losses=row["losses"],
                 lost_alone=row["alone"],
-                age_seconds=row["age_seconds"],
-                first_in_conversation=row["first_in_conversation"],
                 checkpoint=checkpoints.get(row["id"]),
                 tools=tools.get(row["id"], {}),
                 traceparent=row["traceparent"] or "",
@@ -416,7 +412,7 @@ class TurnLog:
             "tenant": claim.tenant_id,
             "turn": claim.turn_id,
             "epoch": claim.epoch,
-            **usage_columns(usage),
+            **{name: getattr(usage, name) for name in USAGE},
         }
         await self._database.together(claim.tenant_id, [(self._queries["book_spent"], parameters)])
 
@@ -492,11 +488,6 @@ def usage_of(row: Mapping[str, Any]) -> Usage:
     return Usage(**{name: row[name] for name in USAGE})
 
 
-def usage_columns(usage: Usage) -> dict[str, object]:
-    """The columns of one usage, as parameters."""
-    return {name: getattr(usage, name) for name in USAGE}
-
-
 def usage_lists(usages: Sequence[Usage]) -> dict[str, object]:
     """Usages as parameters: one list for each counter."""
     return {name: [getattr(usage, name) for usage in usages] for name in USAGE}
@@ -509,22 +500,8 @@ def turn_of(row: Mapping[str, Any], codec: FrameCodec, withheld: Collection[UUID
     if row["id"] in withheld and terminal is not None:
         terminal = codec.withhold(terminal)
         state = TurnState.REFUSED if state is TurnState.ANSWERED else state
-    return Turn(
-        id=row["id"],
-        tenant_id=row["tenant_id"],
-        user_id=row["user_id"],
-        conversation_id=row["conversation_id"],
-        request_id=row["request_id"],
-        question=codec.decode_question(row["request"]),
-        agent_version=row["agent_version"],
-        state=state,
-        epoch=row["epoch"],
-        last_seq=row["last_seq"],
-        terminal=terminal,
-        usage=usage_of(row),
-        create_time=row["create_time"],
-        end_time=row["end_time"],
-    )
+    question = codec.decode_question(row["request"])
+    return build(Turn, row, question=question, state=state, terminal=terminal, usage=usage_of(row))
 
 
 def _counts(end: _End) -> bool:

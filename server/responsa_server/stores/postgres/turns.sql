@@ -129,37 +129,34 @@ SELECT id FROM asked WHERE role <> 'user' AND is_open AND current_setting('respo
 -- name: withheld_from_users (log)
 SELECT id FROM responsa.withheld_from_users(%(turns)b::uuid[]) AS w (id);
 
--- name: get_turn
+-- name: columns
 -- The turn's usage includes the usage of workers that lost the turn.
-SELECT t.id, t.tenant_id, t.user_id, t.conversation_id, t.request_id, t.request, t.agent_version, t.state, t.epoch,
+t.id, t.tenant_id, t.user_id, t.conversation_id, t.request_id, t.request, t.agent_version, t.state, t.epoch,
     t.last_seq, t.terminal, t.create_time,
     t.end_time, t.embedding_tokens + s.embedding_tokens AS embedding_tokens, t.input_tokens + s.input_tokens AS input_tokens,
     t.output_tokens + s.output_tokens AS output_tokens, t.cost_micros + s.cost_micros AS cost_micros,
     t.unpriced_tokens + s.unpriced_tokens AS unpriced_tokens
-FROM responsa.turn AS t, LATERAL (
+
+-- name: spent
+LATERAL (
     SELECT coalesce(sum(embedding_tokens), 0)::bigint AS embedding_tokens, coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
         coalesce(sum(output_tokens), 0)::bigint AS output_tokens, coalesce(sum(cost_micros), 0)::bigint AS cost_micros,
         coalesce(sum(unpriced_tokens), 0)::bigint AS unpriced_tokens
     FROM responsa.turn_spent WHERE tenant_id = %(tenant)s AND turn_id = t.id
 ) AS s
+
+-- name: get_turn
+SELECT {columns}
+FROM responsa.turn AS t, {spent}
 WHERE t.tenant_id = %(tenant)s AND (t.user_id = %(user)s OR NOT %(owner_only)s) AND t.id = %(turn)s;
 
 -- name: list_turns
-SELECT t.id, t.tenant_id, t.user_id, t.conversation_id, t.request_id, t.request, t.agent_version, t.state, t.epoch,
-    t.last_seq, t.terminal, t.create_time,
-    t.end_time, t.embedding_tokens + s.embedding_tokens AS embedding_tokens, t.input_tokens + s.input_tokens AS input_tokens,
-    t.output_tokens + s.output_tokens AS output_tokens, t.cost_micros + s.cost_micros AS cost_micros,
-    t.unpriced_tokens + s.unpriced_tokens AS unpriced_tokens
+SELECT {columns}
 FROM (
     SELECT * FROM responsa.turn
     WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND {where}
     ORDER BY {order} LIMIT %(limit)s
-) AS t, LATERAL (
-    SELECT coalesce(sum(embedding_tokens), 0)::bigint AS embedding_tokens, coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
-        coalesce(sum(output_tokens), 0)::bigint AS output_tokens, coalesce(sum(cost_micros), 0)::bigint AS cost_micros,
-        coalesce(sum(unpriced_tokens), 0)::bigint AS unpriced_tokens
-    FROM responsa.turn_spent WHERE tenant_id = %(tenant)s AND turn_id = t.id
-) AS s
+) AS t, {spent}
 ORDER BY {order};
 
 -- name: poll (log)

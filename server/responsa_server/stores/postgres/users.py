@@ -30,6 +30,7 @@ from responsa_server.domain.people import (
     UserChange,
     owner_required,
 )
+from responsa_server.domain.rows import build
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
     Connection,
@@ -41,10 +42,7 @@ from responsa_server.stores.postgres.key_families import revoke_keys_of
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.requests import CreationRequests, check_etag
-from responsa_server.stores.postgres.rows import (
-    build,
-    one_row,
-)
+from responsa_server.stores.postgres.rows import one_row
 
 _QUERIES: Final = Queries("users.sql")
 _LIST: Final[SqlList[User]] = SqlList(

@@ -9,7 +9,7 @@ from responsa.chat.v1.citation_pb2 import Citation
 from responsa.chat.v1.message_pb2 import Message
 from responsa.type.v1.byte_range_pb2 import ByteRange
 from responsa_server.calls.convert.cited import is_list, list_sources, sources
-from responsa_server.text.cited import Place, give_numbers, marks_of
+from responsa_server.calls.numbering import Place, give_numbers, marks_of
 from responsa_server.text.layout import insertions
 from responsa_server.text.why_passages import without_why
 

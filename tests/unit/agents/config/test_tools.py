@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from responsa_server.agents.config.tools import LiveTools, line
+from responsa_server.agents.config.tools import LiveTools
 from responsa_server.app.tools import check_tools, read_secret
 from responsa_server.domain.people import Role
 from responsa_server.domain.tools import SecretPlace, ToolUnfit
@@ -61,7 +61,7 @@ def test_the_declarations_in_the_docs_are_valid(tmp_path: Path, monkeypatch: pyt
     for place, text in enumerate(found):
         (tmp_path / f"n{place}.toml").write_text(text, encoding="utf-8")
     live = check_tools(tmp_path)
-    problems = [line(problem) for problem in live.problems()]
+    problems = [str(problem) for problem in live.problems()]
     # What this one lacks is not in the page: an owner's word.
     assert [problem.partition(": ")[2][:30] for problem in problems] == [
         "secrets.token: The file ticket",
@@ -118,15 +118,15 @@ def test_the_declarations_in_the_docs_are_valid(tmp_path: Path, monkeypatch: pyt
 def test_a_mistake_is_reported_with_its_place_and_remedy(tmp_path: Path, text: str, problem: str) -> None:
     live = tools(tmp_path, x=text)
     (found,) = live.problems()
-    assert problem in line(found)
-    assert "abcdefghijklmnop" not in line(found)
+    assert problem in str(found)
+    assert "abcdefghijklmnop" not in str(found)
     assert [entry.card.id for entry in live.entries() if entry.usable] == SHIPPED
     assert granted(live, "x") == []
 
 
 def test_a_file_with_an_impossible_name_is_reported(tmp_path: Path) -> None:
     (found,) = tools(tmp_path, Größe='kind = "knowledge_search"').problems()
-    assert "is not a valid name of a tool" in line(found)
+    assert "is not a valid name of a tool" in str(found)
 
 
 def test_a_tool_is_for_those_whom_its_declaration_allows(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ class InsightService:
             caller().tenant_id, insight.span(request)
         )
         return pb.GetFeedbackStatsResponse(
-            counts=[insight.feedback_count(count) for count in counts],
+            counts=[message(insight_pb2.FeedbackCount, count) for count in counts],
             complete_through=timestamp(complete_through),
         )
 

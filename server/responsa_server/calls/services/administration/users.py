@@ -41,7 +41,7 @@ from responsa_server.identity.programs import (
     is_document,
     is_redirect,
 )
-from responsa_server.identity.service import require_email
+from responsa_server.identity.service import key_of_service, require_email
 from responsa_server.stores.postgres.groups import MEMBERS, PostgresGroups
 from responsa_server.stores.postgres.resources import ResourceTable
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
@@ -154,9 +154,10 @@ class PeopleService:
     async def CreateServiceApiKey(
         self, request: pb.CreateServiceApiKeyRequest
     ) -> pb.CreateServiceApiKeyResponse:
-        who = caller()
         service_id = uuid_of("user", "users", request.user)
-        people.no_key_role(request.api_key)
+        if request.api_key.role != user_pb2.USER_ROLE_UNSPECIFIED:
+            raise key_of_service()
+        who = caller()
         allowed = await self._parts.limits.read(who, service_id)
         key, secret = await self._parts.identity.create_api_key(
             who,

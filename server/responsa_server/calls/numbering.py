@@ -3,63 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
-from typing import Protocol, TypeVar
 
+from responsa.chat.v1.citation_pb2 import Citation, CitationDifference
 
-class Range(Protocol):
-    """A range of bytes, its end exclusive."""
-
-    @property
-    def start(self) -> int: ...
-    @property
-    def end(self) -> int: ...
-
-
-class ToolSourcePlace(Protocol):
-    """The place of a source that a tool returned."""
-
-    @property
-    def call_id(self) -> str: ...
-    @property
-    def source_index(self) -> int: ...
-
-
-class Differing(Protocol):
-    """A difference between a sentence and its source."""
-
-    @property
-    def source_range(self) -> Range: ...
-
-
-class NumberedCitation(Protocol):
-    """A citation of the contract, as far as it is numbered."""
-
-    @property
-    def quote(self) -> str: ...
-
-    @property
-    def document_version(self) -> str: ...
-    @property
-    def source_range(self) -> Range: ...
-    @property
-    def answer_range(self) -> Range: ...
-    @property
-    def tool_result(self) -> ToolSourcePlace: ...
-
-
-AnyCited = TypeVar("AnyCited", bound=NumberedCitation)
 Place = tuple[str, int, int]
 """A document version or a tool's source, and the first and last byte of a quote."""
 
 
-def place_of(citation: NumberedCitation) -> Place:
+def place_of(citation: Citation) -> Place:
     """The place that a citation quotes."""
     result = citation.tool_result
     source = citation.document_version or f"{result.call_id}/{result.source_index}"
     return source, citation.source_range.start, citation.source_range.end
 
 
-def words_instead(citation: NumberedCitation, difference: Differing) -> str:
+def words_instead(citation: Citation, difference: CitationDifference) -> str:
     """What the source has in place of what differs; "" if it has nothing, or not in the quote."""
     start = difference.source_range.start - citation.source_range.start
     end = difference.source_range.end - citation.source_range.start
@@ -67,12 +25,12 @@ def words_instead(citation: NumberedCitation, difference: Differing) -> str:
     return quote[start:end].decode(errors="ignore") if 0 <= start < end <= len(quote) else ""
 
 
-def in_order(citations: Iterable[AnyCited]) -> Sequence[AnyCited]:
+def in_order(citations: Iterable[Citation]) -> Sequence[Citation]:
     """The citations in the order of the text."""
     return sorted(citations, key=lambda citation: (citation.answer_range.end, citation.answer_range.start))
 
 
-def give_numbers(citations: Iterable[NumberedCitation], numbers: MutableMapping[Place, int]) -> None:
+def give_numbers(citations: Iterable[Citation], numbers: MutableMapping[Place, int]) -> None:
     """Give a number to each cited place that has none, from 1 in the order of the text. Citations of one place share its number."""
     for citation in in_order(citations):
         numbers.setdefault(place_of(citation), len(numbers) + 1)
@@ -87,7 +45,7 @@ def characters(text: bytes, at: int) -> int:
 
 
 def marks_of(
-    text: str, citations: Iterable[NumberedCitation], numbers: Mapping[Place, int]
+    text: str, citations: Iterable[Citation], numbers: Mapping[Place, int]
 ) -> Sequence[tuple[int, str]]:
     """The mark of each citation, such as [1], with the offset, in characters, behind the text that cites, in the order of the text."""
     data = text.encode()
