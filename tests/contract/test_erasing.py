@@ -456,9 +456,9 @@ async def test_an_answer_that_quoted_an_erased_document_says_so_and_stays_resuma
     await answer(turns, ann, derived, text="Something blue.", read=both)
     receipt = await stage.erasing.erase(ann, carol.user_id, None, "")
     assert (receipt.counts[ErasedKind.DOCUMENTS], receipt.counts[ErasedKind.WITHDRAWN]) == (1, 2)
-    found = await PostgresConversationStore(database).answer_of(ann, derived.id)
-    assert found is not None
-    assert (found.text, found.refusal) == (NOTICE, RefusalReason.SOURCE_ERASED)
+    answer_left = await PostgresConversationStore(database).answer_of(ann, derived.id)
+    assert answer_left is not None
+    assert (answer_left.text, answer_left.refusal) == (NOTICE, RefusalReason.SOURCE_ERASED)
     withdrawn = await turns.get(ann, cited.id)
     assert (withdrawn.state, withdrawn.last_seq) == (TurnState.REFUSED, 4)
     assert withdrawn.terminal is not None

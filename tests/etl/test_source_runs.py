@@ -43,7 +43,6 @@ from responsa_server.outbound.connector import Connector
 from responsa_server.stores.postgres.database import Connection
 from responsa_server.stores.postgres.jobs import JobRank
 from responsa_server.telemetry.instruments import DELIVERIES
-from tests.contract.people import People
 from tests.etl.office import MAPPING, Office
 from tests.raising import raises
 
@@ -285,9 +284,9 @@ async def test_a_run_for_one_subject_goes_before_other_jobs_and_the_documents_of
 
 
 async def test_a_service_reports_changes_in_the_name_of_the_sources_administrator(
-    office: Office, people: People
+    office: Office,
 ) -> None:
-    service = replace(people.bob, role=Role.SERVICE)
+    service = replace(office.harness.bob, role=Role.SERVICE)
 
     async def notified(subject: str) -> Operation:
         (one,) = await office.runs.notify(service, subject, ["notes"], "", None, named=False)

@@ -58,7 +58,7 @@ class FolderProblem(Exception):
         self.message = message
 
 
-class FileProblem(Exception):
+class UnreadableFile(Exception):
     """A file that cannot be read. Users read the message."""
 
 
@@ -89,7 +89,7 @@ class OpenFolder(Protocol):
         ...
 
     async def read(self, file: FolderFile, limit: int) -> bytes:
-        """The bytes of a file, at most one more than `limit`. Raises FileProblem, FolderProblem."""
+        """The bytes of a file, at most one more than `limit`. Raises UnreadableFile, FolderProblem."""
         ...
 
 
@@ -307,7 +307,7 @@ class FolderReader:
                 data = b"" if file.size > limit else await opened.read(file, limit)
         except TimeoutError:
             return MadeRow(FILE, row, None, f"The file was not read within {_SECONDS:g} seconds.", file.path)
-        except FileProblem as problem:
+        except UnreadableFile as problem:
             return MadeRow(FILE, row, None, str(problem), file.path)
         if max(len(data), file.size) > limit:
             message = (

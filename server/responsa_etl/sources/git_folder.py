@@ -26,9 +26,9 @@ import httpx2
 from responsa_etl.domain import ConnectedFolder, DatabaseFault
 from responsa_etl.sources.budget import Budget
 from responsa_etl.sources.folders import (
-    FileProblem,
     FolderFile,
     FolderProblem,
+    UnreadableFile,
     UnreadableFolder,
     is_wanted,
     not_reachable,
@@ -174,7 +174,7 @@ class GitFolder:
             await reading.stdin.drain()
             head = (await reading.stdout.readuntil(b"\n")).split()
             if head[1:] != [b"blob", str(file.size).encode()]:
-                raise FileProblem("The file cannot be read from the repository.")
+                raise UnreadableFile("The file cannot be read from the repository.")
             return (await reading.stdout.readexactly(file.size + 1))[:-1]
         except asyncio.CancelledError:  # the next answer would be that of this file
             self._reading = None

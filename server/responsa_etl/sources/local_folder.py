@@ -18,9 +18,9 @@ from typing import Final
 from responsa_etl.domain import FILE, ConnectedFolder, DatabaseFault
 from responsa_etl.sources.budget import Budget
 from responsa_etl.sources.folders import (
-    FileProblem,
     FolderFile,
     FolderProblem,
+    UnreadableFile,
     UnreadableFolder,
     find_name_problem,
     is_wanted,
@@ -110,7 +110,7 @@ class LocalFolder:
         try:
             return await asyncio.to_thread(self._read, file.path, limit)
         except OSError as error:
-            raise FileProblem(f"The file cannot be read: {error.strerror}.") from None
+            raise UnreadableFile(f"The file cannot be read: {error.strerror}.") from None
 
     def _scan(self, below: Path, limit: int) -> Sequence[tuple[Path, FolderFile | None]]:
         """The files, and the folders that are not hidden (None), among the first entries of a folder, by name. Raises OSError."""

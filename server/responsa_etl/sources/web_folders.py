@@ -22,9 +22,9 @@ import httpx2
 from responsa_etl.domain import FILE, ConnectedFolder, DatabaseFault, FolderKind
 from responsa_etl.sources.budget import Budget
 from responsa_etl.sources.folders import (
-    FileProblem,
     FolderFile,
     FolderProblem,
+    UnreadableFile,
     UnreadableFolder,
     find_name_problem,
     is_hidden,
@@ -114,9 +114,9 @@ class WebFolder(ABC):
         except TooLarge:
             return b"\0" * (limit + 1)
         except _BROKEN:
-            raise FileProblem("The server did not send the file as it announced it.") from None
+            raise UnreadableFile("The server did not send the file as it announced it.") from None
         if reply.status != HTTPStatus.OK:
-            raise FileProblem(f"The server answered with the status {reply.status}.")
+            raise UnreadableFile(f"The server answered with the status {reply.status}.")
         return reply.body
 
     async def _ask(
