@@ -31,7 +31,7 @@ default. If a setting is wrong, the server does not start, and its message names
 
 The variable of `turns.lease_seconds` is `RESPONSA_TURNS__LEASE_SECONDS`; another one is named in brackets. In TOML, a \
 group is a table: `[turns]`, `lease_seconds = 6`. A name with braces stands for one setting for each word in them; if \
-their defaults differ, they have the order of the words. In the groups `limits` and `quotas`, 0 means no limit.
+their defaults differ, they are in the order of the words. In the groups `limits` and `quotas`, 0 means no limit.
 
 """
 

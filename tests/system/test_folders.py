@@ -149,6 +149,10 @@ def test_only_folders_below_the_setting_are_read(desk: Desk, tmp_path: Path) -> 
     assert field == "source.folder.schedule"
     paths = desk.call("AdminService/ListConnections", {}).message["folderPaths"]
     assert paths == [str(desk.folder.parent)]
+    desk.run("sources", "add", str(tmp_path), "--collection", "fresh", code=2)
+    assert "fresh" not in desk.run("collections", "list"), (
+        "the command has created it, but the folder was refused"
+    )
 
 
 def test_a_repository_is_read_with_a_password_that_is_never_shown(desk: Desk, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class OwnDocs(StartupTask):
     """Loads the project's own documents through the API if they have changed since they were last loaded. Newcomers'
     first questions are about Responsa itself."""
 
-    name = "The loading of Responsa's own documents"
+    name = "The import of the documentation"
     log_name = "docs.log"
 
     def __init__(

@@ -12,7 +12,7 @@ from google.longrunning import operations_pb2
 
 from responsa.admin.v1 import source_pb2
 from responsa_client import Responsa
-from responsa_client.errors import AlreadyExists, NotFound, error_of_status
+from responsa_client.errors import AlreadyExists, NotFound, ResponsaError, error_of_status
 from responsa_contract import FolderKind
 from responsa_server.cli.login import ask_secret
 from responsa_server.cli.operations import state_line
@@ -89,8 +89,13 @@ def add_source(
         user=user,
         password=ask_secret("Password", "password") if password else "",
     )
-    _ensure_collection(client, named)
-    source = client.create_source(identity or _make_id(address), display_name=name, folder=folder)
+    created = _ensure_collection(client, named)
+    try:
+        source = client.create_source(identity or _make_id(address), display_name=name, folder=folder)
+    except ResponsaError:
+        if created:
+            client.delete_collection(named)
+        raise
     return _run(client, source.name)
 
 
@@ -154,14 +159,17 @@ def _run(client: Responsa, source: str, *, allow_deletions: bool = False) -> ope
     return operation
 
 
-def _ensure_collection(client: Responsa, collection: str) -> None:
+def _ensure_collection(client: Responsa, collection: str) -> bool:
+    """Create the collection if it is missing. Returns whether this call has created it."""
     try:
         client.get_collection(collection)
     except NotFound:
         try:
             client.create_collection(collection)
+            return True
         except AlreadyExists:  # by another caller at the same time
             client.get_collection(collection)
+    return False
 
 
 def _id(source: str) -> str:

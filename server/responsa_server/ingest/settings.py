@@ -27,8 +27,8 @@ class IngestionSettings(BaseModel, extra="forbid"):
         le=64,
         description=(
             "The most documents that are parsed and embedded at a time. As many small ones (at most 1 "
-            "MiB) of users who have none in progress may come on top, and one of a tenant that has "
-            "none."
+            "MiB) of users who have none in progress are allowed in addition, and one of a tenant "
+            "that has none."
         ),
     )
     own_process: bool | None = Field(

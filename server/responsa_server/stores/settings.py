@@ -19,7 +19,7 @@ class CacheSettings(BaseModel, extra="forbid"):
         ge=0,
         le=0.8,
         description=(
-            "API keys, sessions and tokens, in the memory of each server. Other servers refuse an ended "
-            "credential within this time; with 0, at once."
+            "API keys, sessions and tokens, in the memory of each server. Other servers refuse one that has "
+            "ended within this time; with 0, at once."
         ),
     )

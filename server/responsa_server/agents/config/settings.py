@@ -53,7 +53,7 @@ class CitationSettings(BaseModel, extra="forbid"):
         default="",
         description=(
             "The model (`provider:model`) that judges, once for each answer, which sentences their "
-            "quotes carry, in at most 10 seconds and half of the turn's remaining time. Empty: only "
+            "quotes support, in at most 10 seconds and half of the turn's remaining time. Empty: only "
             "rules decide."
         ),
     )

@@ -44,7 +44,7 @@ class ForeignSchema(MigrationError):
             f"that of this version's {known.name} is {known.sha256.hex()[:12]}…. Nothing was changed, but this version can show "
             "none of their documents, accounts, conversations, keys and feedback",
             "go on with the version that made them, or save the documents with it (GET /v1/documents/ID:original) and begin "
-            "with an empty data folder or database; see docs/backup.md, Another form of the tables",
+            "with an empty data folder or database; see docs/backup.md, Tables of another version",
         )
 
 
