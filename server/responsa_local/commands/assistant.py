@@ -37,7 +37,7 @@ class Assistant:
         try:
             self._pipe.send((function, args, kwargs))
             succeeded, result = self._pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):
             raise EmbeddedError("A process that works with the database was killed", "start again") from None
         except BaseException:
             self._close()

@@ -24,4 +24,4 @@ class FileProblem:
         line = f":{self.line}" if self.line else ""
         key = f" {self.key}:" if self.key else ""
         hint = f" Did you mean “{self.suggestion}”?" if self.suggestion else ""
-        return f"{self.file}{line}:{key} {self.message.rstrip('.')}.{hint}"
+        return f"{self.file}{line}:{key} {self.message.removesuffix('.')}.{hint}"
