@@ -306,22 +306,22 @@ def running(instance: Instance) -> Generator[Instance]:
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     """A short folder of a module, for the homes of its own instances."""
-    with short_folder() as found:
-        yield found
+    with short_folder() as path:
+        yield path
 
 
 @pytest.fixture(scope="session")
 def mail_server() -> Iterator[MailServer]:
     """The mail server of the run's shared instance."""
-    with serving() as found:
-        yield found
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def spans() -> Iterator[Receiver]:
     """The collector of the run's shared instance. It gets the traces whose callers ask for them."""
-    with receiving() as found:
-        yield found
+    with receiving() as receiver:
+        yield receiver
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,7 @@ def check(
             by_file[str(file)] = _mapping(file, known)
         for name, problems in by_file.items():
             for problem in problems:
-                print_json(asdict(problem.shown)) if json else echo(str(problem))
+                print_json(asdict(problem.file_problem)) if json else echo(str(problem))
             if not problems and not json:
                 echo(f"{name}: ok")
         if not by_file and not json:

@@ -198,7 +198,7 @@ class LiveAgents:
             await self._reload()
         default, problems = self._options.default, self._snapshot.problems
         if default not in self._snapshot.cards:
-            missing = [Problem(AGENT_FILE, "there is no such agent").shown]
+            missing = [Problem(AGENT_FILE, "there is no such agent").file_problem]
             raise AgentsBroken(
                 [problems.get(default) or Reloaded(default, "", changed=False, problems=missing)]
             )
@@ -557,7 +557,7 @@ class LiveAgents:
         for entry, into in (*((scan, current) for scan in scanned), *((form, published) for form in forms)):
             old = (before.configured if into is current else before.served).get(entry.identity)
             if wrong := failed.get(_fingerprint(entry), entry.problems) if entry.version else entry.problems:
-                reports = [each.shown for each in wrong]
+                reports = [each.file_problem for each in wrong]
                 version = before.current[entry.identity].version if old is not None else ""
                 problems[entry.identity] = Reloaded(entry.identity, version, changed=False, problems=reports)
                 if old is not None:

@@ -59,11 +59,11 @@ class Problem:
 
     def __str__(self) -> str:
         if self.column is None:
-            return str(self.shown)
-        return str(replace(self.shown, file=f"{self.file}:{self.line}:{self.column}", line=0))
+            return str(self.file_problem)
+        return str(replace(self.file_problem, file=f"{self.file}:{self.line}:{self.column}", line=0))
 
     @property
-    def shown(self) -> FileProblem:
+    def file_problem(self) -> FileProblem:
         """The problem as administrators see it."""
         return FileProblem(self.file, self.line or 0, self.path, self.message, self.suggestion)
 

@@ -91,7 +91,7 @@ class LiveTools:
             new = self._remade(declaration, before.get(name), same=same)
             if clash := next((tool.card.id for tool in new.tools if tool.card.id in taken), ""):
                 message = f"its tool “{clash}” has the same name as one of “{taken[clash]}”; rename one of the files"
-                new = _Loaded(name, new.declaration, (), [Problem(_file(name), message).shown])
+                new = _Loaded(name, new.declaration, (), [Problem(_file(name), message).file_problem])
             taken |= {tool.card.id: name for tool in new.tools}
             after[name] = new
         live = {id(tool) for entry in after.values() for tool in entry.tools}
@@ -196,7 +196,7 @@ class LiveTools:
 
     def _remade(self, tool: Declared[Declaration], before: _Loaded | None, *, same: bool) -> _Loaded:
         """The tools of a declaration. same: whether the other files of the folder are as they were."""
-        problems = [problem.shown for problem in tool.problems]
+        problems = [problem.file_problem for problem in tool.problems]
         if tool.item is None:
             if before is None or before.declaration is None:
                 return _Loaded(tool.name, None, (), problems)
@@ -208,12 +208,12 @@ class LiveTools:
             tools = self._make(tool.item)
             _check(tools, tool.item, self._kinds[tool.item.kind].parameters)
         except ToolUnfit as error:
-            return _Loaded(tool.name, tool.item, (), [_unfit(tool, error).shown])
+            return _Loaded(tool.name, tool.item, (), [_unfit(tool, error).file_problem])
         except (
             Exception
         ) as error:  # a description of another system holds anything, and the other tools must stay
             message = f"its tools cannot be made ({type(error).__name__})"
-            return _Loaded(tool.name, tool.item, (), [Problem(_file(tool.name), message).shown])
+            return _Loaded(tool.name, tool.item, (), [Problem(_file(tool.name), message).file_problem])
         return _Loaded(tool.name, tool.item, tools)
 
 

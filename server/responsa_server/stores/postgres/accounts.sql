@@ -170,10 +170,9 @@ DELETE FROM responsa.invitation WHERE tenant_id = %(tenant_id)s AND id = %(id)s 
 
 -- name: good_invitation
 -- An invitation is the word of an administrator or of an owner of the installation, who may be a user of another
--- tenant: it is not good while its maker is neither. An earlier
--- release stored no maker that is an owner.
+-- tenant: it is not good while its maker is neither.
 FROM responsa.invitation AS i WHERE tenant_id = %(tenant_id)s AND code_sha256 = %(code)s AND expire_time > now()
-    AND (i.maker_id IS NULL OR EXISTS (
+    AND (EXISTS (
         SELECT FROM responsa.app_user AS m
             WHERE m.tenant_id = i.tenant_id AND m.id = i.maker_id AND m.role = 'admin' AND m.disable_time IS NULL
     ) OR EXISTS (SELECT FROM responsa.standing_of(i.maker_id) AS m WHERE m.owner AND NOT m.suspended))
